@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * From an event to a record in a ring: header, ledger, doorbell.
+ *
+ * Waking the reader costs the traced program 5 to 26 us, the record itself about 0.1 us. So records
+ * are submitted without a wake-up, except the first one after the reader said that it sleeps, and
+ * one when a ring fills up while the reader waits for more to come.
+ */
+#ifndef AGENTSIGHT_BPF_EMIT_H
+#define AGENTSIGHT_BPF_EMIT_H
+
+#include "maps.bpf.h"
+
+/* Atomic although per processor: on preemptible kernels another program may come in between. */
+#define ledger_add(event_type, member, n)                                                          \
+	({                                                                                         \
+		__u32 _type = (event_type);                                                        \
+		struct as_count *_count = bpf_map_lookup_elem(&ledger, &_type);                    \
+		if (_count)                                                                        \
+			__sync_fetch_and_add(&_count->member, (n));                                \
+	})
+
+/* Fills the header with what is true of the current process now. */
+static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	__u64 id = bpf_get_current_pid_tgid();
+
+	h->len = len;
+	h->type = type;
+	h->flags = 0;
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	h->tgid = id >> 32;
+	h->tid = (__u32)id;
+	h->uid = (__u32)bpf_get_current_uid_gid();
+	h->ppid = BPF_CORE_READ(leader, real_parent, tgid);
+	h->start_ns = BPF_CORE_READ(leader, start_boottime);
+	BPF_CORE_READ_INTO(&h->comm, leader, comm);
+}
+
+/* The flags for a record about to be submitted to @ring. */
+static __always_inline __u64 wakeup_flags(void *ring)
+{
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	if (!s)
+		return BPF_RB_FORCE_WAKEUP;
+	if (s->armed) {
+		s->armed = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	if (s->urgent && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >
+				 bpf_ringbuf_query(ring, BPF_RB_RING_SIZE) / AS_RING_HIGH_WATER) {
+		s->urgent = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	return BPF_RB_NO_WAKEUP;
+}
+
+/* A record of constant size, or NULL; counted either way. @size must be a constant. */
+#define event_reserve(ring, event_type, size)                                                      \
+	({                                                                                         \
+		void *_rec = bpf_ringbuf_reserve(ring, size, 0);                                   \
+		ledger_add(event_type, produced, 1);                                               \
+		if (!_rec)                                                                         \
+			ledger_add(event_type, dropped, 1);                                        \
+		_rec;                                                                              \
+	})
+
+#define event_submit(ring, rec) bpf_ringbuf_submit(rec, wakeup_flags(ring))
+
+/* Copies a finished record of @len bytes into the ring; for records built in scratch memory. */
+#define event_output(ring, event_type, rec, len)                                                   \
+	({                                                                                         \
+		ledger_add(event_type, produced, 1);                                               \
+		if (bpf_ringbuf_output(ring, rec, len, wakeup_flags(ring)))                        \
+			ledger_add(event_type, dropped, 1);                                        \
+	})
+
+#endif

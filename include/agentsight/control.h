@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What user space tells the kernel programs and what they count for it: configuration, the set of
+ * followed processes, the ledger, and the doorbell that wakes the reader.
+ */
+#ifndef AGENTSIGHT_CONTROL_H
+#define AGENTSIGHT_CONTROL_H
+
+#include <agentsight/events.h>
+
+/* Read-only for the verifier, so that what is switched off costs nothing. */
+struct as_config {
+	__u32 self_tgid;       /* agentsight never reports itself */
+	__u32 by_process;      /* only processes in the map `procs`; else everyone */
+	__u32 by_uid;	       /* only processes of `uid` */
+	__u32 uid;	       /* compared with the real user id */
+	__u32 by_name;	       /* exec adds processes whose name is in `names` */
+	__u32 follow_children; /* fork adds the children of followed processes */
+	__u32 net_each_call;   /* network: an event per send and receive, not sums only */
+	__u32 net_events;      /* network: events are wanted; else sockets are only joined to TLS */
+	__u32 tls_join;	       /* network: tell the TLS family which socket a call used */
+	__u32 page_kb;
+};
+
+enum as_proc_flags {
+	AS_PROC_NAMED = 1 << 0, /* a name that was asked for */
+	AS_PROC_GIVEN = 1 << 1, /* a pid that was asked for */
+	AS_PROC_CHILD = 1 << 2, /* descends from one of these */
+};
+
+/* Value of `procs`; the key is the tgid. */
+struct as_proc {
+	__u64 start_ns;
+	__u32 flags;
+	__u32 pad;
+};
+
+#define AS_NAME_LEN 64
+
+/* Key of `names`: a base name, NUL-padded. */
+struct as_name {
+	char text[AS_NAME_LEN];
+};
+
+/* Per processor and event type. What is neither dropped nor shed was put into a ring. */
+struct as_count {
+	__u64 produced;
+	__u64 dropped; /* no room in the ring */
+	__u64 shed;    /* a stated limit: a full table, a call too long */
+	__u64 unread;  /* delivered, but memory of the process could not be read: a part is missing */
+};
+
+/*
+ * One word of memory shared with the reader. Before it sleeps it sets `armed`; the first record
+ * after that wakes it, all others are submitted without a wake-up. While it waits for more to
+ * come it sets `urgent`: then only a ring that fills up wakes it.
+ */
+struct as_shared {
+	__u32 armed;
+	__u32 urgent;
+	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see userspace/source/bpf.c */
+};
+
+#define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */
+
+#define AS_ARGV_MAX    (128 * 1024)
+#define AS_PATH_MAX    4096
+#define AS_PATH_DEPTH  256 /* components of a path; deeper ones are marked truncated */
+#define AS_CHUNK_MAX   (16 * 1024)
+#define AS_CHUNKS_MAX  1024 /* pieces of one call: 16 MiB */
+#define AS_THREADS_MAX 64   /* threads summed at exit that have not been reaped yet */
+
+#endif

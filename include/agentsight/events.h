@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every event type, declared once. A type is a plain struct, its field list right under it, and one
+ * row in AS_EVENTS at the end. From these come the wire format, the decoder's checks, the JSON
+ * encoder, the filter language's paths, `agentsight schema` and docs/EVENTS.md.
+ *
+ * A field is F(S, KIND, member, "json.path", OPT or ALWAYS, "help" [, table of names]). Fields whose
+ * paths share a prefix ("cpu.percent", "cpu.cores") become one object and must stand together.
+ * A released type only gains fields: renaming, removing or retyping one makes another type.
+ */
+#ifndef AGENTSIGHT_EVENTS_H
+#define AGENTSIGHT_EVENTS_H
+
+#include <agentsight/wire.h>
+
+#define AS_ALWAYS 0
+#define AS_OPT	  1 /* left out when zero, empty or unknown */
+
+/* ---- process ---- */
+
+struct as_exec {
+	struct as_hdr h;
+	struct as_span filename;
+	struct as_span argv;
+	struct as_path cwd;
+};
+#define AS_EXEC_FIELDS(F, S)                                                                       \
+	F(S, STR, filename, "filename", AS_ALWAYS, "the file as it was given to execve")           \
+	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments, complete up to 128 KiB")                   \
+	F(S, PATH, cwd, "cwd", AS_ALWAYS, "working directory at that moment")                      \
+	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                                     \
+	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")
+
+struct as_fork {
+	struct as_hdr h; /* of the process that forked */
+	__u64 child_start_ns;
+	__u32 child_pid;
+	__u32 child_ppid; /* differs from the caller for CLONE_PARENT */
+};
+#define AS_FORK_FIELDS(F, S)                                                                       \
+	F(S, HIDDEN, child_start_ns, "", AS_ALWAYS, "start of the child, boot clock")              \
+	F(S, PID, child_pid, "child_pid", AS_ALWAYS, "the new process")                            \
+	F(S, PID, child_ppid, "ppid", AS_ALWAYS, "its parent")
+
+struct as_exit {
+	struct as_hdr h;
+	__u64 duration_ns;
+	__u64 cpu_user_ns;
+	__u64 cpu_system_ns;
+	__u64 max_rss_kb;
+	__u64 read_bytes;
+	__u64 write_bytes;
+	__u64 rchar;
+	__u64 wchar;
+	__u32 exit_code;
+	__u32 signal;
+	__u32 core_dumped;
+	__u32 unsummed; /* threads that were left out of the sums: more than the walk is allowed */
+};
+#define AS_EXIT_FIELDS(F, S)                                                                       \
+	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")         \
+	F(S, U32, signal, "signal", AS_ALWAYS, "the signal that ended it, 0 if none")              \
+	F(S, BOOL, core_dumped, "core_dumped", AS_OPT, "a core file was written")                  \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "from fork to exit")                      \
+	F(S, DUR, cpu_user_ns, "cpu_user_ns", AS_ALWAYS, "user CPU time of all its threads")       \
+	F(S, DUR, cpu_system_ns, "cpu_system_ns", AS_ALWAYS, "system CPU time of all threads")     \
+	F(S, U64, max_rss_kb, "max_rss_kb", AS_ALWAYS, "peak resident set")                        \
+	F(S, U64, read_bytes, "read_bytes", AS_ALWAYS, "fetched from storage")                     \
+	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                        \
+	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included")   \
+	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")    \
+	F(S, U32, unsummed, "unsummed_threads", AS_OPT, "threads left out of the sums")
+
+/* ---- file ---- */
+
+struct as_file_open {
+	struct as_hdr h;
+	struct as_path path;
+	__s32 fd;
+	__s32 error;
+	__u32 flags;
+	__u32 mode;
+};
+#define AS_FILE_OPEN_FIELDS(F, S)                                                                  \
+	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")                                       \
+	F(S, FD, fd, "fd", AS_OPT, "the new descriptor")                                           \
+	F(S, ERRNO, error, "error", AS_OPT, "why it failed")                                       \
+	F(S, FLAGS, flags, "flags", AS_ALWAYS, "how it was opened", open_flags)                    \
+	F(S, MODE, mode, "mode", AS_OPT, "permission bits of a new file, before the umask")
+
+/* Calls that change names or attributes; each type shows the members it has. */
+struct as_file_op {
+	struct as_hdr h;
+	struct as_path path;
+	struct as_path new_path;
+	__u64 length;
+	__u32 mode;
+	__s32 error;
+};
+#define AS_FILE_PATH_ROW(F, S)	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")
+#define AS_FILE_ERROR_ROW(F, S) F(S, ERRNO, error, "error", AS_OPT, "why it failed")
+#define AS_FILE_OP_FIELDS(F, S)                                                                    \
+	AS_FILE_PATH_ROW(F, S)                                                                     \
+	F(S, PATH, new_path, "new_path", AS_OPT, "unused")                                         \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+#define AS_FILE_RENAME_FIELDS(F, S)                                                                \
+	AS_FILE_PATH_ROW(F, S)                                                                     \
+	F(S, PATH, new_path, "new_path", AS_ALWAYS, "absolute path it has from then on")           \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+#define AS_FILE_LINK_FIELDS(F, S)                                                                  \
+	F(S, PATH, path, "path", AS_ALWAYS, "the existing file")                                   \
+	F(S, PATH, new_path, "new_path", AS_ALWAYS, "the new name")                                \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+#define AS_FILE_SYMLINK_FIELDS(F, S)                                                               \
+	F(S, PATH, path, "path", AS_ALWAYS, "the new symbolic link")                               \
+	F(S, PATH, new_path, "target", AS_ALWAYS, "what it points at, as it was given")            \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+#define AS_FILE_MODE_FIELDS(F, S)                                                                  \
+	AS_FILE_PATH_ROW(F, S)                                                                     \
+	F(S, PATH, new_path, "", AS_OPT, "")                                                       \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+	F(S, MODE, mode, "mode", AS_ALWAYS, "permission bits") AS_FILE_ERROR_ROW(F, S)
+#define AS_FILE_TRUNCATE_FIELDS(F, S)                                                              \
+	AS_FILE_PATH_ROW(F, S)                                                                     \
+	F(S, PATH, new_path, "", AS_OPT, "")                                                       \
+	F(S, U64, length, "length", AS_ALWAYS, "the new length")                                   \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+
+/* Reads or writes of one open file since the last flush; made by user space from kernel sums. */
+struct as_file_io {
+	struct as_hdr h;
+	struct as_path path;
+	__u64 bytes;
+	__u64 count;
+	__s32 fd;
+	__u32 reason;
+};
+#define AS_FILE_IO_FIELDS(F, S)                                                                    \
+	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")                                       \
+	F(S, FD, fd, "fd", AS_OPT, "descriptor that was used")                                     \
+	F(S, U64, bytes, "bytes", AS_ALWAYS, "sum since the last flush")                           \
+	F(S, U64, count, "count", AS_ALWAYS, "calls since the last flush")                         \
+	F(S, ENUM, reason, "flushed", AS_ALWAYS, "what made the sum due", file_flush)
+
+/* Kernel to user space only: the first transfer on a descriptor, and the end of one. */
+struct as_file_seen {
+	struct as_hdr h;
+	struct as_path path;
+	__u64 file_id; /* which opening of the descriptor this is */
+	__s32 fd;
+	__u32 pad;
+};
+#define AS_FILE_SEEN_FIELDS(F, S)                                                                  \
+	F(S, PATH, path, "", AS_ALWAYS, "")                                                        \
+	F(S, HIDDEN, file_id, "", AS_ALWAYS, "")                                                   \
+	F(S, FD, fd, "", AS_ALWAYS, "")                                                            \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+struct as_file_done {
+	struct as_hdr h;
+	__u64 file_id;
+	__u64 read_bytes;
+	__u64 read_count;
+	__u64 write_bytes;
+	__u64 write_count;
+	__s32 fd;
+	__u32 pad;
+};
+#define AS_FILE_DONE_FIELDS(F, S)                                                                  \
+	F(S, HIDDEN, file_id, "", AS_ALWAYS, "")                                                   \
+	F(S, HIDDEN, read_bytes, "", AS_ALWAYS, "")                                                \
+	F(S, HIDDEN, read_count, "", AS_ALWAYS, "")                                                \
+	F(S, HIDDEN, write_bytes, "", AS_ALWAYS, "")                                               \
+	F(S, HIDDEN, write_count, "", AS_ALWAYS, "")                                               \
+	F(S, FD, fd, "", AS_ALWAYS, "")                                                            \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+/* ---- network ---- */
+
+enum as_protocol {
+	AS_PROTO_TCP = 6,
+	AS_PROTO_UDP = 17,
+};
+
+enum as_role {
+	AS_ROLE_UNKNOWN,
+	AS_ROLE_CLIENT,
+	AS_ROLE_SERVER,
+};
+
+#define AS_NET_ENDS(F, S)                                                                          \
+	F(S, ENUM, protocol, "protocol", AS_ALWAYS, "transport", protocol)                         \
+	F(S, ADDR, local, "local", AS_ALWAYS, "this end")                                          \
+	F(S, ADDR, remote, "remote", AS_ALWAYS, "the other end")                                   \
+	F(S, U64, conn_id, "conn_id", AS_ALWAYS, "the same in all events of one connection")
+
+struct as_connect {
+	struct as_hdr h;
+	struct as_addr local;
+	struct as_addr remote;
+	__u64 conn_id;
+	__u64 latency_ns;
+	__s32 error;
+	__u32 protocol;
+};
+#define AS_CONNECT_FIELDS(F, S)                                                                    \
+	AS_NET_ENDS(F, S)                                                                          \
+	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from SYN to established or failed")        \
+	F(S, ERRNO, error, "error", AS_OPT, "why it failed")
+
+struct as_accept {
+	struct as_hdr h;
+	struct as_addr local;
+	struct as_addr remote;
+	__u64 conn_id;
+	__u32 protocol;
+	__u32 pad;
+};
+#define AS_ACCEPT_FIELDS(F, S)                                                                     \
+	AS_NET_ENDS(F, S)                                                                          \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+struct as_net_io {
+	struct as_hdr h;
+	struct as_addr local;
+	struct as_addr remote;
+	__u64 conn_id;
+	__u64 bytes;
+	__u32 protocol;
+	__u32 pad;
+};
+#define AS_NET_IO_FIELDS(F, S)                                                                     \
+	AS_NET_ENDS(F, S)                                                                          \
+	F(S, U64, bytes, "bytes", AS_ALWAYS, "payload bytes of this call")                         \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+/* `flow` while it lives, `close` at its end; sums since the connection, or the tracing, began. */
+struct as_flow {
+	struct as_hdr h;
+	struct as_addr local;
+	struct as_addr remote;
+	__u64 conn_id;
+	__u64 tx_bytes;
+	__u64 rx_bytes;
+	__u64 tx_interval_bytes;
+	__u64 rx_interval_bytes;
+	__u64 duration_ns;
+	__u64 interval_ns;
+	__u32 rtt_us;
+	__u32 min_rtt_us;
+	__u32 jitter_us;
+	__u32 retransmits;
+	__u32 protocol;
+	__u32 role;
+	__s32 error;
+	__u32 pad;
+};
+#define AS_FLOW_SUMS(F, S)                                                                         \
+	AS_NET_ENDS(F, S)                                                                          \
+	F(S, ENUM, role, "role", AS_ALWAYS, "which end asked for the connection", role)            \
+	F(S, U64, tx_bytes, "tx_bytes", AS_ALWAYS, "payload bytes sent since it began")            \
+	F(S, U64, rx_bytes, "rx_bytes", AS_ALWAYS, "payload bytes read since it began")            \
+	F(S, U32, rtt_us, "rtt_us", AS_ALWAYS, "smoothed round-trip time, 0 if not known")         \
+	F(S, U32, min_rtt_us, "min_rtt_us", AS_ALWAYS, "smallest round-trip time, 0 if not known") \
+	F(S, U32, jitter_us, "jitter_us", AS_ALWAYS, "mean deviation of the round-trip time")      \
+	F(S, U32, retransmits, "retransmits", AS_ALWAYS, "segments sent again")                    \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since it was established or first seen")
+#define AS_FLOW_FIELDS(F, S)                                                                       \
+	AS_FLOW_SUMS(F, S)                                                                         \
+	F(S, U64, tx_interval_bytes, "tx_interval_bytes", AS_ALWAYS, "since the last flow event")  \
+	F(S, U64, rx_interval_bytes, "rx_interval_bytes", AS_ALWAYS, "since the last flow event")  \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last flow event")              \
+	F(S, ERRNO, error, "error", AS_OPT, "")                                                    \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+#define AS_CLOSE_FIELDS(F, S)                                                                      \
+	AS_FLOW_SUMS(F, S)                                                                         \
+	F(S, HIDDEN, tx_interval_bytes, "", AS_ALWAYS, "")                                         \
+	F(S, HIDDEN, rx_interval_bytes, "", AS_ALWAYS, "")                                         \
+	F(S, HIDDEN, interval_ns, "", AS_ALWAYS, "")                                               \
+	F(S, ERRNO, error, "error", AS_OPT, "what ended it, if it did not end in order")           \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+struct as_retransmit {
+	struct as_hdr h;
+	struct as_addr local;
+	struct as_addr remote;
+	__u64 conn_id;
+	__u32 protocol;
+	__u32 retransmits;
+};
+#define AS_RETRANSMIT_FIELDS(F, S)                                                                 \
+	AS_NET_ENDS(F, S)                                                                          \
+	F(S, U32, retransmits, "retransmits", AS_ALWAYS, "segments sent again so far")
+
+/* ---- TLS ---- */
+
+enum as_tls_direction {
+	AS_TLS_READ,
+	AS_TLS_WRITE,
+};
+
+enum as_tls_function {
+	AS_TLS_FN_SSL_READ,
+	AS_TLS_FN_SSL_READ_EX,
+	AS_TLS_FN_SSL_WRITE,
+	AS_TLS_FN_SSL_WRITE_EX,
+	AS_TLS_FN_SSL_DO_HANDSHAKE,
+};
+
+/*
+ * One call. The kernel sends it in pieces of at most 16 KiB: all carry the same boot_ns, tid and
+ * len; @offset says where the piece belongs and AS_F_MORE that another follows.
+ */
+struct as_ssl_data {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id; /* the SSL object, hashed: kernel and user addresses stay here */
+	__u64 len;	 /* bytes of the call */
+	__u64 offset;
+	struct as_span data;
+	__u32 direction;
+	__u32 function;
+	__u32 library; /* number of the traced file */
+};
+#define AS_SSL_DATA_FIELDS(F, S)                                                                   \
+	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction)      \
+	F(S, ENUM, function, "function", AS_ALWAYS, "the call", tls_function)                      \
+	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                       \
+	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                 \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session")  \
+	F(S, U64, len, "len", AS_ALWAYS, "plaintext bytes of the call")                            \
+	F(S, HIDDEN, offset, "", AS_ALWAYS, "")                                                    \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")                \
+	F(S, PAYLOAD, data, "data", AS_ALWAYS, "the plaintext")
+
+struct as_ssl_handshake {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	__u64 latency_ns;
+	struct as_span server_name;
+	struct as_span alpn;
+	__u32 version;
+	__u32 failed;
+	__u32 library;
+	__u32 pad;
+};
+#define AS_SSL_HANDSHAKE_FIELDS(F, S)                                                              \
+	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from the first call to the result")        \
+	F(S, BOOL, failed, "failed", AS_OPT, "the handshake failed")                               \
+	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                       \
+	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                 \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session")  \
+	F(S, STR, server_name, "server_name", AS_OPT, "SNI that the client asked for")             \
+	F(S, ENUM, version, "version", AS_OPT, "negotiated protocol version", tls_version)         \
+	F(S, STR, alpn, "alpn", AS_OPT, "negotiated application protocol")                         \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")                \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+/* ---- system ---- */
+
+struct as_system_metrics {
+	struct as_hdr h;
+	__u64 cpu_centi;
+	__u64 rss_kb;
+	__u64 rss_mb;
+	__u64 vsz_kb;
+	__u64 vsz_mb;
+	__u64 read_bytes;
+	__u64 write_bytes;
+	__u64 interval_ns;
+	__u32 cores;
+	__u32 threads;
+	__u32 children;
+	__u32 alert;
+};
+#define AS_SYSTEM_METRICS_FIELDS(F, S)                                                             \
+	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                         \
+	F(S, HDR_COMM, h, "comm", AS_ALWAYS, "its name")                                           \
+	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                             \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                      \
+	  "since the last sample, 100 = one core, ended children included")                        \
+	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                      \
+	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS, "resident set")                              \
+	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "resident set")                              \
+	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "address space")                             \
+	F(S, U64, vsz_mb, "memory.vsz_mb", AS_ALWAYS, "address space")                             \
+	F(S, U32, threads, "process.threads", AS_ALWAYS, "threads")                                \
+	F(S, U32, children, "process.children", AS_ALWAYS, "living descendants")                   \
+	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                           \
+	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage since its start")  \
+	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")     \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
+
+struct as_system_wide {
+	struct as_hdr h;
+	__u64 cpu_centi;
+	__u64 load1_centi;
+	__u64 load5_centi;
+	__u64 load15_centi;
+	__u64 total_kb;
+	__u64 used_kb;
+	__u64 free_kb;
+	__u64 available_kb;
+	__u64 total_mb;
+	__u64 used_mb;
+	__u64 rss_mb;
+	__u64 used_centi;
+	__u64 interval_ns;
+	__u32 cores;
+	__u32 alert;
+};
+#define AS_SYSTEM_WIDE_FIELDS(F, S)                                                                \
+	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                             \
+	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                      \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS, "of all cores, 100 = one core")      \
+	F(S, CENTI, load1_centi, "cpu.load_avg_1min", AS_ALWAYS, "load average")                   \
+	F(S, CENTI, load5_centi, "cpu.load_avg_5min", AS_ALWAYS, "load average")                   \
+	F(S, CENTI, load15_centi, "cpu.load_avg_15min", AS_ALWAYS, "load average")                 \
+	F(S, U64, total_kb, "memory.total_kb", AS_ALWAYS, "main memory")                           \
+	F(S, U64, used_kb, "memory.used_kb", AS_ALWAYS, "total less available")                    \
+	F(S, U64, free_kb, "memory.free_kb", AS_ALWAYS, "unused")                                  \
+	F(S, U64, available_kb, "memory.available_kb", AS_ALWAYS, "to be had without swapping")    \
+	F(S, U64, total_mb, "memory.total_mb", AS_ALWAYS, "main memory")                           \
+	F(S, U64, used_mb, "memory.used_mb", AS_ALWAYS, "total less available")                    \
+	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "the same as used_mb")                       \
+	F(S, CENTI, used_centi, "memory.used_percent", AS_ALWAYS, "of the total")                  \
+	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                           \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
+
+/* ---- alert ---- */
+
+struct as_threshold {
+	struct as_hdr h;
+	struct as_span rule;
+	struct as_span metric;
+	__u64 value_centi;
+	__u64 limit_centi;
+	__u64 duration_ns;
+	__u32 ended;
+	__u32 pad;
+	__u64 pad2;
+};
+#define AS_THRESHOLD_FIELDS(F, S)                                                                  \
+	F(S, STR, rule, "rule", AS_ALWAYS, "as the user gave it")                                  \
+	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                                 \
+	F(S, CENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak")      \
+	F(S, CENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                              \
+	F(S, ENUM, ended, "state", AS_ALWAYS, "start or end", alert_state)                         \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "above the limit so far")                 \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                     \
+	F(S, HIDDEN, pad2, "", AS_ALWAYS, "")
+
+/* ---- agentsight ---- */
+
+struct as_start {
+	struct as_hdr h;
+	struct as_span version;
+	struct as_span kernel;
+	struct as_span boot_id;
+	struct as_span argv;
+};
+#define AS_START_FIELDS(F, S)                                                                      \
+	F(S, STR, version, "version", AS_ALWAYS, "of agentsight")                                  \
+	F(S, STR, kernel, "kernel", AS_ALWAYS, "release of the running kernel")                    \
+	F(S, STR, boot_id, "boot_id", AS_ALWAYS, "random id of this boot")                         \
+	F(S, ARGV, argv, "argv", AS_ALWAYS, "how agentsight was called")
+
+struct as_capability {
+	struct as_hdr h;
+	struct as_span family;
+	struct as_span hook;
+	struct as_span mechanism;
+	struct as_span reason;
+	__u32 state;
+	__u32 pad;
+};
+#define AS_CAPABILITY_FIELDS(F, S)                                                                 \
+	F(S, STR, family, "family", AS_ALWAYS, "proc, file, net, tls or system")                   \
+	F(S, STR, hook, "hook", AS_ALWAYS, "what is watched")                                      \
+	F(S, ENUM, state, "state", AS_ALWAYS, "attached, degraded or missing", capability)         \
+	F(S, STR, mechanism, "mechanism", AS_OPT, "how it is watched")                             \
+	F(S, STR, reason, "reason", AS_OPT, "why not, or what the mechanism costs")                \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+struct as_loss {
+	struct as_hdr h;
+	struct as_span reason;
+	struct as_span event;
+	__u64 count;
+	__u64 total;
+};
+#define AS_LOSS_FIELDS(F, S)                                                                       \
+	F(S, STR, reason, "reason", AS_ALWAYS, "where it was lost")                                \
+	F(S, STR, event, "event", AS_ALWAYS, "type of the events lost")                            \
+	F(S, U64, count, "count", AS_ALWAYS, "since the last loss event")                          \
+	F(S, U64, total, "total", AS_ALWAYS, "since the start")
+
+/* The ledger: produced = delivered + dropped + missed + filtered + shed + difference. */
+struct as_stats {
+	struct as_hdr h;
+	__u64 produced;
+	__u64 delivered;
+	__u64 dropped;
+	__u64 missed;
+	__u64 filtered;
+	__u64 shed;
+	__u64 lost;
+	__u64 late;
+	__u64 duration_ns;
+	__u64 rss_kb;
+	__u64 cpu_ns;
+	__u64 difference;
+	struct as_span streams;
+	struct as_span reason;
+};
+#define AS_STATS_FIELDS(F, S)                                                                      \
+	F(S, STR, reason, "reason", AS_OPT, "what ended the run")                                  \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since the start")                        \
+	F(S, U64, produced, "produced", AS_ALWAYS, "events that happened")                         \
+	F(S, U64, delivered, "delivered", AS_ALWAYS, "events written to the output")               \
+	F(S, U64, lost, "lost", AS_ALWAYS, "dropped + missed")                                     \
+	F(S, U64, dropped, "dropped", AS_ALWAYS, "for lack of room, or an output error")           \
+	F(S, U64, missed, "missed", AS_ALWAYS, "hooks that the kernel skipped")                    \
+	F(S, U64, filtered, "filtered", AS_ALWAYS, "not asked for")                                \
+	F(S, U64, shed, "shed", AS_ALWAYS, "beyond a stated limit")                                \
+	F(S, U64, difference, "difference", AS_ALWAYS, "produced less the sum of the others: 0")   \
+	F(S, U64, late, "late", AS_ALWAYS, "delivered out of their order in time")                 \
+	F(S, U64, rss_kb, "rss_kb", AS_ALWAYS, "agentsight's own memory")                          \
+	F(S, DUR, cpu_ns, "cpu_ns", AS_ALWAYS, "agentsight's own CPU time")                        \
+	F(S, JSON, streams, "streams", AS_ALWAYS, "the same per event type, where not zero")
+
+/*
+ * One row per type: id, struct, source, data.type, fields, help. Types of source "internal" go from
+ * the kernel to user space and are never shown.
+ */
+#define AS_EVENTS(E)                                                                               \
+	E(EXEC, as_exec, "process", "exec", AS_EXEC_FIELDS, "a program was started")               \
+	E(FORK, as_fork, "process", "fork", AS_FORK_FIELDS, "a process was created")               \
+	E(EXIT, as_exit, "process", "exit", AS_EXIT_FIELDS, "the last thread of a process ended")  \
+	E(FILE_OPEN, as_file_open, "file", "open", AS_FILE_OPEN_FIELDS,                            \
+	  "open, creat, openat, openat2")                                                          \
+	E(FILE_READ, as_file_io, "file", "read", AS_FILE_IO_FIELDS, "reads of an open file")       \
+	E(FILE_WRITE, as_file_io, "file", "write", AS_FILE_IO_FIELDS, "writes to an open file")    \
+	E(FILE_UNLINK, as_file_op, "file", "unlink", AS_FILE_OP_FIELDS, "a name was removed")      \
+	E(FILE_RENAME, as_file_op, "file", "rename", AS_FILE_RENAME_FIELDS, "a name was changed")  \
+	E(FILE_MKDIR, as_file_op, "file", "mkdir", AS_FILE_MODE_FIELDS, "a directory was made")    \
+	E(FILE_RMDIR, as_file_op, "file", "rmdir", AS_FILE_OP_FIELDS, "a directory was removed")   \
+	E(FILE_TRUNCATE, as_file_op, "file", "truncate", AS_FILE_TRUNCATE_FIELDS,                  \
+	  "truncate, ftruncate")                                                                   \
+	E(FILE_LINK, as_file_op, "file", "link", AS_FILE_LINK_FIELDS, "a hard link was made")      \
+	E(FILE_SYMLINK, as_file_op, "file", "symlink", AS_FILE_SYMLINK_FIELDS,                     \
+	  "a symbolic link was made")                                                              \
+	E(FILE_CHMOD, as_file_op, "file", "chmod", AS_FILE_MODE_FIELDS, "permissions changed")     \
+	E(FILE_SEEN, as_file_seen, "internal", "file_seen", AS_FILE_SEEN_FIELDS, "first transfer") \
+	E(FILE_DONE, as_file_done, "internal", "file_done", AS_FILE_DONE_FIELDS, "last sums")      \
+	E(CONNECT, as_connect, "network", "connect", AS_CONNECT_FIELDS,                            \
+	  "a connection was made or refused")                                                      \
+	E(ACCEPT, as_accept, "network", "accept", AS_ACCEPT_FIELDS, "a connection came in")        \
+	E(SEND, as_net_io, "network", "send", AS_NET_IO_FIELDS, "one send call")                   \
+	E(RECV, as_net_io, "network", "recv", AS_NET_IO_FIELDS, "one receive call")                \
+	E(FLOW, as_flow, "network", "flow", AS_FLOW_FIELDS, "a connection's sums, once a second")  \
+	E(CLOSE, as_flow, "network", "close", AS_CLOSE_FIELDS, "a connection's exact totals")      \
+	E(RETRANSMIT, as_retransmit, "network", "retransmit", AS_RETRANSMIT_FIELDS,                \
+	  "a segment was sent again")                                                              \
+	E(SSL_DATA, as_ssl_data, "ssl", "data", AS_SSL_DATA_FIELDS, "plaintext of one call")       \
+	E(SSL_HANDSHAKE, as_ssl_handshake, "ssl", "handshake", AS_SSL_HANDSHAKE_FIELDS,            \
+	  "a TLS session was set up")                                                              \
+	E(SYSTEM_METRICS, as_system_metrics, "system", "system_metrics",                           \
+	  AS_SYSTEM_METRICS_FIELDS, "CPU and memory of one process")                               \
+	E(SYSTEM_WIDE, as_system_wide, "system", "system_wide", AS_SYSTEM_WIDE_FIELDS,             \
+	  "CPU and memory of the machine")                                                         \
+	E(THRESHOLD, as_threshold, "alert", "threshold", AS_THRESHOLD_FIELDS,                      \
+	  "a threshold was crossed")                                                               \
+	E(START, as_start, "agentsight", "start", AS_START_FIELDS, "the run began")                \
+	E(CAPABILITY, as_capability, "agentsight", "capability", AS_CAPABILITY_FIELDS,             \
+	  "what could be attached, and how")                                                       \
+	E(LOSS, as_loss, "agentsight", "loss", AS_LOSS_FIELDS, "events were lost")                 \
+	E(STATS, as_stats, "agentsight", "stats", AS_STATS_FIELDS, "the ledger so far")            \
+	E(STOP, as_stats, "agentsight", "stop", AS_STATS_FIELDS, "the run ended: the whole ledger")
+
+enum as_event_type {
+	AS_EV_NONE,
+#define AS_EVENT_ENUM(ID, ...) AS_EV_##ID,
+	AS_EVENTS(AS_EVENT_ENUM)
+#undef AS_EVENT_ENUM
+	AS_EV_COUNT
+};
+
+AS_EVENTS(AS_CHECK_EVENT)
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * UTF-8 validation. One scalar decoder says what is right; the vector block in utf8_sse2.h must agree with it.
+ */
+#include "base/utf8.h"
+
+#include <stdbool.h>
+
+#ifdef __SSE2__
+#include "base/utf8_sse2.h"
+#endif
+
+/* RFC 3629 section 4: the lead byte decides the length and the range of the second byte. */
+struct lead {
+	uint8_t len;
+	uint8_t second_min;
+	uint8_t second_max;
+};
+
+static const struct lead leads[256] = {
+	[0x00 ... 0x7f] = {1, 0, 0},
+	[0xc2 ... 0xdf] = {2, 0x80, 0xbf}, /* c0 and c1 could only begin overlong forms */
+	[0xe0] = {3, 0xa0, 0xbf},          /* below: overlong */
+	[0xe1 ... 0xec] = {3, 0x80, 0xbf},
+	[0xed] = {3, 0x80, 0x9f}, /* above: surrogates */
+	[0xee ... 0xef] = {3, 0x80, 0xbf},
+	[0xf0] = {4, 0x90, 0xbf}, /* below: overlong */
+	[0xf1 ... 0xf3] = {4, 0x80, 0xbf},
+	[0xf4] = {4, 0x80, 0x8f}, /* above: past U+10FFFF */
+};
+
+/* How many bytes at @p agree with one sequence of @l->len bytes; the lead byte itself counts. */
+static size_t agreeing(const struct lead *l, const uint8_t *p, size_t n)
+{
+	size_t i;
+
+	if (n < 2 || l->len < 2 || p[1] < l->second_min || p[1] > l->second_max)
+		return 1;
+
+	for (i = 2; i < l->len && i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			break;
+	return i;
+}
+
+size_t utf8_sequence(const uint8_t *p, size_t n)
+{
+	const struct lead *l;
+
+	if (n == 0)
+		return 0;
+
+	l = &leads[p[0]];
+	if (l->len > n)
+		return 0;
+	return agreeing(l, p, n) == l->len ? l->len : 0;
+}
+
+size_t utf8_bad_subpart(const uint8_t *p, size_t n)
+{
+	return n ? agreeing(&leads[p[0]], p, n) : 0;
+}
+
+#ifdef __SSE2__
+/* Whole blocks only; *ret_bad tells that the byte at the returned offset is the first wrong one. */
+static size_t valid_blocks(const uint8_t *p, size_t n, bool *ret_bad)
+{
+	struct utf8_block block;
+	size_t i = 0;
+
+	*ret_bad = false;
+	while (n - i >= UTF8_BLOCK_READ) {
+		if (utf8_block_is_ascii(p + i)) {
+			i += UTF8_BLOCK_LEN;
+			continue;
+		}
+		utf8_block_read(&block, p + i);
+		if (block.bad) {
+			*ret_bad = true;
+			return i + (size_t)__builtin_ctzll(block.bad);
+		}
+		i += block.len;
+	}
+	return i;
+}
+#endif
+
+size_t utf8_valid_prefix(const void *p, size_t n)
+{
+	const uint8_t *s = p;
+	size_t i = 0, len;
+
+#ifdef __SSE2__
+	bool bad;
+
+	i = valid_blocks(s, n, &bad);
+	if (bad)
+		return i;
+#endif
+	for (; i < n; i += len) {
+		len = utf8_sequence(s + i, n - i);
+		if (len == 0)
+			break;
+	}
+	return i;
+}

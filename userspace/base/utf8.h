@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. Ill-formed input is
+ * cut the way the Unicode Standard recommends (section 3.9, "maximal subpart"), so that every reader
+ * of the output counts the same number of U+FFFD.
+ */
+#ifndef AGENTSIGHT_BASE_UTF8_H
+#define AGENTSIGHT_BASE_UTF8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* How many bytes from the start are well-formed; @n when all are. */
+size_t utf8_valid_prefix(const void *p, size_t n);
+
+/* The length (1 to 4) of the well-formed sequence at @p, or 0 when there is none. */
+size_t utf8_sequence(const uint8_t *p, size_t n);
+
+/* Where utf8_sequence() said 0: the length (1 to 3) of what one U+FFFD replaces; 0 only when @n is 0. */
+size_t utf8_bad_subpart(const uint8_t *p, size_t n);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records made by user space: a builder that appends the bytes of spans behind the struct, and
+ * readers for what spans and paths hold.
+ */
+#ifndef AGENTSIGHT_EVENT_RECORD_H
+#define AGENTSIGHT_EVENT_RECORD_H
+
+#include "base/buf.h"
+#include "event/event.h"
+
+#define PATH_TEXT_MAX (2 * AS_PATH_MAX + 1024)
+
+/* Starts a record of @type in @b: the struct zeroed, time and identity of @h taken over. */
+void record_begin(struct buf *b, unsigned type, const struct as_hdr *h);
+
+/* The struct; valid until the next append. */
+#define record_struct(b, S) ((struct S *)(b)->data)
+
+/* Appends @n bytes and returns the span for them. Assign it through record_struct() afterwards. */
+struct as_span record_add(struct buf *b, const void *p, size_t n);
+struct as_span record_add_str(struct buf *b, const char *s);
+
+/* Completes the length and fills @ev. 0, -ENOMEM when an append had failed. */
+int record_end(struct buf *b, struct event *ev);
+
+static inline const char *record_bytes(const struct as_hdr *rec, const struct as_span *span)
+{
+	return (const char *)rec + span->off;
+}
+
+/*
+ * The text of @path into @out (at least PATH_TEXT_MAX bytes, NUL-terminated); returns its length.
+ * ".." directly behind the part that the kernel resolved is taken literally, since that part holds
+ * no symbolic link; "." and empty components are left out.
+ */
+size_t record_path(const struct as_hdr *rec, const struct as_path *path, char *out);
+
+#endif

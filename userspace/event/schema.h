@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* The event table at run time: include/agentsight/events.h as data. */
+#ifndef AGENTSIGHT_EVENT_SCHEMA_H
+#define AGENTSIGHT_EVENT_SCHEMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <agentsight/events.h>
+
+/* Names for FLAGS and ENUM fields. For FLAGS a row applies when all bits of `mask` (or of `value`,
+ * when mask is 0) equal `value`. */
+struct name_row {
+	uint32_t value;
+	uint32_t mask;
+	const char *name;
+};
+
+struct name_table {
+	const struct name_row *rows;
+	size_t n;
+};
+
+struct field_desc {
+	const char *path;  /* "cpu.percent"; "" for what is not shown */
+	const char *leaf;  /* "percent" */
+	const char *group; /* "cpu", NULL at top level */
+	const char *help;
+	const struct name_table *names;
+	uint16_t offset;
+	uint8_t kind; /* enum as_kind */
+	bool optional;
+	/* for the encoder: what stands before the value, and what behind it */
+	const char *before;
+	uint16_t before_len;
+	bool closes_group;
+};
+
+struct event_desc {
+	uint16_t type;
+	bool internal; /* kernel to user space only, never shown */
+	const char *source;
+	const char *name;
+	const char *help;
+	size_t size; /* of the struct */
+	struct field_desc *fields;
+	size_t n_fields;
+	const char *head; /* ,"data":{"type":"exec", */
+	size_t head_len;
+};
+
+/* Builds what is derived from the table. Once, before anything else in this room. 0 or -ENOMEM. */
+int schema_init(void);
+
+/* The row of @type; NULL for a number that is none. */
+const struct event_desc *schema_event(unsigned type);
+
+/* First name for @value, NULL when there is none. */
+const char *name_table_find(const struct name_table *t, uint32_t value);
+
+#endif

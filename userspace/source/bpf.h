@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel side as user space sees it: shared maps, one object per family, hooks with ladders,
+ * and the counters that close the ledger.
+ */
+#ifndef AGENTSIGHT_SOURCE_BPF_H
+#define AGENTSIGHT_SOURCE_BPF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <agentsight/control.h>
+
+#include "base/err.h"
+
+struct bpf_object;
+struct bpf_program;
+struct bpf_link;
+
+/* Sizes in bytes, powers of two and multiples of the page size. */
+struct bpf_options {
+	struct as_config cfg; /* self_tgid and page_kb are filled in */
+	size_t ring_events_size;
+	size_t ring_data_size;
+};
+
+/* What was attached, with which mechanism, and what could not be and why. */
+enum capability_state {
+	CAPABILITY_ATTACHED,
+	CAPABILITY_DEGRADED,
+	CAPABILITY_MISSING,
+};
+
+struct capability {
+	const char *family;
+	const char *hook;
+	const char *mechanism;
+	char reason[160];
+	uint32_t state;
+};
+
+/* The shared maps; families borrow them. */
+struct bpf_shared;
+
+/* Creates the shared maps. -EPERM and -EACCES when privilege is missing. */
+int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, struct err *e);
+void bpf_shared_free(struct bpf_shared *s);
+
+const struct as_config *bpf_shared_config(const struct bpf_shared *s);
+int bpf_shared_ring_events(const struct bpf_shared *s);
+int bpf_shared_ring_data(const struct bpf_shared *s);
+int bpf_shared_procs(const struct bpf_shared *s);
+int bpf_shared_names(const struct bpf_shared *s);
+volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s);
+
+/* Estimates the scheduler clock's offset anew (see unaccounted_ns() in bpf/proc.bpf.c). */
+void bpf_shared_sync_clock(struct bpf_shared *s);
+
+/* Sums of a ledger row over all processors. */
+int bpf_shared_count(const struct bpf_shared *s, unsigned type, struct as_count *ret);
+
+/*
+ * Between opening and loading an object: gives it the shared maps and the configuration (`cfg` in
+ * .rodata), and sizes `scratch` to the number of possible processors.
+ */
+int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err *e);
+
+/*
+ * Attaches @prog and keeps the link until bpf_shared_detach(). On success and on failure a capability is
+ * recorded under @family and @hook. Returns 0 or the error of the attach.
+ */
+int bpf_hook_attach(struct bpf_shared *s, const char *family, const char *hook,
+		    const char *mechanism, struct bpf_program *prog);
+
+/* Keeps a link that the caller made, for the common detach. Takes ownership. */
+int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_program *prog);
+
+/* Keeps a program in the sum of missed runs, for hooks attached by other means. */
+int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog, unsigned event_type);
+
+/* Records a capability. Strings but @reason must be literals; @reason may be NULL. */
+__attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, const char *family,
+							  const char *hook, const char *mechanism,
+							  enum capability_state state,
+							  const char *reason, ...);
+const struct capability *bpf_capabilities(const struct bpf_shared *s, size_t *ret_n);
+
+/* Closes all links, those that take long (perf events) in parallel. */
+void bpf_shared_detach(struct bpf_shared *s);
+
+/* Runs that the kernel skipped (`recursion_misses`), summed over all programs. */
+uint64_t bpf_shared_missed(struct bpf_shared *s);
+
+#endif
