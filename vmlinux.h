@@ -219,9 +219,10 @@ struct fs_struct {
 	struct path pwd;
 };
 
-/* since 6.2: per-CPU counters; `count` is what /proc shows */
+/* since 6.2: `count` and what is in the per-CPU `counters` */
 struct percpu_counter {
 	s64 count;
+	s32 *counters;
 };
 
 struct mm_struct {
@@ -250,7 +251,17 @@ struct task_io_accounting {
 	u64 write_bytes;
 };
 
+struct rq {
+	u64 clock;
+	u64 clock_task;
+};
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
 struct sched_entity {
+	struct cfs_rq *cfs_rq;
 	u64 exec_start;
 	u64 sum_exec_runtime;
 };
@@ -276,6 +287,7 @@ struct thread_info {
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
+	unsigned int flags;
 	struct mm_struct *mm;
 	int exit_code;
 	pid_t pid;
@@ -326,6 +338,7 @@ struct sock_common {
 	u16 skc_family;
 	volatile unsigned char skc_state;
 	unsigned long skc_flags;
+	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -358,6 +371,7 @@ struct tcp_sock {
 	u32 rcv_nxt;
 	u32 copied_seq;
 	u32 snd_nxt;
+	u32 snd_una;
 	u32 write_seq;
 	u64 bytes_sent;
 	u64 bytes_retrans;
@@ -398,6 +412,10 @@ struct bpf_iter__task_file {
 
 struct bpf_map;
 
+struct bpf_array {
+	void *pptrs[1];
+};
+
 struct bpf_iter__bpf_map_elem {
 	struct bpf_iter_meta *meta;
 	struct bpf_map *map;
@@ -410,6 +428,7 @@ struct bpf_iter__bpf_map_elem {
 /* Which helpers a kernel has; asked with bpf_core_enum_value_exists(). */
 enum bpf_func_id {
 	BPF_FUNC_get_current_task_btf = 158,
+	BPF_FUNC_get_attach_cookie = 174,
 };
 
 #endif

@@ -261,18 +261,19 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 
 /* ---- exit ---- */
 
+/* Not the kernel's own struct for the I/O: accesses to that would be relocated here, too. */
 struct usage {
 	__u64 utime, stime, runtime;
-	struct task_io_accounting io;
-	__u32 threads;
+	__u64 rchar, wchar, read_bytes, write_bytes;
+	__u32 unsummed;
 };
 
 static __always_inline void usage_add_io(struct usage *u, const struct task_io_accounting *io)
 {
-	u->io.rchar += BPF_CORE_READ(io, rchar);
-	u->io.wchar += BPF_CORE_READ(io, wchar);
-	u->io.read_bytes += BPF_CORE_READ(io, read_bytes);
-	u->io.write_bytes += BPF_CORE_READ(io, write_bytes);
+	u->rchar += BPF_CORE_READ(io, rchar);
+	u->wchar += BPF_CORE_READ(io, wchar);
+	u->read_bytes += BPF_CORE_READ(io, read_bytes);
+	u->write_bytes += BPF_CORE_READ(io, write_bytes);
 }
 
 static __always_inline void usage_add_thread(struct usage *u, struct task_struct *t)
@@ -305,23 +306,42 @@ static __always_inline void usage_collect(struct usage *u, struct signal_struct 
 									thread_node));
 		pos = BPF_CORE_READ(pos, next);
 	}
-	u->threads = 1;
+	u->unsummed = BPF_CORE_READ(sig, nr_threads) - AS_THREADS_MAX;
+}
+
+/*
+ * The clock that a task's run time is measured with: the scheduler's, less what interrupts and the
+ * hypervisor took from this processor. @mono_ns is CLOCK_MONOTONIC now; 0 when it cannot be told.
+ */
+static __always_inline __u64 task_clock(struct rq *rq, __u64 mono_ns, __s64 offset_ns)
+{
+	return mono_ns + offset_ns - (BPF_CORE_READ(rq, clock) - BPF_CORE_READ(rq, clock_task));
+}
+
+/* The run queue of the current task; NULL on kernels without group scheduling. */
+static __always_inline struct rq *current_rq(struct task_struct *task)
+{
+	if (!bpf_core_field_exists(task->se.cfs_rq) || !bpf_core_type_exists(struct rq))
+		return NULL;
+	return BPF_CORE_READ(task, se.cfs_rq, rq);
 }
 
 /*
  * The scheduler adds a running task's time to its sum at ticks and switches only: up to 10 ms are
- * missing, half of what a short process used. exec_start says, on the scheduler's clock, when it
- * last did; user space keeps the difference of that clock to ours in `shared`.
+ * missing, half of what a short process used. exec_start says when it last did. User space keeps
+ * the difference of the scheduler's clock to CLOCK_MONOTONIC in `shared` (see clock_compare).
  */
 static __always_inline __u64 unaccounted_ns(struct task_struct *task)
 {
 	__u32 zero = 0;
 	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+	struct rq *rq = current_rq(task);
 	__s64 ns;
 
-	if (!s || !s->sched_offset_ns)
+	if (!s || !s->sched_offset_ns || !rq)
 		return 0;
-	ns = bpf_ktime_get_ns() + s->sched_offset_ns - BPF_CORE_READ(task, se.exec_start);
+	ns = task_clock(rq, bpf_ktime_get_ns(), s->sched_offset_ns) -
+	     BPF_CORE_READ(task, se.exec_start);
 	return ns > 0 && ns < 1000000000 ? ns : 0;
 }
 
@@ -403,14 +423,37 @@ int proc_exit(void *ctx)
 		usage_split(&u, e);
 		e->duration_ns = e->h.boot_ns - start_ns;
 		e->max_rss_kb = BPF_CORE_READ(sig, maxrss) * cfg.page_kb;
-		e->read_bytes = u.io.read_bytes;
-		e->write_bytes = u.io.write_bytes;
-		e->rchar = u.io.rchar;
-		e->wchar = u.io.wchar;
-		e->unsummed = u.threads;
+		e->read_bytes = u.read_bytes;
+		e->write_bytes = u.write_bytes;
+		e->rchar = u.rchar;
+		e->wchar = u.wchar;
+		e->unsummed = u.unsummed;
 		event_submit(&ring_events, e);
 	}
 	if (cfg.by_process)
 		bpf_map_delete_elem(&procs, &tgid);
+	return 0;
+}
+
+/* ---- the scheduler's clock ---- */
+
+/*
+ * Run by user space right after it was switched in: the run queue's clock was set a moment ago. The
+ * largest of several differences is the nearest to the truth.
+ */
+SEC("raw_tp/sched_switch")
+int clock_compare(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct rq *rq = current_rq(task);
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+	__s64 offset;
+
+	if (!s || !rq)
+		return 0;
+	offset = BPF_CORE_READ(rq, clock) - bpf_ktime_get_ns();
+	if (!s->sched_sample_ns || offset > s->sched_sample_ns)
+		s->sched_sample_ns = offset;
 	return 0;
 }

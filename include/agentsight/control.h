@@ -58,7 +58,8 @@ struct as_count {
 struct as_shared {
 	__u32 armed;
 	__u32 urgent;
-	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see userspace/source/bpf.c */
+	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
+	__s64 sched_sample_ns; /* the largest difference seen while it is being measured */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

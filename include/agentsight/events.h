@@ -130,6 +130,13 @@ struct as_file_op {
 	F(S, U64, length, "length", AS_ALWAYS, "the new length")                                   \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
 
+enum as_file_flush {
+	AS_FLUSH_CLOSE,
+	AS_FLUSH_TIMER,
+	AS_FLUSH_EXIT,
+	AS_FLUSH_STOP,
+};
+
 /* Reads or writes of one open file since the last flush; made by user space from kernel sums. */
 struct as_file_io {
 	struct as_hdr h;
@@ -178,6 +185,25 @@ struct as_file_done {
 	F(S, HIDDEN, write_count, "", AS_ALWAYS, "")                                               \
 	F(S, FD, fd, "", AS_ALWAYS, "")                                                            \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+/* Key and value of the kernel's table `file_sums`: what was moved through an open descriptor. */
+struct as_file_key {
+	__u32 tgid;
+	__s32 fd;
+};
+
+/* Only the kernel adds, so the sums never fall while @id stays. */
+struct as_file_sums {
+	__u64 file; /* address of the open file and of its name: another pair is another opening */
+	__u64 dentry;
+	__u64 id; /* file_id of the records */
+	__u64 read_bytes;
+	__u64 read_count;
+	__u64 write_bytes;
+	__u64 write_count;
+	__u32 seen;   /* FILE_SEEN is in the ring */
+	__u32 closed; /* taken out of the table: what is added now comes too late */
+};
 
 /* ---- network ---- */
 

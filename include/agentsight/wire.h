@@ -31,9 +31,8 @@ struct as_hdr {
 
 enum as_flags {
 	AS_F_REDACTED = 1 << 0, /* a secret was overwritten */
-	AS_F_LATE = 1 << 1,	/* arrived after a later event had been passed on */
-	AS_F_MORE = 1 << 2,	/* a piece of a call; further pieces follow */
-	AS_F_INFERRED = 1 << 3, /* the owner was derived, not observed */
+	AS_F_MORE = 1 << 1,	/* a piece of a call; further pieces follow */
+	AS_F_INFERRED = 1 << 2, /* the owner was derived, not observed */
 };
 
 /* Bytes behind the struct. @full is the length before truncation; len < full means truncated. */

@@ -34,6 +34,7 @@ struct input {
 typedef size_t (*encode_fn)(const char *p, size_t n);
 
 static struct buf out;
+static volatile size_t sink;
 
 static uint64_t random_next(void)
 {
@@ -58,27 +59,43 @@ static void fill_clean(char *p, size_t n)
 	fill_repeated(p, n, "The quick brown fox jumps over the lazy dog, 0123456789 times. ");
 }
 
-/* Words of different length, so that a predictor cannot learn where the quotes are. */
-static size_t message_append(struct buf *b)
+/* Texts of different length, so that a predictor cannot learn where the quotes are. */
+static void message_append(struct buf *b, size_t text_max)
 {
-	buf_printf(b, "{\"role\":\"%s\",\"content\":\"%.*s\",\"tokens\":%u},",
-		   random_next() & 1 ? "user" : "assistant", (int)(random_next() % 60),
-		   "Please read the file and tell me which of the tests fails and why.",
+	static const char text[] =
+		"Please read the file and tell me which of the tests fails and why. Then change "
+		"the "
+		"code so that it passes, run everything again and show me the difference, with a "
+		"sentence for each place that you touched.";
+
+	buf_printf(b, "{\"role\":\"%s\",\"content\":\"%.*s\\n\",\"tokens\":%u},",
+		   random_next() & 1 ? "user" : "assistant", (int)(random_next() % text_max), text,
 		   (unsigned)(random_next() % 100000));
-	return b->len;
 }
 
-static void fill_http(char *p, size_t n)
+static void fill_messages(char *p, size_t n, size_t text_max)
 {
 	struct buf b = {0};
 
 	buf_add_lit(&b, "POST /v1/messages HTTP/1.1\r\nhost: api.example.com\r\n"
 			"content-type: application/json\r\naccept: */*\r\n"
 			"user-agent: agent/1.0 (linux; x64)\r\n\r\n{\"messages\":[");
-	while (message_append(&b) < n)
-		;
+	while (b.len < n)
+		message_append(&b, text_max);
 	memcpy(p, b.data, n);
 	buf_done(&b);
+}
+
+/* Grows by about 9 % when escaped, like the request of a chat. */
+static void fill_http(char *p, size_t n)
+{
+	fill_messages(p, n, 140);
+}
+
+/* Grows by about 15 %, like a list of small objects. */
+static void fill_dense(char *p, size_t n)
+{
+	fill_messages(p, n, 60);
 }
 
 static void fill_chinese(char *p, size_t n)
@@ -149,12 +166,11 @@ static double seconds(void)
 
 static double gbps(encode_fn encode, const char *p, size_t n, size_t bytes)
 {
-	volatile size_t sum = 0;
 	size_t done = 0;
 	double start = seconds();
 
 	for (; done < bytes; done += n)
-		sum += encode(p, n);
+		sink += encode(p, n);
 	return (double)done / (seconds() - start) / 1e9;
 }
 
@@ -210,9 +226,13 @@ static void row_plain(const char *bench, encode_fn encode, const struct input *i
 }
 
 static const struct input inputs[] = {
-	{"clean 16KiB", fill_clean, PIECE_LEN},       {"http+json 16KiB", fill_http, PIECE_LEN},
-	{"mixed latin 16KiB", fill_mixed, PIECE_LEN}, {"chinese 16KiB", fill_chinese, PIECE_LEN},
-	{"random 16KiB", fill_random, PIECE_LEN},     {"clean 24B", fill_clean, 24},
+	{"clean 16KiB", fill_clean, PIECE_LEN},
+	{"http+json 16KiB", fill_http, PIECE_LEN},
+	{"dense json 16KiB", fill_dense, PIECE_LEN},
+	{"mixed latin 16KiB", fill_mixed, PIECE_LEN},
+	{"chinese 16KiB", fill_chinese, PIECE_LEN},
+	{"random 16KiB", fill_random, PIECE_LEN},
+	{"clean 24B", fill_clean, 24},
 	{"http+json 200B", fill_http, 200},
 };
 
@@ -220,9 +240,11 @@ int main(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++)
 		row_escape(&inputs[i]);
+	/* Validation stops at the first bad byte, so random bytes would measure nothing. */
 	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++)
-		row_plain("utf8 valid", validate, &inputs[i]);
-	row_plain("base64", encode_base64, &inputs[4]);
+		if (inputs[i].fill != fill_random)
+			row_plain("utf8 valid", validate, &inputs[i]);
+	row_plain("base64", encode_base64, &inputs[5]);
 
 	buf_done(&out);
 	return 0;

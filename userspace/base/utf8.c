@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #ifdef __SSE2__
 #include "base/utf8_sse2.h"
@@ -51,8 +52,6 @@ size_t utf8_sequence(const uint8_t *p, size_t n)
 		return 0;
 
 	l = &leads[p[0]];
-	if (l->len > n)
-		return 0;
 	return agreeing(l, p, n) == l->len ? l->len : 0;
 }
 
@@ -85,6 +84,15 @@ static size_t valid_blocks(const uint8_t *p, size_t n, bool *ret_bad)
 }
 #endif
 
+/* Most texts are ASCII and shorter than a block. */
+static bool eight_are_ascii(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return (v & 0x8080808080808080ULL) == 0;
+}
+
 size_t utf8_valid_prefix(const void *p, size_t n)
 {
 	const uint8_t *s = p;
@@ -98,7 +106,7 @@ size_t utf8_valid_prefix(const void *p, size_t n)
 		return i;
 #endif
 	for (; i < n; i += len) {
-		len = utf8_sequence(s + i, n - i);
+		len = n - i >= 8 && eight_are_ascii(s + i) ? 8 : utf8_sequence(s + i, n - i);
 		if (len == 0)
 			break;
 	}

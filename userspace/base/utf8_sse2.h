@@ -69,17 +69,21 @@ static inline __m128i utf8_continuation(__m128i v)
 	return _mm_cmplt_epi8(v, utf8_byte(0xc0));
 }
 
-/* Lead bytes whose second byte, if it is a continuation at all, is one they may have (RFC 3629 section 4). */
+/*
+ * Lead bytes whose second byte, if it is a continuation at all, is one they may have (RFC 3629 section 4).
+ * Below 0xa0 e0 is wrong (overlong) and from 0xa0 ed is (surrogates); with 0x90 the same holds for f0
+ * (overlong) and f4 (past U+10FFFF). So each half of the second byte's range forbids just one lead byte.
+ */
 static inline __m128i utf8_lead(const uint8_t *p)
 {
 	__m128i v = utf8_load(p), second = utf8_load(p + 1);
-	__m128i from_90 = utf8_above(second, 0x8f), from_a0 = utf8_above(second, 0x9f);
-	__m128i overlong = _mm_or_si128(_mm_andnot_si128(from_a0, utf8_equal(v, 0xe0)),
-					_mm_andnot_si128(from_90, utf8_equal(v, 0xf0)));
-	__m128i too_big = _mm_or_si128(_mm_and_si128(from_a0, utf8_equal(v, 0xed)),
-				       _mm_and_si128(from_90, utf8_equal(v, 0xf4)));
+	__m128i e0_or_ed = _mm_or_si128(utf8_byte(0xe0),
+					_mm_and_si128(utf8_above(second, 0x9f), utf8_byte(0x0d)));
+	__m128i f0_or_f4 = _mm_or_si128(utf8_byte(0xf0),
+					_mm_and_si128(utf8_above(second, 0x8f), utf8_byte(0x04)));
+	__m128i wrong = _mm_or_si128(_mm_cmpeq_epi8(v, e0_or_ed), _mm_cmpeq_epi8(v, f0_or_f4));
 
-	return _mm_andnot_si128(_mm_or_si128(overlong, too_big), utf8_between(v, 0xc1, 0xf4));
+	return _mm_andnot_si128(wrong, utf8_between(v, 0xc1, 0xf4));
 }
 
 static inline bool utf8_block_is_ascii(const uint8_t *p)

@@ -1,42 +1,124 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who is who: every known process by pid and start time. Seeded from /proc at the start and kept
- * by exec, fork and exit events afterwards. Bounded: an entry goes when its process has ended and
- * nobody holds it, and the oldest ended ones go first when the table is full.
+ * by exec, fork and exit events afterwards. Bounded: a process that has ended stays for a while, so
+ * that late events find their owner and do not bring it back, and the oldest ended ones go first.
  */
 #ifndef AGENTSIGHT_ENRICH_PROC_TABLE_H
 #define AGENTSIGHT_ENRICH_PROC_TABLE_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include <agentsight/control.h>
 
+#include "base/cleanup.h"
 #include "event/event.h"
+
+#define PROC_TABLE_MAX       65536 /* living ones; as many as the kernel's map `procs` */
+#define PROC_TABLE_ENDED_MAX 1024
+
+/* /proc tells a start time in steps of 1/USER_HZ, which is 10 ms on every machine that we serve. */
+#define PROC_TICK_NS 10000000ULL
+
+/* What the sampler remembers of a process, here so that a sample needs no look-up of its own. */
+struct proc_sample {
+	uint64_t cpu_ns;  /* highest own CPU time seen: what rows have shown, or the first look */
+	uint64_t last_ns; /* when that was; 0: never sampled */
+	uint32_t pass;    /* the pass that the sums below belong to */
+	uint32_t threads;
+	uint64_t pass_cpu_ns;
+	uint64_t read_bytes;
+	uint64_t write_bytes;
+	uint64_t rss_pages;
+	uint64_t vsz_pages;
+	/* /proc only: CPU time of ended children, which a parent gets in one sum when it waits */
+	uint64_t waited_ns;  /* at the last look */
+	uint64_t due_ns;     /* what of the next such time rows of these children have shown */
+	uint64_t due_old_ns; /* the same, not come yet when it was first expected */
+};
 
 struct proc {
 	uint32_t tgid;
 	uint32_t ppid;
 	uint32_t uid;
-	uint64_t start_ns; /* boot clock; from /proc in 10 ms steps until the kernel says it exactly */
+	uint64_t start_ns; /* boot clock; in steps of PROC_TICK_NS unless start_exact */
+	bool start_exact;
 	char comm[AS_COMM_LEN];
-	bool followed;	/* belongs to what the user asked for */
+	bool followed; /* belongs to what the user asked for */
 	bool exited;
-	struct proc *parent;	  /* NULL when unknown */
-	uint32_t living_children; /* followed ones, direct */
-	uint64_t exited_cpu_ns;	  /* of ended children, not yet credited to a sample */
-	void *sampler;		  /* the sampler's own state; freed by its callback */
+	bool zombie;
+	uint8_t missing; /* looks in a row that did not find it in /proc */
+	uint8_t looks;   /* the first few, in which it was compared with what the user asked for */
+	uint32_t pass;   /* over /proc, the last that saw it */
+	struct proc *parent; /* nearest ancestor that lives and is known; NULL when there is none */
+	uint32_t children;   /* living followed descendants; see proc_table_count_children() */
+	uint64_t exited_cpu_ns; /* of ended descendants, not yet credited to a sample */
+	struct proc_sample sample;
+	void *source; /* the sampler's source keeps descriptors here; see proc_table_on_end() */
+
+	LIST_HEAD(proc_kids, proc) kids;
+	LIST_ENTRY(proc) sibling;
+	LIST_ENTRY(proc) bucket;
+	TAILQ_ENTRY(proc) order;
+};
+
+/* What a source knows about a living process. */
+struct proc_fact {
+	uint32_t tgid;
+	uint32_t ppid;
+	uint32_t uid;
+	uint64_t start_ns;
+	bool start_exact;
+	bool followed;    /* false leaves the mark as it is */
+	const char *comm; /* AS_COMM_LEN bytes; NULL: unknown */
 };
 
 struct proc_table;
 
 int proc_table_new(struct proc_table **ret);
 void proc_table_free(struct proc_table *t);
+DEFINE_FREEP(struct proc_table *, proc_table_free)
 
+/* Called with every process that ends or is forgotten, before it goes; frees `source`. */
+void proc_table_on_end(struct proc_table *t, void (*fn)(struct proc *p));
+
+/* The process that has, or had last, this pid; `exited` tells which. */
 struct proc *proc_table_find(const struct proc_table *t, uint32_t tgid);
+
+/* The next living one after @p, in the order they were learnt; the first when @p is NULL. */
+struct proc *proc_table_next(const struct proc_table *t, const struct proc *p);
+
+/* The one that was looked at longest ago, for checks that take turns; NULL when there is none. */
+struct proc *proc_table_rotate(struct proc_table *t);
 
 /* Learns from exec, fork and exit; any other event only confirms name and start time. */
 void proc_table_event(struct proc_table *t, const struct event *ev);
+
+/*
+ * Finds or makes the process and updates it. A newer start time under the same pid is another
+ * process: the old one ends. NULL when this one is known to have ended or the table is full.
+ */
+struct proc *proc_table_learn(struct proc_table *t, const struct proc_fact *f);
+
+/* Finds the parents of processes that were learnt before their parents. */
+void proc_table_link(struct proc_table *t);
+
+/*
+ * The process has ended. @cpu_ns is all that it used; what its rows have not shown is credited to the
+ * nearest living followed ancestor. UINT64_MAX when unknown: then only what it held for its own
+ * ended children is passed on.
+ */
+void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns);
+
+/* Brings `children` up to date. */
+void proc_table_count_children(struct proc_table *t);
+
+size_t proc_table_count(const struct proc_table *t);
+
+/* Processes that were not taken in because the table was full. */
+uint64_t proc_table_refused(const struct proc_table *t);
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef AGENTSIGHT_EVENT_RECORD_H
 #define AGENTSIGHT_EVENT_RECORD_H
 
+#include <agentsight/control.h>
+
 #include "base/buf.h"
 #include "event/event.h"
 

@@ -54,9 +54,6 @@ int bpf_shared_procs(const struct bpf_shared *s);
 int bpf_shared_names(const struct bpf_shared *s);
 volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s);
 
-/* Estimates the scheduler clock's offset anew (see unaccounted_ns() in bpf/proc.bpf.c). */
-void bpf_shared_sync_clock(struct bpf_shared *s);
-
 /* Sums of a ledger row over all processors. */
 int bpf_shared_count(const struct bpf_shared *s, unsigned type, struct as_count *ret);
 
@@ -72,6 +69,10 @@ int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err 
  */
 int bpf_hook_attach(struct bpf_shared *s, const char *family, const char *hook,
 		    const char *mechanism, struct bpf_program *prog);
+
+/* The same for a classic tracepoint, with tracefs mounted or not. */
+int bpf_hook_attach_tracepoint(struct bpf_shared *s, const char *family, const char *hook,
+			       struct bpf_program *prog, const char *category, const char *name);
 
 /* Keeps a link that the caller made, for the common detach. Takes ownership. */
 int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_program *prog);

@@ -4,6 +4,7 @@
  * charged against one budget per file, so loops and huge counts end in -E2BIG instead of in time. It
  * knows nothing about TLS or probes.
  */
+#define _GNU_SOURCE /* memmem */
 #include "source/elf.h"
 
 #include <elf.h>
@@ -475,7 +476,7 @@ static int gnu_find(struct elf *elf, const char *name, Elf64_Sym *ret)
 	return gnu_chain_find(elf, chains, index, header[1], name, ret);
 }
 
-/* DT_HASH: {buckets, chains}, buckets, chains: each a next index, 0 at the end. A loop ends at the limit. */
+/* DT_HASH: {buckets, chains}, buckets, next indexes. 0 ends a chain, ELF_CHAIN_MAX a loop. */
 static int sysv_find(struct elf *elf, const char *name, Elf64_Sym *ret)
 {
 	uint32_t header[2], index;
@@ -554,7 +555,10 @@ static int section_symtab(struct elf *elf, uint32_t type, struct symtab *ret)
 	return 0;
 }
 
-/* Notes where in a piece of the string table @name ends a string: tables share tails, "SSL_read" in "my_SSL_read". */
+/*
+ * Notes where in a piece of the string table @name ends a string. Linkers share tails: "SSL_read" may be
+ * the end of "my_SSL_read".
+ */
 static int strings_note(const char *piece, size_t len, uint64_t offset, const char *name,
 			uint32_t index, struct named *named, size_t *n)
 {

@@ -1,0 +1,92 @@
+# agentsight: build, test, install. `make help` lists the targets.
+#
+# Quiet by default, V=1 shows every command. Everything that is built lands under out/, the program
+# at ./agentsight. Prerequisites are probed; what is missing is named with the package that has it.
+
+O ?= out
+V ?= 0
+CLANG ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpftool)
+PKG_CONFIG ?= pkg-config
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-8s %s\n'
+MAKEFLAGS += --no-print-directory
+endif
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# ---- what is built from what ----
+
+ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
+FAMILIES := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
+SKELETONS := $(FAMILIES:%=$(O)/bpf/%.skel.h)
+SOURCES := $(sort $(wildcard userspace/*/*.c))
+OBJECTS := $(SOURCES:%.c=$(O)/%.o)
+CORE := $(O)/libcore.a
+MAIN := $(O)/userspace/main.o
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wformat=2 -Wundef -Wvla -Wno-unused-parameter
+LIBRARIES := libbpf json-c libelf zlib
+PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
+PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null)
+CFLAGS ?= -O2 -g
+HARDENING ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+LDHARDENING ?= -pie -Wl,-z,relro,-z,now
+ifeq ($(DEVELOPER),1)
+WARNINGS += -Werror
+endif
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(WARNINGS) -D_GNU_SOURCE -DAGENTSIGHT_VERSION='"$(VERSION)"' \
+	-Iinclude -Iuserspace -I$(O)/bpf $(PC_CFLAGS) $(EXTRA_CFLAGS)
+ALL_LDFLAGS = $(LDHARDENING) $(LDFLAGS) $(EXTRA_LDFLAGS)
+BPF_CFLAGS := -O2 -g -Wall -Werror --target=bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -I. -Iinclude
+
+all: agentsight ## build ./agentsight
+
+agentsight: $(MAIN) $(CORE)
+	$(say) LINK $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
+
+$(CORE): $(OBJECTS)
+	$(say) AR $@
+	$(Q)rm -f $@ && $(AR) rcs $@ $(OBJECTS)
+
+$(O)/%.o: %.c $(O)/.probed | $(SKELETONS)
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/bpf/%.bpf.o: bpf/%.bpf.c $(O)/.probed
+	$(say) BPF $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
+	$(say) SKEL $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+# The probes run once, and again when tools/probe.sh changes.
+$(O)/.probed: tools/probe.sh
+	$(Q)mkdir -p $(O)
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' BPFTOOL='$(BPFTOOL)' PKG_CONFIG='$(PKG_CONFIG)' sh tools/probe.sh build
+	$(Q)touch $@
+
+clean: ## remove what was built
+	$(Q)rm -rf $(O) agentsight
+
+help: ## this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+.PHONY: all clean help
+.SECONDARY:

@@ -1,0 +1,740 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What is known about a socket, and how much went through it.
+ *
+ * Payload bytes of TCP are never summed up call by call: the socket itself knows them. What was
+ * written is bytes_acked plus what lies between snd_una and write_seq, what was read is
+ * bytes_received less what lies between copied_seq and rcv_nxt, and the SYN and the FIN, which count
+ * as one byte each in all of these, are taken off. So a hook that the kernel skips loses nothing,
+ * and neither MSG_PEEK, MSG_WAITALL, sendfile, splice nor io_uring can be counted wrongly.
+ *
+ * In most TCP events `current` has nothing to do with the socket. Each function here says when it
+ * must be called in the context of the process that uses the socket.
+ */
+#ifndef AGENTSIGHT_BPF_SOCK_H
+#define AGENTSIGHT_BPF_SOCK_H
+
+#include "emit.bpf.h"
+#include "filter.bpf.h"
+#include "tlsjoin.bpf.h"
+#include <bpf/bpf_endian.h>
+
+#define AF_INET	 2
+#define AF_INET6 10
+
+enum tcp_state {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
+	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
+	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
+};
+
+#define STATE_BIT(state) (1U << (state))
+
+/* states behind tcp_send_fin(): the FIN is part of write_seq */
+#define STATES_FIN_SENT                                                                            \
+	(STATE_BIT(TCP_FIN_WAIT1) | STATE_BIT(TCP_FIN_WAIT2) | STATE_BIT(TCP_LAST_ACK) |           \
+	 STATE_BIT(TCP_CLOSING))
+#define STATES_CONNECTED (STATE_BIT(TCP_ESTABLISHED) | STATE_BIT(TCP_CLOSE_WAIT) | STATES_FIN_SENT)
+
+/* bits of skc_flags, enum sock_flags of the kernel */
+#define SK_DEAD (1UL << 0) /* no process holds it any more */
+#define SK_DONE (1UL << 1) /* the FIN of the peer has arrived */
+
+#define SOCKS_MAX 65536
+
+#define RET_UNKNOWN 0x7fffffff /* the hook does not say what the call returned */
+
+struct sock_owner {
+	__u64 start_ns;
+	__u32 tgid;
+	__u32 ppid;
+	__u32 uid;
+	__u32 pad;
+	char comm[AS_COMM_LEN];
+};
+
+enum sock_entry_flags {
+	ENTRY_OWNED = 1 << 0, /* the owner was observed; else it is the listener's, if any */
+	ENTRY_UP = 1 << 1,    /* was established; the members *_seq0 hold */
+	ENTRY_ENDED = 1 << 2, /* reached CLOSE; the totals wait for what is still unread */
+	ENTRY_HELD = 1 << 3,  /* a process had it open when it ended: that process will free it */
+};
+
+/* Value of `socks`. Sums are since the connection, or the tracing of it, began. */
+struct sock_entry {
+	__u64 id; /* conn_id */
+	struct sock_owner owner;
+	struct as_addr local;
+	struct as_addr remote;
+	__u64 syn_ns;
+	__u64 begin_ns;
+	__u64 end_ns;
+	__u64 flow_ns; /* of the last flow event */
+	__u64 flow_tx; /* sums as of then; at the end, what is known for sure */
+	__u64 flow_rx;
+	__u64 base_tx; /* already sent when the tracing began */
+	__u64 base_rx;
+	__u64 told_tx; /* base and what send events have told; UDP: the sum itself */
+	__u64 told_rx;
+	__u32 tx_seq0; /* sequence number of the first byte of payload */
+	__u32 rx_seq0;
+	__u32 flags;
+	__s32 error;
+	__u16 protocol;
+	__u16 role;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SOCKS_MAX);
+	__type(key, __u64); /* address of the struct sock */
+	__type(value, struct sock_entry);
+} socks SEC(".maps");
+
+struct listen_key {
+	__u64 net; /* address of the network namespace */
+	__u32 port;
+	__u32 pad;
+};
+
+struct listener {
+	__u64 sk;
+	struct sock_owner owner;
+};
+
+/* Whose connection it probably is, until somebody uses it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct listen_key);
+	__type(value, struct listener);
+} listeners SEC(".maps");
+
+/* conn_id of connections whose owner was found: two threads at the same instant are one accept. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, __u32);
+} claims SEC(".maps");
+
+/*
+ * Sockets that need no look per call, one per slot: 4 ns instead of 35 for asking `socks`. A lost
+ * race only costs the long way.
+ */
+#define SETTLED_SLOTS 4096
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SETTLED_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} settled SEC(".maps");
+
+/* No hook tells that a UDP socket is gone, but one tells that its owner is. Key: tgid. */
+struct udp_owner {
+	__u64 start_ns;
+	__u64 exited;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct udp_owner);
+} udp_owners SEC(".maps");
+
+/* ---- reading a socket ---- */
+
+/* AS_PROTO_TCP or AS_PROTO_UDP over IP, else 0. Netlink uses the same numbers for other things. */
+static __always_inline __u16 sock_protocol(const struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u16 protocol;
+
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	return protocol == AS_PROTO_TCP || protocol == AS_PROTO_UDP ? protocol : 0;
+}
+
+/* skc_num is already 0 at the transition to CLOSE, inet_sport is not. */
+static __always_inline __u16 sock_local_port(const struct sock *sk)
+{
+	return bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+}
+
+static __always_inline __u16 sock_remote_port(const struct sock *sk)
+{
+	return bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
+static __always_inline void addr_set_v4(struct as_addr *addr, __be32 ip)
+{
+	__builtin_memset(addr->ip, 0, sizeof(addr->ip));
+	addr->ip[10] = 0xff;
+	addr->ip[11] = 0xff;
+	__builtin_memcpy(&addr->ip[12], &ip, sizeof(ip));
+}
+
+static __always_inline void sock_read_ends(const struct sock *sk, struct as_addr *local,
+					   struct as_addr *remote)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family == AF_INET) {
+		addr_set_v4(local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		addr_set_v4(remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	} else {
+		BPF_CORE_READ_INTO((struct in6_addr *)local->ip, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO((struct in6_addr *)remote->ip, sk, __sk_common.skc_v6_daddr);
+	}
+	local->port = sock_local_port(sk);
+	local->family = family;
+	remote->port = sock_remote_port(sk);
+	remote->family = remote->port ? family : 0; /* a UDP socket without a peer */
+}
+
+struct tcp_sums {
+	__u64 tx;
+	__u64 rx;
+	__u32 write_seq; /* without the FIN */
+	__u32 copied_seq;
+	__u32 unread;
+};
+
+/*
+ * Exact where the socket is locked, that is, in its own events. Elsewhere the members may belong to
+ * different instants; tcp_sums_exact() puts that right.
+ */
+static __always_inline void tcp_read_sums(const struct sock *sk, __u16 role, struct tcp_sums *sums)
+{
+	const struct tcp_sock *tp = (const void *)sk;
+	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u32 write_seq = BPF_CORE_READ(tp, write_seq);
+	__u32 copied_seq = BPF_CORE_READ(tp, copied_seq);
+	__u32 rcv_nxt = BPF_CORE_READ(tp, rcv_nxt);
+	__u32 fin_sent = STATES_FIN_SENT & STATE_BIT(state & 31) ? 1 : 0;
+	__u32 fin_came = BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DONE ? 1 : 0;
+	__u32 fin_read = fin_came && copied_seq == rcv_nxt;
+
+	sums->write_seq = write_seq - fin_sent;
+	sums->copied_seq = copied_seq - fin_read;
+	sums->unread = rcv_nxt - copied_seq - (fin_came - fin_read);
+	sums->tx = BPF_CORE_READ(tp, bytes_acked) +
+		   (__u32)(write_seq - BPF_CORE_READ(tp, snd_una)) - fin_sent;
+	if (role == AS_ROLE_CLIENT)
+		sums->tx--; /* bytes_acked counts its SYN */
+	sums->rx = BPF_CORE_READ(tp, bytes_received) - (__u32)(rcv_nxt - copied_seq) - fin_read;
+}
+
+/* The number nearest to @near that leads from @seq0 to @seq: right although sequences wrap. */
+static __always_inline __u64 seq_extend(__u64 near, __u32 seq, __u32 seq0)
+{
+	return near + (__s64)(__s32)(seq - seq0 - (__u32)near);
+}
+
+static __always_inline void tcp_sums_exact(struct tcp_sums *sums, const struct sock_entry *s)
+{
+	if (!(s->flags & ENTRY_UP))
+		return;
+	sums->tx = seq_extend(sums->tx, sums->write_seq, s->tx_seq0);
+	sums->rx = seq_extend(sums->rx, sums->copied_seq, s->rx_seq0);
+}
+
+/* From here on differences of sequence numbers are payload. @new: nothing was sent before. */
+static __always_inline void entry_set_base(struct sock_entry *s, const struct sock *sk, bool new)
+{
+	struct tcp_sums sums;
+
+	tcp_read_sums(sk, s->role, &sums);
+	s->tx_seq0 = sums.write_seq - (__u32)sums.tx;
+	s->rx_seq0 = sums.copied_seq - (__u32)sums.rx;
+	s->base_tx = s->told_tx = s->flow_tx = new ? 0 : sums.tx;
+	s->base_rx = s->told_rx = s->flow_rx = new ? 0 : sums.rx;
+	s->flags |= ENTRY_UP;
+}
+
+/* ---- owners ---- */
+
+static __always_inline void owner_read(struct sock_owner *o, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	o->tgid = BPF_CORE_READ(task, tgid);
+	o->uid = BPF_CORE_READ(task, cred, uid.val);
+	o->ppid = BPF_CORE_READ(leader, real_parent, tgid);
+	o->start_ns = BPF_CORE_READ(leader, start_boottime);
+	o->pad = 0;
+	BPF_CORE_READ_INTO(&o->comm, leader, comm);
+}
+
+static __always_inline bool owner_watched(const struct sock_owner *o)
+{
+	if (cfg.by_uid && o->uid != cfg.uid)
+		return false;
+	return proc_watched(o->tgid);
+}
+
+/* hdr_fill() for an event that happens to a process, not in it. */
+static __always_inline void hdr_fill_owner(struct as_hdr *h, __u32 type, __u32 len,
+					   const struct sock_entry *s)
+{
+	h->len = len;
+	h->type = type;
+	h->flags = s->flags & ENTRY_OWNED ? 0 : AS_F_INFERRED;
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	h->tgid = s->owner.tgid;
+	h->tid = s->owner.tgid;
+	h->uid = s->owner.uid;
+	h->ppid = s->owner.ppid;
+	h->start_ns = s->owner.start_ns;
+	__builtin_memcpy(h->comm, s->owner.comm, sizeof(h->comm));
+}
+
+static __always_inline struct listen_key listen_key(const struct sock *sk)
+{
+	struct listen_key key = {
+		.net = (__u64)BPF_CORE_READ(sk, __sk_common.skc_net.net),
+		.port = sock_local_port(sk),
+	};
+
+	return key;
+}
+
+static __always_inline struct listener *listener_of(const struct sock *sk)
+{
+	struct listen_key key = listen_key(sk);
+
+	return bpf_map_lookup_elem(&listeners, &key);
+}
+
+/* ---- the table ---- */
+
+/* Boot time in 256 ns steps and the processor: unique, as making an entry takes longer than that. */
+static __always_inline __u64 conn_id_new(__u64 boot_ns)
+{
+	return (boot_ns & ~0xffULL) | (bpf_get_smp_processor_id() & 0xff);
+}
+
+static __always_inline void entry_init(struct sock_entry *s, const struct sock *sk, __u16 protocol,
+				       __u16 role)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	__builtin_memset(s, 0, sizeof(*s));
+	s->id = conn_id_new(now);
+	s->protocol = protocol;
+	s->role = role;
+	s->begin_ns = s->flow_ns = now;
+	sock_read_ends(sk, &s->local, &s->remote);
+}
+
+static __always_inline struct sock_entry *entry_find(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	return bpf_map_lookup_elem(&socks, &key);
+}
+
+static __always_inline bool entry_delete(const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	return !bpf_map_delete_elem(&socks, &key);
+}
+
+static __always_inline void count_shed(__u32 type)
+{
+	ledger_add(type, produced, 1);
+	ledger_add(type, shed, 1);
+}
+
+static __always_inline bool entry_insert(const struct sock *sk, const struct sock_entry *s,
+					 __u64 flags)
+{
+	__u64 key = (__u64)sk;
+
+	return !bpf_map_update_elem(&socks, &key, s, flags);
+}
+
+static __always_inline __u64 *settled_slot(const struct sock *sk)
+{
+	__u32 slot = ((__u64)sk >> 6 ^ (__u64)sk >> 18) & (SETTLED_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&settled, &slot);
+}
+
+static __always_inline bool sock_is_settled(const struct sock *sk)
+{
+	__u64 *slot = settled_slot(sk);
+
+	return slot && *slot == (__u64)sk;
+}
+
+static __always_inline void sock_settle(const struct sock *sk)
+{
+	__u64 *slot = settled_slot(sk);
+
+	if (slot)
+		*slot = (__u64)sk;
+}
+
+/* Another socket may come to lie at the same address. */
+static __always_inline void sock_unsettle(const struct sock *sk)
+{
+	__u64 *slot = settled_slot(sk);
+
+	if (slot && *slot == (__u64)sk)
+		*slot = 0;
+}
+
+/* The table is full: what will not be told of this connection, and no second try at every call. */
+static __always_inline void connection_shed(const struct sock *sk, __u32 type)
+{
+	count_shed(type);
+	count_shed(AS_EV_CLOSE);
+	sock_settle(sk);
+}
+
+/* ---- events ---- */
+
+static __always_inline void accept_emit(const struct sock_entry *s)
+{
+	struct as_accept *e = event_reserve(&ring_events, AS_EV_ACCEPT, sizeof(*e));
+
+	if (!e)
+		return;
+	hdr_fill_owner(&e->h, AS_EV_ACCEPT, sizeof(*e), s);
+	e->local = s->local;
+	e->remote = s->remote;
+	e->conn_id = s->id;
+	e->protocol = s->protocol;
+	e->pad = 0;
+	event_submit(&ring_events, e);
+}
+
+static __always_inline void connect_emit(const struct sock_entry *s, int error)
+{
+	struct as_connect *e = event_reserve(&ring_events, AS_EV_CONNECT, sizeof(*e));
+
+	if (!e)
+		return;
+	hdr_fill_owner(&e->h, AS_EV_CONNECT, sizeof(*e), s);
+	e->local = s->local;
+	e->remote = s->remote;
+	e->conn_id = s->id;
+	/* 0: it was on its way before the tracing began */
+	e->latency_ns = s->syn_ns ? e->h.boot_ns - s->syn_ns : 0;
+	e->error = error;
+	e->protocol = s->protocol;
+	event_submit(&ring_events, e);
+}
+
+/* One send or receive; @here: in the context of the process that made the call. */
+static __always_inline void call_emit(const struct sock_entry *s, __u32 type, __u64 bytes, bool here)
+{
+	struct as_net_io *e = event_reserve(&ring_events, type, sizeof(*e));
+	__u64 id = bpf_get_current_pid_tgid();
+
+	if (!e)
+		return;
+	/* reading the header from the entry costs a third of asking the task */
+	if (here && id >> 32 != s->owner.tgid && current_watched()) {
+		hdr_fill(&e->h, type, sizeof(*e));
+	} else {
+		hdr_fill_owner(&e->h, type, sizeof(*e), s);
+		if (here && id >> 32 == s->owner.tgid)
+			e->h.tid = (__u32)id;
+	}
+	e->local = s->local;
+	e->remote = s->remote;
+	e->conn_id = s->id;
+	e->bytes = bytes;
+	e->protocol = s->protocol;
+	e->pad = 0;
+	event_submit(&ring_events, e);
+}
+
+/* @sk NULL: the socket is gone. */
+static __always_inline void flow_fill(struct as_flow *e, __u32 type, const struct sock_entry *s,
+				      const struct sock *sk, __u64 tx, __u64 rx)
+{
+	const struct tcp_sock *tp = (const void *)sk;
+	__u32 srtt = 0, mdev = 0, min_rtt = 0, retransmits = 0;
+
+	if (sk && s->protocol == AS_PROTO_TCP) {
+		srtt = BPF_CORE_READ(tp, srtt_us);
+		mdev = BPF_CORE_READ(tp, mdev_us);
+		min_rtt = BPF_CORE_READ(tp, rtt_min.s[0].v);
+		retransmits = BPF_CORE_READ(tp, total_retrans);
+	}
+	hdr_fill_owner(&e->h, type, sizeof(*e), s);
+	e->local = s->local;
+	e->remote = s->remote;
+	e->conn_id = s->id;
+	e->tx_bytes = tx - s->base_tx;
+	e->rx_bytes = rx - s->base_rx;
+	e->tx_interval_bytes = tx - s->flow_tx;
+	e->rx_interval_bytes = rx - s->flow_rx;
+	e->duration_ns = (s->end_ns ? s->end_ns : e->h.boot_ns) - s->begin_ns;
+	e->interval_ns = e->h.boot_ns - s->flow_ns;
+	/* before the first sample these hold the initial timeout and all ones */
+	e->rtt_us = srtt >> 3;
+	e->jitter_us = srtt ? mdev >> 2 : 0;
+	e->min_rtt_us = min_rtt == ~0U ? 0 : min_rtt;
+	e->retransmits = retransmits;
+	e->protocol = s->protocol;
+	e->role = s->role;
+	e->error = s->error;
+	e->pad = 0;
+}
+
+/* What no call event has told: bytes of a skipped hook, of splice() from a socket. */
+static __always_inline void calls_settle(struct sock_entry *s, __u64 tx, __u64 rx)
+{
+	if ((__s64)(tx - s->told_tx) > 0)
+		call_emit(s, AS_EV_SEND, tx - s->told_tx, false);
+	if ((__s64)(rx - s->told_rx) > 0)
+		call_emit(s, AS_EV_RECV, rx - s->told_rx, false);
+}
+
+/*
+ * Ends the entry with its totals. Who deletes it tells; the record is complete by then, since the
+ * memory of a deleted entry is handed out again at once.
+ */
+static __always_inline void close_emit(const struct sock *key, struct sock_entry *s,
+				       const struct sock *sk, __u64 tx, __u64 rx)
+{
+	struct as_flow *e;
+
+	if (cfg.net_each_call && s->protocol == AS_PROTO_TCP)
+		calls_settle(s, tx, rx);
+	e = bpf_ringbuf_reserve(&ring_events, sizeof(*e), 0);
+	if (e)
+		flow_fill(e, AS_EV_CLOSE, s, sk, tx, rx);
+	if (!entry_delete(key)) {
+		if (e)
+			bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	ledger_add(AS_EV_CLOSE, produced, 1);
+	if (!e) {
+		ledger_add(AS_EV_CLOSE, dropped, 1);
+		return;
+	}
+	e->h.boot_ns = bpf_ktime_get_boot_ns(); /* behind every flow event of this connection */
+	event_submit(&ring_events, e);
+}
+
+/* An entry whose socket is gone without a word: the last that is known. */
+static __always_inline void stale_end(const struct sock *key, struct sock_entry *s)
+{
+	bool udp = s->protocol == AS_PROTO_UDP;
+
+	if (!s->owner.tgid || !(s->flags & ENTRY_UP)) {
+		entry_delete(key);
+		return;
+	}
+	close_emit(key, s, NULL, udp ? s->told_tx : s->flow_tx, udp ? s->told_rx : s->flow_rx);
+}
+
+/* ---- a process uses a socket: all of these run in its context ---- */
+
+#define PF_EXITING 0x4
+
+static __always_inline bool entry_own(struct sock_entry *s, struct task_struct *task)
+{
+	__u64 id = s->id;
+	__u32 one = 1;
+
+	if (bpf_map_update_elem(&claims, &id, &one, BPF_NOEXIST))
+		return false;
+	owner_read(&s->owner, task);
+	s->flags |= ENTRY_OWNED;
+	accept_emit(s);
+	return true;
+}
+
+/*
+ * Makes the current process the owner of an accepted connection. A process that is ending has
+ * already left `procs`; it belongs if the listener's owner did, which is why there is an entry.
+ * False: the connection belongs to nobody who is watched.
+ */
+static __always_inline bool entry_take(const struct sock *sk, struct sock_entry *s)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (s->flags & ENTRY_OWNED)
+		return true;
+	if (!current_watched() && !(s->owner.tgid && BPF_CORE_READ(task, flags) & PF_EXITING)) {
+		entry_delete(sk);
+		return false;
+	}
+	entry_own(s, task);
+	return true;
+}
+
+/*
+ * A watched process uses a connection that is not in the table: it got it from one that is not
+ * watched, or is watched only since then. What @tx and @rx bytes the present call moved counts.
+ */
+static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u32 tx, __u32 rx)
+{
+	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	struct sock_entry s;
+	bool server;
+
+	if (!current_watched() || !(STATES_CONNECTED & STATE_BIT(state & 31)))
+		return NULL;
+	server = listener_of(sk) != NULL;
+	entry_init(&s, sk, AS_PROTO_TCP, server ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);
+	entry_set_base(&s, sk, server);
+	if (!server) {
+		s.base_tx -= tx;
+		s.base_rx -= rx;
+		s.told_tx = s.flow_tx = s.base_tx;
+		s.told_rx = s.flow_rx = s.base_rx;
+		owner_read(&s.owner, (void *)bpf_get_current_task());
+		s.flags |= ENTRY_OWNED;
+	}
+	if (!entry_insert(sk, &s, BPF_NOEXIST))
+		connection_shed(sk, AS_EV_ACCEPT);
+	return entry_find(sk);
+}
+
+/* A transfer of TCP as an event of its own. @ret: what it returned, or RET_UNKNOWN. */
+static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s, int ret, bool sent)
+{
+	const struct tcp_sock *tp = (const void *)sk;
+	__u32 bytes;
+
+	if (ret <= 0 || !(s->flags & ENTRY_UP))
+		return;
+	if (sent) {
+		bytes = BPF_CORE_READ(tp, write_seq) - s->tx_seq0 - (__u32)s->told_tx;
+	} else {
+		bytes = BPF_CORE_READ(tp, copied_seq) - s->rx_seq0 - (__u32)s->told_rx;
+		/* a read may swallow the FIN behind the last bytes */
+		if (bytes != ret && BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DONE &&
+		    BPF_CORE_READ(tp, copied_seq) == BPF_CORE_READ(tp, rcv_nxt))
+			bytes--;
+	}
+	if ((__s32)bytes <= 0)
+		return; /* MSG_PEEK; or another thread has told these */
+	if (sent)
+		s->told_tx += bytes;
+	else
+		s->told_rx += bytes;
+	call_emit(s, sent ? AS_EV_SEND : AS_EV_RECV, bytes, true);
+}
+
+static __always_inline void tcp_used(const struct sock *sk, int ret, bool sent)
+{
+	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
+	struct sock_entry *s = entry_find(sk);
+
+	if (!s && sock_is_settled(sk))
+		return;
+	if (!s)
+		s = entry_late(sk, sent ? n : 0, sent ? 0 : n);
+	if (!s || !entry_take(sk, s))
+		return;
+	if (cfg.net_each_call)
+		tcp_call(sk, s, ret, sent);
+	else
+		sock_settle(sk);
+}
+
+static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
+{
+	struct udp_owner known = {};
+	struct sock_entry s;
+
+	entry_init(&s, sk, AS_PROTO_UDP, AS_ROLE_UNKNOWN);
+	owner_read(&s.owner, (void *)bpf_get_current_task());
+	s.flags = ENTRY_OWNED | ENTRY_UP;
+	known.start_ns = s.owner.start_ns;
+	bpf_map_update_elem(&udp_owners, &s.owner.tgid, &known, BPF_ANY);
+	if (!entry_insert(sk, &s, BPF_ANY))
+		return NULL;
+	return entry_find(sk);
+}
+
+static __always_inline void udp_used(const struct sock *sk, int ret, bool sent)
+{
+	__u32 type = sent ? AS_EV_SEND : AS_EV_RECV;
+	struct sock_entry *s;
+
+	if (ret <= 0)
+		return;
+	s = entry_find(sk);
+	/* the socket that lay at this address is gone, or has another peer now */
+	if (s && (s->protocol != AS_PROTO_UDP || s->local.port != sock_local_port(sk) ||
+		  s->remote.port != sock_remote_port(sk))) {
+		stale_end(sk, s);
+		s = NULL;
+	}
+	if (!s) {
+		if (!current_watched())
+			return;
+		s = udp_entry_new(sk);
+		if (!s) {
+			count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
+			return;
+		}
+	}
+	__sync_fetch_and_add(sent ? &s->told_tx : &s->told_rx, ret);
+	if (cfg.net_each_call)
+		call_emit(s, type, ret, true);
+}
+
+/* Tells the TLS programs which socket the session uses that this thread is busy with. */
+static __always_inline void tls_join(const struct sock *sk, bool sent)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
+	struct as_tls_key key = {.tgid = id >> 32};
+	struct as_tls_conn conn = {};
+	struct sock_entry *s;
+
+	if (!t || (t->ssl ? t->bound : !sent || !t->pending_ssl))
+		return;
+	if (sock_protocol(sk) != AS_PROTO_TCP)
+		return;
+	key.ssl = t->ssl ? t->ssl : t->pending_ssl;
+	t->pending_ssl = 0;
+	t->bound++;
+	sock_read_ends(sk, &conn.conn.local, &conn.conn.remote);
+	s = cfg.net_events ? entry_find(sk) : NULL;
+	conn.conn_id = s ? s->id : 0;
+	bpf_map_update_elem(&tls_conns, &key, &conn, BPF_ANY);
+}
+
+/* The common end of all hooks on sending and receiving. */
+static __always_inline void sock_used(const struct sock *sk, int ret, bool sent)
+{
+	__u16 protocol;
+
+	if (cfg.tls_join && ret > 0)
+		tls_join(sk, sent);
+	if (!cfg.net_events)
+		return;
+	if (!cfg.net_each_call && sock_is_settled(sk))
+		return;
+	protocol = sock_protocol(sk);
+	if (protocol == AS_PROTO_TCP)
+		tcp_used(sk, ret, sent);
+	else if (protocol == AS_PROTO_UDP)
+		udp_used(sk, ret, sent);
+}
+
+#endif

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "stage/secrets.h"
+
+#define VISIBLE_MAX 12
+
+/* Masks @n bytes of @in into @out, NULs shown as '|' so that the result is a string. */
+static void mask(struct secret_scan *st, const char *in, size_t n, char *out)
+{
+	struct secret_span spans[32];
+	size_t n_spans, total, sum = 0;
+
+	n_spans = secrets_mask(st, (const uint8_t *)in, n, spans, ARRAY_SIZE(spans), &total);
+	for (size_t i = 0; i < n_spans; i++)
+		sum += spans[i].len;
+	assert_int_equal(sum, total);
+
+	memcpy(out, in, n);
+	secrets_apply((uint8_t *)out, n, spans, n_spans);
+	for (size_t i = 0; i < n; i++)
+		out[i] = out[i] ? out[i] : '|';
+	out[n] = '\0';
+}
+
+static void expect_len(const char *in, size_t n, const char *want)
+{
+	char out[2048];
+
+	assert_true(n < sizeof(out));
+	mask(NULL, in, n, out);
+	assert_string_equal(out, want);
+}
+
+#define expect(in, want) expect_len(in, sizeof(in) - 1, want)
+#define expect_same(in)  expect_len(in, sizeof(in) - 1, in)
+
+static void header_values_are_masked_and_the_scheme_stays(void **state)
+{
+	expect("GET / HTTP/1.1\r\nAuthorization: Bearer abc.def\r\nHost: x\r\n",
+	       "GET / HTTP/1.1\r\nAuthorization: Bearer *******\r\nHost: x\r\n");
+	expect("authorization: basic dTpw\r\n", "authorization: basic ****\r\n");
+	expect("PROXY-AUTHORIZATION:abc\n", "PROXY-AUTHORIZATION:***\n");
+	expect("Authorization: opaque value\n", "Authorization: ************\n");
+	expect("Authorization: AWS4-HMAC-SHA256 Cred=1, Sig=2\n",
+	       "Authorization: AWS4-HMAC-SHA256 *************\n");
+	expect("x-api-key: k1\nX-Goog-Api-Key: k2\napi-key: k3\n",
+	       "x-api-key: **\nX-Goog-Api-Key: **\napi-key: **\n");
+	expect("Cookie: a=\"b\"; c=d\r\nSet-Cookie: e\r\n",
+	       "Cookie: **********\r\nSet-Cookie: *\r\n");
+	expect("x-amz-security-token: t\nX-Auth-Token: u\n",
+	       "x-amz-security-token: *\nX-Auth-Token: *\n");
+	expect("> Authorization: Bearer abc\n", "> Authorization: Bearer ***\n");
+}
+
+static void header_names_elsewhere_than_at_a_line_start_are_text(void **state)
+{
+	expect_same("the word authorization: it means permission\n");
+	expect_same("  apiKey: string;\n");
+	expect_same("x-forwarded-for: 1.2.3.4\n");
+}
+
+static void headers_inside_quotes_and_json_strings_end_there(void **state)
+{
+	expect("curl -H \"Authorization: Bearer abc\" https://x",
+	       "curl -H \"Authorization: Bearer ***\" https://x");
+	expect("-H 'Cookie: a=\"b\"' x", "-H 'Cookie: *****' x");
+	expect("{\"cmd\":\"curl -H \\\"X-Api-Key: abc\\\" x\"}",
+	       "{\"cmd\":\"curl -H \\\"X-Api-Key: ***\\\" x\"}");
+	expect("{\"raw\":\"GET /\\r\\nCookie: abc\\r\\nHost: y\"}",
+	       "{\"raw\":\"GET /\\r\\nCookie: ***\\r\\nHost: y\"}");
+}
+
+static void query_and_form_parameters_are_masked(void **state)
+{
+	expect("GET /v1?key=abc&alt=sse&token=d%20e HTTP/1.1",
+	       "GET /v1?key=***&alt=sse&token=***** HTTP/1.1");
+	expect("/x?X-Amz-Credential=a/b&X-Amz-Signature=ff#top",
+	       "/x?X-Amz-Credential=***&X-Amz-Signature=**#top");
+	expect("client_secret=ab&grant_type=x&refresh_token=cd",
+	       "client_secret=**&grant_type=x&refresh_token=**");
+	expect("token=ab&sig=cd", "token=**&sig=**");
+	expect("host=x password=hunter2 user=y", "host=x password=******* user=y");
+	expect("<a href=\"/?sig=abc\">", "<a href=\"/?sig=***\">");
+	expect_same("sorted(x, key=len)");
+	expect_same("{\"url\":\"/?token=\",\"b\":1}");
+	expect_same("monkey=banana&design=3");
+}
+
+static void json_members_are_masked(void **state)
+{
+	expect("{\"api_key\":\"ab\",\"apiKey\" : \"cd\"}",
+	       "{\"api_key\":\"**\",\"apiKey\" : \"**\"}");
+	expect("{\"password\":\"a\\\"b\\\\\",\"x\":\"y\"}",
+	       "{\"password\":\"******\",\"x\":\"y\"}");
+	expect("{\"Authorization\":\"Bearer abc\"}", "{\"Authorization\":\"Bearer ***\"}");
+	expect("{'x-api-key': 'abc'}", "{'x-api-key': '***'}");
+	expect("{\"env\":{\"GITHUB_TOKEN\":\"abc\"}}", "{\"env\":{\"GITHUB_TOKEN\":\"***\"}}");
+	expect("\"{\\\"client_secret\\\":\\\"ab\\\",\\\"x\\\":1}\"",
+	       "\"{\\\"client_secret\\\":\\\"**\\\",\\\"x\\\":1}\"");
+	expect("\"{\\\"secret_key\\\":\\\"a\\\\\\\"b\\\",\\\"x\\\":1}\"",
+	       "\"{\\\"secret_key\\\":\\\"******\\\",\\\"x\\\":1}\"");
+	expect_same("{\"password\":{\"type\":\"string\"},\"api_key\":null}");
+	expect_same("{\"max_tokens\":5,\"next_page_token\":\"abc\"}");
+}
+
+static void short_json_tokens_are_model_output(void **state)
+{
+	expect_same("{\"token\":\" Hello\",\"logprob\":-0.1}");
+	expect("{\"token\":\"0123456789abcdef\"}", "{\"token\":\"****************\"}");
+}
+
+static void environment_and_options_are_masked(void **state)
+{
+	expect("ANTHROPIC_API_KEY=ab PATH=/bin", "ANTHROPIC_API_KEY=** PATH=/bin");
+	expect("export DB_PASSWORD=\"a b\" X=1", "export DB_PASSWORD=\"***\" X=1");
+	expect("A=1\0MY_SECRET=a&b\0C=2", "A=1|MY_SECRET=***|C=2");
+	expect("{\"cmd\":\"A_TOKEN=ab\\nB=1\"}", "{\"cmd\":\"A_TOKEN=**\\nB=1\"}");
+	expect("{\"x\":\"a\\nA_TOKEN=ab\"}", "{\"x\":\"a\\nA_TOKEN=**\"}");
+	expect("curl\0--api-key\0a b\0--token=cd\0-v", "curl|--api-key|***|--token=**|-v");
+	expect("run --password hunter2 --verbose", "run --password ******* --verbose");
+	expect("curl\0-H\0Authorization: Bearer x y\0-v", "curl|-H|Authorization: Bearer ***|-v");
+	expect_same("if (API_KEY == x)");
+	expect_same("an aside--password included _--password and on");
+	expect_same("primary_key=True, --token-file x");
+}
+
+static void passwords_in_urls_are_masked(void **state)
+{
+	expect("git clone https://u:p%40w@host/x", "git clone https://u:*****@host/x");
+	expect("redis://:pw@h:6379/0", "redis://:**@h:6379/0");
+	expect("\"https:\\/\\/u:pw@h\"", "\"https:\\/\\/u:**@h\"");
+	expect_same("http://localhost:8080/a@b http://[::1]:80");
+	expect("https://ghp_Q7w9ZxK2mN4pR8tV1y@host/x", "https://ghp_******************@host/x");
+}
+
+static void private_key_blocks_are_masked(void **state)
+{
+	expect("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n",
+	       "-----BEGIN RSA PRIVATE KEY-----******-----END RSA PRIVATE KEY-----\n");
+	expect("\"-----BEGIN PRIVATE KEY-----\\nMI+/\\n-----END PRIVATE KEY-----\\n\"",
+	       "\"-----BEGIN PRIVATE KEY-----********-----END PRIVATE KEY-----\\n\"");
+	expect_same("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+}
+
+static void ordinary_text_is_untouched(void **state)
+{
+	expect_same("A risk-free task-force; the key is: sk-learn, desk-top, "
+		    "ask-me-anything-you-like-now.");
+	expect_same("<div class=\"sk-folding-cube-animation-delayed\"> npm_config_registry "
+		    "hf_hub_download");
+	expect_same("def f(token: str, key='a'): return AKIA, AIza, eyJ, SG.x.y and ghp_x");
+	expect_same("d41d8cd98f00b204e9800998ecf8427e 550e8400-e29b-41d4-a716-446655440000 "
+		    "sha256:ABCDEF01");
+	expect_same("XAKIAIOSFODNN7EXAMPLE AKIAIOSFODNN7EXAMPLES https://example.com/a?b=c&d=e");
+	expect_same("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9 is base64 of JSON");
+}
+
+/* Each is one canary; `skip` bytes at its start are a prefix that stays readable by design. */
+static const struct canary {
+	const char *key;
+	size_t skip;
+} canaries[] = {
+	{"sk-ant-api03-Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kL-aA_bB", 3},
+	{"sk-proj-Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnop", 3},
+	{"ghp_Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopq", 4},
+	{"gho_Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopq", 4},
+	{"ghu_Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopq", 4},
+	{"ghs_Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopq", 4},
+	{"ghr_Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopq", 4},
+	{"github_pat_11ABCDEFG0Q7w9ZxK2mN4p_R8tV1yB3cD5fG6hJ0kLmnopq", 11},
+	{"glpat-Q7w9ZxK2mN4pR8tV1yB3", 6},
+	{"AKIAQ7W9ZXK2MN4PR8TV", 4},
+	{"ASIAQ7W9ZXK2MN4PR8TV", 4},
+	{"AIzaSyQ7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLm-", 4},
+	{"xoxb-123456789012-1234567890123-Q7w9ZxK2mN4pR8tV1yB3cD5f", 5},
+	{"xoxp-123456789012-1234567890123-Q7w9ZxK2mN4pR8tV1yB3cD5f", 5},
+	{"xapp-1-A0123456789-1234567890123-q7w9zxk2mn4pr8tv1yb3cd5f", 5},
+	{"hf_Q7w9ZxKamNbpRctVdyBecDffGghJhkLinj", 3},
+	{"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", 4},
+	{"npm_Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopq", 4},
+	{"pypi-AgEIcHlwaS5vcmcCJDQ3dzlaeEsybU40cFI4dFYxeUIzY0Q1Zkc2", 5},
+	{"SG.Q7w9ZxK2mN4pR8tV1yB3cD.Q7w9ZxK2mN4pR8tV1yB3cD5fG6hJ0kLmnopqQ7w9", 3},
+	{"sk_live_Q7w9ZxK2mN4pR8tV1yB3cD5f", 8},
+	{"rk_live_Q7w9ZxK2mN4pR8tV1yB3cD5f", 8},
+	{"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_"
+	 "adQssw5c",
+	 3},
+};
+
+/* For secrets that only their name gives away. */
+static const char plain[] = "Zq8wXv5uTs2rPo9nMl6kJi3h";
+
+/* Text before and after a key of a recognisable shape. */
+static const char *const around[][2] = {
+	{"", ""},
+	{"The key is ", ", keep it."},
+	{"{\"text\":\"a\\n", "\\nb\"}"},
+	{"{\"content\":\"use ", "\"}"},
+	{"curl https://x/?q=", "&r=1"},
+	{"(", ")"},
+	{"`", "`"},
+};
+
+/* Text before and after a secret without a shape. */
+static const char *const named[][2] = {
+	{"GET / HTTP/1.1\r\nAuthorization: Bearer ", "\r\n\r\n"},
+	{"GET / HTTP/1.1\r\nauthorization: ", "\r\n\r\n"},
+	{"GET / HTTP/1.1\r\nX-Goog-Api-Key: ", "\r\n\r\n"},
+	{"GET / HTTP/1.1\r\nProxy-Authorization: Basic ", "\r\n\r\n"},
+	{"GET / HTTP/1.1\r\nx-amz-security-token: ", "\r\n\r\n"},
+	{"HTTP/1.1 200 OK\r\nSet-Cookie: ", "\r\n\r\n"},
+	{"GET /v1?key=", "&alt=sse"},
+	{"GET /v1?x=1&X-Amz-Signature=", " HTTP/1.1"},
+	{"client_id=a&client_secret=", "&b=c"},
+	{"{\"api_key\":\"", "\",\"b\":1}"},
+	{"{\"apiKey\" : \"", "\",\"b\":1}"},
+	{"{\"token\":\"", "\",\"b\":1}"},
+	{"{\"authorization\":\"Bearer ", "\",\"b\":1}"},
+	{"{\"a\":\"{\\\"access_token\\\": \\\"", "\\\",\\\"b\\\":1}\"}"},
+	{"{\"a\":\"{\\\\\\\"password\\\\\\\": \\\\\\\"", "\\\\\\\"}\"}"},
+	{"PATH=/bin\nANTHROPIC_API_KEY=", "\nHOME=/"},
+	{"export AWS_SECRET_ACCESS_KEY='", "'; ls"},
+	{"tool --api-key ", " --verbose"},
+	{"tool --token=", " --verbose"},
+	{"postgres://user:", "@db.example.com/x"},
+	{"-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----\n"},
+};
+
+/* The longest run of the secret's bytes that can be read where it stood. */
+static size_t visible_run(const char *out, const char *secret, size_t n)
+{
+	size_t run = 0, longest = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		run = out[i] == secret[i] ? run + 1 : 0;
+		longest = MAX(longest, run);
+	}
+	return longest;
+}
+
+/* Whole, and cut at every offset, and in pieces of every small size: the secret stays hidden. */
+static void check_cuts(const char *before, const char *secret, size_t skip, const char *after)
+{
+	char text[512], whole[512], out[512];
+	size_t at = strlen(before), len = strlen(secret), n;
+
+	n = (size_t)snprintf(text, sizeof(text), "%s%s%s", before, secret, after);
+	mask(NULL, text, n, whole);
+	if (visible_run(whole + at + skip, secret + skip, len - skip) > 1 ||
+	    memcmp(whole, text, at) != 0 || strcmp(whole + at + len, after) != 0)
+		fail_msg("%s -> %s", text, whole);
+
+	for (size_t cut = 0; cut <= n; cut++) {
+		struct secret_scan st = {0};
+
+		mask(&st, text, cut, out);
+		mask(&st, text + cut, n - cut, out + cut);
+		if (visible_run(out + at, secret, len) > VISIBLE_MAX)
+			fail_msg("cut at %zu: %s", cut, out);
+	}
+	for (size_t piece = 1; piece < 20; piece++) {
+		struct secret_scan st = {0};
+
+		for (size_t i = 0; i < n; i += piece)
+			mask(&st, text + i, MIN(piece, n - i), out + i);
+		if (visible_run(out + at, secret, len) > VISIBLE_MAX)
+			fail_msg("pieces of %zu: %s", piece, out);
+	}
+}
+
+static void keys_of_every_shape_stay_hidden_however_the_text_is_cut(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(canaries); i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(around); k++)
+			check_cuts(around[k][0], canaries[i].key, canaries[i].skip, around[k][1]);
+	}
+}
+
+static void named_secrets_stay_hidden_however_the_text_is_cut(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(named); i++)
+		check_cuts(named[i][0], plain, 0, named[i][1]);
+}
+
+static void shaped_keys_in_named_places_stay_hidden(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(canaries); i++) {
+		/* all but the last: a PEM body has no '_' */
+		for (size_t k = 0; k < ARRAY_SIZE(named) - 1; k++)
+			check_cuts(named[k][0], canaries[i].key, 0, named[k][1]);
+	}
+}
+
+static void a_value_may_span_many_pieces(void **state)
+{
+	struct secret_scan st = {0};
+	char out[64];
+
+	mask(&st, "{\"pass", 6, out);
+	mask(&st, "word\"", 5, out);
+	mask(&st, ": ", 2, out);
+	mask(&st, "\"", 1, out);
+	assert_string_equal(out, "\"");
+	mask(&st, "abc", 3, out);
+	assert_string_equal(out, "***");
+	mask(&st, "", 0, out);
+	mask(&st, "de\\", 3, out);
+	assert_string_equal(out, "***");
+	mask(&st, "\"f\",\"x\"", 7, out);
+	assert_string_equal(out, "**\",\"x\"");
+}
+
+static void a_candidate_cut_by_a_piece_ends_harmlessly(void **state)
+{
+	struct secret_scan st = {0};
+	char out[64];
+
+	mask(&st, "a sk-lea", 8, out);
+	assert_string_equal(out, "a sk-***");
+	mask(&st, "rn b sk-learn c", 15, out);
+	assert_string_equal(out, "rn b sk-learn c");
+}
+
+static void too_few_spans_mask_more_not_less(void **state)
+{
+	const char text[] = "?key=a&token=b&sig=c&x=d";
+	struct secret_span spans[2];
+	size_t total;
+
+	assert_int_equal(secrets_mask(NULL, (const uint8_t *)text, strlen(text), spans, 2, &total),
+			 2);
+	assert_int_equal(spans[1].off, 13);
+	assert_int_equal(spans[1].off + spans[1].len, 20);
+	assert_int_equal(total, 8);
+	assert_int_equal(secrets_mask(NULL, (const uint8_t *)text, strlen(text), NULL, 0, &total),
+			 0);
+	assert_int_equal(total, 3);
+}
+
+static void names_of_decoded_fields_are_known(void **state)
+{
+	assert_true(secrets_name_known("Authorization", 13));
+	assert_true(secrets_name_known("x-goog-api-key", 14));
+	assert_true(secrets_name_known("OPENAI_API_KEY", 14));
+	assert_false(secrets_name_known("content-type", 12));
+	assert_false(secrets_name_known("", 0));
+}
+
+/* No key in it, many beginnings: time has to stay linear, which a timeout would show. */
+static void hostile_text_takes_linear_time(void **state)
+{
+	size_t n = 4 << 20;
+	char *text = malloc(n);
+	const char *const units[] = {"eyJ-",  "sk-", "--", "\"api_key\":",
+				     "AKIA-", "://", "\\", "-----BEGIN PRIVATE KEY-----"};
+
+	assert_non_null(text);
+	for (size_t u = 0; u < ARRAY_SIZE(units); u++) {
+		struct secret_span span;
+
+		for (size_t i = 0; i < n; i++)
+			text[i] = units[u][i % strlen(units[u])];
+		secrets_mask(NULL, (const uint8_t *)text, n, &span, 1, NULL);
+	}
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(header_values_are_masked_and_the_scheme_stays),
+		cmocka_unit_test(header_names_elsewhere_than_at_a_line_start_are_text),
+		cmocka_unit_test(headers_inside_quotes_and_json_strings_end_there),
+		cmocka_unit_test(query_and_form_parameters_are_masked),
+		cmocka_unit_test(json_members_are_masked),
+		cmocka_unit_test(short_json_tokens_are_model_output),
+		cmocka_unit_test(environment_and_options_are_masked),
+		cmocka_unit_test(passwords_in_urls_are_masked),
+		cmocka_unit_test(private_key_blocks_are_masked),
+		cmocka_unit_test(ordinary_text_is_untouched),
+		cmocka_unit_test(keys_of_every_shape_stay_hidden_however_the_text_is_cut),
+		cmocka_unit_test(named_secrets_stay_hidden_however_the_text_is_cut),
+		cmocka_unit_test(shaped_keys_in_named_places_stay_hidden),
+		cmocka_unit_test(a_value_may_span_many_pieces),
+		cmocka_unit_test(a_candidate_cut_by_a_piece_ends_harmlessly),
+		cmocka_unit_test(too_few_spans_mask_more_not_less),
+		cmocka_unit_test(names_of_decoded_fields_are_known),
+		cmocka_unit_test(hostile_text_takes_linear_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

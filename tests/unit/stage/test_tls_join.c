@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "stage/tls_join.h"
+
+/* What came out. */
+struct taker {
+	struct emitter in;
+	size_t n;
+	const void *rec; /* of the last event, for comparing only */
+	const char *label;
+	uint16_t flags;
+	uint64_t offset;
+	struct as_span data;
+	char bytes[4 * AS_CHUNK_MAX];
+};
+
+struct fixture {
+	struct taker taker;
+	struct stage *join;
+};
+
+static void take(struct emitter *self, const struct event *ev)
+{
+	struct taker *t = (struct taker *)self;
+	const struct as_ssl_data *d = (const void *)ev->rec;
+
+	t->n++;
+	t->rec = ev->rec;
+	t->label = ev->label;
+	if (ev->desc->type != AS_EV_SSL_DATA)
+		return;
+	t->flags = ev->rec->flags;
+	t->offset = d->offset;
+	t->data = d->data;
+	memcpy(t->bytes, record_bytes(ev->rec, &d->data),
+	       d->data.len < sizeof(t->bytes) ? d->data.len : sizeof(t->bytes));
+}
+
+static const char *library(void *source, uint32_t number, uint32_t tgid)
+{
+	return number == 7 ? "libssl.so.3" : NULL;
+}
+
+static int setup(void **state)
+{
+	const struct tls_join_names names = {.library = library};
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->taker.in.emit = take;
+	assert_int_equal(tls_join_new(&f->taker.in, &names, &f->join), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->join->free(f->join);
+	free(f);
+	return 0;
+}
+
+struct piece {
+	uint32_t tid;
+	uint64_t boot_ns;
+	uint64_t call_len;
+	uint64_t offset;
+	uint32_t len;
+	bool more;
+	char fill;
+};
+
+static char *text(char fill, size_t n)
+{
+	static char bytes[AS_CHUNK_MAX];
+
+	memset(bytes, fill, n);
+	return bytes;
+}
+
+static void send_piece(struct fixture *f, const struct piece *p)
+{
+	struct as_hdr h = {.boot_ns = p->boot_ns, .tid = p->tid, .tgid = 100};
+	struct as_span data;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_SSL_DATA, &h);
+	data = record_add(&b, text(p->fill, p->len), p->len);
+	record_struct(&b, as_ssl_data)->data = data;
+	record_struct(&b, as_ssl_data)->len = p->call_len;
+	record_struct(&b, as_ssl_data)->offset = p->offset;
+	record_struct(&b, as_ssl_data)->library = 7;
+	record_struct(&b, as_ssl_data)->h.flags = p->more ? AS_F_MORE : 0;
+	record_struct(&b, as_ssl_data)->h.tid = p->tid;
+	assert_int_equal(record_end(&b, &ev), 0);
+	event_emit(&f->join->in, &ev);
+	buf_done(&b);
+}
+
+#define SEND(...) send_piece(f, &(const struct piece){__VA_ARGS__})
+#define CHUNK     AS_CHUNK_MAX
+
+static void a_call_in_one_piece_is_passed_on_where_it_lies(void **state)
+{
+	struct fixture *f = *state;
+	struct as_hdr h = {.tid = 1};
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_SSL_DATA, &h);
+	assert_int_equal(record_end(&b, &ev), 0);
+	event_emit(&f->join->in, &ev);
+	assert_int_equal(f->taker.n, 1);
+	assert_ptr_equal(f->taker.rec, ev.rec);
+	buf_done(&b);
+}
+
+static void the_library_is_named(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .call_len = 5, .len = 5, .fill = 'a');
+	assert_string_equal(f->taker.label, "libssl.so.3");
+}
+
+static void other_events_are_passed_on_unchanged(void **state)
+{
+	struct fixture *f = *state;
+	struct as_hdr h = {};
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_EXIT, &h);
+	assert_int_equal(record_end(&b, &ev), 0);
+	event_emit(&f->join->in, &ev);
+	assert_int_equal(f->taker.n, 1);
+	assert_ptr_equal(f->taker.rec, ev.rec);
+	assert_null(f->taker.label);
+	buf_done(&b);
+}
+
+static void pieces_become_one_record(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t len = 2 * CHUNK + 3;
+
+	SEND(.tid = 1, .boot_ns = 9, .call_len = len, .len = CHUNK, .more = true, .fill = 'a');
+	SEND(.tid = 1, .boot_ns = 9, .call_len = len, .offset = CHUNK, .len = CHUNK, .more = true,
+	     .fill = 'b');
+	assert_int_equal(f->taker.n, 0);
+	SEND(.tid = 1, .boot_ns = 9, .call_len = len, .offset = 2 * CHUNK, .len = 3, .fill = 'c');
+
+	assert_int_equal(f->taker.n, 1);
+	assert_int_equal(f->taker.data.len, len);
+	assert_int_equal(f->taker.data.full, len);
+	assert_int_equal(f->taker.offset, 0);
+	assert_int_equal(f->taker.flags, 0);
+	assert_string_equal(f->taker.label, "libssl.so.3");
+	assert_memory_equal(f->taker.bytes, text('a', CHUNK), CHUNK);
+	assert_memory_equal(f->taker.bytes + CHUNK, text('b', CHUNK), CHUNK);
+	assert_memory_equal(f->taker.bytes + 2 * CHUNK, "ccc", 3);
+}
+
+static void calls_of_several_threads_may_be_interleaved(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = CHUNK + 1, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	SEND(.tid = 2, .boot_ns = 2, .call_len = CHUNK + 2, .len = CHUNK, .more = true,
+	     .fill = 'b');
+	SEND(.tid = 3, .boot_ns = 3, .call_len = 4, .len = 4, .fill = 'x');
+	SEND(.tid = 1, .boot_ns = 1, .call_len = CHUNK + 1, .offset = CHUNK, .len = 1, .fill = 'a');
+	assert_int_equal(f->taker.data.len, CHUNK + 1);
+	assert_int_equal(f->taker.bytes[CHUNK], 'a');
+	SEND(.tid = 2, .boot_ns = 2, .call_len = CHUNK + 2, .offset = CHUNK, .len = 2, .fill = 'b');
+	assert_int_equal(f->taker.data.len, CHUNK + 2);
+	assert_int_equal(f->taker.bytes[CHUNK], 'b');
+	assert_int_equal(f->taker.n, 3);
+	assert_int_equal(tls_join_counts(f->join)->torn, 0);
+}
+
+static void a_torn_call_is_never_shown(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 3 * CHUNK, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	SEND(.tid = 1, .boot_ns = 5, .call_len = 4, .len = 4, .fill = 'b');
+	assert_int_equal(f->taker.n, 1);
+	assert_int_equal(f->taker.data.len, 4);
+	assert_int_equal(tls_join_counts(f->join)->torn, 1);
+	assert_int_equal(tls_join_counts(f->join)->shed, 0);
+}
+
+static void a_gap_inside_a_call_tears_it(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 3 * CHUNK, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 3 * CHUNK, .offset = 2 * CHUNK, .len = CHUNK,
+	     .more = true, .fill = 'a');
+	assert_int_equal(f->taker.n, 0);
+	assert_int_equal(tls_join_counts(f->join)->torn, 1);
+}
+
+static void a_piece_longer_than_the_call_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 10, .len = CHUNK, .more = true, .fill = 'a');
+	SEND(.tid = 2, .boot_ns = 1, .call_len = CHUNK + 1, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	SEND(.tid = 2, .boot_ns = 1, .call_len = CHUNK + 1, .offset = CHUNK, .len = 2, .fill = 'a');
+	assert_int_equal(f->taker.n, 0);
+}
+
+static void what_could_not_be_read_shows_as_truncated(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 3 * CHUNK, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 3 * CHUNK, .offset = CHUNK, .len = 0);
+	assert_int_equal(f->taker.n, 1);
+	assert_int_equal(f->taker.data.len, CHUNK);
+	assert_int_equal(f->taker.data.full, 3 * CHUNK);
+}
+
+static void an_unfinished_call_is_given_up_after_a_while(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t now = clock_boot_ns();
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 2 * CHUNK, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	f->join->tick(f->join, now);
+	assert_int_equal(tls_join_counts(f->join)->torn, 0);
+	f->join->tick(f->join, now + 60 * NSEC_PER_SEC);
+	assert_int_equal(tls_join_counts(f->join)->torn, 1);
+}
+
+static void a_call_given_up_too_early_is_counted_as_shed(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 2 * CHUNK, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	f->join->tick(f->join, clock_boot_ns() + 60 * NSEC_PER_SEC);
+	SEND(.tid = 1, .boot_ns = 1, .call_len = 2 * CHUNK, .offset = CHUNK, .len = CHUNK,
+	     .fill = 'a');
+	assert_int_equal(f->taker.n, 0);
+	assert_int_equal(tls_join_counts(f->join)->shed, 1);
+}
+
+static void unfinished_calls_are_bounded_in_bytes_and_number(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint32_t tid = 1; tid <= 6; tid++)
+		SEND(.tid = tid, .boot_ns = tid, .call_len = TLS_JOIN_CALL_MAX, .len = CHUNK,
+		     .more = true, .fill = 'a');
+	for (uint32_t tid = 1; tid <= 6; tid++)
+		SEND(.tid = tid, .boot_ns = tid, .call_len = TLS_JOIN_CALL_MAX, .offset = CHUNK,
+		     .len = 0, .fill = 'a');
+	/* four of 16 MiB fit into 64; the others had to go */
+	assert_int_equal(f->taker.n, 4);
+	assert_int_equal(tls_join_counts(f->join)->shed, 2);
+
+	for (uint32_t tid = 1; tid <= TLS_JOIN_CALLS_MAX + 10; tid++)
+		SEND(.tid = tid, .boot_ns = tid, .call_len = CHUNK + 1, .len = CHUNK, .more = true,
+		     .fill = 'a');
+	f->join->finish(f->join);
+	assert_int_equal(tls_join_counts(f->join)->torn, TLS_JOIN_CALLS_MAX);
+	assert_int_equal(f->taker.n, 4);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_call_in_one_piece_is_passed_on_where_it_lies),
+		TEST(the_library_is_named),
+		TEST(other_events_are_passed_on_unchanged),
+		TEST(pieces_become_one_record),
+		TEST(calls_of_several_threads_may_be_interleaved),
+		TEST(a_torn_call_is_never_shown),
+		TEST(a_gap_inside_a_call_tears_it),
+		TEST(a_piece_longer_than_the_call_is_refused),
+		TEST(what_could_not_be_read_shows_as_truncated),
+		TEST(an_unfinished_call_is_given_up_after_a_while),
+		TEST(a_call_given_up_too_early_is_counted_as_shed),
+		TEST(unfinished_calls_are_bounded_in_bytes_and_number),
+	};
+
+	if (schema_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

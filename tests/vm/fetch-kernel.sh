@@ -1,0 +1,200 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# fetch-kernel.sh [--refresh] NAME: print the path of the kernel image that kernels.txt calls NAME.
+#
+# The image comes from a Debian package and is kept in a cache outside the tree. The packages are
+# looked up with an apt state of our own, made for the occasion: one source naming one suite, an empty
+# status file. The system's apt is only asked for its proxy settings and for its Debian mirror.
+# apt checks the signature of the index and the hash of the package; nothing here turns that off.
+#
+# Exit status: 0 with the path on stdout, 77 when the kernel cannot be had, and 1 or 2 when something
+# is wrong on this side. The last line on stderr is then the reason.
+
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${AGENTSIGHT_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/agentsight/vm}
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+# A kernel looked up less than this many days ago is used without asking the mirror again.
+fresh_days=7
+
+die()
+{
+	status=$1
+	shift
+	echo "fetch-kernel: $*" >&2
+	exit "$status"
+}
+
+# have_kept: the image kept from an earlier run, in $image.
+have_kept()
+{
+	[ -s "$store/current" ] || return 1
+	image=$store/$(cat "$store/current")
+	[ -s "$image" ]
+}
+
+# give_up WHY: an outdated kernel is better than none.
+give_up()
+{
+	if have_kept; then
+		echo "fetch-kernel: $name: $1; using the kept ${image##*/}" >&2
+		echo "$image"
+		exit 0
+	fi
+	die 77 "$name: $1"
+}
+
+# mirror_find: the first Debian archive among the machine's own apt sources.
+mirror_find()
+{
+	if [ -n "${AGENTSIGHT_VM_MIRROR:-}" ]; then
+		echo "$AGENTSIGHT_VM_MIRROR"
+		return
+	fi
+	# shellcheck disable=SC2016 # apt-get expands this one.
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+		sed -n '/\/debian\/*$/ { p; q; }'
+}
+
+# state_make: a private apt below $tmp. Only Acquire:: is taken over (proxies, retries, time-outs), so
+# that hooks of the system's configuration do not run.
+state_make()
+{
+	mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial" "$tmp/empty"
+	: >"$tmp/status"
+	signed=
+	[ ! -r "$keyring" ] || signed=" signed-by=$keyring"
+	echo "deb [arch=amd64$signed] $mirror $suite main" >"$tmp/sources.list"
+	{
+		apt-config dump Acquire | grep -v '^Acquire::IndexTargets'
+		cat <<-CONF
+			Acquire::AllowInsecureRepositories "false";
+			Acquire::AllowWeakRepositories "false";
+			Acquire::AllowDowngradeToInsecureRepositories "false";
+			Acquire::Languages "none";
+			APT::Get::AllowUnauthenticated "false";
+			APT::Architecture "amd64";
+			APT::Architectures { "amd64"; };
+			Dir::Etc::main "/dev/null";
+			Dir::Etc::parts "$tmp/empty";
+			Dir::Etc::sourcelist "$tmp/sources.list";
+			Dir::Etc::sourceparts "$tmp/empty";
+			Dir::Etc::preferences "/dev/null";
+			Dir::Etc::preferencesparts "$tmp/empty";
+			Dir::State "$tmp";
+			Dir::State::lists "$tmp/lists";
+			Dir::State::status "$tmp/status";
+			Dir::State::extended_states "$tmp/extended_states";
+			Dir::Cache "$tmp/cache";
+			Dir::Cache::archives "$tmp/cache/archives";
+			Dir::Log "$tmp";
+		CONF
+	} >"$tmp/apt.conf"
+	export APT_CONFIG="$tmp/apt.conf"
+}
+
+# apt_run COMMAND…: quiet unless it fails; then the first complaint is in $tmp/why.
+apt_run()
+{
+	"$@" >"$tmp/log" 2>&1 && return 0
+	cat "$tmp/log" >&2
+	sed -n '/^[EW]: /{s/^...//;p;q;}' "$tmp/log" >"$tmp/why"
+	[ -s "$tmp/why" ] || echo "$1 failed" >"$tmp/why"
+	return 1
+}
+
+# package_depends PACKAGE PREFIX: the first dependency of PACKAGE's candidate whose name has PREFIX.
+package_depends()
+{
+	apt-cache show --no-all-versions "$1" 2>/dev/null |
+		sed -n '/^Depends: /{s/^Depends: //;s/[,|]/\n/g;p;q;}' |
+		sed -n "s/^ *\($2[^ ]*\).*/\1/p" | head -n 1
+}
+
+package_version()
+{
+	apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n '/^Version: /{s/^Version: //;p;q;}'
+}
+
+# image_unpack DEB FILE: the one kernel image in DEB, wherever this release keeps it.
+image_unpack()
+{
+	dpkg-deb --fsys-tarfile "$1" >"$tmp/fs.tar" || return 1
+	member=$(tar -tf "$tmp/fs.tar" | grep -E '/vmlinuz(-[^/]*)?$' | head -n 1) || return 1
+	tar -xOf "$tmp/fs.tar" "$member" >"$2" && [ -s "$2" ]
+}
+
+refresh=
+if [ "${1:-}" = --refresh ]; then
+	refresh=1
+	shift
+fi
+[ $# -eq 1 ] || die 2 "usage: fetch-kernel.sh [--refresh] NAME"
+name=$1
+
+# "" makes awk compare strings: as numbers, 5.1 and 5.10 are equal.
+line=$(awk -v name="$name" '$1 "" == name "" { print $2, $3; exit }' "$here/kernels.txt")
+[ -n "$line" ] || die 2 "no kernel '$name' in tests/vm/kernels.txt"
+suite=${line% *}
+meta=${line#* }
+
+store=$cache/$suite/$meta
+mkdir -p "$store" || die 1 "cannot make the cache directory $store"
+
+# Two runs may want the same kernel; the second one finds it in the cache.
+exec 9>"$store/lock"
+flock 9 || die 1 "cannot lock $store"
+
+if [ -z "$refresh" ] && have_kept && [ -n "$(find "$store/current" -mtime "-$fresh_days")" ]; then
+	echo "$image"
+	exit 0
+fi
+
+for tool in apt-get apt-cache apt-config dpkg-deb; do
+	command -v "$tool" >/dev/null || give_up "$tool is not installed"
+done
+mirror=$(mirror_find)
+[ -n "$mirror" ] || give_up "no Debian mirror among this machine's apt sources (set AGENTSIGHT_VM_MIRROR)"
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/fetch-kernel.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+# apt fetches as a user of its own, who has to get in here.
+chmod 711 "$tmp"
+state_make
+
+echo "fetch-kernel: $name: reading the index of $suite" >&2
+apt_run apt-get -q -y --error-on=any update || give_up "cannot read the index of $suite: $(cat "$tmp/why")"
+
+package=$(package_depends "$meta" linux-image-)
+[ -n "$package" ] || give_up "$suite has no package $meta"
+# 6.19 and later: the image proper is in a small package that the linux-image one depends on.
+binary=$(package_depends "$package" linux-binary-)
+package=${binary:-$package}
+version=$(package_version "$package")
+[ -n "$version" ] || give_up "$suite no longer has $package"
+
+file=vmlinuz_${package#linux-*-}_$(echo "$version" | tr -c 'A-Za-z0-9.+~\n-' _)
+if [ -s "$store/$file" ]; then
+	echo "$file" >"$store/current"
+	echo "$store/$file"
+	exit 0
+fi
+
+echo "fetch-kernel: $name: downloading $package $version" >&2
+(cd "$tmp/cache" && apt_run apt-get -q -y download "$package=$version") ||
+	give_up "cannot download $package: $(cat "$tmp/why")"
+set -- "$tmp"/cache/*.deb
+image_unpack "$1" "$tmp/vmlinuz" || die 1 "$name: no kernel image in $package"
+
+# The move across file systems is not atomic; the one within the cache is.
+cp "$tmp/vmlinuz" "$store/.new"
+mv "$store/.new" "$store/$file"
+echo "$file" >"$store/.new"
+mv "$store/.new" "$store/current"
+for old in "$store"/vmlinuz_*; do
+	[ "$old" = "$store/$file" ] || rm -f "$old"
+done
+echo "$store/$file"

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TLS traffic whose plaintext is known: a client and a server thread in this process talk over
+ * loopback. On standard output stands, as JSON lines, what a tracer must have seen: for each
+ * thread and direction the number of calls that moved bytes, their bytes, and the SHA-256 of these
+ * in order. The last line says how long a request took.
+ *
+ *   tls pingpong N SIZE [--keepalive]   N requests of 64 bytes, answers of SIZE bytes
+ *   tls ex N SIZE                       the same, kept alive, through SSL_read_ex and SSL_write_ex
+ *   tls big BYTES                       one write of BYTES each way
+ *   tls many N                          N connections with one small request each
+ *
+ * --cpu K pins both threads to processor K; --wait waits for a line on standard input first;
+ * --no-sum leaves the hashing out, for measuring.
+ */
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#define REQUEST_LEN 64
+#define WARM_UP     200 /* requests before the clock starts */
+
+enum direction {
+	DIR_READ,
+	DIR_WRITE,
+	N_DIRS,
+};
+
+struct tally {
+	EVP_MD_CTX *sum;
+	uint64_t bytes;
+	uint64_t calls;
+};
+
+struct side {
+	const char *role;
+	pid_t tid;
+	struct tally tallies[N_DIRS];
+	char *buf;
+};
+
+static struct {
+	size_t requests;
+	size_t request_len;
+	size_t answer_len;
+	bool keepalive;
+	bool ex;
+	bool sums;
+	int cpu;
+	int listener;
+	struct sockaddr_in addr;
+	SSL_CTX *server_ctx;
+} cfg = {.requests = 1, .request_len = REQUEST_LEN, .answer_len = 1024, .sums = true, .cpu = -1};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- counting what passes ---- */
+
+static void side_begin(struct side *s, const char *role)
+{
+	s->role = role;
+	s->tid = (pid_t)syscall(SYS_gettid);
+	s->buf = malloc(cfg.request_len + cfg.answer_len);
+	if (!s->buf)
+		err(1, "malloc");
+	for (int i = 0; i < N_DIRS; i++) {
+		s->tallies[i].sum = EVP_MD_CTX_new();
+		EVP_DigestInit_ex(s->tallies[i].sum, EVP_sha256(), NULL);
+	}
+}
+
+static void side_count(struct side *s, enum direction dir, const void *p, size_t n)
+{
+	s->tallies[dir].calls++;
+	s->tallies[dir].bytes += n;
+	if (cfg.sums)
+		EVP_DigestUpdate(s->tallies[dir].sum, p, n);
+}
+
+static void side_print(struct side *s)
+{
+	static const char *const names[] = {"read", "write"};
+	unsigned char sum[EVP_MAX_MD_SIZE];
+
+	for (int dir = 0; dir < N_DIRS; dir++) {
+		struct tally *t = &s->tallies[dir];
+		unsigned int n = 0;
+
+		EVP_DigestFinal_ex(t->sum, sum, &n);
+		printf("{\"pid\":%d,\"tid\":%d,\"role\":\"%s\",\"direction\":\"%s\",\"calls\":%llu,"
+		       "\"bytes\":%llu",
+		       getpid(), s->tid, s->role, names[dir], (unsigned long long)t->calls,
+		       (unsigned long long)t->bytes);
+		if (cfg.sums) {
+			printf(",\"sha256\":\"");
+			for (unsigned int i = 0; i < n; i++)
+				printf("%02x", sum[i]);
+			printf("\"");
+		}
+		printf("}\n");
+		EVP_MD_CTX_free(t->sum);
+	}
+	free(s->buf);
+}
+
+/* ---- moving bytes ---- */
+
+static void write_all(struct side *s, SSL *ssl, size_t n)
+{
+	size_t done = n;
+
+	if (!cfg.ex)
+		done = (size_t)SSL_write(ssl, s->buf, (int)n);
+	else if (SSL_write_ex(ssl, s->buf, n, &done) != 1)
+		errx(1, "SSL_write_ex failed");
+	if (done != n)
+		errx(1, "SSL_write failed");
+	side_count(s, DIR_WRITE, s->buf, n);
+}
+
+/* False when the other side has closed. */
+static bool read_all(struct side *s, SSL *ssl, size_t n)
+{
+	for (size_t done = 0; done < n;) {
+		size_t got = 0;
+		int r = 1;
+
+		if (cfg.ex)
+			r = SSL_read_ex(ssl, s->buf + done, n - done, &got);
+		else
+			r = SSL_read(ssl, s->buf + done, (int)(n - done));
+		if (r <= 0)
+			return false;
+		if (!cfg.ex)
+			got = (size_t)r;
+		side_count(s, DIR_READ, s->buf + done, got);
+		done += got;
+	}
+	return true;
+}
+
+/* Other bytes each time, so that a mix-up shows. */
+static void fill(char *p, size_t n, uint32_t seed)
+{
+	uint32_t x = seed * 2654435761U + 1;
+
+	for (size_t i = 0; i < n; i++) {
+		x = x * 1664525 + 1013904223;
+		p[i] = (char)(x >> 24);
+	}
+}
+
+static void pin(void)
+{
+	cpu_set_t set;
+
+	if (cfg.cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned int)cfg.cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		err(1, "sched_setaffinity");
+}
+
+/* ---- server ---- */
+
+static void serve_connection(struct side *s, int fd, uint32_t *seed)
+{
+	SSL *ssl = SSL_new(cfg.server_ctx);
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	SSL_set_fd(ssl, fd);
+	if (SSL_accept(ssl) != 1)
+		errx(1, "SSL_accept failed");
+	while (read_all(s, ssl, cfg.request_len)) {
+		if (cfg.sums)
+			fill(s->buf, cfg.answer_len, ++*seed);
+		write_all(s, ssl, cfg.answer_len);
+	}
+	SSL_free(ssl);
+	close(fd);
+}
+
+static void *serve(void *arg)
+{
+	size_t connections = cfg.keepalive ? 1 : cfg.requests;
+	struct side *s = arg;
+	uint32_t seed = 1000000;
+
+	pin();
+	side_begin(s, "server");
+	for (size_t i = 0; i < connections; i++) {
+		int fd = accept(cfg.listener, NULL, NULL);
+
+		if (fd < 0)
+			err(1, "accept");
+		serve_connection(s, fd, &seed);
+	}
+	return NULL;
+}
+
+/* ---- client ---- */
+
+static SSL *client_connect(SSL_CTX *ctx)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	SSL *ssl = SSL_new(ctx);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&cfg.addr, sizeof(cfg.addr)) < 0)
+		err(1, "connect");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	SSL_set_fd(ssl, fd);
+	SSL_set_tlsext_host_name(ssl, "workload.test");
+	SSL_set_connect_state(ssl);
+	if (SSL_do_handshake(ssl) != 1)
+		errx(1, "SSL_do_handshake failed");
+	return ssl;
+}
+
+static void client_close(SSL *ssl)
+{
+	int fd = SSL_get_fd(ssl);
+
+	SSL_shutdown(ssl);
+	SSL_free(ssl);
+	close(fd);
+}
+
+/* Returns the time per request behind the warm-up. */
+static uint64_t ask(struct side *s)
+{
+	size_t warm = cfg.requests > 2 * WARM_UP ? WARM_UP : 0;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	uint64_t start = now_ns();
+	SSL *ssl = NULL;
+
+	for (size_t i = 0; i < cfg.requests; i++) {
+		if (i == warm)
+			start = now_ns();
+		if (!ssl)
+			ssl = client_connect(ctx);
+		if (cfg.sums || i == 0)
+			fill(s->buf, cfg.request_len, (uint32_t)i);
+		write_all(s, ssl, cfg.request_len);
+		if (!read_all(s, ssl, cfg.answer_len))
+			errx(1, "the answer is incomplete");
+		if (!cfg.keepalive) {
+			client_close(ssl);
+			ssl = NULL;
+		}
+	}
+	start = now_ns() - start;
+	if (ssl)
+		client_close(ssl);
+	SSL_CTX_free(ctx);
+	return start / (cfg.requests - warm);
+}
+
+/* ---- setting up ---- */
+
+static SSL_CTX *server_context(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *cert = X509_new();
+	X509_NAME *name = X509_get_subject_name(cert);
+
+	ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+	X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(cert), 24 * 3600);
+	X509_set_pubkey(cert, key);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"workload.test",
+				   -1, -1, 0);
+	X509_set_issuer_name(cert, name);
+	if (!X509_sign(cert, key, EVP_sha256()) || SSL_CTX_use_certificate(ctx, cert) != 1 ||
+	    SSL_CTX_use_PrivateKey(ctx, key) != 1)
+		errx(1, "cannot make a certificate");
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	return ctx;
+}
+
+static void listen_on_loopback(void)
+{
+	socklen_t len = sizeof(cfg.addr);
+
+	cfg.addr.sin_family = AF_INET;
+	cfg.addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	cfg.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (cfg.listener < 0 || bind(cfg.listener, (struct sockaddr *)&cfg.addr, len) < 0 ||
+	    listen(cfg.listener, 128) < 0 ||
+	    getsockname(cfg.listener, (struct sockaddr *)&cfg.addr, &len) < 0)
+		err(1, "cannot listen");
+}
+
+static size_t number(const char *text)
+{
+	char *end;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno || *end || end == text || n < 1 || n > INT32_MAX)
+		errx(2, "'%s' is not a number from 1 to %d", text, INT32_MAX);
+	return (size_t)n;
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N\n"
+		"       [--cpu K] [--wait] [--no-sum]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	const char *args[3] = {};
+	struct side server = {}, client = {};
+	bool wait_first = false;
+	pthread_t thread;
+	uint64_t ns;
+	int n = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--keepalive"))
+			cfg.keepalive = true;
+		else if (!strcmp(argv[i], "--wait"))
+			wait_first = true;
+		else if (!strcmp(argv[i], "--no-sum"))
+			cfg.sums = false;
+		else if (!strcmp(argv[i], "--cpu") && i + 1 < argc)
+			cfg.cpu = atoi(argv[++i]);
+		else if (n < 3)
+			args[n++] = argv[i];
+	}
+
+	if (n == 3 && (!strcmp(args[0], "pingpong") || !strcmp(args[0], "ex"))) {
+		cfg.ex = args[0][0] == 'e';
+		cfg.keepalive |= cfg.ex;
+		cfg.requests = number(args[1]);
+		cfg.answer_len = number(args[2]);
+	} else if (n == 2 && !strcmp(args[0], "big")) {
+		cfg.request_len = cfg.answer_len = number(args[1]);
+		cfg.keepalive = true;
+	} else if (n == 2 && !strcmp(args[0], "many")) {
+		cfg.requests = number(args[1]);
+		cfg.answer_len = REQUEST_LEN;
+	} else {
+		return usage();
+	}
+
+	pin();
+	cfg.server_ctx = server_context();
+	listen_on_loopback();
+	if (wait_first)
+		(void)!getchar();
+	side_begin(&client, "client");
+	if (pthread_create(&thread, NULL, serve, &server))
+		errx(1, "pthread_create failed");
+	ns = ask(&client);
+	pthread_join(thread, NULL);
+
+	side_print(&client);
+	side_print(&server);
+	printf("{\"requests\":%zu,\"ns_per_request\":%llu}\n", cfg.requests,
+	       (unsigned long long)ns);
+	SSL_CTX_free(cfg.server_ctx);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+
+static _Atomic int64_t unix_offset_ns;
+
+void clock_sync(void)
+{
+	int64_t best = INT64_MAX, offset = 0;
+
+	/* the pair with the shortest gap between its readings is the least disturbed one */
+	for (int i = 0; i < 5; i++) {
+		int64_t before = clock_boot_ns();
+		int64_t real = clock_ns(CLOCK_REALTIME);
+		int64_t after = clock_boot_ns();
+
+		if (after - before < best) {
+			best = after - before;
+			offset = real - (before + after) / 2;
+		}
+	}
+	unix_offset_ns = offset;
+}
+
+uint64_t clock_unix_ns(uint64_t boot_ns)
+{
+	return boot_ns + unix_offset_ns;
+}

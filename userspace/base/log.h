@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is said to a person, on stderr. Text that came from a traced program is shown with
+ * log_safe(), so that it cannot send escape sequences to the terminal.
+ */
+#ifndef AGENTSIGHT_BASE_LOG_H
+#define AGENTSIGHT_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum log_level {
+	LOG_ERROR,
+	LOG_WARNING,
+	LOG_NOTICE,
+	LOG_INFO,
+	LOG_DEBUG,
+};
+
+/* Messages above @level are left out; @colour switches ANSI colours on. */
+void log_setup(enum log_level level, bool colour);
+
+__attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *fmt, ...);
+
+#define log_error(...)	 log_say(LOG_ERROR, __VA_ARGS__)
+#define log_warning(...) log_say(LOG_WARNING, __VA_ARGS__)
+#define log_notice(...)	 log_say(LOG_NOTICE, __VA_ARGS__)
+#define log_info(...)	 log_say(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)	 log_say(LOG_DEBUG, __VA_ARGS__)
+
+/* @text with control bytes replaced by '?', in one of a few static buffers. */
+const char *log_safe(const char *text);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands, as a table. */
+#ifndef AGENTSIGHT_CMD_CMD_H
+#define AGENTSIGHT_CMD_CMD_H
+
+#include "cmd/options.h"
+
+struct command {
+	const char *name;
+	const char *help;  /* one line */
+	const char *about; /* a paragraph */
+	unsigned bit;	   /* enum command_bit */
+	unsigned sources;  /* SOURCE_*: what the command watches, where it is not asked */
+	int (*run)(const struct command *c, struct options *o); /* returns the exit status */
+};
+
+extern const struct command commands[];
+extern const size_t n_commands;
+
+int cmd_stream(const struct command *c, struct options *o);
+int cmd_doctor(const struct command *c, struct options *o);
+int cmd_schema(const struct command *c, struct options *o);
+
+#endif

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define CMD_STREAMS                                                                                \
+	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
+#define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM)
+#define CMD_TLS	    (CMD_RECORD | CMD_TRACE | CMD_SSL)
+#define CMD_ALL	    (CMD_STREAMS | CMD_DOCTOR | CMD_SCHEMA)
+
+struct row;
+
+/* @text is the argument, or NULL for a switch given without one. */
+typedef int (*option_fn)(const struct row *row, const char *text, struct options *o, struct err *e);
+
+enum argument {
+	ARG_NONE,
+	ARG_REQUIRED,
+	ARG_SWITCH, /* bare, or =true, =false */
+};
+
+struct row {
+	const char *name; /* --name */
+	char letter;	  /* -l, or 0 */
+	enum argument argument;
+	const char *placeholder;
+	const char *help;
+	unsigned commands;
+	option_fn parse;
+	size_t offset; /* for the generic parsers: the member of struct options */
+	unsigned bit;  /* for sources */
+};
+
+/* ---- how arguments are read ---- */
+
+static int bad(const struct row *row, const char *text, const char *expected, struct err *e)
+{
+	return err_set(e, -EINVAL, "--%s: '%s' is not %s", row->name, text, expected);
+}
+
+static int read_number(const char *text, uint64_t max, uint64_t *ret)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return errno || *end || *ret > max ? -EINVAL : 0;
+}
+
+/* A decimal with up to nine places, times 10^9; exact, unlike a double. */
+static int read_nano(const char *text, uint64_t max_units, uint64_t *ret)
+{
+	uint64_t units = 0, nano = 0, place = NSEC_PER_SEC / 10;
+	const char *p = text;
+
+	for (; isdigit((unsigned char)*p); p++) {
+		units = units * 10 + (*p - '0');
+		if (units > max_units)
+			return -EINVAL;
+	}
+	if (*p == '.') {
+		for (p++; isdigit((unsigned char)*p); p++, place /= 10)
+			nano += place * (*p - '0');
+	}
+	if (*p || p == text || (p == text + 1 && *text == '.'))
+		return -EINVAL;
+	*ret = units * NSEC_PER_SEC + nano;
+	return 0;
+}
+
+static void *member(struct options *o, const struct row *row)
+{
+	return (char *)o + row->offset;
+}
+
+static int read_bool(const struct row *row, const char *text, bool *ret, struct err *e)
+{
+	if (!text || !strcmp(text, "true") || !strcmp(text, "1") || !strcmp(text, "yes"))
+		*ret = true;
+	else if (!strcmp(text, "false") || !strcmp(text, "0") || !strcmp(text, "no"))
+		*ret = false;
+	else
+		return bad(row, text, "true or false", e);
+	return 0;
+}
+
+static int parse_bool(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	return read_bool(row, text, member(o, row), e);
+}
+
+static int parse_source(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	bool on;
+	int r = read_bool(row, text, &on, e);
+
+	if (r < 0)
+		return r;
+	if (on)
+		o->session.sources |= row->bit;
+	else
+		o->session.sources &= ~row->bit;
+	return 0;
+}
+
+static int parse_text(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	if (!*text)
+		return bad(row, text, "a name", e);
+	*(const char **)member(o, row) = text;
+	return 0;
+}
+
+static int parse_seconds(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	uint64_t ns;
+
+	if (read_nano(text, 1000000000, &ns) < 0 || ns == 0)
+		return bad(row, text, "a number of seconds above 0, such as 2 or 0.5", e);
+	*(uint64_t *)member(o, row) = ns;
+	return 0;
+}
+
+static int parse_interval(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	int r = parse_seconds(row, text, o, e);
+
+	if (r < 0)
+		return r;
+	if (o->session.interval_ns < 10 * NSEC_PER_MSEC)
+		return bad(row, text, "0.01 seconds or more", e);
+	return 0;
+}
+
+static int parse_percent(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	uint64_t nano;
+
+	if (read_nano(text, 1000000, &nano) < 0 || nano < NSEC_PER_SEC / 100)
+		return bad(row, text, "a percentage above 0 (100 is one core)", e);
+	*(uint64_t *)member(o, row) = nano / (NSEC_PER_SEC / 100);
+	return 0;
+}
+
+static int parse_megabytes_kb(const struct row *row, const char *text, struct options *o,
+			      struct err *e)
+{
+	uint64_t nano;
+
+	if (read_nano(text, 1000000000, &nano) < 0 || nano < NSEC_PER_SEC / 1024)
+		return bad(row, text, "a number of megabytes above 0", e);
+	*(uint64_t *)member(o, row) = nano / NSEC_PER_SEC * 1024 +
+				      nano % NSEC_PER_SEC * 1024 / NSEC_PER_SEC;
+	return 0;
+}
+
+static int parse_megabytes(const struct row *row, const char *text, struct options *o,
+			   struct err *e)
+{
+	uint64_t mb;
+
+	if (read_number(text, 1 << 20, &mb) < 0 || mb == 0)
+		return bad(row, text, "a whole number of megabytes above 0", e);
+	*(size_t *)member(o, row) = mb << 20;
+	return 0;
+}
+
+static int parse_ring(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	int r = parse_megabytes(row, text, o, e);
+	size_t bytes = o->session.ring_bytes;
+
+	if (r < 0)
+		return r;
+	if (bytes & (bytes - 1) || bytes > (1U << 30))
+		return bad(row, text, "a power of two from 1 to 1024", e);
+	return 0;
+}
+
+static int parse_count(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	uint64_t n;
+
+	if (read_number(text, 10000, &n) < 0)
+		return bad(row, text, "a whole number from 0 to 10000", e);
+	*(unsigned *)member(o, row) = n;
+	return 0;
+}
+
+static int parse_uid(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	uint64_t n;
+
+	if (read_number(text, UINT32_MAX - 1, &n) < 0)
+		return bad(row, text, "a numeric user id; `id -u NAME` prints it", e);
+	o->session.uid = n;
+	o->session.by_uid = true;
+	return 0;
+}
+
+static int append_text(char ***list, size_t *n, const char *text, size_t len)
+{
+	char **more = realloc(*list, (*n + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*n] = strndup(text, len);
+	if (!more[*n])
+		return -ENOMEM;
+	++*n;
+	return 0;
+}
+
+static int parse_names(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	for (const char *p = text;;) {
+		size_t len = strcspn(p, ",");
+		int r;
+
+		if (!len || len > 63)
+			return bad(row, text, "NAME[,NAME…] with names of 1 to 63 bytes", e);
+		r = append_text(&o->session.names, &o->session.n_names, p, len);
+		if (r < 0)
+			return r;
+		if (!p[len])
+			break;
+		p += len + 1;
+	}
+	if (o->session.n_names > 64)
+		return err_set(e, -EINVAL, "--%s takes 64 names at most", row->name);
+	return 0;
+}
+
+static int parse_pids(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	for (const char *p = text;;) {
+		_cleanup_(freep) char *one = strndup(p, strcspn(p, ","));
+		uint32_t *more;
+		uint64_t pid;
+
+		if (!one)
+			return -ENOMEM;
+		if (read_number(one, 1 << 22, &pid) < 0 || pid == 0)
+			return bad(row, text, "PID[,PID…]", e);
+		more = realloc(o->session.pids, (o->session.n_pids + 1) * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		o->session.pids = more;
+		more[o->session.n_pids++] = pid;
+		p += strlen(one);
+		if (!*p)
+			return 0;
+		p++;
+	}
+}
+
+static int parse_binary(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	return append_text(&o->session.binary_paths, &o->session.n_binary_paths, text,
+			   strlen(text));
+}
+
+/* ---- the table ---- */
+
+#define AT(m) offsetof(struct options, m)
+
+static const struct row rows[] = {
+	{"comm", 'c', ARG_REQUIRED, "NAME[,NAME]",
+	 "processes with this name: comm, executable, or script of an interpreter", CMD_STREAMS,
+	 parse_names, 0, 0},
+	{"pid", 'p', ARG_REQUIRED, "PID[,PID]", "these processes", CMD_STREAMS, parse_pids, 0, 0},
+	{"uid", 'u', ARG_REQUIRED, "UID", "only processes of this user", CMD_STREAMS & ~CMD_RECORD,
+	 parse_uid, 0, 0},
+	{"no-children", 0, ARG_NONE, NULL, "do not follow what they start", CMD_STREAMS, parse_bool,
+	 AT(session.no_children), 0},
+	{"ssl", 0, ARG_SWITCH, NULL, "plaintext at TLS library calls", CMD_TRACE, parse_source, 0,
+	 SOURCE_TLS},
+	{"process", 0, ARG_SWITCH, NULL, "exec, fork and exit", CMD_TRACE, parse_source, 0,
+	 SOURCE_PROCESS},
+	{"network", 0, ARG_SWITCH, NULL, "connections, every send and receive", CMD_TRACE,
+	 parse_source, 0, SOURCE_NETWORK},
+	{"files", 0, ARG_SWITCH, NULL, "file operations, reads and writes summed", CMD_TRACE,
+	 parse_source, 0, SOURCE_FILES},
+	{"system", 0, ARG_SWITCH, NULL, "CPU and memory samples", CMD_TRACE, parse_source, 0,
+	 SOURCE_SYSTEM},
+	{"binary-path", 0, ARG_REQUIRED, "FILE",
+	 "also attach to the TLS library inside this executable", CMD_TLS, parse_binary, 0, 0},
+	{"system-interval", 0, ARG_REQUIRED, "SEC", "time between samples (2)", CMD_SAMPLES,
+	 parse_interval, AT(session.interval_ns), 0},
+	{"interval", 'i', ARG_REQUIRED, "SEC", "the same", CMD_SAMPLES, parse_interval,
+	 AT(session.interval_ns), 0},
+	{"cpu-threshold", 0, ARG_REQUIRED, "PCT", "alert while a process uses more (100: one core)",
+	 CMD_SAMPLES, parse_percent, AT(session.cpu_threshold_centi), 0},
+	{"memory-threshold", 0, ARG_REQUIRED, "MB", "alert while a process's resident set is larger",
+	 CMD_SAMPLES, parse_megabytes_kb, AT(session.memory_threshold_kb), 0},
+	{"output", 'o', ARG_REQUIRED, "FILE", "write JSON lines there", CMD_STREAMS, parse_text,
+	 AT(session.output), 0},
+	{"log-file", 0, ARG_REQUIRED, "FILE", "the same", CMD_STREAMS, parse_text,
+	 AT(session.output), 0},
+	{"rotate-size", 0, ARG_REQUIRED, "MB", "start a new file at this size", CMD_STREAMS,
+	 parse_megabytes, AT(session.rotate_bytes), 0},
+	{"rotate-keep", 0, ARG_REQUIRED, "N", "old files to keep (5)", CMD_STREAMS, parse_count,
+	 AT(session.rotate_keep), 0},
+	{"filter", 0, ARG_REQUIRED, "EXPR", "keep only events for which it is true", CMD_STREAMS,
+	 parse_text, AT(session.filter), 0},
+	{"duration", 0, ARG_REQUIRED, "SEC", "stop after this time", CMD_STREAMS, parse_seconds,
+	 AT(session.duration_ns), 0},
+	{"ring-size", 0, ARG_REQUIRED, "MB", "memory between kernel and agentsight, per ring (8)",
+	 CMD_STREAMS, parse_ring, AT(session.ring_bytes), 0},
+	{"queue-size", 0, ARG_REQUIRED, "MB", "memory for output that cannot be written yet (32)",
+	 CMD_STREAMS, parse_megabytes, AT(session.queue_bytes), 0},
+	{"no-redact", 0, ARG_NONE, NULL, "keep secrets in the output", CMD_STREAMS, parse_bool,
+	 AT(session.no_redact), 0},
+	{"json", 0, ARG_NONE, NULL, "JSON also on a terminal", CMD_ALL, parse_bool, AT(json), 0},
+	{"markdown", 0, ARG_NONE, NULL, "as the page docs/EVENTS.md", CMD_SCHEMA, parse_bool,
+	 AT(markdown), 0},
+	{"no-color", 0, ARG_NONE, NULL, "no colours", CMD_ALL, parse_bool, AT(no_color), 0},
+	{"quiet", 'q', ARG_NONE, NULL, "only errors on standard error, nothing readable",
+	 CMD_STREAMS, parse_bool, AT(quiet), 0},
+	{"verbose", 'v', ARG_NONE, NULL, "say more on standard error", CMD_ALL, parse_bool,
+	 AT(verbose), 0},
+	{"help", 'h', ARG_NONE, NULL, "this text", CMD_ALL, parse_bool, AT(help), 0},
+};
+
+/* ---- parsing ---- */
+
+static const struct row *find_long(const char *name, size_t len, unsigned command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if ((rows[i].commands & command) && strlen(rows[i].name) == len &&
+		    !memcmp(rows[i].name, name, len))
+			return &rows[i];
+	}
+	return NULL;
+}
+
+static const struct row *find_letter(char letter, unsigned command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if ((rows[i].commands & command) && rows[i].letter == letter)
+			return &rows[i];
+	}
+	return NULL;
+}
+
+/* One option at argv[*i]; *i moves on over an argument that stands behind it. */
+static int parse_one(int argc, char **argv, int *i, unsigned command, struct options *o,
+		     struct err *e)
+{
+	const char *arg = argv[*i], *text = NULL;
+	const struct row *row;
+
+	if (arg[1] == '-') {
+		size_t len = strcspn(arg + 2, "=");
+
+		row = find_long(arg + 2, len, command);
+		if (arg[2 + len])
+			text = arg + 3 + len;
+	} else {
+		row = find_letter(arg[1], command);
+		if (row && arg[2] && row->argument == ARG_REQUIRED)
+			text = arg + 2 + (arg[2] == '=');
+		else if (arg[2])
+			row = NULL;
+	}
+	if (!row)
+		return err_set(e, -EINVAL, "unknown option '%s'; --help lists those of this command",
+			       arg);
+	if (row->argument == ARG_NONE && text)
+		return err_set(e, -EINVAL, "--%s takes no argument", row->name);
+	if (row->argument == ARG_REQUIRED && !text) {
+		if (*i + 1 >= argc)
+			return err_set(e, -EINVAL, "--%s needs %s", row->name, row->placeholder);
+		text = argv[++*i];
+	}
+	/* "--ssl false" in older documents; anything else behind a switch is not its argument */
+	if (row->argument == ARG_SWITCH && !text && *i + 1 < argc &&
+	    (!strcmp(argv[*i + 1], "true") || !strcmp(argv[*i + 1], "false")))
+		text = argv[++*i];
+	return row->parse(row, text, o, e);
+}
+
+int options_parse(int argc, char **argv, unsigned command, struct options *o, struct err *e)
+{
+	for (int i = 0; i < argc; i++) {
+		int r;
+
+		if (!strcmp(argv[i], "--")) {
+			if (!(command & (CMD_STREAMS & ~CMD_DOCTOR)))
+				return err_set(e, -EINVAL, "this command starts no program");
+			if (i + 1 == argc)
+				return err_set(e, -EINVAL, "the program to start is missing after '--'");
+			o->session.command = argv + i + 1;
+			return 0;
+		}
+		if (argv[i][0] != '-' || !argv[i][1])
+			return err_set(e, -EINVAL,
+				       "unexpected argument '%s'; a program to start goes behind '--'",
+				       argv[i]);
+		r = parse_one(argc, argv, &i, command, o, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void options_done(struct options *o)
+{
+	for (size_t i = 0; i < o->session.n_names; i++)
+		free(o->session.names[i]);
+	for (size_t i = 0; i < o->session.n_binary_paths; i++)
+		free(o->session.binary_paths[i]);
+	free(o->session.names);
+	free(o->session.binary_paths);
+	free(o->session.pids);
+}
+
+void options_help(FILE *f, unsigned command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *row = &rows[i];
+		char left[64];
+
+		if (!(row->commands & command))
+			continue;
+		snprintf(left, sizeof(left), "%s%c%s --%s%s%s", row->letter ? "-" : " ",
+			 row->letter ? row->letter : ' ', row->letter ? "," : " ", row->name,
+			 row->placeholder ? " " : "", row->placeholder ? row->placeholder : "");
+		fprintf(f, "  %-32s %s\n", left, row->help);
+	}
+}

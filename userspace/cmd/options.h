@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line as data. One row per option gives parsing, --help, and what the completion files
+ * and the man page are checked against.
+ */
+#ifndef AGENTSIGHT_CMD_OPTIONS_H
+#define AGENTSIGHT_CMD_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "pipeline/session.h"
+
+/* Exit statuses of the program. */
+enum {
+	EXIT_ASKED = 0,	  /* ended as asked */
+	EXIT_FAILED = 1,  /* could not do its work */
+	EXIT_USAGE = 2,	  /* wrong usage */
+	EXIT_NO_PRIV = 3, /* privilege is missing */
+};
+
+/* Which commands an option belongs to. */
+enum command_bit {
+	CMD_RECORD = 1 << 0,
+	CMD_TRACE = 1 << 1,
+	CMD_SSL = 1 << 2,
+	CMD_PROCESS = 1 << 3,
+	CMD_NETWORK = 1 << 4,
+	CMD_FILES = 1 << 5,
+	CMD_SYSTEM = 1 << 6,
+	CMD_DOCTOR = 1 << 7,
+	CMD_SCHEMA = 1 << 8,
+};
+
+struct options {
+	struct session_options session;
+	bool help;
+	bool verbose;
+	bool quiet;
+	bool no_color;
+	bool json;
+	bool markdown;
+};
+
+/*
+ * Parses the arguments behind the command's name. What follows "--" is a command to start. 0, or
+ * -EINVAL with a sentence that names the argument and what is expected.
+ */
+int options_parse(int argc, char **argv, unsigned command, struct options *o, struct err *e);
+void options_done(struct options *o);
+
+/* The options of @command, aligned. */
+void options_help(FILE *f, unsigned command);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* record, trace, ssl, process, network, files, system: one run with different sources. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+
+static void choose_sources(const struct command *c, struct session_options *s)
+{
+	if (c->sources)
+		s->sources = c->sources;
+	else if (!s->sources)
+		s->sources = SOURCE_TLS | SOURCE_PROCESS;
+	s->each_call = c->bit != CMD_RECORD;
+}
+
+static void choose_output(const struct command *c, struct options *o)
+{
+	struct session_options *s = &o->session;
+
+	if (c->bit == CMD_RECORD && !s->output)
+		s->output = "record.log";
+	/* a person watches: readable lines, beside the recording if there is one */
+	s->readable = isatty(STDOUT_FILENO) && !o->json && !o->quiet &&
+		      (c->bit == CMD_RECORD || !s->output);
+	s->summary = c->bit == CMD_RECORD && !o->quiet;
+}
+
+static int check(const struct command *c, const struct options *o)
+{
+	const struct session_options *s = &o->session;
+
+	if (c->bit == CMD_RECORD && !s->n_names && !s->n_pids && !s->command) {
+		log_error("record whom? Name programs (-c claude) or processes (-p 1234), or start one "
+			  "(-- claude)");
+		return EXIT_USAGE;
+	}
+	if (s->no_redact)
+		log_warning("--no-redact: keys, tokens and passwords will stand in the output");
+	return EXIT_ASKED;
+}
+
+int cmd_stream(const struct command *c, struct options *o)
+{
+	struct err e = {};
+	int r;
+
+	choose_sources(c, &o->session);
+	r = check(c, o);
+	if (r != EXIT_ASKED)
+		return r;
+	choose_output(c, o);
+
+	r = session_run(&o->session, &e);
+	if (r >= 0)
+		return EXIT_ASKED;
+	log_error("%s", e.text[0] ? e.text : strerror(-r));
+	if (r == -EPERM || r == -EACCES)
+		return EXIT_NO_PRIV;
+	return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Living processes form a forest along `parent`. When one ends, its children go to its own parent,
+ * not to init as in the kernel: what a process started belongs to it for good.
+ */
+#include "enrich/proc_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS   16384
+#define SLAB_SIZE 256
+
+struct slab {
+	SLIST_ENTRY(slab) next;
+	struct proc procs[SLAB_SIZE];
+};
+
+struct proc_table {
+	LIST_HEAD(, proc) buckets[BUCKETS];
+	TAILQ_HEAD(, proc) living;
+	TAILQ_HEAD(, proc) ended; /* oldest first */
+	LIST_HEAD(, proc) unused;
+	SLIST_HEAD(, slab) slabs;
+	size_t n_living;
+	size_t n_ended;
+	uint64_t refused;
+	void (*on_end)(struct proc *p);
+};
+
+int proc_table_new(struct proc_table **ret)
+{
+	struct proc_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	TAILQ_INIT(&t->living);
+	TAILQ_INIT(&t->ended);
+	*ret = t;
+	return 0;
+}
+
+void proc_table_on_end(struct proc_table *t, void (*fn)(struct proc *p))
+{
+	t->on_end = fn;
+}
+
+static void source_release(struct proc_table *t, struct proc *p)
+{
+	if (t->on_end && p->source)
+		t->on_end(p);
+	p->source = NULL;
+}
+
+void proc_table_free(struct proc_table *t)
+{
+	struct slab *slab;
+	struct proc *p;
+
+	if (!t)
+		return;
+	TAILQ_FOREACH(p, &t->living, order)
+	source_release(t, p);
+	while ((slab = SLIST_FIRST(&t->slabs))) {
+		SLIST_REMOVE_HEAD(&t->slabs, next);
+		free(slab);
+	}
+	free(t);
+}
+
+/* ---- memory ---- */
+
+static struct proc *proc_alloc(struct proc_table *t)
+{
+	struct proc *p = LIST_FIRST(&t->unused);
+
+	if (!p) {
+		struct slab *slab = calloc(1, sizeof(*slab));
+
+		if (!slab)
+			return NULL;
+		SLIST_INSERT_HEAD(&t->slabs, slab, next);
+		for (size_t i = 0; i < SLAB_SIZE; i++)
+			LIST_INSERT_HEAD(&t->unused, &slab->procs[i], bucket);
+		p = LIST_FIRST(&t->unused);
+	}
+	LIST_REMOVE(p, bucket);
+	memset(p, 0, sizeof(*p));
+	return p;
+}
+
+static void ended_drop_oldest(struct proc_table *t)
+{
+	struct proc *p = TAILQ_FIRST(&t->ended);
+
+	TAILQ_REMOVE(&t->ended, p, order);
+	t->n_ended--;
+	LIST_REMOVE(p, bucket);
+	LIST_INSERT_HEAD(&t->unused, p, bucket);
+}
+
+/* ---- look-up ---- */
+
+static size_t bucket_of(uint32_t tgid)
+{
+	return (tgid * 2654435769u) >> 18;
+}
+_Static_assert(BUCKETS == 1 << (32 - 18), "bucket_of() gives 14 bits");
+
+/* A new process stands before an ended one with the same pid. */
+struct proc *proc_table_find(const struct proc_table *t, uint32_t tgid)
+{
+	struct proc *p;
+
+	LIST_FOREACH(p, &t->buckets[bucket_of(tgid)], bucket)
+	{
+		if (p->tgid == tgid)
+			return p;
+	}
+	return NULL;
+}
+
+struct proc *proc_table_next(const struct proc_table *t, const struct proc *p)
+{
+	return p ? TAILQ_NEXT(p, order) : TAILQ_FIRST(&t->living);
+}
+
+struct proc *proc_table_rotate(struct proc_table *t)
+{
+	struct proc *p = TAILQ_FIRST(&t->living);
+
+	if (!p)
+		return NULL;
+	TAILQ_REMOVE(&t->living, p, order);
+	TAILQ_INSERT_TAIL(&t->living, p, order);
+	return p;
+}
+
+size_t proc_table_count(const struct proc_table *t)
+{
+	return t->n_living;
+}
+
+uint64_t proc_table_refused(const struct proc_table *t)
+{
+	return t->refused;
+}
+
+/* Two times are the same start when they are equal as far as both are known. */
+static int start_compare(const struct proc *p, uint64_t start_ns, bool exact)
+{
+	uint64_t a = p->start_ns, b = start_ns;
+
+	if (!p->start_exact || !exact) {
+		a /= PROC_TICK_NS;
+		b /= PROC_TICK_NS;
+	}
+	return a < b ? -1 : a > b;
+}
+
+/* ---- the forest ---- */
+
+static bool descends_from(const struct proc *p, const struct proc *ancestor)
+{
+	for (; p; p = p->parent) {
+		if (p == ancestor)
+			return true;
+	}
+	return false;
+}
+
+static void parent_set(struct proc *p, struct proc *parent)
+{
+	p->parent = parent;
+	if (parent)
+		LIST_INSERT_HEAD(&parent->kids, p, sibling);
+}
+
+static void parent_link(struct proc_table *t, struct proc *p)
+{
+	struct proc *parent = proc_table_find(t, p->ppid);
+
+	if (!parent || parent->exited || parent->start_ns > p->start_ns + PROC_TICK_NS)
+		return;
+	/* a stale entry under a reused pid must not close a circle */
+	if (parent == p || (LIST_FIRST(&p->kids) && descends_from(parent, p)))
+		return;
+	parent_set(p, parent);
+}
+
+void proc_table_link(struct proc_table *t)
+{
+	struct proc *p;
+
+	TAILQ_FOREACH(p, &t->living, order)
+	{
+		if (!p->parent && p->ppid)
+			parent_link(t, p);
+	}
+}
+
+static void kids_hand_over(struct proc *p)
+{
+	struct proc *kid;
+
+	while ((kid = LIST_FIRST(&p->kids))) {
+		LIST_REMOVE(kid, sibling);
+		parent_set(kid, p->parent);
+	}
+}
+
+static struct proc *leftmost(struct proc *p)
+{
+	while (LIST_FIRST(&p->kids))
+		p = LIST_FIRST(&p->kids);
+	return p;
+}
+
+/* Without recursion, since a chain of forks can be as deep as the table. */
+static void count_tree(struct proc *root)
+{
+	struct proc *p = leftmost(root);
+
+	while (p != root) {
+		struct proc *next = LIST_NEXT(p, sibling);
+
+		p->parent->children += p->children + (p->followed && !p->zombie);
+		p = next ? leftmost(next) : p->parent;
+	}
+}
+
+void proc_table_count_children(struct proc_table *t)
+{
+	struct proc *p;
+
+	TAILQ_FOREACH(p, &t->living, order)
+	p->children = 0;
+	TAILQ_FOREACH(p, &t->living, order)
+	{
+		if (!p->parent)
+			count_tree(p);
+	}
+}
+
+/* ---- life ---- */
+
+static void cpu_credit(struct proc *p, uint64_t cpu_ns)
+{
+	struct proc *up = p->parent;
+	uint64_t owed = p->exited_cpu_ns;
+
+	if (cpu_ns != UINT64_MAX && cpu_ns > p->sample.cpu_ns)
+		owed += cpu_ns - p->sample.cpu_ns;
+	while (up && !up->followed)
+		up = up->parent;
+	if (up && p->followed)
+		up->exited_cpu_ns += owed;
+	p->exited_cpu_ns = 0;
+}
+
+void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns)
+{
+	if (p->exited)
+		return;
+	cpu_credit(p, cpu_ns);
+	source_release(t, p);
+	kids_hand_over(p);
+	if (p->parent)
+		LIST_REMOVE(p, sibling);
+	p->parent = NULL;
+	p->exited = true;
+
+	TAILQ_REMOVE(&t->living, p, order);
+	TAILQ_INSERT_TAIL(&t->ended, p, order);
+	t->n_living--;
+	if (++t->n_ended > PROC_TABLE_ENDED_MAX)
+		ended_drop_oldest(t);
+}
+
+static struct proc *proc_create(struct proc_table *t, const struct proc_fact *f)
+{
+	struct proc *p = t->n_living < PROC_TABLE_MAX ? proc_alloc(t) : NULL;
+
+	if (!p) {
+		t->refused++;
+		return NULL;
+	}
+	p->tgid = f->tgid;
+	p->ppid = f->ppid;
+	p->start_ns = f->start_ns;
+	p->start_exact = f->start_exact;
+	LIST_INSERT_HEAD(&t->buckets[bucket_of(f->tgid)], p, bucket);
+	TAILQ_INSERT_TAIL(&t->living, p, order);
+	t->n_living++;
+	parent_link(t, p);
+	return p;
+}
+
+static void proc_update(struct proc *p, const struct proc_fact *f)
+{
+	p->ppid = f->ppid;
+	p->uid = f->uid;
+	p->followed |= f->followed;
+	p->missing = 0;
+	if (f->comm)
+		memcpy(p->comm, f->comm, sizeof(p->comm));
+	if (f->start_exact && !p->start_exact) {
+		p->start_ns = f->start_ns;
+		p->start_exact = true;
+	}
+}
+
+struct proc *proc_table_learn(struct proc_table *t, const struct proc_fact *f)
+{
+	struct proc *p = proc_table_find(t, f->tgid);
+	int age = p ? start_compare(p, f->start_ns, f->start_exact) : -1;
+
+	/* told late: of a process that had this pid before, or that has ended meanwhile */
+	if (age > 0 || (age == 0 && p->exited))
+		return NULL;
+	if (age < 0) {
+		if (p)
+			proc_table_end(t, p, UINT64_MAX); /* its exit was lost */
+		p = proc_create(t, f);
+	}
+	if (p)
+		proc_update(p, f);
+	return p;
+}
+
+/* ---- events ---- */
+
+static void child_learn(struct proc_table *t, const struct as_fork *e)
+{
+	const struct proc_fact f = {
+		.tgid = e->child_pid,
+		.ppid = e->child_ppid,
+		.uid = e->h.uid,
+		.start_ns = e->child_start_ns,
+		.start_exact = true,
+		.followed = true,
+		.comm = e->h.comm,
+	};
+
+	proc_table_learn(t, &f);
+}
+
+/* Only the kernel's programs see a living process; other records are about one at most. */
+static bool from_kernel(const struct as_hdr *h)
+{
+	return h->type > AS_EV_NONE && h->type < AS_EV_SYSTEM_METRICS && h->tgid && h->start_ns &&
+	       !(h->flags & AS_F_INFERRED);
+}
+
+void proc_table_event(struct proc_table *t, const struct event *ev)
+{
+	const struct as_hdr *h = ev->rec;
+	const struct as_exit *x = (const void *)h;
+	const struct proc_fact f = {
+		.tgid = h->tgid,
+		.ppid = h->ppid,
+		.uid = h->uid,
+		.start_ns = h->start_ns,
+		.start_exact = true,
+		.followed = true,
+		.comm = h->comm,
+	};
+	struct proc *p;
+
+	if (!from_kernel(h))
+		return;
+	p = proc_table_learn(t, &f);
+	if (h->type == AS_EV_FORK)
+		child_learn(t, (const void *)h);
+	if (p && h->type == AS_EV_EXIT)
+		proc_table_end(t, p, x->cpu_user_ns + x->cpu_system_ns);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* An event as one line of JSON: the contract of docs/EVENTS.md. */
+#ifndef AGENTSIGHT_EVENT_ENCODE_H
+#define AGENTSIGHT_EVENT_ENCODE_H
+
+#include "base/buf.h"
+#include "event/event.h"
+
+/* Appends the line, '\n' included. Always valid JSON in valid UTF-8, whatever the record holds. */
+void event_encode_json(struct buf *b, const struct event *ev);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* Names for the values of ENUM and FLAGS fields. */
+#include "event/names.h"
+
+#include <fcntl.h>
+
+#include "base/cleanup.h"
+
+#define TABLE(table)                                                                               \
+	const struct name_table names_##table = {table##_rows, ARRAY_SIZE(table##_rows)}
+
+static const struct name_row protocol_rows[] = {
+	{.value = AS_PROTO_TCP, .name = "tcp"},
+	{.value = AS_PROTO_UDP, .name = "udp"},
+};
+TABLE(protocol);
+
+static const struct name_row role_rows[] = {
+	{.value = AS_ROLE_UNKNOWN, .name = "unknown"},
+	{.value = AS_ROLE_CLIENT, .name = "client"},
+	{.value = AS_ROLE_SERVER, .name = "server"},
+};
+TABLE(role);
+
+/* The access mode is a number in two bits, not a set of flags; O_SYNC holds the bit of O_DSYNC and
+ * O_TMPFILE that of O_DIRECTORY. */
+static const struct name_row open_flags_rows[] = {
+	{.value = O_RDONLY, .mask = O_ACCMODE, .name = "O_RDONLY"},
+	{.value = O_WRONLY, .mask = O_ACCMODE, .name = "O_WRONLY"},
+	{.value = O_RDWR, .mask = O_ACCMODE, .name = "O_RDWR"},
+	{.value = O_CREAT, .name = "O_CREAT"},
+	{.value = O_EXCL, .name = "O_EXCL"},
+	{.value = O_NOCTTY, .name = "O_NOCTTY"},
+	{.value = O_TRUNC, .name = "O_TRUNC"},
+	{.value = O_APPEND, .name = "O_APPEND"},
+	{.value = O_NONBLOCK, .name = "O_NONBLOCK"},
+	{.value = O_DSYNC, .mask = O_SYNC, .name = "O_DSYNC"},
+	{.value = O_SYNC, .name = "O_SYNC"},
+	{.value = O_DIRECT, .name = "O_DIRECT"},
+	{.value = O_NOFOLLOW, .name = "O_NOFOLLOW"},
+	{.value = O_NOATIME, .name = "O_NOATIME"},
+	{.value = O_CLOEXEC, .name = "O_CLOEXEC"},
+	{.value = O_PATH, .name = "O_PATH"},
+	{.value = O_DIRECTORY, .mask = O_TMPFILE, .name = "O_DIRECTORY"},
+	{.value = O_TMPFILE, .name = "O_TMPFILE"},
+};
+TABLE(open_flags);
+
+static const struct name_row file_flush_rows[] = {
+	{.value = AS_FLUSH_CLOSE, .name = "close"},
+	{.value = AS_FLUSH_TIMER, .name = "timer"},
+	{.value = AS_FLUSH_EXIT, .name = "exit"},
+	{.value = AS_FLUSH_STOP, .name = "stop"},
+};
+TABLE(file_flush);
+
+static const struct name_row tls_direction_rows[] = {
+	{.value = AS_TLS_READ, .name = "read"},
+	{.value = AS_TLS_WRITE, .name = "write"},
+};
+TABLE(tls_direction);
+
+static const struct name_row tls_function_rows[] = {
+	{.value = AS_TLS_FN_SSL_READ, .name = "SSL_read"},
+	{.value = AS_TLS_FN_SSL_READ_EX, .name = "SSL_read_ex"},
+	{.value = AS_TLS_FN_SSL_WRITE, .name = "SSL_write"},
+	{.value = AS_TLS_FN_SSL_WRITE_EX, .name = "SSL_write_ex"},
+	{.value = AS_TLS_FN_SSL_DO_HANDSHAKE, .name = "SSL_do_handshake"},
+};
+TABLE(tls_function);
+
+/* RFC 8446, section 4.2.1, and its predecessors */
+static const struct name_row tls_version_rows[] = {
+	{.value = 0x0300, .name = "SSLv3"},   {.value = 0x0301, .name = "TLSv1.0"},
+	{.value = 0x0302, .name = "TLSv1.1"}, {.value = 0x0303, .name = "TLSv1.2"},
+	{.value = 0x0304, .name = "TLSv1.3"},
+};
+TABLE(tls_version);
+
+static const struct name_row alert_state_rows[] = {
+	{.value = 0, .name = "start"},
+	{.value = 1, .name = "end"},
+};
+TABLE(alert_state);
+
+static const struct name_row capability_rows[] = {
+	{.value = 0, .name = "attached"},
+	{.value = 1, .name = "degraded"},
+	{.value = 2, .name = "missing"},
+};
+TABLE(capability);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "event/record.h"
+
+#include <errno.h>
+
+#include "event/decode.h"
+#include "event/schema.h"
+
+void record_begin(struct buf *b, unsigned type, const struct as_hdr *h)
+{
+	size_t size = schema_event(type)->size;
+	struct as_hdr *hdr;
+
+	buf_reset(b);
+	if (!buf_room(b, size))
+		return;
+	memset(b->data, 0, size);
+	b->len = size;
+	hdr = (struct as_hdr *)b->data;
+	*hdr = *h;
+	hdr->type = type;
+	hdr->flags = 0;
+}
+
+struct as_span record_add(struct buf *b, const void *p, size_t n)
+{
+	struct as_span span = {.off = b->len, .len = n, .full = n};
+
+	buf_add(b, p, n);
+	return span;
+}
+
+struct as_span record_add_str(struct buf *b, const char *s)
+{
+	return record_add(b, s, strlen(s));
+}
+
+int record_end(struct buf *b, struct event *ev)
+{
+	static const char zeros[8];
+
+	buf_add(b, zeros, -b->len % 8);
+	if (b->failed)
+		return -ENOMEM;
+	((struct as_hdr *)b->data)->len = b->len;
+	return event_decode(b->data, b->len, ev);
+}
+
+/* Text under construction: components behind slashes, the first @floor bytes never taken back. */
+struct path_text {
+	char *out;
+	size_t len;
+	size_t floor;
+	bool resolved; /* so far all comes from the kernel: ".." may be taken literally */
+};
+
+static void put_component(struct path_text *t, const char *name, size_t n)
+{
+	if (n == 0 || (n == 1 && name[0] == '.'))
+		return;
+	if (n == 2 && name[0] == '.' && name[1] == '.' && t->resolved) {
+		while (t->len > 0 && t->out[--t->len] != '/')
+			;
+		return;
+	}
+	if (t->len + n + 2 > PATH_TEXT_MAX)
+		return;
+	t->out[t->len++] = '/';
+	memcpy(t->out + t->len, name, n);
+	t->len += n;
+}
+
+/* The base lies leaf first: walk it from its end. */
+static void put_base(struct path_text *t, const char *base, size_t n)
+{
+	while (n > 0) {
+		size_t end = n - (base[n - 1] == '\0');
+		size_t start = end;
+
+		while (start > 0 && base[start - 1] != '\0')
+			start--;
+		put_component(t, base + start, end - start);
+		n = start;
+	}
+}
+
+static void put_relative(struct path_text *t, const char *rel, size_t n)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i <= n; i++) {
+		if (i < n && rel[i] != '/')
+			continue;
+		put_component(t, rel + start, i - start);
+		/* behind a name that the user wrote, ".." may leave through a symbolic link */
+		if (i - start > 2 || (i > start && rel[start] != '.'))
+			t->resolved = false;
+		start = i + 1;
+	}
+}
+
+size_t record_path(const struct as_hdr *rec, const struct as_path *path, char *out)
+{
+	const char *rel = record_bytes(rec, &path->rel);
+	struct path_text t = {.out = out, .resolved = true};
+
+	if (path->rel.len && rel[0] != '/' && !path->base.len && !path->base.full) {
+		/* as it was given: there is nothing to stand it on */
+		size_t n = path->rel.len < PATH_TEXT_MAX - 1 ? path->rel.len : PATH_TEXT_MAX - 1;
+
+		memcpy(out, rel, n);
+		out[n] = '\0';
+		return n;
+	}
+	if (path->rel.len && rel[0] == '/')
+		t.resolved = true;
+	else
+		put_base(&t, record_bytes(rec, &path->base), path->base.len);
+	put_relative(&t, rel, path->rel.len);
+	if (t.len == 0)
+		t.out[t.len++] = '/';
+	t.out[t.len] = '\0';
+	return t.len;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* The command table, and what all commands share: options, colours, exit statuses. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "event/field.h"
+#include "event/schema.h"
+
+static void print_usage(FILE *f)
+{
+	fprintf(f, "agentsight - what is this agent really doing on my machine?\n\n"
+		   "usage: agentsight COMMAND [OPTIONS]\n\n");
+	for (size_t i = 0; i < n_commands; i++)
+		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
+	fprintf(f,
+		"\nexamples:\n"
+		"  sudo agentsight record -c claude\n"
+		"  sudo agentsight record -- python3 agent.py\n"
+		"  sudo agentsight trace --ssl --process --system --comm python --output trace.log\n"
+		"  agentsight system --comm python --interval 2\n\n"
+		"'agentsight COMMAND --help' lists the options of a command; agentsight(8) tells all.\n");
+}
+
+static void print_command_usage(const struct command *c)
+{
+	printf("usage: agentsight %s [OPTIONS]%s\n\n%s\n\n", c->name,
+	       c->bit & (CMD_DOCTOR | CMD_SCHEMA) ? "" : " [-- PROGRAM [ARGUMENTS]]", c->about);
+	options_help(stdout, c->bit);
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < n_commands; i++) {
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static bool colour_wanted(const struct options *o, int fd)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return !o->no_color && !(no_color && *no_color) && isatty(fd) &&
+	       !(term && !strcmp(term, "dumb"));
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+	_cleanup_(options_done) struct options o = {};
+	struct err e = {};
+	int r;
+
+	o.session.argv = argv;
+	o.session.argc = argc;
+	o.session.interval_ns = 2 * NSEC_PER_SEC;
+	o.session.rotate_keep = 5;
+	r = options_parse(argc - 2, argv + 2, c->bit, &o, &e);
+	if (r < 0) {
+		log_error("%s", e.text[0] ? log_safe(e.text) : strerror(-r));
+		return EXIT_USAGE;
+	}
+	if (o.help) {
+		print_command_usage(c);
+		return EXIT_ASKED;
+	}
+	log_setup(o.verbose ? LOG_DEBUG : o.quiet ? LOG_ERROR : LOG_NOTICE,
+		  colour_wanted(&o, STDERR_FILENO));
+	o.session.colour = colour_wanted(&o, STDOUT_FILENO);
+	o.session.quiet = o.quiet;
+
+	if (schema_init() < 0 || field_init() < 0) {
+		log_error("not enough memory");
+		return EXIT_FAILED;
+	}
+	return c->run(c, &o);
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		print_usage(stdout);
+		return EXIT_ASKED;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		printf("agentsight %s\n", AGENTSIGHT_VERSION);
+		return EXIT_ASKED;
+	}
+	c = find_command(argv[1]);
+	if (!c) {
+		log_error("unknown command '%s'; 'agentsight --help' lists them",
+			  log_safe(argv[1]));
+		return EXIT_USAGE;
+	}
+	return run_command(c, argc, argv);
+}

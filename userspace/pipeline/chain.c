@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/chain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "event/encode.h"
+#include "event/schema.h"
+#include "sink/sink.h"
+#include "stage/file_io.h"
+#include "stage/redact.h"
+#include "stage/select.h"
+
+#define MAX_STAGES 8
+
+struct chain {
+	struct chain_options opt;
+	struct emitter enrich; /* the entrance */
+	struct emitter meter;  /* before the selection */
+	struct emitter fanout; /* the sinks */
+	struct emitter *after_enrich;
+	struct emitter *after_meter;
+	struct stage *stages[MAX_STAGES]; /* the last one first */
+	size_t n_stages;
+	struct stage *select;
+	struct writer *file;   /* JSON to a file, or to standard output */
+	struct writer *screen; /* readable lines on standard output */
+	struct sink *terminal;
+	struct buf line;
+	uint64_t entered[AS_EV_COUNT];
+	uint64_t arrived[AS_EV_COUNT];
+};
+
+DEFINE_FREEP(struct chain *, chain_free)
+
+/* ---- the parts that count and branch ---- */
+
+static void enrich_event(struct emitter *self, const struct event *ev)
+{
+	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, enrich));
+
+	c->entered[ev->desc->type]++;
+	proc_table_event(c->opt.procs, ev);
+	if (c->opt.on_activity)
+		c->opt.on_activity(c->opt.context, ev);
+	event_emit(c->after_enrich, ev);
+}
+
+static void meter_event(struct emitter *self, const struct event *ev)
+{
+	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, meter));
+
+	c->arrived[ev->desc->type]++;
+	event_emit(c->after_meter, ev);
+}
+
+static void fanout_event(struct emitter *self, const struct event *ev)
+{
+	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, fanout));
+
+	if (c->file) {
+		buf_reset(&c->line);
+		event_encode_json(&c->line, ev);
+		if (!c->line.failed)
+			writer_append(c->file, ev->desc->type, c->line.data, c->line.len);
+		/* one huge body shall not keep its memory for the rest of the run */
+		if (c->line.cap > (4U << 20))
+			buf_done(&c->line);
+	}
+	if (c->terminal)
+		c->terminal->write(c->terminal, ev, NULL, 0);
+}
+
+/* ---- putting it together, from the end ---- */
+
+static int open_sinks(struct chain *c, struct err *e)
+{
+	const struct session_options *s = c->opt.session;
+	struct writer_options file = {
+		.path = s->output,
+		.rotate_bytes = s->rotate_bytes,
+		.rotate_keep = s->rotate_keep,
+		.queue_bytes = s->queue_bytes,
+		.on_closed = c->opt.on_closed,
+		.context = c->opt.context,
+	};
+	struct writer_options screen = {.on_closed = c->opt.on_closed, .context = c->opt.context};
+	int r;
+
+	if (s->output || !s->readable) {
+		r = writer_open(&file, &c->file, e);
+		if (r < 0)
+			return r;
+	}
+	if (!s->readable)
+		return 0;
+	return writer_open(&screen, &c->screen, e);
+}
+
+/* Puts a stage before what comes next so far. */
+static void chain_add(struct chain *c, struct stage *stage, struct emitter **next)
+{
+	c->stages[c->n_stages++] = stage;
+	*next = &stage->in;
+}
+
+static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_COUNT])
+{
+	static const struct {
+		const char *source;
+		unsigned bit;
+	} sources[] = {
+		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES},	{"network", SOURCE_NETWORK},
+		{"ssl", SOURCE_TLS},	     {"system", SOURCE_SYSTEM},
+	};
+
+	memset(wanted, 0, AS_EV_COUNT);
+	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
+		const struct event_desc *d = schema_event(type);
+
+		wanted[type] = !d->internal;
+		for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+			if (!strcmp(sources[i].source, d->source))
+				wanted[type] = !!(s->sources & sources[i].bit);
+		}
+	}
+}
+
+static int open_stages(struct chain *c)
+{
+	struct emitter *next = &c->fanout;
+	uint8_t wanted[AS_EV_COUNT];
+	struct stage *stage;
+	int r;
+
+	if (!c->opt.session->no_redact) {
+		r = redact_new(next, &stage);
+		if (r < 0)
+			return r;
+		chain_add(c, stage, &next);
+	}
+
+	wanted_types(c->opt.session, wanted);
+	r = select_new(wanted, c->opt.filter, next, &stage);
+	if (r < 0)
+		return r;
+	chain_add(c, stage, &next);
+	c->select = stage;
+
+	c->after_meter = next;
+	next = &c->meter;
+
+	if (c->opt.file_sums) {
+		r = file_io_new(next, c->opt.file_sums, &stage);
+		if (r < 0)
+			return r;
+		chain_add(c, stage, &next);
+	}
+	c->after_enrich = next;
+	return 0;
+}
+
+int chain_open(const struct chain_options *opt, struct chain **ret, struct err *e)
+{
+	_cleanup_(chain_freep) struct chain *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->opt = *opt;
+	c->enrich.emit = enrich_event;
+	c->meter.emit = meter_event;
+	c->fanout.emit = fanout_event;
+
+	r = open_sinks(c, e);
+	if (r < 0)
+		return r;
+	r = open_stages(c);
+	if (r < 0)
+		return err_set(e, r, "not enough memory for the stages");
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+void chain_free(struct chain *c)
+{
+	if (!c)
+		return;
+	for (size_t i = c->n_stages; i-- > 0;)
+		c->stages[i]->free(c->stages[i]);
+	if (c->terminal)
+		c->terminal->free(c->terminal);
+	writer_free(c->file);
+	writer_free(c->screen);
+	buf_done(&c->line);
+	free(c);
+}
+
+struct emitter *chain_input(struct chain *c)
+{
+	return &c->enrich;
+}
+
+struct emitter *chain_sinks(struct chain *c)
+{
+	return &c->fanout;
+}
+
+void chain_tick(struct chain *c, uint64_t boot_ns)
+{
+	for (size_t i = c->n_stages; i-- > 0;) {
+		if (c->stages[i]->tick)
+			c->stages[i]->tick(c->stages[i], boot_ns);
+	}
+}
+
+void chain_flush(struct chain *c)
+{
+	if (c->file)
+		writer_flush(c->file);
+	if (c->screen)
+		writer_flush(c->screen);
+}
+
+void chain_finish(struct chain *c)
+{
+	for (size_t i = c->n_stages; i-- > 0;) {
+		if (c->stages[i]->finish)
+			c->stages[i]->finish(c->stages[i]);
+	}
+}
+
+void chain_reopen(struct chain *c)
+{
+	if (c->file)
+		writer_reopen(c->file);
+}
+
+struct writer *chain_writer(struct chain *c)
+{
+	return c->file ? c->file : c->screen;
+}
+
+bool chain_sync(struct chain *c, unsigned stall_ms)
+{
+	bool ok = true;
+
+	if (c->file)
+		ok &= writer_sync(c->file, stall_ms);
+	if (c->screen)
+		ok &= writer_sync(c->screen, stall_ms);
+	return ok;
+}
+
+const uint64_t *chain_entered(const struct chain *c)
+{
+	return c->entered;
+}
+
+const uint64_t *chain_arrived(const struct chain *c)
+{
+	return c->arrived;
+}
+
+const uint64_t *chain_filtered(const struct chain *c)
+{
+	return select_filtered(c->select);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The stages in their order, and the sinks behind them:
+ *   ordered events → enrich → file_io → tls_join → alert → select → redact → sinks
+ */
+#ifndef AGENTSIGHT_PIPELINE_CHAIN_H
+#define AGENTSIGHT_PIPELINE_CHAIN_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "enrich/proc_table.h"
+#include "event/event.h"
+#include "pipeline/session.h"
+#include "sink/writer.h"
+
+struct filter;
+struct file_sums_ops;
+
+struct chain_options {
+	const struct session_options *session;
+	const struct filter *filter; /* may be NULL */
+	struct proc_table *procs;
+	const struct file_sums_ops *file_sums; /* NULL: no file family */
+	/* who wants to know of an exec or a new connection at once (TLS discovery); may be NULL */
+	void (*on_activity)(void *context, const struct event *ev);
+	const char *(*library_name)(void *context, uint32_t number); /* may be NULL */
+	void *context;
+	void (*on_closed)(void *context); /* nobody reads the output any more; from another thread */
+};
+
+struct chain;
+
+int chain_open(const struct chain_options *opt, struct chain **ret, struct err *e);
+void chain_free(struct chain *c);
+
+struct emitter *chain_input(struct chain *c);
+
+/* Behind the stages, straight to the sinks: for what the run says of itself at its end. */
+struct emitter *chain_sinks(struct chain *c);
+
+void chain_tick(struct chain *c, uint64_t boot_ns);
+void chain_flush(struct chain *c);
+
+/* Passes on what stages hold. */
+void chain_finish(struct chain *c);
+
+void chain_reopen(struct chain *c);
+
+/* The writer whose deliveries count: the file if there is one, else standard output. */
+struct writer *chain_writer(struct chain *c);
+bool chain_sync(struct chain *c, unsigned stall_ms);
+
+const uint64_t *chain_entered(const struct chain *c);
+const uint64_t *chain_arrived(const struct chain *c);
+const uint64_t *chain_filtered(const struct chain *c);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* In the child: waits for the gate to close, then becomes the command. */
+static _Noreturn void run_command(char **argv, int gate_fd, int error_fd)
+{
+	sigset_t none;
+	char byte;
+	int error;
+
+	while (read(gate_fd, &byte, 1) < 0 && errno == EINTR)
+		;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	execvp(argv[0], argv);
+	error = errno;
+	if (write(error_fd, &error, sizeof(error)) < 0)
+		_exit(126);
+	_exit(error == ENOENT ? 127 : 126);
+}
+
+int child_hold(char **argv, struct child *ret, struct err *e)
+{
+	int gate[2] = {-1, -1}, error[2] = {-1, -1};
+	pid_t pid;
+
+	if (pipe2(gate, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0)
+		return err_set(e, -errno, "cannot make a pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return err_set(e, -errno, "cannot fork: %s", strerror(errno));
+	if (pid == 0) {
+		close(gate[1]);
+		close(error[0]);
+		run_command(argv, gate[0], error[1]);
+	}
+	close(gate[0]);
+	close(error[1]);
+	*ret = (struct child){
+		.pid = pid,
+		.gate_fd = gate[1],
+		.pid_fd = syscall(SYS_pidfd_open, pid, 0),
+		.error_fd = error[0],
+	};
+	return 0;
+}
+
+int child_release(struct child *c, const char *name, struct err *e)
+{
+	ssize_t n;
+	int error;
+
+	closep(&c->gate_fd);
+	c->gate_fd = -1;
+	/* execve() closes the other end; bytes arrive only when it failed */
+	do {
+		n = read(c->error_fd, &error, sizeof(error));
+	} while (n < 0 && errno == EINTR);
+	if (n == sizeof(error))
+		return err_set(e, -error, "cannot start '%s': %s", name, strerror(error));
+	return 0;
+}
+
+void child_done(struct child *c)
+{
+	if (!c->pid)
+		return;
+	if (c->gate_fd >= 0)
+		kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, c->gate_fd >= 0 ? 0 : WNOHANG);
+	closep(&c->gate_fd);
+	closep(&c->pid_fd);
+	closep(&c->error_fd);
+	c->pid = 0;
+}

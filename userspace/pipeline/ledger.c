@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/ledger.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "event/record.h"
+#include "event/schema.h"
+
+static void take_row(const struct ledger_inputs *in, const struct writer_counts *written,
+		     unsigned type, struct ledger_row *row)
+{
+	const struct event_desc *d = schema_event(type);
+	struct as_count kernel = {};
+
+	if (in->shared)
+		bpf_shared_count(in->shared, type, &kernel);
+
+	/* types that user space makes are counted where they arrive */
+	row->produced = kernel.produced ? kernel.produced : in->arrived[type];
+	row->dropped_ring = kernel.dropped;
+	row->shed = kernel.shed;
+	row->unread = kernel.unread;
+	row->filtered = in->filtered[type];
+	row->delivered = d->internal ? in->entered[type] : written->delivered[type];
+	row->dropped_output = written->dropped[type];
+}
+
+void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
+{
+	struct writer_counts written;
+
+	*ret = (struct ledger){
+		.missed = in->missed, .late = in->order.late, .bad = in->order.bad};
+	writer_counts(in->writer, &written);
+	for (unsigned type = 1; type < AS_EV_COUNT; type++)
+		take_row(in, &written, type, &ret->rows[type]);
+}
+
+static uint64_t row_lost(const struct ledger_row *row)
+{
+	return row->dropped_ring + row->dropped_output;
+}
+
+uint64_t ledger_delivered(const struct ledger *l)
+{
+	uint64_t sum = 0;
+
+	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
+		if (!schema_event(type)->internal)
+			sum += l->rows[type].delivered;
+	}
+	return sum;
+}
+
+uint64_t ledger_lost(const struct ledger *l)
+{
+	uint64_t sum = l->missed;
+
+	for (unsigned type = 1; type < AS_EV_COUNT; type++)
+		sum += row_lost(&l->rows[type]);
+	return sum;
+}
+
+/* ---- events ---- */
+
+static void own_header(struct as_hdr *h)
+{
+	*h = (struct as_hdr){
+		.boot_ns = clock_boot_ns(), .tgid = getpid(), .tid = getpid(), .uid = getuid()};
+	h->ppid = getppid();
+	memcpy(h->comm, "agentsight", sizeof("agentsight"));
+}
+
+static void emit_loss(const char *reason, const char *type, uint64_t count, uint64_t total,
+		      struct emitter *out)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	struct as_span reason_span, type_span;
+	struct as_hdr h;
+	struct event ev;
+
+	own_header(&h);
+	record_begin(&b, AS_EV_LOSS, &h);
+	reason_span = record_add_str(&b, reason);
+	type_span = record_add_str(&b, type);
+	if (b.failed)
+		return;
+	record_struct(&b, as_loss)->reason = reason_span;
+	record_struct(&b, as_loss)->event = type_span;
+	record_struct(&b, as_loss)->count = count;
+	record_struct(&b, as_loss)->total = total;
+	if (record_end(&b, &ev) >= 0)
+		event_emit(out, &ev);
+}
+
+void ledger_emit_losses(const struct ledger *before, const struct ledger *now, struct emitter *out)
+{
+	static const struct {
+		const char *reason;
+		size_t offset;
+	} counters[] = {
+		{"ring full", offsetof(struct ledger_row, dropped_ring)},
+		{"output", offsetof(struct ledger_row, dropped_output)},
+		{"limit", offsetof(struct ledger_row, shed)},
+	};
+
+	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
+		for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+			const char *was = (const char *)&before->rows[type] + counters[i].offset;
+			const char *is = (const char *)&now->rows[type] + counters[i].offset;
+			uint64_t old = *(const uint64_t *)was, total = *(const uint64_t *)is;
+			const struct event_desc *d = schema_event(type);
+			char name[64];
+
+			if (total <= old)
+				continue;
+			snprintf(name, sizeof(name), "%s.%s", d->source, d->name);
+			emit_loss(counters[i].reason, name, total - old, total, out);
+		}
+	}
+	if (now->missed > before->missed)
+		emit_loss("skipped by the kernel", "*", now->missed - before->missed, now->missed,
+			  out);
+}
+
+static uint64_t own_rss_kb(void)
+{
+	unsigned long size, resident;
+	_cleanup_(fclosep) FILE *f = fopen("/proc/self/statm", "re");
+
+	if (!f || fscanf(f, "%lu %lu", &size, &resident) != 2)
+		return 0;
+	return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* {"process.exec":{"produced":5,"delivered":5},…}: what is not zero */
+static void put_streams(struct buf *b, const struct ledger *l)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} counters[] = {
+		{"produced", offsetof(struct ledger_row, produced)},
+		{"delivered", offsetof(struct ledger_row, delivered)},
+		{"ring_full", offsetof(struct ledger_row, dropped_ring)},
+		{"output_dropped", offsetof(struct ledger_row, dropped_output)},
+		{"filtered", offsetof(struct ledger_row, filtered)},
+		{"shed", offsetof(struct ledger_row, shed)},
+		{"unread", offsetof(struct ledger_row, unread)},
+	};
+
+	buf_add_char(b, '{');
+	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
+		const struct event_desc *d = schema_event(type);
+		bool first = true;
+
+		for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+			const char *at = (const char *)&l->rows[type] + counters[i].offset;
+			uint64_t n = *(const uint64_t *)at;
+
+			if (!n)
+				continue;
+			if (first)
+				buf_printf(b, "%s\"%s.%s\":{",
+					   b->data[b->len - 1] == '}' ? "," : "", d->source, d->name);
+			buf_printf(b, "%s\"%s\":%llu", first ? "" : ",", counters[i].name,
+				   (unsigned long long)n);
+			first = false;
+		}
+		if (!first)
+			buf_add_char(b, '}');
+	}
+	buf_add_char(b, '}');
+}
+
+static void sum_rows(const struct ledger *l, struct as_stats *s)
+{
+	uint64_t accounted;
+
+	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
+		const struct ledger_row *row = &l->rows[type];
+
+		s->produced += row->produced;
+		s->delivered += row->delivered;
+		s->dropped += row_lost(row);
+		s->filtered += row->filtered;
+		s->shed += row->shed;
+	}
+	s->produced += l->missed;
+	s->missed = l->missed;
+	s->dropped += l->bad;
+	s->lost = s->dropped + s->missed;
+	s->late = l->late;
+	accounted = s->delivered + s->dropped + s->missed + s->filtered + s->shed;
+	s->difference = s->produced > accounted ? s->produced - accounted : accounted - s->produced;
+}
+
+void ledger_emit_totals(const struct ledger *l, unsigned type, const char *reason,
+			uint64_t since_ns, struct emitter *out)
+{
+	_cleanup_(buf_done) struct buf b = {}, streams = {};
+	struct as_span reason_span, streams_span;
+	struct as_stats *s;
+	struct rusage usage;
+	struct as_hdr h;
+	struct event ev;
+
+	own_header(&h);
+	record_begin(&b, type, &h);
+	reason_span = record_add_str(&b, reason ? reason : "");
+	put_streams(&streams, l);
+	streams_span = record_add(&b, streams.data, streams.len);
+	if (b.failed || streams.failed)
+		return;
+	s = record_struct(&b, as_stats);
+	s->reason = reason_span;
+	s->streams = streams_span;
+	sum_rows(l, s);
+	s->duration_ns = h.boot_ns - since_ns;
+	s->rss_kb = own_rss_kb();
+	getrusage(RUSAGE_SELF, &usage);
+	s->cpu_ns = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * NSEC_PER_SEC +
+		    (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NSEC_PER_USEC;
+	if (record_end(&b, &ev) >= 0)
+		event_emit(out, &ev);
+}

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "enrich/proc_table.h"
+#include "event/record.h"
+#include "pipeline/chain.h"
+#include "pipeline/child.h"
+#include "pipeline/ledger.h"
+#include "pipeline/sources.h"
+#include "source/order.h"
+#include "source/ring.h"
+#include "stage/filter.h"
+#include "stage/select.h"
+
+#define COALESCE_MS	  5 /* between two looks at the rings while events keep coming */
+#define STALL_MS	  5000 /* how long the end waits for an output that takes nothing */
+#define RING_EVENTS_BYTES (4U << 20)
+#define RING_DATA_BYTES	  (8U << 20)
+
+enum descriptor {
+	FD_RING_EVENTS,
+	FD_RING_DATA,
+	FD_SIGNAL,
+	FD_TICK,
+	FD_SAMPLE,
+	FD_DURATION,
+	FD_CHILD,
+	FD_CLOSED,
+	FD_COUNT,
+};
+
+struct session {
+	const struct session_options *opt;
+	struct filter *filter;
+	struct proc_table *procs;
+	struct sources *sources;
+	struct chain *chain;
+	struct order *order;
+	struct ring *rings[2];
+	struct child child;
+	volatile struct as_shared *doorbell; /* NULL without kernel programs */
+	int epoll_fd;
+	int fds[FD_COUNT]; /* of which the rings' are borrowed */
+	sigset_t old_signals;
+	uint64_t start_ns;
+	struct ledger reported; /* what loss events have said */
+	size_t capabilities_said;
+	const char *stop_reason; /* not NULL: end */
+};
+
+/* ---- what the run says of itself ---- */
+
+static void own_header(struct as_hdr *h)
+{
+	*h = (struct as_hdr){
+		.boot_ns = clock_boot_ns(), .tgid = getpid(), .tid = getpid(), .uid = getuid()};
+	h->ppid = getppid();
+	memcpy(h->comm, "agentsight", sizeof("agentsight"));
+}
+
+static void read_boot_id(char id[64])
+{
+	_cleanup_(fclosep) FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!f || !fgets(id, 64, f))
+		id[0] = '\0';
+	id[strcspn(id, "\n")] = '\0';
+}
+
+static void emit_start(struct session *s)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	struct as_span version, kernel, boot_id, argv;
+	struct utsname uts;
+	char id[64];
+	size_t at;
+	struct as_hdr h;
+	struct event ev;
+
+	uname(&uts);
+	read_boot_id(id);
+	own_header(&h);
+	h.boot_ns = s->start_ns;
+	record_begin(&b, AS_EV_START, &h);
+	version = record_add_str(&b, AGENTSIGHT_VERSION);
+	kernel = record_add_str(&b, uts.release);
+	boot_id = record_add_str(&b, id);
+	at = b.len;
+	for (int i = 0; i < s->opt->argc; i++)
+		buf_add(&b, s->opt->argv[i], strlen(s->opt->argv[i]) + 1);
+	argv = (struct as_span){at, b.len - at, b.len - at};
+	if (b.failed)
+		return;
+	record_struct(&b, as_start)->version = version;
+	record_struct(&b, as_start)->kernel = kernel;
+	record_struct(&b, as_start)->boot_id = boot_id;
+	record_struct(&b, as_start)->argv = argv;
+	if (record_end(&b, &ev) >= 0)
+		event_emit(order_input(s->order), &ev);
+}
+
+static void emit_capability(struct session *s, const struct capability *c)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	struct as_span family, hook, mechanism, reason;
+	struct as_hdr h;
+	struct event ev;
+
+	own_header(&h);
+	record_begin(&b, AS_EV_CAPABILITY, &h);
+	family = record_add_str(&b, c->family);
+	hook = record_add_str(&b, c->hook);
+	mechanism = record_add_str(&b, c->mechanism ? c->mechanism : "");
+	reason = record_add_str(&b, c->reason);
+	if (b.failed)
+		return;
+	record_struct(&b, as_capability)->family = family;
+	record_struct(&b, as_capability)->hook = hook;
+	record_struct(&b, as_capability)->mechanism = mechanism;
+	record_struct(&b, as_capability)->reason = reason;
+	record_struct(&b, as_capability)->state = c->state;
+	if (record_end(&b, &ev) >= 0)
+		event_emit(order_input(s->order), &ev);
+}
+
+/* Those that were recorded since the last time. */
+static void emit_capabilities(struct session *s)
+{
+	struct bpf_shared *shared = sources_shared(s->sources);
+	const struct capability *all;
+	size_t n;
+
+	if (!shared)
+		return;
+	all = bpf_capabilities(shared, &n);
+	for (; s->capabilities_said < n; s->capabilities_said++)
+		emit_capability(s, &all[s->capabilities_said]);
+}
+
+/* ---- the ledger ---- */
+
+static void take_ledger(struct session *s, struct ledger *ret)
+{
+	struct ledger_inputs in = {
+		.shared = sources_shared(s->sources),
+		.missed = sources_missed(s->sources),
+		.order = order_counts(s->order),
+		.entered = chain_entered(s->chain),
+		.arrived = chain_arrived(s->chain),
+		.filtered = chain_filtered(s->chain),
+		.writer = chain_writer(s->chain),
+	};
+
+	ledger_take(&in, ret);
+}
+
+static void report_losses(struct session *s, struct emitter *to)
+{
+	struct ledger now;
+
+	take_ledger(s, &now);
+	ledger_emit_losses(&s->reported, &now, to);
+	s->reported = now;
+}
+
+/* ---- opening ---- */
+
+static int compile_filter(struct session *s, struct err *e)
+{
+	struct filter_error fe;
+	int r;
+
+	if (!s->opt->filter)
+		return 0;
+	r = filter_compile(s->opt->filter, select_schema(), &s->filter, &fe);
+	if (r < 0) {
+		filter_error_print(stderr, s->opt->filter, &fe);
+		return err_set(e, -EINVAL, "the filter expression cannot be used");
+	}
+	return 0;
+}
+
+static void output_closed(void *context)
+{
+	struct session *s = context;
+	uint64_t one = 1;
+
+	if (write(s->fds[FD_CLOSED], &one, sizeof(one)) < 0)
+		log_debug("cannot tell the loop: %s", strerror(errno));
+}
+
+static void activity(void *context, const struct event *ev)
+{
+	struct session *s = context;
+
+	sources_activity(s->sources, ev);
+}
+
+static int open_chain(struct session *s, struct err *e)
+{
+	struct chain_options opt = {
+		.session = s->opt,
+		.filter = s->filter,
+		.procs = s->procs,
+		.file_sums = sources_file_sums(s->sources),
+		.on_activity = activity,
+		.context = s,
+		.on_closed = output_closed,
+	};
+
+	return chain_open(&opt, &s->chain, e);
+}
+
+static int open_rings(struct session *s, struct err *e)
+{
+	struct bpf_shared *shared = sources_shared(s->sources);
+	const size_t sizes[2] = {
+		s->opt->ring_bytes ? s->opt->ring_bytes : RING_EVENTS_BYTES,
+		s->opt->ring_bytes ? s->opt->ring_bytes : RING_DATA_BYTES,
+	};
+	int r;
+
+	if (!shared)
+		return 0;
+	s->fds[FD_RING_EVENTS] = bpf_shared_ring_events(shared);
+	s->fds[FD_RING_DATA] = bpf_shared_ring_data(shared);
+	s->doorbell = bpf_shared_memory(shared);
+	for (size_t i = 0; i < 2; i++) {
+		r = ring_open(s->fds[FD_RING_EVENTS + i], sizes[i], &s->rings[i]);
+		if (r < 0)
+			return err_set(e, r, "cannot map a ring buffer of %zu MiB: %s",
+				       sizes[i] >> 20, strerror(-r));
+		order_add_ring(s->order, s->rings[i], sizes[i]);
+	}
+	return 0;
+}
+
+static int add_fd(struct session *s, enum descriptor which, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.u32 = which};
+
+	if (s->fds[which] < 0)
+		return 0;
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->fds[which], &ev) < 0 ? -errno : 0;
+}
+
+static int timer_fd(uint64_t first_ns, uint64_t every_ns)
+{
+	struct itimerspec spec = {
+		.it_value = {first_ns / NSEC_PER_SEC, first_ns % NSEC_PER_SEC},
+		.it_interval = {every_ns / NSEC_PER_SEC, every_ns % NSEC_PER_SEC},
+	};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd >= 0)
+		timerfd_settime(fd, 0, &spec, NULL);
+	return fd;
+}
+
+static int open_signals(struct session *s)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, &s->old_signals) < 0)
+		return -errno;
+	s->fds[FD_SIGNAL] = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->fds[FD_SIGNAL] < 0 ? -errno : 0;
+}
+
+static int open_loop(struct session *s, struct err *e)
+{
+	int r = 0;
+
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll_fd < 0)
+		return err_set(e, -errno, "cannot make an epoll descriptor: %s", strerror(errno));
+	s->fds[FD_TICK] = timer_fd(NSEC_PER_SEC, NSEC_PER_SEC);
+	if (s->opt->sources & SOURCE_SYSTEM)
+		s->fds[FD_SAMPLE] = timer_fd(s->opt->interval_ns, s->opt->interval_ns);
+	if (s->opt->duration_ns)
+		s->fds[FD_DURATION] = timer_fd(s->opt->duration_ns, 0);
+	s->fds[FD_CHILD] = s->child.pid ? s->child.pid_fd : -1;
+
+	/* edge-triggered: a ring that holds records shall not end the wait for more of them */
+	r = add_fd(s, FD_RING_EVENTS, EPOLLIN | EPOLLET);
+	if (r >= 0)
+		r = add_fd(s, FD_RING_DATA, EPOLLIN | EPOLLET);
+	for (enum descriptor i = FD_SIGNAL; r >= 0 && i < FD_COUNT; i++)
+		r = add_fd(s, i, EPOLLIN);
+	return r < 0 ? err_set(e, r, "cannot set up the loop: %s", strerror(-r)) : 0;
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->fds[FD_SIGNAL], &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			chain_reopen(s->chain);
+		else
+			s->stop_reason = info.ssi_signo == SIGINT ? "interrupted" : "terminated";
+	}
+}
+
+static uint64_t timer_read(int fd)
+{
+	uint64_t times;
+
+	return read(fd, &times, sizeof(times)) == sizeof(times) ? times : 0;
+}
+
+static void on_tick(struct session *s)
+{
+	uint64_t now = clock_boot_ns();
+
+	timer_read(s->fds[FD_TICK]);
+	clock_sync();
+	sources_tick(s->sources, now);
+	chain_tick(s->chain, now);
+	emit_capabilities(s);
+	report_losses(s, order_input(s->order));
+}
+
+static void handle(struct session *s, enum descriptor which)
+{
+	switch (which) {
+	case FD_RING_EVENTS:
+	case FD_RING_DATA:
+		break; /* the rings are looked at after every wait */
+	case FD_SIGNAL:
+		on_signal(s);
+		break;
+	case FD_TICK:
+		on_tick(s);
+		break;
+	case FD_SAMPLE:
+		timer_read(s->fds[FD_SAMPLE]);
+		sources_sample(s->sources, clock_boot_ns());
+		break;
+	case FD_DURATION:
+		s->stop_reason = "duration";
+		break;
+	case FD_CHILD:
+		s->stop_reason = "command ended";
+		break;
+	case FD_CLOSED:
+		s->stop_reason = "output closed";
+		break;
+	case FD_COUNT:
+		break;
+	}
+}
+
+/*
+ * How long to wait. While events come, a few milliseconds, so that many are taken at once; only a
+ * ring that fills up ends this wait early. With nothing on its way, until the doorbell rings: the
+ * first record after `armed` was set wakes us, and one that slipped in before is seen by the second look.
+ */
+static int wait_ms(struct session *s)
+{
+	int due = sources_poll_ms(s->sources, clock_boot_ns());
+
+	if (!order_idle(s->order)) {
+		if (s->doorbell)
+			s->doorbell->urgent = 1;
+		return COALESCE_MS;
+	}
+	if (!s->doorbell)
+		return due;
+	s->doorbell->armed = 1;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!order_idle(s->order)) {
+		s->doorbell->armed = 0;
+		return COALESCE_MS;
+	}
+	return due;
+}
+
+static void loop(struct session *s)
+{
+	struct epoll_event ready[FD_COUNT];
+
+	while (!s->stop_reason) {
+		int n = epoll_wait(s->epoll_fd, ready, FD_COUNT, wait_ms(s));
+		uint64_t now;
+
+		for (int i = 0; i < n; i++)
+			handle(s, ready[i].data.u32);
+		now = clock_boot_ns();
+		if (sources_poll_ms(s->sources, now) == 0)
+			sources_poll(s->sources, now);
+		order_drain(s->order, now - ORDER_WINDOW_NS);
+		chain_flush(s->chain);
+	}
+}
+
+/* ---- the end ---- */
+
+static void finish(struct session *s)
+{
+	struct ledger ledger;
+	uint64_t lost;
+
+	sources_finish(s->sources);
+	order_drain(s->order, UINT64_MAX);
+	chain_finish(s->chain);
+	report_losses(s, chain_sinks(s->chain));
+	if (!chain_sync(s->chain, STALL_MS))
+		log_warning("the output takes nothing any more; what it did not take is lost");
+
+	take_ledger(s, &ledger);
+	ledger_emit_totals(&ledger, AS_EV_STOP, s->stop_reason, s->start_ns, chain_sinks(s->chain));
+	chain_sync(s->chain, STALL_MS);
+
+	lost = ledger_lost(&ledger);
+	if (lost)
+		log_warning("%llu events were lost; `stop` says where (a larger --ring-size helps "
+			    "when a ring was full)",
+			    (unsigned long long)lost);
+	if (s->opt->summary && s->opt->output)
+		log_notice("%llu events in %s", (unsigned long long)ledger_delivered(&ledger),
+			   s->opt->output);
+}
+
+static void say_who_is_watched(const struct session *s)
+{
+	if (s->opt->n_names && !sources_followed(s->sources))
+		log_notice("nothing called '%s' is running yet; waiting for it",
+			   log_safe(s->opt->names[0]));
+}
+
+static int start_command(struct session *s, struct err *e)
+{
+	int r;
+
+	if (!s->opt->command)
+		return 0;
+	r = sources_follow(s->sources, s->child.pid);
+	if (r < 0)
+		return err_set(e, r, "cannot follow the command: %s", strerror(-r));
+	return child_release(&s->child, s->opt->command[0], e);
+}
+
+static int open_all(struct session *s, struct err *e)
+{
+	int r;
+
+	r = compile_filter(s, e);
+	if (r < 0)
+		return r;
+	if (s->opt->command) {
+		r = child_hold(s->opt->command, &s->child, e);
+		if (r < 0)
+			return r;
+	}
+	r = open_signals(s);
+	if (r < 0)
+		return err_set(e, r, "cannot handle signals: %s", strerror(-r));
+	s->fds[FD_CLOSED] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	r = proc_table_new(&s->procs);
+	if (r < 0)
+		return r;
+	r = sources_open(s->opt, s->procs, &s->sources, e);
+	if (r < 0)
+		return r;
+	r = open_chain(s, e);
+	if (r < 0)
+		return r;
+	r = order_new(chain_input(s->chain), &s->order);
+	if (r < 0)
+		return r;
+	r = open_rings(s, e);
+	if (r < 0)
+		return r;
+	emit_start(s);
+	r = sources_attach(s->sources, order_input(s->order), e);
+	if (r < 0)
+		return r;
+	emit_capabilities(s);
+	return open_loop(s, e);
+}
+
+static void close_all(struct session *s)
+{
+	child_done(&s->child);
+	sources_free(s->sources);
+	order_free(s->order);
+	chain_free(s->chain);
+	ring_free(s->rings[0]);
+	ring_free(s->rings[1]);
+	proc_table_free(s->procs);
+	filter_free(s->filter);
+	for (enum descriptor i = FD_SIGNAL; i < FD_COUNT; i++) {
+		if (i != FD_CHILD)
+			closep(&s->fds[i]);
+	}
+	closep(&s->epoll_fd);
+}
+
+int session_run(const struct session_options *opt, struct err *e)
+{
+	struct session s = {.opt = opt, .epoll_fd = -1, .start_ns = clock_boot_ns()};
+	int r;
+
+	for (size_t i = 0; i < FD_COUNT; i++)
+		s.fds[i] = -1;
+	clock_sync();
+
+	r = open_all(&s, e);
+	if (r >= 0) {
+		/* the reader must not wait behind the programs it watches */
+		setpriority(PRIO_PROCESS, 0, -10);
+		say_who_is_watched(&s);
+		r = start_command(&s, e);
+	}
+	if (r >= 0) {
+		loop(&s);
+		finish(&s);
+	}
+	close_all(&s);
+	return r;
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/sources.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "source/file.h"
+#include "source/net.h"
+#include "source/proc.h"
+#include "source/procfs.h"
+#include "source/sampler.h"
+#include "source/tls.h"
+#include "stage/file_io.h"
+
+#define REAP_BUDGET 256 /* processes checked against /proc per second, for exits nobody reported */
+
+/* After an exec or a connect, libraries are looked for at these times, in ms. */
+static const unsigned poll_plan_ms[] = {5, 20, 80, 320};
+
+struct sources {
+	const struct session_options *opt;
+	struct proc_table *procs;
+	struct procfs *procfs;
+	struct bpf_shared *shared;
+	struct proc_source *proc;
+	struct file_source *file;
+	struct net_source *net;
+	struct tls_source *tls;
+	struct sampler *sampler;
+	struct emitter *samples;
+	struct proc_match match;
+	size_t followed;
+	struct file_sums_ops sums;
+	uint64_t active_ns; /* last exec or connection */
+	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
+	bool poll_more;	    /* discovery has more to look at right away */
+};
+
+DEFINE_FREEP(struct sources *, sources_free)
+
+/* ---- what is needed ---- */
+
+static bool wants(const struct session_options *o, unsigned sources)
+{
+	return o->sources & sources;
+}
+
+/* Samples alone can do without kernel programs; everything else is made of them. */
+static bool needs_kernel(const struct session_options *o)
+{
+	return wants(o, ~SOURCE_SYSTEM);
+}
+
+static struct as_config configure(const struct session_options *o)
+{
+	bool chosen = o->n_names || o->n_pids || o->command;
+
+	return (struct as_config){
+		.by_process = chosen,
+		.by_uid = o->by_uid,
+		.uid = o->uid,
+		.by_name = o->n_names > 0,
+		.follow_children = !o->no_children,
+		.net_events = wants(o, SOURCE_NETWORK),
+		.net_each_call = wants(o, SOURCE_NETWORK) && o->each_call,
+		.tls_join = wants(o, SOURCE_TLS),
+	};
+}
+
+static int say_missing_privilege(int r, struct err *e)
+{
+	if (geteuid() != 0)
+		return err_set(e, -EPERM,
+			       "this needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run it "
+			       "with sudo. Without it, 'agentsight system' samples your own processes");
+	return err_set(e, -EPERM,
+		       "the kernel refuses BPF programs here (%s): a container without CAP_BPF, or "
+		       "lockdown? 'agentsight doctor' tells more; 'agentsight system' works without",
+		       strerror(-r));
+}
+
+/* ---- the process family, which all others need ---- */
+
+static void raise_limits(void)
+{
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	struct rlimit files;
+
+	/* KERNEL < 5.11: maps count as locked memory. Refused without CAP_SYS_RESOURCE, then harmless */
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static int open_kernel(struct sources *s, struct err *e)
+{
+	struct bpf_options bpf = {
+		.cfg = configure(s->opt),
+		.ring_events_size = s->opt->ring_bytes ? s->opt->ring_bytes : 4U << 20,
+		.ring_data_size = s->opt->ring_bytes ? s->opt->ring_bytes : 8U << 20,
+	};
+	int r;
+
+	raise_limits();
+	r = bpf_shared_open(&bpf, &s->shared, e);
+	if (r < 0)
+		return r;
+	r = proc_source_open(s->shared, &s->proc, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s->opt->n_names; i++) {
+		r = proc_source_name(s->proc, s->opt->names[i]);
+		if (r < 0)
+			return err_set(e, r, "cannot watch for the name '%s': %s",
+				       s->opt->names[i], strerror(-r));
+	}
+	return 0;
+}
+
+/* ---- who belongs at the start ---- */
+
+static void found(void *context, const struct proc *p, uint32_t flags)
+{
+	struct sources *s = context;
+
+	s->followed++;
+	if (s->proc && bpf_shared_config(s->shared)->by_process)
+		proc_source_follow(s->proc, p->tgid, p->start_ns, flags);
+	if (s->tls)
+		tls_source_process(s->tls, p->tgid);
+}
+
+static int check_pids(const struct session_options *o, struct err *e)
+{
+	for (size_t i = 0; i < o->n_pids; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%u", o->pids[i]);
+		if (access(path, F_OK) < 0)
+			return err_set(e, -ESRCH, "there is no process %u", o->pids[i]);
+	}
+	return 0;
+}
+
+static int seed(struct sources *s, struct err *e)
+{
+	int r;
+
+	s->match = (struct proc_match){
+		.names = (const char *const *)s->opt->names,
+		.n_names = s->opt->n_names,
+		.pids = s->opt->pids,
+		.n_pids = s->opt->n_pids,
+		.by_uid = s->opt->by_uid,
+		.uid = s->opt->uid,
+		.follow_children = !s->opt->no_children,
+	};
+	r = procfs_seed(s->procfs, s->procs, &s->match, found, s);
+	return r < 0 ? err_set(e, r, "cannot read /proc: %s", strerror(-r)) : 0;
+}
+
+int sources_open(const struct session_options *opt, struct proc_table *procs, struct sources **ret,
+		 struct err *e)
+{
+	_cleanup_(sources_freep) struct sources *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->opt = opt;
+	s->procs = procs;
+	s->poll_step = ARRAY_SIZE(poll_plan_ms);
+	r = check_pids(opt, e);
+	if (r < 0)
+		return r;
+	r = procfs_open("/proc", &s->procfs);
+	if (r < 0)
+		return err_set(e, r, "cannot open /proc: %s", strerror(-r));
+
+	r = open_kernel(s, e);
+	if (r < 0 && needs_kernel(opt))
+		return r == -EPERM || r == -EACCES ? say_missing_privilege(r, e) : r;
+	if (r < 0) {
+		log_info("no kernel programs (%s): processes that live between two samples are "
+			 "seen only as their parents' child time",
+			 e->text);
+		bpf_shared_free(TAKE_PTR(s->shared));
+	}
+	if (wants(opt, SOURCE_FILES) && s->shared) {
+		r = file_source_open(s->shared, FILE_HOOK_BEST, &s->file, e);
+		if (r < 0)
+			log_warning("no file events: %s", e->text);
+	}
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+/* ---- the other families ---- */
+
+static void open_tls(struct sources *s)
+{
+	struct err e = {};
+
+	if (!wants(s->opt, SOURCE_TLS) || !s->shared)
+		return;
+	if (tls_source_open(s->shared, &s->tls, &e) < 0) {
+		log_warning("no TLS plaintext: %s", e.text);
+		return;
+	}
+	s->poll_more = true;
+}
+
+static void open_net(struct sources *s)
+{
+	struct net_options net = {-1, -1};
+	struct err e = {};
+
+	if (!s->shared || (!wants(s->opt, SOURCE_NETWORK) && !s->tls))
+		return;
+	if (s->tls) {
+		net.tls_threads_fd = tls_source_threads(s->tls);
+		net.tls_conns_fd = tls_source_conns(s->tls);
+	}
+	if (net_source_open(s->shared, &net, &s->net, &e) < 0)
+		log_warning("no network events: %s", e.text);
+}
+
+/* The iterator where the kernel has it, else /proc. */
+static int open_task_source(struct sources *s, struct task_source **ret)
+{
+	struct task_procfs_options opt = {
+		.fs = s->procfs, .table = s->procs, .match = &s->match, .found = found, .ctx = s};
+	struct err e = {};
+
+	if (s->shared && task_bpf_open(s->shared, ret, &e) >= 0)
+		return 0;
+	if (s->shared)
+		log_info("samples come from /proc: %s", e.text);
+	return task_procfs_open(&opt, ret);
+}
+
+static void discard(struct emitter *self, const struct event *ev)
+{
+}
+
+static int open_sampler(struct sources *s, struct err *e)
+{
+	struct emitter nowhere = {discard};
+	struct sampler_options opt = {.table = s->procs, .fs = s->procfs};
+	int r;
+
+	if (!wants(s->opt, SOURCE_SYSTEM))
+		return 0;
+	opt.machine = !s->opt->n_names && !s->opt->n_pids && !s->opt->by_uid && !s->opt->command;
+	if (!opt.machine) {
+		r = open_task_source(s, &opt.source);
+		if (r < 0)
+			return err_set(e, r, "cannot sample processes: %s", strerror(-r));
+	}
+	r = sampler_new(&opt, &s->sampler);
+	if (r < 0)
+		return err_set(e, r, "cannot sample: %s", strerror(-r));
+	/* the first look is what the first percentages are measured from */
+	return sampler_sample(s->sampler, clock_boot_ns(), &nowhere);
+}
+
+int sources_attach(struct sources *s, struct emitter *samples, struct err *e)
+{
+	int r;
+
+	s->samples = samples;
+	open_tls(s);
+	open_net(s);
+	r = seed(s, e);
+	if (r < 0)
+		return r;
+	return open_sampler(s, e);
+}
+
+void sources_free(struct sources *s)
+{
+	if (!s)
+		return;
+	sampler_free(s->sampler);
+	net_source_free(s->net);
+	tls_source_free(s->tls);
+	file_source_free(s->file);
+	proc_source_free(s->proc);
+	bpf_shared_free(s->shared);
+	procfs_free(s->procfs);
+	free(s);
+}
+
+struct bpf_shared *sources_shared(const struct sources *s)
+{
+	return s->shared;
+}
+
+const struct file_sums_ops *sources_file_sums(const struct sources *s)
+{
+	struct sources *mutable = (struct sources *)s;
+
+	if (!s->file)
+		return NULL;
+	mutable->sums = (struct file_sums_ops){
+		.each = file_source_sums_each,
+		.read = file_source_sums_read,
+		.remove = file_source_sums_remove,
+		.alive = file_source_alive,
+		.source = s->file,
+	};
+	return &s->sums;
+}
+
+const char *sources_library(void *sources, uint32_t number, uint32_t tgid)
+{
+	struct sources *s = sources;
+
+	return s->tls ? tls_source_library(s->tls, number, tgid) : NULL;
+}
+
+size_t sources_followed(const struct sources *s)
+{
+	return s->followed;
+}
+
+int sources_follow(struct sources *s, uint32_t tgid)
+{
+	struct procfs_stat stat;
+	struct proc_fact fact;
+	struct proc *p;
+	int r;
+
+	r = procfs_read_stat(s->procfs, tgid, &stat);
+	if (r < 0)
+		return r;
+	fact = (struct proc_fact){.tgid = tgid,
+				  .ppid = stat.ppid,
+				  .uid = getuid(),
+				  .start_ns = stat.start_ns,
+				  .followed = true,
+				  .comm = stat.comm};
+	p = proc_table_learn(s->procs, &fact);
+	if (!p)
+		return -ENOMEM;
+	found(s, p, AS_PROC_GIVEN);
+	return 0;
+}
+
+/* ---- while it runs ---- */
+
+void sources_activity(void *sources, const struct event *ev)
+{
+	struct sources *s = sources;
+
+	if (!s->tls)
+		return;
+	switch (ev->rec->type) {
+	case AS_EV_EXEC:
+		tls_source_exec(s->tls, ev->rec->tgid);
+		break;
+	case AS_EV_CONNECT:
+	case AS_EV_ACCEPT:
+		break;
+	default:
+		return;
+	}
+	s->active_ns = clock_boot_ns();
+	s->poll_step = 0;
+}
+
+int sources_poll_ms(const struct sources *s, uint64_t boot_ns)
+{
+	uint64_t due;
+
+	if (!s->tls)
+		return -1;
+	if (s->poll_more)
+		return 0;
+	if (s->poll_step >= ARRAY_SIZE(poll_plan_ms))
+		return -1;
+	due = s->active_ns + poll_plan_ms[s->poll_step] * NSEC_PER_MSEC;
+	return due <= boot_ns ? 0 : (int)((due - boot_ns) / NSEC_PER_MSEC) + 1;
+}
+
+void sources_poll(struct sources *s, uint64_t boot_ns)
+{
+	s->poll_more = tls_source_poll(s->tls);
+	while (s->poll_step < ARRAY_SIZE(poll_plan_ms) &&
+	       s->active_ns + poll_plan_ms[s->poll_step] * NSEC_PER_MSEC <= boot_ns)
+		s->poll_step++;
+}
+
+void sources_tick(struct sources *s, uint64_t boot_ns)
+{
+	if (s->proc)
+		proc_source_sync_clock(s->proc);
+	if (s->net)
+		net_source_tick(s->net, boot_ns);
+	if (s->tls) {
+		tls_source_tick(s->tls, boot_ns);
+		s->poll_more |= tls_source_poll(s->tls);
+	}
+	if (s->proc)
+		procfs_reap(s->procfs, s->procs, REAP_BUDGET);
+}
+
+void sources_sample(struct sources *s, uint64_t boot_ns)
+{
+	if (s->sampler)
+		sampler_sample(s->sampler, boot_ns, s->samples);
+}
+
+void sources_finish(struct sources *s)
+{
+	if (s->net)
+		net_source_finish(s->net);
+	if (s->tls)
+		tls_source_finish(s->tls);
+	if (s->shared)
+		bpf_shared_detach(s->shared);
+}
+
+uint64_t sources_missed(const struct sources *s)
+{
+	return s->shared ? bpf_shared_missed(s->shared) : 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sources of a run, opened in the order in which they depend on one another, each with the
+ * choice to go on without it: a family that this kernel refuses leaves the others running.
+ */
+#ifndef AGENTSIGHT_PIPELINE_SOURCES_H
+#define AGENTSIGHT_PIPELINE_SOURCES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "enrich/proc_table.h"
+#include "event/event.h"
+#include "pipeline/session.h"
+#include "source/bpf.h"
+#include "source/order.h"
+
+struct sources;
+
+/*
+ * Creates the maps and attaches the process family, then seeds @procs from /proc. -EPERM when
+ * privilege is missing and samples alone were not what was asked for.
+ */
+int sources_open(const struct session_options *opt, struct proc_table *procs, struct sources **ret,
+		 struct err *e);
+
+/* The other families; what fails is said and recorded as a capability. */
+int sources_attach(struct sources *s, struct emitter *samples, struct err *e);
+
+void sources_free(struct sources *s);
+
+struct bpf_shared *sources_shared(const struct sources *s); /* NULL without kernel programs */
+
+/* For the file_io stage; NULL when the family is not loaded. */
+const struct file_sums_ops *sources_file_sums(const struct sources *s);
+const char *sources_library(void *sources, uint32_t number, uint32_t tgid);
+
+/* How many processes belong at this moment. */
+size_t sources_followed(const struct sources *s);
+
+/* Follows a process that the run itself starts. */
+int sources_follow(struct sources *s, uint32_t tgid);
+
+/* An exec or a connection: new libraries may be mapped any moment. */
+void sources_activity(void *sources, const struct event *ev);
+
+/* Milliseconds until sources_poll() is due; -1: not at all. */
+int sources_poll_ms(const struct sources *s, uint64_t boot_ns);
+void sources_poll(struct sources *s, uint64_t boot_ns);
+
+void sources_tick(struct sources *s, uint64_t boot_ns);
+void sources_sample(struct sources *s, uint64_t boot_ns);
+
+/* Last sums into the rings, then everything off. */
+void sources_finish(struct sources *s);
+
+uint64_t sources_missed(const struct sources *s);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines to a descriptor from a thread of its own, so that a slow disk or a blocked pipe never stalls
+ * the reader of the rings. The queue between is bounded; what does not fit is dropped, and counted
+ * by event type. Files rotate and reopen between lines, and never end in half a line: what an
+ * error cut off is taken back.
+ */
+#ifndef AGENTSIGHT_SINK_WRITER_H
+#define AGENTSIGHT_SINK_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <agentsight/events.h>
+
+#include "base/err.h"
+
+struct writer_options {
+	const char *path;	/* NULL: standard output */
+	size_t rotate_bytes;	/* 0: never */
+	unsigned rotate_keep;	/* old files that are kept: path.1 is the newest */
+	size_t queue_bytes;	/* 0: 32 MiB */
+	void (*on_closed)(void *); /* the reader of a pipe went away; called from the thread */
+	void *context;
+};
+
+struct writer;
+
+/*
+ * Opens the output: a file with mode 0600, owned by the user who called sudo, never through a symbolic
+ * link and never anything but a regular file, pipe or terminal. -ELOOP, -EACCES, … with a sentence.
+ */
+int writer_open(const struct writer_options *opt, struct writer **ret, struct err *e);
+
+/* Appends a line of an event of @type. Never blocks. */
+void writer_append(struct writer *w, unsigned type, const char *line, size_t len);
+
+/* Hands what was appended to the thread. Never blocks. */
+void writer_flush(struct writer *w);
+
+/* Waits until all is written; gives up after @stall_ms without progress. False when it gave up. */
+bool writer_sync(struct writer *w, unsigned stall_ms);
+
+/* Opens the path anew (SIGHUP). */
+void writer_reopen(struct writer *w);
+
+struct writer_counts {
+	uint64_t delivered[AS_EV_COUNT];
+	uint64_t dropped[AS_EV_COUNT];
+	uint64_t bytes;
+};
+
+void writer_counts(struct writer *w, struct writer_counts *ret);
+
+/* Stops the thread; what is still queued is lost, so sync first. */
+void writer_free(struct writer *w);
+
+#endif

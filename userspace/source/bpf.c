@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+#include "source/bpf.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "source/tracepoint.h"
+
+/* What bpf/lib/maps.bpf.h declares, created once here and given to every object. */
+enum shared_map {
+	SHARED_RING_EVENTS,
+	SHARED_RING_DATA,
+	SHARED_LEDGER,
+	SHARED_PROCS,
+	SHARED_NAMES,
+	SHARED_MEMORY,
+	SHARED_COUNT,
+};
+
+static const struct {
+	const char *name;
+	enum bpf_map_type type;
+	uint32_t key_size, value_size, max_entries, flags;
+} map_specs[SHARED_COUNT] = {
+	[SHARED_RING_EVENTS] = {"ring_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0},
+	[SHARED_RING_DATA] = {"ring_data", BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0},
+	[SHARED_LEDGER] = {"ledger", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct as_count),
+			AS_EV_COUNT, 0},
+	[SHARED_PROCS] = {"procs", BPF_MAP_TYPE_HASH, 4, sizeof(struct as_proc), 65536, 0},
+	[SHARED_NAMES] = {"names", BPF_MAP_TYPE_HASH, sizeof(struct as_name), 4, 64, 0},
+	[SHARED_MEMORY] = {"shared", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct as_shared), 1,
+			BPF_F_MMAPABLE},
+};
+
+#define MAX_HOOKS	 64
+#define MAX_CAPABILITIES 256
+
+struct hook {
+	struct bpf_link *link; /* NULL when attached by other means */
+	int prog_fd;
+};
+
+struct bpf_shared {
+	struct as_config cfg;
+	int cpus;
+	int fds[SHARED_COUNT];
+	struct as_shared *memory;
+	struct as_count *percpu; /* one per possible processor */
+	struct hook hooks[MAX_HOOKS];
+	size_t n_hooks;
+	struct capability capabilities[MAX_CAPABILITIES];
+	size_t n_capabilities;
+	uint64_t missed_before; /* of programs that are gone */
+};
+
+DEFINE_FREEP(struct bpf_shared *, bpf_shared_free)
+
+/* libbpf speaks of details that matter only to who debugs them; failures reach the user as
+ * capabilities with a reason. */
+static int libbpf_log(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[1024];
+	size_t n;
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	n = strlen(line);
+	if (n && line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	log_debug("%s", line);
+	return 0;
+}
+
+static int create_maps(struct bpf_shared *s, const struct bpf_options *opt, struct err *e)
+{
+	for (size_t i = 0; i < SHARED_COUNT; i++) {
+		LIBBPF_OPTS(bpf_map_create_opts, create, .map_flags = map_specs[i].flags);
+		uint32_t entries = map_specs[i].max_entries;
+
+		if (i == SHARED_RING_EVENTS)
+			entries = opt->ring_events_size;
+		if (i == SHARED_RING_DATA)
+			entries = opt->ring_data_size;
+		s->fds[i] = bpf_map_create(map_specs[i].type, map_specs[i].name,
+					   map_specs[i].key_size, map_specs[i].value_size, entries,
+					   &create);
+		if (s->fds[i] < 0)
+			return err_set(e, -errno, "cannot create the BPF map '%s': %s",
+				       map_specs[i].name, strerror(errno));
+	}
+	return 0;
+}
+
+int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, struct err *e)
+{
+	_cleanup_(bpf_shared_freep) struct bpf_shared *s = calloc(1, sizeof(*s));
+	void *p;
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	for (size_t i = 0; i < SHARED_COUNT; i++)
+		s->fds[i] = -1;
+	s->cfg = opt->cfg;
+	s->cfg.self_tgid = getpid();
+	s->cfg.page_kb = sysconf(_SC_PAGESIZE) / 1024;
+	libbpf_set_print(libbpf_log);
+
+	s->cpus = libbpf_num_possible_cpus();
+	if (s->cpus < 0)
+		return err_set(e, s->cpus, "cannot tell the number of processors: %s",
+			       strerror(-s->cpus));
+	s->percpu = calloc(s->cpus, sizeof(*s->percpu));
+	if (!s->percpu)
+		return -ENOMEM;
+
+	r = create_maps(s, opt, e);
+	if (r < 0)
+		return r;
+	p = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
+		 s->fds[SHARED_MEMORY], 0);
+	if (p == MAP_FAILED)
+		return err_set(e, -errno, "cannot map the doorbell: %s", strerror(errno));
+	s->memory = p;
+
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+void bpf_shared_free(struct bpf_shared *s)
+{
+	if (!s)
+		return;
+	bpf_shared_detach(s);
+	if (s->memory)
+		munmap(s->memory, sysconf(_SC_PAGESIZE));
+	for (size_t i = 0; i < SHARED_COUNT; i++)
+		closep(&s->fds[i]);
+	free(s->percpu);
+	free(s);
+}
+
+const struct as_config *bpf_shared_config(const struct bpf_shared *s)
+{
+	return &s->cfg;
+}
+
+int bpf_shared_ring_events(const struct bpf_shared *s)
+{
+	return s->fds[SHARED_RING_EVENTS];
+}
+
+int bpf_shared_ring_data(const struct bpf_shared *s)
+{
+	return s->fds[SHARED_RING_DATA];
+}
+
+int bpf_shared_procs(const struct bpf_shared *s)
+{
+	return s->fds[SHARED_PROCS];
+}
+
+int bpf_shared_names(const struct bpf_shared *s)
+{
+	return s->fds[SHARED_NAMES];
+}
+
+volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s)
+{
+	return s->memory;
+}
+
+int bpf_shared_count(const struct bpf_shared *s, unsigned type, struct as_count *ret)
+{
+	uint32_t key = type;
+	struct as_count sum = {};
+
+	if (bpf_map_lookup_elem(s->fds[SHARED_LEDGER], &key, s->percpu) < 0)
+		return -errno;
+	for (int i = 0; i < s->cpus; i++) {
+		sum.produced += s->percpu[i].produced;
+		sum.dropped += s->percpu[i].dropped;
+		sum.shed += s->percpu[i].shed;
+		sum.unread += s->percpu[i].unread;
+	}
+	*ret = sum;
+	return 0;
+}
+
+/* Where the variable `cfg` lies in .rodata, from the object's own BTF. */
+static int config_offset(struct bpf_object *obj, size_t *ret)
+{
+	const struct btf *btf = bpf_object__btf(obj);
+	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
+	const struct btf_type *sec = id > 0 ? btf__type_by_id(btf, id) : NULL;
+	const struct btf_var_secinfo *v;
+
+	if (!sec)
+		return -ENOENT;
+	v = btf_var_secinfos(sec);
+	for (size_t i = 0; i < btf_vlen(sec); i++, v++) {
+		const struct btf_type *var = btf__type_by_id(btf, v->type);
+
+		if (!strcmp(btf__name_by_offset(btf, var->name_off), "cfg")) {
+			*ret = v->offset;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static int set_config(struct bpf_shared *s, struct bpf_object *obj)
+{
+	struct bpf_map *map;
+	size_t offset, size;
+	char *data;
+	int r;
+
+	r = config_offset(obj, &offset);
+	if (r < 0)
+		return r;
+	bpf_object__for_each_map(map, obj) {
+		const char *name = bpf_map__name(map);
+		size_t n = strlen(name);
+
+		if (n < 7 || strcmp(name + n - 7, ".rodata"))
+			continue;
+		data = (char *)bpf_map__initial_value(map, &size);
+		if (!data || offset + sizeof(s->cfg) > size)
+			return -EINVAL;
+		memcpy(data + offset, &s->cfg, sizeof(s->cfg));
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err *e)
+{
+	struct bpf_map *map;
+	int r;
+
+	for (size_t i = 0; i < SHARED_COUNT; i++) {
+		map = bpf_object__find_map_by_name(obj, map_specs[i].name);
+		if (!map)
+			continue;
+		r = bpf_map__reuse_fd(map, s->fds[i]);
+		if (r < 0)
+			return err_set(e, r, "cannot share the BPF map '%s': %s",
+				       map_specs[i].name, strerror(-r));
+	}
+	map = bpf_object__find_map_by_name(obj, "scratch");
+	if (map) {
+		r = bpf_map__set_max_entries(map, s->cpus);
+		if (r < 0)
+			return err_set(e, r, "cannot size the scratch buffers: %s", strerror(-r));
+	}
+	r = set_config(s, obj);
+	if (r < 0)
+		return err_set(e, r, "the BPF object '%s' has no configuration",
+			       bpf_object__name(obj));
+	return 0;
+}
+
+void bpf_capability(struct bpf_shared *s, const char *family, const char *hook,
+		    const char *mechanism, enum capability_state state, const char *reason, ...)
+{
+	struct capability *c;
+	va_list ap;
+
+	if (s->n_capabilities == MAX_CAPABILITIES)
+		return;
+	c = &s->capabilities[s->n_capabilities++];
+	*c = (struct capability){.family = family, .hook = hook, .mechanism = mechanism,
+				 .state = state};
+	if (!reason)
+		return;
+	va_start(ap, reason);
+	vsnprintf(c->reason, sizeof(c->reason), reason, ap);
+	va_end(ap);
+}
+
+const struct capability *bpf_capabilities(const struct bpf_shared *s, size_t *ret_n)
+{
+	*ret_n = s->n_capabilities;
+	return s->capabilities;
+}
+
+int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_program *prog)
+{
+	if (s->n_hooks == MAX_HOOKS) {
+		bpf_link__destroy(link);
+		return -ENOSPC;
+	}
+	s->hooks[s->n_hooks++] = (struct hook){link, bpf_program__fd(prog)};
+	return 0;
+}
+
+int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog, unsigned event_type)
+{
+	if (s->n_hooks == MAX_HOOKS)
+		return -ENOSPC;
+	s->hooks[s->n_hooks++] = (struct hook){NULL, bpf_program__fd(prog)};
+	return 0;
+}
+
+static int record_attach(struct bpf_shared *s, const char *family, const char *hook,
+			 const char *mechanism, struct bpf_program *prog, struct bpf_link *link,
+			 int r)
+{
+	if (r < 0) {
+		bpf_capability(s, family, hook, mechanism, CAPABILITY_MISSING, "%s",
+			       strerror(-r));
+		return r;
+	}
+	bpf_capability(s, family, hook, mechanism, CAPABILITY_ATTACHED, NULL);
+	return bpf_hook_keep(s, link, prog);
+}
+
+int bpf_hook_attach(struct bpf_shared *s, const char *family, const char *hook,
+		    const char *mechanism, struct bpf_program *prog)
+{
+	struct bpf_link *link = bpf_program__attach(prog);
+
+	return record_attach(s, family, hook, mechanism, prog, link, link ? 0 : -errno);
+}
+
+int bpf_hook_attach_tracepoint(struct bpf_shared *s, const char *family, const char *hook,
+			       struct bpf_program *prog, const char *category, const char *name)
+{
+	struct bpf_link *link = NULL;
+	int r = tracepoint_attach(prog, category, name, &link);
+
+	return record_attach(s, family, hook, "tracepoint", prog, link, r);
+}
+
+static uint64_t program_missed(int fd)
+{
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return 0;
+	return info.recursion_misses; /* KERNEL < 5.12: not counted, stays 0 */
+}
+
+uint64_t bpf_shared_missed(struct bpf_shared *s)
+{
+	uint64_t sum = s->missed_before;
+
+	for (size_t i = 0; i < s->n_hooks; i++)
+		sum += program_missed(s->hooks[i].prog_fd);
+	return sum;
+}
+
+static void *close_link(void *link)
+{
+	bpf_link__destroy(link);
+	return NULL;
+}
+
+/*
+ * Closing a perf event waits for a grace period of the kernel, about 0.1 s; side by side they
+ * overlap in part. Raw tracepoints close at once.
+ */
+void bpf_shared_detach(struct bpf_shared *s)
+{
+	pthread_t threads[MAX_HOOKS];
+	bool started[MAX_HOOKS] = {};
+
+	s->missed_before = bpf_shared_missed(s);
+	for (size_t i = 0; i < s->n_hooks; i++) {
+		struct bpf_link *link = TAKE_PTR(s->hooks[i].link);
+
+		if (!link)
+			continue;
+		started[i] = !pthread_create(&threads[i], NULL, close_link, link);
+		if (!started[i])
+			bpf_link__destroy(link);
+	}
+	for (size_t i = 0; i < s->n_hooks; i++) {
+		if (started[i])
+			pthread_join(threads[i], NULL);
+	}
+	s->n_hooks = 0;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+#include "source/file.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+
+#include "base/cleanup.h"
+#include "file.skel.h"
+
+#define BATCH 1024 /* entries per look-up; no hash bucket holds as many */
+
+struct batch {
+	struct as_file_key keys[BATCH];
+	struct as_file_sums sums[BATCH];
+};
+
+struct file_source {
+	struct file_bpf *skel;
+	int sums_fd;
+	struct batch *batch;
+};
+
+DEFINE_FREEP(struct file_source *, file_source_free)
+DEFINE_FREEP(struct file_bpf *, file_bpf__destroy)
+DEFINE_FREEP(struct btf *, btf__free)
+
+/* ---- the functions behind the system calls ---- */
+
+#if defined(__aarch64__)
+#define CALL(name) "__arm64_sys_" #name
+#else
+#define CALL(name) "__x64_sys_" #name
+#endif
+
+/* The calls of bpf/lib/file_calls.bpf.h. All exist where this hook is used; one missing fails it. */
+static const char *const functions[] = {
+	CALL(read),	   CALL(write),	    CALL(close),     CALL(pread64),
+	CALL(pwrite64),	   CALL(readv),	    CALL(writev),    CALL(preadv),
+	CALL(pwritev),	   CALL(preadv2),   CALL(pwritev2),  CALL(sendfile64),
+	CALL(splice),	   CALL(truncate),  CALL(ftruncate), CALL(copy_file_range),
+	CALL(dup3),	   CALL(openat),    CALL(openat2),   CALL(close_range),
+	CALL(mkdirat),	   CALL(unlinkat),  CALL(symlinkat), CALL(linkat),
+	CALL(renameat),	   CALL(renameat2), CALL(fchmod),    CALL(fchmodat),
+	CALL(fchmodat2),
+#if !defined(__aarch64__)
+	CALL(open),	   CALL(creat),	    CALL(dup2),	     CALL(rename),
+	CALL(mkdir),	   CALL(rmdir),	    CALL(link),	     CALL(unlink),
+	CALL(symlink),	   CALL(chmod),
+#endif
+};
+
+/*
+ * Return probes on many functions keep their state in a pool until 6.13: as many threads as wait in
+ * read() at a time are covered, the next call is skipped without a count. Since 6.14 every
+ * task has a stack for it. The type that came with the change tells the two apart.
+ */
+static bool function_returns_reliable(void)
+{
+	_cleanup_(btf__freep) struct btf *btf = btf__load_vmlinux_btf();
+	const struct btf_type *t;
+	const struct btf_member *m;
+	int id;
+
+	if (!btf)
+		return false;
+	id = btf__find_by_name_kind(btf, "fprobe", BTF_KIND_STRUCT);
+	if (id < 0)
+		return false;
+	t = btf__type_by_id(btf, id);
+	m = btf_members(t);
+	for (int i = 0; i < btf_vlen(t); i++) {
+		if (!strcmp(btf__name_by_offset(btf, m[i].name_off), "hlist_array"))
+			return true;
+	}
+	return false;
+}
+
+/* ---- opening ---- */
+
+/* Opens the object and loads the one program that @hook needs. */
+static int load(struct bpf_shared *s, enum file_hook hook, struct file_bpf **ret, struct err *e)
+{
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = file_bpf__open();
+	int r;
+
+	if (!skel)
+		return err_set(e, -errno, "cannot open the file programs: %s", strerror(errno));
+	bpf_program__set_autoload(skel->progs.file_sys_exit, hook == FILE_HOOK_SYS_EXIT);
+	bpf_program__set_autoload(skel->progs.file_call_return, hook == FILE_HOOK_FUNCTIONS);
+	r = bpf_family_prepare(s, skel->obj, e);
+	if (r < 0)
+		return r;
+	r = file_bpf__load(skel);
+	if (r < 0)
+		return err_set(e, r, "the kernel refused the file programs: %s", strerror(-r));
+	*ret = TAKE_PTR(skel);
+	return 0;
+}
+
+static int attach_functions(struct bpf_shared *s, struct file_bpf *skel)
+{
+	LIBBPF_OPTS(bpf_kprobe_multi_opts, opts, .syms = (const char **)functions,
+		    .cnt = ARRAY_SIZE(functions), .retprobe = true);
+	struct bpf_program *prog = skel->progs.file_call_return;
+	struct bpf_link *link = bpf_program__attach_kprobe_multi_opts(prog, NULL, &opts);
+	int r;
+
+	if (!link)
+		return -errno;
+	r = bpf_hook_keep(s, link, prog);
+	if (r == 0)
+		bpf_capability(s, "file", "system calls", "kretprobe.multi", CAPABILITY_ATTACHED,
+			       NULL);
+	return r;
+}
+
+static int open_functions(struct bpf_shared *s, struct file_bpf **ret)
+{
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = NULL;
+	int r = load(s, FILE_HOOK_FUNCTIONS, &skel, NULL);
+
+	if (r == 0)
+		r = attach_functions(s, skel);
+	if (r < 0) {
+		bpf_capability(s, "file", "system calls", "kretprobe.multi", CAPABILITY_MISSING,
+			       "%s", strerror(-r));
+		return r;
+	}
+	*ret = TAKE_PTR(skel);
+	return 0;
+}
+
+static int open_sys_exit(struct bpf_shared *s, struct file_bpf **ret, struct err *e)
+{
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = NULL;
+	int r = load(s, FILE_HOOK_SYS_EXIT, &skel, e);
+
+	if (r < 0)
+		return r;
+	r = bpf_hook_attach(s, "file", "system calls", "raw_tp/sys_exit", skel->progs.file_sys_exit);
+	if (r < 0)
+		return err_set(e, r, "cannot attach to the end of system calls: %s", strerror(-r));
+	*ret = TAKE_PTR(skel);
+	return 0;
+}
+
+static int open_best(struct bpf_shared *s, struct file_bpf **ret, struct err *e)
+{
+	if (function_returns_reliable() && open_functions(s, ret) == 0)
+		return 0;
+	return open_sys_exit(s, ret, e);
+}
+
+int file_source_open(struct bpf_shared *s, enum file_hook hook, struct file_source **ret,
+		     struct err *e)
+{
+	_cleanup_(file_source_freep) struct file_source *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	f->batch = malloc(sizeof(*f->batch));
+	if (!f->batch)
+		return -ENOMEM;
+
+	switch (hook) {
+	case FILE_HOOK_BEST:
+		r = open_best(s, &f->skel, e);
+		break;
+	case FILE_HOOK_FUNCTIONS:
+		r = open_functions(s, &f->skel);
+		if (r < 0)
+			err_set(e, r, "cannot attach to the system calls' functions: %s",
+				strerror(-r));
+		break;
+	case FILE_HOOK_SYS_EXIT:
+		r = open_sys_exit(s, &f->skel, e);
+		break;
+	default:
+		r = -EINVAL;
+	}
+	if (r < 0)
+		return r;
+	f->sums_fd = bpf_map__fd(f->skel->maps.file_sums);
+
+	*ret = TAKE_PTR(f);
+	return 0;
+}
+
+void file_source_free(struct file_source *f)
+{
+	if (!f)
+		return;
+	file_bpf__destroy(f->skel);
+	free(f->batch);
+	free(f);
+}
+
+/* ---- the table of sums ---- */
+
+int file_source_sums_each(void *source,
+			  void (*fn)(void *ctx, const struct as_file_key *key,
+				     const struct as_file_sums *sums),
+			  void *ctx)
+{
+	struct file_source *f = source;
+	struct batch *b = f->batch;
+	uint32_t at, n;
+	void *from = NULL;
+	int r;
+
+	do {
+		n = BATCH;
+		r = bpf_map_lookup_batch(f->sums_fd, from, &at, b->keys, b->sums, &n, NULL);
+		if (r < 0 && errno != ENOENT) /* ENOENT: these were the last */
+			return -errno;
+		for (uint32_t i = 0; i < n; i++)
+			fn(ctx, &b->keys[i], &b->sums[i]);
+		from = &at;
+	} while (r == 0);
+	return 0;
+}
+
+int file_source_sums_read(void *source, const struct as_file_key *key, struct as_file_sums *ret)
+{
+	struct file_source *f = source;
+
+	return bpf_map_lookup_elem(f->sums_fd, key, ret) < 0 ? -errno : 0;
+}
+
+void file_source_sums_remove(void *source, const struct as_file_key *key)
+{
+	struct file_source *f = source;
+
+	bpf_map_delete_elem(f->sums_fd, key);
+}
+
+bool file_source_alive(void *source, uint32_t tgid)
+{
+	return kill(tgid, 0) == 0 || errno != ESRCH;
+}

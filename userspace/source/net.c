@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "source/net.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "net.skel.h"
+#include "net_kprobe.skel.h"
+
+#define FAMILY "net"
+
+struct net_source {
+	struct bpf_shared *shared;
+	struct net_bpf *skel;
+	struct net_kprobe_bpf *kprobe; /* NULL where the tracepoints exist */
+	struct bpf_link *flows;
+	struct bpf_link *seed;
+};
+
+DEFINE_FREEP(struct net_source *, net_source_free)
+
+/* ---- iterators ---- */
+
+/* Runs an iterator over all it has; it writes events, not text. */
+static int iterate(struct bpf_link *link)
+{
+	_cleanup_(closep) int fd = -1;
+	char none[64];
+	ssize_t n;
+
+	if (!link)
+		return 0;
+	fd = bpf_iter_create(bpf_link__fd(link));
+	if (fd < 0)
+		return -errno;
+	do {
+		n = read(fd, none, sizeof(none));
+	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+	return n < 0 ? -errno : 0;
+}
+
+static struct bpf_link *iter_attach(struct net_source *n, const char *hook, const char *mechanism,
+				    struct bpf_program *prog, int map_fd)
+{
+	union bpf_iter_link_info info = {.map.map_fd = map_fd};
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts);
+	struct bpf_link *link;
+
+	if (map_fd >= 0) {
+		opts.link_info = &info;
+		opts.link_info_len = sizeof(info);
+	}
+	link = bpf_program__attach_iter(prog, &opts);
+	if (link)
+		bpf_capability(n->shared, FAMILY, hook, mechanism, CAPABILITY_ATTACHED, NULL);
+	else
+		bpf_capability(n->shared, FAMILY, hook, mechanism, CAPABILITY_MISSING, "%s",
+			       strerror(errno));
+	return link;
+}
+
+/* ---- loading ---- */
+
+static int reuse(struct bpf_object *obj, const char *name, int fd, struct err *e)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, name);
+	int r = map ? bpf_map__reuse_fd(map, fd) : -ENOENT;
+
+	if (r < 0)
+		return err_set(e, r, "cannot share the BPF map '%s': %s", name, strerror(-r));
+	return 0;
+}
+
+static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt, bool join,
+			  struct err *e)
+{
+	static const char *const names[] = {"tls_threads", "tls_conns"};
+	const int fds[] = {opt->tls_threads_fd, opt->tls_conns_fd};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int r;
+
+		if (join)
+			r = reuse(obj, names[i], fds[i], e);
+		else
+			r = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, names[i]), 1);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Without network events only the hooks that see who uses a socket are needed, and no tables. */
+static void keep_join_only(struct net_bpf *skel)
+{
+	struct bpf_map *const tables[] = {skel->maps.socks, skel->maps.listeners,
+					  skel->maps.claims, skel->maps.udp_owners};
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, skel->obj) {
+		bpf_program__set_autoload(prog, prog == skel->progs.net_send ||
+							prog == skel->progs.net_recv ||
+							prog == skel->progs.net_recv_tcp);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		bpf_map__set_max_entries(tables[i], 1);
+}
+
+static int load(struct net_source *n, const struct net_options *opt, struct err *e)
+{
+	const struct as_config *cfg = bpf_shared_config(n->shared);
+	int r;
+
+	n->skel = net_bpf__open();
+	if (!n->skel)
+		return err_set(e, -errno, "cannot open the network programs: %s", strerror(errno));
+	if (!cfg->net_events)
+		keep_join_only(n->skel);
+	r = bpf_family_prepare(n->shared, n->skel->obj, e);
+	if (r < 0)
+		return r;
+	r = share_tls_maps(n->skel->obj, opt, cfg->tls_join, e);
+	if (r < 0)
+		return r;
+	r = net_bpf__load(n->skel);
+	if (r < 0)
+		return err_set(e, r, "the kernel refused the network programs: %s", strerror(-r));
+	return 0;
+}
+
+/* ---- KERNEL < 6.3: kprobes where sock_send_length and sock_recv_length are missing ---- */
+
+static int kprobe_load(struct net_source *n, const struct net_options *opt, struct err *e)
+{
+	const struct as_config *cfg = bpf_shared_config(n->shared);
+	struct bpf_map *const tables[] = {n->skel->maps.socks, n->skel->maps.listeners,
+					  n->skel->maps.claims, n->skel->maps.settled,
+					  n->skel->maps.udp_owners};
+	int r;
+
+	n->kprobe = net_kprobe_bpf__open();
+	if (!n->kprobe)
+		return err_set(e, -errno, "cannot open the probes: %s", strerror(errno));
+	r = bpf_family_prepare(n->shared, n->kprobe->obj, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		r = reuse(n->kprobe->obj, bpf_map__name(tables[i]), bpf_map__fd(tables[i]), e);
+		if (r < 0)
+			return r;
+	}
+	r = share_tls_maps(n->kprobe->obj, opt, cfg->tls_join, e);
+	if (r < 0)
+		return r;
+	r = net_kprobe_bpf__load(n->kprobe);
+	if (r < 0)
+		return err_set(e, r, "the kernel refused them: %s", strerror(-r));
+	return 0;
+}
+
+static void kprobe_attach(struct net_source *n)
+{
+	const struct as_config *cfg = bpf_shared_config(n->shared);
+	const struct net_kprobe_bpf *k = n->kprobe;
+	const struct {
+		const char *hook;
+		struct bpf_program *entry, *ret;
+		bool wanted;
+	} hooks[] = {
+		/* the sums of TCP need no hook on sending */
+		{"tcp_send", k->progs.net_tcp_send, k->progs.net_tcp_sent,
+		 cfg->net_each_call || cfg->tls_join},
+		{"udp_send", k->progs.net_udp_send, k->progs.net_udp_sent, cfg->net_events},
+		{"udp_send_v6", k->progs.net_udp6_send, k->progs.net_udp6_sent, cfg->net_events},
+		{"udp_recv", k->progs.net_udp_recv, k->progs.net_udp_recvd, cfg->net_events},
+		{"udp_recv_v6", k->progs.net_udp6_recv, k->progs.net_udp6_recvd, cfg->net_events},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		if (!hooks[i].wanted)
+			continue;
+		if (bpf_hook_attach(n->shared, FAMILY, hooks[i].hook, "kprobe", hooks[i].entry) < 0)
+			continue;
+		bpf_hook_attach(n->shared, FAMILY, hooks[i].hook, "kretprobe", hooks[i].ret);
+	}
+}
+
+/* ---- attaching ---- */
+
+static void attach_transfers(struct net_source *n, const struct net_options *opt)
+{
+	const struct net_bpf *skel = n->skel;
+	struct err e = {};
+	bool sends, receives;
+
+	sends = bpf_hook_attach(n->shared, FAMILY, "send", "sock_send_length",
+				skel->progs.net_send) == 0;
+	receives = bpf_hook_attach(n->shared, FAMILY, "recv", "sock_recv_length",
+				   skel->progs.net_recv) == 0;
+	if (!receives)
+		bpf_hook_attach(n->shared, FAMILY, "recv", "tcp_rcv_space_adjust",
+				skel->progs.net_recv_tcp);
+	if (sends && receives)
+		return;
+	if (kprobe_load(n, opt, &e) < 0)
+		bpf_capability(n->shared, FAMILY, "send", "kprobe", CAPABILITY_MISSING, "%s",
+			       e.text);
+	else
+		kprobe_attach(n);
+}
+
+static int attach_states(struct net_source *n, struct err *e)
+{
+	const struct net_bpf *skel = n->skel;
+	int r;
+
+	/* the end before the beginning: no entry is made that nothing would remove */
+	r = bpf_hook_attach(n->shared, FAMILY, "destroy", "tcp_destroy_sock",
+			    skel->progs.net_destroy);
+	if (r == 0)
+		r = bpf_hook_attach(n->shared, FAMILY, "state", "inet_sock_set_state",
+				    skel->progs.net_state);
+	if (r < 0)
+		return err_set(e, r, "cannot attach to the sockets' tracepoints: %s", strerror(-r));
+	bpf_hook_attach(n->shared, FAMILY, "retransmit", "tcp_retransmit_skb",
+			skel->progs.net_retransmit);
+	bpf_hook_attach(n->shared, FAMILY, "exit", "sched_process_exit", skel->progs.net_exit);
+	return 0;
+}
+
+int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct net_source **ret,
+		    struct err *e)
+{
+	_cleanup_(net_source_freep) struct net_source *n = calloc(1, sizeof(*n));
+	bool events = bpf_shared_config(s)->net_events;
+	int r;
+
+	if (!n)
+		return -ENOMEM;
+	n->shared = s;
+	r = load(n, opt, e);
+	if (r < 0)
+		return r;
+	if (events) {
+		r = attach_states(n, e);
+		if (r < 0)
+			return r;
+	}
+	attach_transfers(n, opt);
+	if (events) {
+		n->flows = iter_attach(n, "flow", "bpf_map_elem iterator",
+				       n->skel->progs.net_flows,
+				       bpf_map__fd(n->skel->maps.socks));
+		n->seed = iter_attach(n, "seed", "task_file iterator", n->skel->progs.net_seed, -1);
+		r = iterate(n->seed);
+		if (r < 0)
+			bpf_capability(s, FAMILY, "seed", "task_file iterator",
+				       CAPABILITY_DEGRADED, "%s", strerror(-r));
+	}
+
+	*ret = TAKE_PTR(n);
+	return 0;
+}
+
+/* ---- once a second ---- */
+
+void net_source_tick(struct net_source *n, uint64_t boot_ns)
+{
+	if (!n->flows)
+		return;
+	n->skel->bss->unowned = 0;
+	iterate(n->flows);
+	/* accepted but never used: only the table of open files knows by whom */
+	if (n->skel->bss->unowned)
+		iterate(n->seed);
+}
+
+void net_source_finish(struct net_source *n)
+{
+	net_source_tick(n, 0);
+	/* what has found its owner only now is told too */
+	if (n->flows && n->skel->bss->unowned)
+		iterate(n->flows);
+}
+
+void net_source_free(struct net_source *n)
+{
+	if (!n)
+		return;
+	bpf_link__destroy(n->flows);
+	bpf_link__destroy(n->seed);
+	net_kprobe_bpf__destroy(n->kprobe);
+	net_bpf__destroy(n->skel);
+	free(n);
+}

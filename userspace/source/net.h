@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The network family: TCP connections with owner, latency, totals and round-trip times, sums of
+ * UDP, and for the TLS family which socket lies under a session. What is wanted is in the shared
+ * configuration: net_events, net_each_call, tls_join.
+ */
+#ifndef AGENTSIGHT_SOURCE_NET_H
+#define AGENTSIGHT_SOURCE_NET_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "source/bpf.h"
+
+struct net_source;
+
+/* The maps `tls_threads` and `tls_conns` (bpf/lib/tlsjoin.bpf.h); -1 without tls_join. Borrowed. */
+struct net_options {
+	int tls_threads_fd;
+	int tls_conns_fd;
+};
+
+/*
+ * Loads, attaches, and takes in the sockets that are open already. Fails only if nothing at all can
+ * be seen; a hook that this kernel lacks becomes a capability.
+ */
+int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct net_source **ret,
+		    struct err *e);
+
+/* About once a second: makes the flow events. */
+void net_source_tick(struct net_source *n, uint64_t boot_ns);
+
+/* Before the last drain: the sums up to now of what is still open. */
+void net_source_finish(struct net_source *n);
+
+void net_source_free(struct net_source *n);
+
+#endif

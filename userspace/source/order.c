@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#include "source/order.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "event/decode.h"
+
+#define MAX_RINGS   2
+#define BATCH	    4096
+#define BATCH_BYTES (1U << 20)
+#define HELD_BYTES  (8U << 20) /* beyond this only a ring that lags behind is read on */
+
+struct item {
+	uint64_t ns;
+	const struct as_hdr *rec; /* in a ring, or at `at` in an arena */
+	size_t at;
+	const char *label;
+};
+
+/* Items in order; those that are held lie in the arena, as offsets since it may move. */
+struct run {
+	struct item *items;
+	size_t n, cap, next;
+	struct buf arena;
+};
+
+struct input {
+	struct ring *ring;
+	size_t batch_bytes;
+	bool more;
+	struct ring_record records[BATCH];
+	struct run run;
+};
+
+struct order {
+	struct emitter in;
+	struct emitter *out;
+	struct input inputs[MAX_RINGS];
+	size_t n_inputs;
+	struct run held;
+	struct run spare;
+	uint64_t last_ns;
+	struct order_counts counts;
+};
+
+DEFINE_FREEP(struct order *, order_free)
+
+static int run_room(struct run *r)
+{
+	size_t cap = r->cap ? 2 * r->cap : 256;
+	struct item *items;
+
+	if (r->n < r->cap)
+		return 0;
+	items = realloc(r->items, cap * sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	r->items = items;
+	r->cap = cap;
+	return 0;
+}
+
+/* Inserts behind everything that is not younger; nearly always at the end. */
+static void run_insert(struct run *r, struct item item)
+{
+	size_t i = r->n;
+
+	if (run_room(r) < 0)
+		return;
+	while (i > r->next && r->items[i - 1].ns > item.ns) {
+		r->items[i] = r->items[i - 1];
+		i--;
+	}
+	r->items[i] = item;
+	r->n++;
+}
+
+static void run_reset(struct run *r)
+{
+	r->n = r->next = 0;
+	buf_reset(&r->arena);
+}
+
+static void run_done(struct run *r)
+{
+	free(r->items);
+	buf_done(&r->arena);
+}
+
+/* Copies an event into the arena of @r. */
+static void run_hold(struct run *r, const struct as_hdr *rec, const char *label)
+{
+	struct item item = {.ns = rec->boot_ns, .at = r->arena.len, .label = label};
+	static const char zeros[8];
+
+	buf_add(&r->arena, rec, rec->len);
+	buf_add(&r->arena, zeros, -r->arena.len % 8);
+	if (!r->arena.failed)
+		run_insert(r, item);
+}
+
+static const struct as_hdr *item_record(const struct run *r, const struct item *item)
+{
+	return item->rec ? item->rec : (const struct as_hdr *)(r->arena.data + item->at);
+}
+
+static void hold_event(struct emitter *self, const struct event *ev)
+{
+	struct order *o = (struct order *)((char *)self - offsetof(struct order, in));
+
+	run_hold(&o->held, ev->rec, ev->label);
+}
+
+int order_new(struct emitter *out, struct order **ret)
+{
+	struct order *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return -ENOMEM;
+	o->in.emit = hold_event;
+	o->out = out;
+	*ret = o;
+	return 0;
+}
+
+void order_free(struct order *o)
+{
+	if (!o)
+		return;
+	for (size_t i = 0; i < MAX_RINGS; i++)
+		run_done(&o->inputs[i].run);
+	run_done(&o->held);
+	run_done(&o->spare);
+	free(o);
+}
+
+void order_add_ring(struct order *o, struct ring *ring, size_t size)
+{
+	struct input *in = &o->inputs[o->n_inputs++];
+
+	in->ring = ring;
+	in->batch_bytes = MIN((size_t)BATCH_BYTES, size / 4);
+}
+
+struct emitter *order_input(struct order *o)
+{
+	return &o->in;
+}
+
+/* Looks at the next records of a ring, in place. */
+static void input_read(struct order *o, struct input *in)
+{
+	size_t n = ring_peek(in->ring, in->records, BATCH, in->batch_bytes, &in->more);
+
+	run_reset(&in->run);
+	for (size_t i = 0; i < n; i++) {
+		const struct as_hdr *rec = in->records[i].data;
+
+		if (in->records[i].len < sizeof(*rec) || rec->len > in->records[i].len) {
+			o->counts.bad++;
+			continue;
+		}
+		run_insert(&in->run, (struct item){.ns = rec->boot_ns, .rec = rec});
+	}
+}
+
+static void pass_on(struct order *o, const struct as_hdr *rec, const char *label)
+{
+	struct event ev;
+
+	if (event_decode(rec, rec->len, &ev) < 0) {
+		o->counts.bad++;
+		return;
+	}
+	ev.label = label;
+	if (rec->boot_ns < o->last_ns)
+		o->counts.late++;
+	else
+		o->last_ns = rec->boot_ns;
+	event_emit(o->out, &ev);
+}
+
+/* The run whose next item is the oldest one not younger than @limit; NULL when there is none. */
+static struct run *oldest(struct order *o, uint64_t limit)
+{
+	struct run *best = NULL;
+
+	if (o->held.next < o->held.n && o->held.items[o->held.next].ns <= limit)
+		best = &o->held;
+	for (size_t i = 0; i < o->n_inputs; i++) {
+		struct run *r = &o->inputs[i].run;
+
+		if (r->next == r->n || r->items[r->next].ns > limit)
+			continue;
+		if (!best || r->items[r->next].ns < best->items[best->next].ns)
+			best = r;
+	}
+	return best;
+}
+
+static void merge(struct order *o, uint64_t limit)
+{
+	struct run *r;
+
+	while ((r = oldest(o, limit))) {
+		struct item item = r->items[r->next++];
+
+		/* passing on may add to the held ones and move their arena: look up only now */
+		pass_on(o, item_record(r, &item), item.label);
+	}
+}
+
+/* What the merge left over moves into fresh memory, so that the rings can be released. */
+static void keep_rest(struct order *o)
+{
+	struct run *runs[1 + MAX_RINGS] = {&o->held};
+	size_t n = 1;
+
+	for (size_t i = 0; i < o->n_inputs; i++)
+		runs[n++] = &o->inputs[i].run;
+
+	run_reset(&o->spare);
+	for (size_t i = 0; i < n; i++) {
+		struct run *r = runs[i];
+
+		for (; r->next < r->n; r->next++)
+			run_hold(&o->spare, item_record(r, &r->items[r->next]),
+				 r->items[r->next].label);
+		run_reset(r);
+	}
+
+	struct run was = o->held;
+	o->held = o->spare;
+	o->spare = was;
+}
+
+void order_drain(struct order *o, uint64_t watermark_ns)
+{
+	bool more;
+
+	do {
+		uint64_t limit = watermark_ns;
+		bool full = o->held.arena.len > HELD_BYTES;
+
+		more = false;
+		for (size_t i = 0; i < o->n_inputs; i++) {
+			struct input *in = &o->inputs[i];
+
+			if (full && !in->more)
+				continue;
+			input_read(o, in);
+			/* what follows in this ring is hardly older than the last one seen */
+			if (in->more && in->run.n)
+				limit = MIN(limit, in->run.items[in->run.n - 1].ns);
+			more |= in->more;
+		}
+		merge(o, limit);
+		keep_rest(o);
+		for (size_t i = 0; i < o->n_inputs; i++)
+			ring_release(o->inputs[i].ring);
+	} while (more);
+}
+
+bool order_idle(const struct order *o)
+{
+	for (size_t i = 0; i < o->n_inputs; i++) {
+		if (!ring_empty(o->inputs[i].ring))
+			return false;
+	}
+	return o->held.n == o->held.next;
+}
+
+struct order_counts order_counts(const struct order *o)
+{
+	return o->counts;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "source/proc.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "proc.skel.h"
+
+struct proc_source {
+	struct bpf_shared *shared;
+	struct proc_bpf *skel;
+};
+
+DEFINE_FREEP(struct proc_source *, proc_source_free)
+
+static int attach(struct bpf_shared *s, struct proc_bpf *skel)
+{
+	const struct {
+		const char *hook;
+		const char *tracepoint;
+		struct bpf_program *prog;
+	} hooks[] = {
+		/* fork before exec: no child of a process found by exec is missed */
+		{"fork", "sched_process_fork", skel->progs.proc_fork},
+		{"exit", "sched_process_exit", skel->progs.proc_exit},
+		{"exec", "sched_process_exec", skel->progs.proc_exec},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		int r = bpf_hook_attach_tracepoint(s, "proc", hooks[i].hook, hooks[i].prog,
+						   "sched", hooks[i].tracepoint);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err *e)
+{
+	_cleanup_(proc_source_freep) struct proc_source *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->shared = s;
+	p->skel = proc_bpf__open();
+	if (!p->skel)
+		return err_set(e, -errno, "cannot open the process programs: %s", strerror(errno));
+	r = bpf_family_prepare(s, p->skel->obj, e);
+	if (r < 0)
+		return r;
+	r = proc_bpf__load(p->skel);
+	if (r < 0)
+		return err_set(e, r, "the kernel refused the process programs: %s", strerror(-r));
+	r = attach(s, p->skel);
+	if (r < 0)
+		return err_set(e, r, "cannot attach to the scheduler's tracepoints: %s",
+			       strerror(-r));
+	proc_source_sync_clock(p);
+
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+void proc_source_free(struct proc_source *p)
+{
+	if (!p)
+		return;
+	proc_bpf__destroy(p->skel);
+	free(p);
+}
+
+void proc_source_sync_clock(struct proc_source *p)
+{
+	volatile struct as_shared *memory = bpf_shared_memory(p->shared);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+
+	memory->sched_sample_ns = 0;
+	for (int i = 0; i < 8; i++) {
+		struct timespec nap = {.tv_nsec = 1000};
+
+		/* a short sleep makes the scheduler set exec_start anew */
+		nanosleep(&nap, NULL);
+		if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.clock_compare), &run) < 0)
+			return;
+	}
+	memory->sched_offset_ns = memory->sched_sample_ns;
+}
+
+int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, uint32_t flags)
+{
+	struct as_proc proc = {.start_ns = start_ns, .flags = flags};
+
+	return bpf_map_update_elem(bpf_shared_procs(p->shared), &tgid, &proc, BPF_ANY) < 0 ? -errno
+											     : 0;
+}
+
+int proc_source_name(struct proc_source *p, const char *name)
+{
+	struct as_name key = {};
+	uint32_t one = 1;
+
+	strncpy(key.text, name, sizeof(key.text) - 1);
+	return bpf_map_update_elem(bpf_shared_names(p->shared), &key, &one, BPF_ANY) < 0 ? -errno
+											  : 0;
+}

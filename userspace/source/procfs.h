@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /proc: parsers for its files, and the search for the processes that the user asked for. A process
+ * writes its own name and arguments there, so every text is hostile: the parsers take bytes and a
+ * length, and answer -EBADMSG to what the kernel would not have written.
+ */
+#ifndef AGENTSIGHT_SOURCE_PROCFS_H
+#define AGENTSIGHT_SOURCE_PROCFS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "enrich/proc_table.h"
+
+/* ---- parsers ---- */
+
+struct procfs_stat {
+	uint32_t pid;
+	uint32_t ppid;
+	uint32_t threads;
+	bool kernel_thread;
+	bool dead; /* a zombie, or about to be one */
+	char comm[AS_COMM_LEN];
+	uint64_t start_ns; /* boot clock, in steps of PROC_TICK_NS */
+	uint64_t cpu_ns;
+	uint64_t waited_ns; /* of children that ended and were waited for */
+	uint64_t vsz_bytes;
+};
+
+struct procfs_io {
+	uint64_t read_bytes;
+	uint64_t write_bytes;
+};
+
+struct procfs_memory {
+	uint64_t total_kb;
+	uint64_t free_kb;
+	uint64_t available_kb;
+};
+
+int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret);
+int procfs_parse_status_uid(const char *text, size_t n, uint32_t *ret);
+int procfs_parse_statm(const char *text, size_t n, uint64_t *ret_vsz_pages,
+		       uint64_t *ret_rss_pages);
+int procfs_parse_io(const char *text, size_t n, struct procfs_io *ret);
+
+/* The base name of the first argument behind argv[0] that is no option; "" when there is none. */
+void procfs_parse_script(const char *args, size_t n, char ret[AS_NAME_LEN]);
+
+/* The machine's: time that processors spent working, memory, load in hundredths. */
+int procfs_parse_busy(const char *text, size_t n, uint64_t *ret_ns);
+int procfs_parse_meminfo(const char *text, size_t n, struct procfs_memory *ret);
+int procfs_parse_loadavg(const char *text, size_t n, uint64_t ret_centi[3]);
+
+/* ---- reading ---- */
+
+struct procfs;
+
+/* @root is "/proc", or what a test has made. */
+int procfs_open(const char *root, struct procfs **ret);
+void procfs_free(struct procfs *fs);
+DEFINE_FREEP(struct procfs *, procfs_free)
+
+/* A file of a process, to be kept and read again: it stays with that process when the pid is reused. */
+int procfs_pid_open(const struct procfs *fs, uint32_t pid, const char *file);
+
+/* Reads the file from its start: the length (at most @cap), or an error. */
+ssize_t procfs_fd_read(int fd, char *buf, size_t cap);
+
+/* The same for a file that is not kept. @name is relative to the root. */
+ssize_t procfs_read(const struct procfs *fs, const char *name, char *buf, size_t cap);
+
+int procfs_read_stat(const struct procfs *fs, uint32_t pid, struct procfs_stat *ret);
+
+/* ---- who belongs ---- */
+
+/*
+ * Names have one meaning everywhere, the kernel's included (exec_named() in bpf/proc.bpf.c): comm, the
+ * base name of the executable, or the base name of the script that an interpreter runs. Names and
+ * pids add up; a uid narrows them down, and alone selects all of its processes.
+ */
+struct proc_match {
+	const char *const *names;
+	size_t n_names;
+	const uint32_t *pids;
+	size_t n_pids;
+	bool by_uid;
+	uint32_t uid;
+	bool follow_children;
+};
+
+/* Called once for each process that newly belongs; @flags is enum as_proc_flags. */
+typedef void (*procfs_found_fn)(void *ctx, const struct proc *p, uint32_t flags);
+
+/*
+ * Learns all processes and marks those that belong, with their descendants if these are to be
+ * followed. Repeats until a pass finds no new one: a child may be forked behind the pass's back as
+ * long as @found has not told the kernel about its parent. How many were newly marked, or an error.
+ */
+int procfs_seed(struct procfs *fs, struct proc_table *t, const struct proc_match *m,
+		procfs_found_fn found, void *ctx);
+
+/* One such pass; it also ends the processes that are gone. For when no events tell. */
+int procfs_refresh(struct procfs *fs, struct proc_table *t, const struct proc_match *m,
+		   procfs_found_fn found, void *ctx);
+
+/*
+ * Ends a process that is gone without an exit event. What its rows have shown is kept at its parent,
+ * whose sum of waited-for children will hold it.
+ */
+void procfs_lost(struct proc_table *t, struct proc *p);
+
+/*
+ * Looks at the @budget processes whose turn it is and ends those that are gone although no exit
+ * event said so; twice in a row, since the event may be on its way. How many ended.
+ */
+unsigned procfs_reap(const struct procfs *fs, struct proc_table *t, unsigned budget);
+
+#endif

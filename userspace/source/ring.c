@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "source/ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/bpf.h>
+
+#include "base/cleanup.h"
+
+struct ring {
+	size_t page;
+	size_t size;
+	void *consumer_page;
+	void *producer_page; /* followed by the data, mapped twice in a row */
+	const char *data;
+	unsigned long pos;  /* consumed and released */
+	unsigned long next; /* behind what was peeked */
+};
+
+DEFINE_FREEP(struct ring *, ring_free)
+
+int ring_open(int map_fd, size_t size, struct ring **ret)
+{
+	_cleanup_(ring_freep) struct ring *r = calloc(1, sizeof(*r));
+	void *p;
+
+	if (!r)
+		return -ENOMEM;
+	r->page = sysconf(_SC_PAGESIZE);
+	r->size = size;
+
+	p = mmap(NULL, r->page, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	r->consumer_page = p;
+
+	p = mmap(NULL, r->page + 2 * size, PROT_READ, MAP_SHARED, map_fd, r->page);
+	if (p == MAP_FAILED)
+		return -errno;
+	r->producer_page = p;
+	r->data = (const char *)p + r->page;
+	r->pos = r->next = *(unsigned long *)r->consumer_page;
+
+	*ret = TAKE_PTR(r);
+	return 0;
+}
+
+void ring_free(struct ring *r)
+{
+	if (!r)
+		return;
+	if (r->producer_page)
+		munmap(r->producer_page, r->page + 2 * r->size);
+	if (r->consumer_page)
+		munmap(r->consumer_page, r->page);
+	free(r);
+}
+
+static unsigned long producer_pos(const struct ring *r)
+{
+	return __atomic_load_n((unsigned long *)r->producer_page, __ATOMIC_ACQUIRE);
+}
+
+size_t ring_peek(struct ring *r, struct ring_record *out, size_t max, size_t max_bytes,
+		 bool *ret_more)
+{
+	unsigned long end = producer_pos(r);
+	size_t n = 0;
+
+	r->next = r->pos;
+	*ret_more = false;
+	while (r->next < end) {
+		const char *p = r->data + (r->next & (r->size - 1));
+		uint32_t head = __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
+		uint32_t len = head & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+
+		if (head & BPF_RINGBUF_BUSY_BIT)
+			break; /* its producer is not done; what follows must wait for it */
+		if (n == max || (n && r->next - r->pos > max_bytes)) {
+			*ret_more = true;
+			break;
+		}
+		if (!(head & BPF_RINGBUF_DISCARD_BIT))
+			out[n++] = (struct ring_record){p + BPF_RINGBUF_HDR_SZ, len};
+		r->next += (len + BPF_RINGBUF_HDR_SZ + 7) & ~7UL;
+	}
+	return n;
+}
+
+void ring_release(struct ring *r)
+{
+	if (r->pos == r->next)
+		return;
+	r->pos = r->next;
+	__atomic_store_n((unsigned long *)r->consumer_page, r->pos, __ATOMIC_RELEASE);
+}
+
+bool ring_empty(const struct ring *r)
+{
+	return r->pos == producer_pos(r);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* The task source that asks the kernel's task iterator: bpf/task.bpf.c. */
+#include "source/sampler.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "source/bpf.h"
+#include "task.skel.h"
+
+/* The kernel fills at most 32 KiB per read; a multiple of the record, so that none is cut. */
+#define CHUNK_TASKS 1024
+
+struct task_bpf_source {
+	struct task_source source;
+	struct task_bpf *skel;
+	struct bpf_link *link;
+	size_t have; /* bytes in `chunk` */
+	struct as_task chunk[CHUNK_TASKS];
+};
+
+/* Whole records from the chunk; the rest of a record that a read has cut moves to the front. */
+static void chunk_take(struct task_bpf_source *b, struct sampler *to)
+{
+	size_t n = b->have / sizeof(b->chunk[0]);
+
+	for (size_t i = 0; i < n; i++)
+		sampler_add(to, &b->chunk[i], true);
+	b->have -= n * sizeof(b->chunk[0]);
+	memmove(b->chunk, &b->chunk[n], b->have);
+}
+
+static int bpf_scan(struct task_source *source, struct sampler *to)
+{
+	struct task_bpf_source *b = (struct task_bpf_source *)source;
+	_cleanup_(closep)
+	int fd = bpf_iter_create(bpf_link__fd(b->link));
+
+	if (fd < 0)
+		return fd;
+	b->have = 0;
+	for (;;) {
+		ssize_t n = read(fd, (char *)b->chunk + b->have, sizeof(b->chunk) - b->have);
+
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return 0;
+		b->have += n;
+		chunk_take(b, to);
+	}
+}
+
+static void bpf_free(struct task_source *source)
+{
+	struct task_bpf_source *b = (struct task_bpf_source *)source;
+
+	bpf_link__destroy(b->link);
+	task_bpf__destroy(b->skel);
+	free(b);
+}
+
+static int bpf_load(struct task_bpf_source *b, struct bpf_shared *shared, struct err *e)
+{
+	int r;
+
+	b->skel = task_bpf__open();
+	if (!b->skel)
+		return err_set(e, -errno, "cannot open the task iterator: %s", strerror(errno));
+	r = bpf_family_prepare(shared, b->skel->obj, e);
+	if (r < 0)
+		return r;
+	r = task_bpf__load(b->skel);
+	if (r < 0)
+		return err_set(e, r, "the kernel refused the task iterator: %s", strerror(-r));
+	b->link = bpf_program__attach_iter(b->skel->progs.task_sample, NULL);
+	if (!b->link)
+		return err_set(e, -errno, "cannot attach the task iterator: %s", strerror(errno));
+	return 0;
+}
+
+int task_bpf_open(struct bpf_shared *shared, struct task_source **ret, struct err *e)
+{
+	struct task_bpf_source *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	b->source =
+		(struct task_source){.name = "task iterator", .scan = bpf_scan, .free = bpf_free};
+	r = bpf_load(b, shared, e);
+	if (r < 0) {
+		bpf_capability(shared, "system", "processes", "task iterator", CAPABILITY_MISSING,
+			       "%s", strerror(-r));
+		bpf_free(&b->source);
+		return r;
+	}
+	bpf_capability(shared, "system", "processes", "task iterator", CAPABILITY_ATTACHED, NULL);
+	*ret = &b->source;
+	return 0;
+}

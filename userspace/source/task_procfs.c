@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The task source that reads /proc. Descriptors are kept, which saves more than half of the time; a
+ * kept one also stays with its process when the pid is reused, and then reads as -ESRCH.
+ */
+#include "source/sampler.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define READ_MAX     1024
+#define FDS_PER_PROC 3
+#define FDS_SPARE    64 /* for everything else */
+
+enum {
+	FILE_STAT,
+	FILE_STATM,
+	FILE_IO,
+};
+
+static const char *const file_names[FDS_PER_PROC] = {"stat", "statm", "io"};
+
+struct task_procfs_source {
+	struct task_source source;
+	struct task_procfs_options opt;
+	uint32_t page_size;
+	size_t fds_max;
+	size_t fds_used;
+};
+
+/* struct proc.source */
+struct kept {
+	struct task_procfs_source *owner;
+	int fds[FDS_PER_PROC]; /* negative: the error of opening it */
+	bool seen;             /* in this pass */
+	struct procfs_stat st;
+};
+
+static void kept_free(struct proc *p)
+{
+	struct kept *k = p->source;
+
+	for (int i = 0; i < FDS_PER_PROC; i++) {
+		if (k->fds[i] >= 0) {
+			close(k->fds[i]);
+			k->owner->fds_used--;
+		}
+	}
+	free(k);
+	p->source = NULL;
+}
+
+static int kept_open(struct task_procfs_source *src, const struct proc *p, const char *file)
+{
+	int fd;
+
+	if (src->fds_used >= src->fds_max)
+		return -EMFILE;
+	fd = procfs_pid_open(src->opt.fs, p->tgid, file);
+	if (fd >= 0)
+		src->fds_used++;
+	return fd;
+}
+
+static struct kept *kept_new(struct task_procfs_source *src, const struct proc *p)
+{
+	struct kept *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	k->owner = src;
+	for (int i = 0; i < FDS_PER_PROC; i++)
+		k->fds[i] = kept_open(src, p, file_names[i]);
+	return k;
+}
+
+/* By the kept descriptor, or by name when there were too many to keep. */
+static ssize_t file_read(const struct proc *p, int file, char buf[READ_MAX])
+{
+	const struct kept *k = p->source;
+	_cleanup_(closep)
+	int fd = -1;
+
+	if (k->fds[file] >= 0)
+		return procfs_fd_read(k->fds[file], buf, READ_MAX);
+	if (k->fds[file] != -EMFILE)
+		return k->fds[file];
+	fd = procfs_pid_open(k->owner->opt.fs, p->tgid, file_names[file]);
+	return fd < 0 ? fd : procfs_fd_read(fd, buf, READ_MAX);
+}
+
+/* 0, -ESRCH when the process is gone, another error when that cannot be told. */
+static int stat_read(struct proc *p)
+{
+	struct kept *k = p->source;
+	char buf[READ_MAX];
+	ssize_t n = file_read(p, FILE_STAT, buf);
+	int r = n < 0 ? (int)n : procfs_parse_stat(buf, n, &k->st);
+
+	if (r == -ENOENT)
+		return -ESRCH;
+	if (r == 0 && k->st.start_ns / PROC_TICK_NS != p->start_ns / PROC_TICK_NS)
+		return -ESRCH;
+	return r;
+}
+
+/* First all times, so that a parent's sum of waited-for children is older than their end. */
+static void times_read(struct task_procfs_source *src)
+{
+	struct proc_table *t = src->opt.table;
+	struct proc *p, *next;
+
+	for (p = proc_table_next(t, NULL); p; p = next) {
+		struct kept *k;
+		int r;
+
+		next = proc_table_next(t, p);
+		if (!p->followed)
+			continue;
+		if (!p->source)
+			p->source = kept_new(src, p);
+		if (!p->source)
+			continue;
+		k = p->source;
+		r = stat_read(p);
+		k->seen = r == 0;
+		p->zombie = k->seen && k->st.dead;
+		if (r == -ESRCH)
+			procfs_lost(t, p);
+	}
+}
+
+/*
+ * A parent's sum grows by all that a waited-for child used, of which the child's own rows have
+ * shown a part. What does not come within the next pass never does: somebody else reaped the child.
+ */
+static void waited_credit(struct proc *p, uint64_t waited_ns)
+{
+	struct proc_sample *s = &p->sample;
+	uint64_t grown = waited_ns > s->waited_ns ? waited_ns - s->waited_ns : 0;
+	uint64_t due = s->due_ns + s->due_old_ns;
+	uint64_t shown = MIN(grown, due);
+
+	p->exited_cpu_ns += grown - shown;
+	s->waited_ns += grown;
+	s->due_old_ns = MIN(due - shown, s->due_ns);
+	s->due_ns = 0;
+}
+
+static void task_add(struct task_procfs_source *src, const struct proc *p, struct sampler *to)
+{
+	const struct kept *k = p->source;
+	struct procfs_io io = {0};
+	char buf[READ_MAX];
+	struct as_task t = {
+		.start_ns = p->start_ns,
+		.cpu_ns = k->st.cpu_ns,
+		.tgid = p->tgid,
+		.tid = p->tgid,
+		.ppid = k->st.ppid,
+		.uid = p->uid,
+		.threads = k->st.threads,
+		.vsz_pages = k->st.vsz_bytes / src->page_size,
+	};
+	uint64_t vsz_pages, rss_pages;
+	ssize_t n;
+
+	memcpy(t.comm, k->st.comm, sizeof(t.comm));
+	n = file_read(p, FILE_STATM, buf);
+	if (n > 0 && procfs_parse_statm(buf, n, &vsz_pages, &rss_pages) == 0)
+		t.rss_pages = rss_pages;
+	n = file_read(p, FILE_IO, buf);
+	if (n > 0 && procfs_parse_io(buf, n, &io) == 0) {
+		t.read_bytes = io.read_bytes;
+		t.write_bytes = io.write_bytes;
+	}
+	sampler_add(to, &t, p->start_exact);
+}
+
+static int procfs_scan(struct task_source *source, struct sampler *to)
+{
+	struct task_procfs_source *src = (struct task_procfs_source *)source;
+	const struct task_procfs_options *o = &src->opt;
+	struct proc *p;
+	int r;
+
+	r = procfs_refresh(o->fs, o->table, o->match, o->found, o->ctx);
+	if (r < 0)
+		return r;
+	times_read(src);
+	for (p = proc_table_next(o->table, NULL); p; p = proc_table_next(o->table, p)) {
+		const struct kept *k = p->source;
+
+		if (!k || !k->seen)
+			continue;
+		if (o->match->follow_children)
+			waited_credit(p, k->st.waited_ns);
+		if (!p->zombie)
+			task_add(src, p, to);
+	}
+	return 0;
+}
+
+static void procfs_source_free(struct task_source *source)
+{
+	struct task_procfs_source *src = (struct task_procfs_source *)source;
+	struct proc *p;
+
+	for (p = proc_table_next(src->opt.table, NULL); p; p = proc_table_next(src->opt.table, p)) {
+		if (p->source)
+			kept_free(p);
+	}
+	proc_table_on_end(src->opt.table, NULL);
+	free(src);
+}
+
+int task_procfs_open(const struct task_procfs_options *opt, struct task_source **ret)
+{
+	struct task_procfs_source *src = calloc(1, sizeof(*src));
+	struct rlimit limit;
+
+	if (!src)
+		return -ENOMEM;
+	src->source = (struct task_source){
+		.name = "/proc", .scan = procfs_scan, .free = procfs_source_free};
+	src->opt = *opt;
+	src->page_size = sysconf(_SC_PAGESIZE);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > FDS_SPARE)
+		src->fds_max = limit.rlim_cur - FDS_SPARE;
+	proc_table_on_end(opt->table, kept_free);
+	*ret = &src->source;
+	return 0;
+}

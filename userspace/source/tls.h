@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Plaintext of TLS sessions: finds the files that hold a TLS library, at the start and as they are
+ * mapped later, and probes each once, for every process that uses it. The kernel programs decide who
+ * is watched.
+ */
+#ifndef AGENTSIGHT_SOURCE_TLS_H
+#define AGENTSIGHT_SOURCE_TLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "source/bpf.h"
+
+struct tls_source;
+
+/*
+ * Loads the programs and probes the system's libraries. What else runs is looked at by
+ * tls_source_poll(), slice by slice. SIGIO is ignored from here on: asking for a lease on a file
+ * that is then opened for writing would raise it.
+ */
+int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e);
+
+/* For the network family: descriptors of the maps `tls_threads` and `tls_conns`, borrowed. */
+int tls_source_threads(const struct tls_source *t);
+int tls_source_conns(const struct tls_source *t);
+
+/* Looks at what was mapped since. True while more is waiting: call again soon. */
+bool tls_source_poll(struct tls_source *t);
+
+/* A watched process runs a new program. */
+void tls_source_exec(struct tls_source *t, uint32_t tgid);
+
+/* A process that was running before is watched from now on. */
+void tls_source_process(struct tls_source *t, uint32_t tgid);
+
+/* Takes the probes out of files that have been changed in place. About once a second. */
+void tls_source_tick(struct tls_source *t, uint64_t boot_ns);
+
+/* Takes all probes out; before the rings are drained for the last time. */
+void tls_source_finish(struct tls_source *t);
+void tls_source_free(struct tls_source *t);
+DEFINE_FREEP(struct tls_source *, tls_source_free)
+
+/*
+ * The base name of the file that an event's `library` stands for, valid as long as @t; NULL when it is
+ * not known. Kernels without probe cookies send 0: then @tgid decides.
+ */
+const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid);
+
+#endif

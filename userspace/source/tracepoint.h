@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Classic tracepoints, attached through a perf event. libbpf needs tracefs mounted at one of two
+ * places for that; here it is enough that the kernel has it.
+ */
+#ifndef AGENTSIGHT_SOURCE_TRACEPOINT_H
+#define AGENTSIGHT_SOURCE_TRACEPOINT_H
+
+struct bpf_link;
+struct bpf_program;
+
+/* -ENOENT when the kernel has no such tracepoint or no tracefs. */
+int tracepoint_attach(struct bpf_program *prog, const char *category, const char *name,
+		      struct bpf_link **ret);
+
+#endif

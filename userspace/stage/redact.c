@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/redact.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "stage/secrets.h"
+
+#define STREAMS	  1024 /* sessions whose state is kept; a power of two. Another's is forgotten */
+#define MAX_SPANS 256
+
+struct stream {
+	uint64_t id;
+	uint32_t tgid;
+	uint32_t direction;
+	struct secret_scan scan;
+};
+
+struct redact {
+	struct stage stage;
+	struct buf copy; /* of the record, made when the first secret in it is found */
+	struct secret_span spans[MAX_SPANS];
+	struct stream streams[STREAMS];
+};
+
+/* The state of a session's direction. A slot taken over from another session starts afresh. */
+static struct secret_scan *stream_of(struct redact *r, const struct as_hdr *rec)
+{
+	const struct as_ssl_data *d = (const struct as_ssl_data *)rec;
+	uint64_t hash = (d->stream_id * 2 + d->direction + rec->tgid) * 0x9e3779b97f4a7c15ULL;
+	struct stream *s = &r->streams[hash >> 54];
+
+	_Static_assert(STREAMS == 1 << 10, "the shift above");
+	if (s->id != d->stream_id || s->tgid != rec->tgid || s->direction != d->direction)
+		*s = (struct stream){d->stream_id, rec->tgid, d->direction, {}};
+	return &s->scan;
+}
+
+static bool holds_text(const struct field_desc *f)
+{
+	return f->kind == AS_KIND_STR || f->kind == AS_KIND_ARGV || f->kind == AS_KIND_PAYLOAD;
+}
+
+/* Masks one field, in the copy; the scan itself reads the record where it lies. */
+static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
+{
+	const struct as_span *span = (const void *)((const char *)rec + f->offset);
+	struct secret_scan *scan = rec->type == AS_EV_SSL_DATA ? stream_of(r, rec) : NULL;
+	size_t n;
+
+	if (!span->len)
+		return;
+	n = secrets_mask(scan, (const uint8_t *)rec + span->off, span->len, r->spans, MAX_SPANS,
+			 NULL);
+	if (!n)
+		return;
+	if (!r->copy.len)
+		buf_add(&r->copy, rec, rec->len);
+	if (!r->copy.failed)
+		secrets_apply((uint8_t *)r->copy.data + span->off, span->len, r->spans, n);
+}
+
+static void redact_event(struct emitter *in, const struct event *ev)
+{
+	struct redact *r = (struct redact *)in;
+	struct event masked = *ev;
+
+	buf_reset(&r->copy);
+	for (size_t i = 0; i < ev->desc->n_fields; i++) {
+		if (holds_text(&ev->desc->fields[i]))
+			redact_field(r, ev->rec, &ev->desc->fields[i]);
+	}
+	if (r->copy.failed)
+		return; /* no memory: an event too few rather than a secret too many */
+	if (r->copy.len) {
+		((struct as_hdr *)r->copy.data)->flags |= AS_F_REDACTED;
+		masked.rec = (const struct as_hdr *)r->copy.data;
+	}
+	event_emit(r->stage.out, &masked);
+}
+
+static void redact_free(struct stage *stage)
+{
+	struct redact *r = (struct redact *)stage;
+
+	buf_done(&r->copy);
+	free(r);
+}
+
+int redact_new(struct emitter *out, struct stage **ret)
+{
+	struct redact *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->stage = (struct stage){.in.emit = redact_event, .out = out, .free = redact_free};
+	*ret = &r->stage;
+	return 0;
+}

@@ -1,0 +1,1046 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An online automaton: every byte is looked at once, going forward, and the state after a byte does
+ * not depend on how the stream was cut. Names are recognised backwards at their separator (':' or
+ * '='), within SECRETS_BACK bytes that the state carries over; what follows is a value, consumed
+ * until its end. Key shapes are recognised at the last byte of their prefix; what follows is a candidate,
+ * consumed while its bytes fit. Plain text is skipped 16 bytes at a time up to one of a few trigger
+ * bytes, so text without secrets costs about as much as memchr().
+ */
+#include "stage/secrets.h"
+
+#include <string.h>
+#include <strings.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "base/cleanup.h"
+
+/* Byte classes; a candidate's body is a union of them. */
+#define C_UPPER  0x01
+#define C_LOWER  0x02
+#define C_DIGIT  0x04
+#define C_DASH   0x08
+#define C_UNDER  0x10
+#define C_DOT    0x20
+#define C_PEM    0x40  /* what stands in a PEM block besides the above */
+#define C_USER   0x80  /* what stands in the user part of a URL besides the above */
+#define C_PASS   0x100 /* what stands in its password besides that */
+#define C_ALNUM  (C_UPPER | C_LOWER | C_DIGIT)
+#define C_NAME   (C_ALNUM | C_DASH | C_UNDER)
+#define C_TOKEN  C_NAME
+#define C_DOTTED (C_TOKEN | C_DOT)
+
+static const uint16_t class_of[256] = {
+	['A' ... 'Z'] = C_UPPER,  ['a' ... 'z'] = C_LOWER, ['0' ... '9'] = C_DIGIT,
+	['-'] = C_DASH,           ['_'] = C_UNDER,         ['.'] = C_DOT,
+	['+'] = C_PEM | C_USER,   ['%'] = C_PEM | C_USER,  ['~'] = C_USER,
+	['!'] = C_USER,           ['$'] = C_USER,          ['*'] = C_USER,
+	[','] = C_PEM | C_PASS,   [':'] = C_PEM | C_PASS,  ['='] = C_PEM | C_PASS,
+	['@'] = C_PASS,           ['&'] = C_PASS,          [';'] = C_PASS,
+	['^'] = C_PASS,           ['|'] = C_PASS,          ['('] = C_PASS,
+	[')'] = C_PASS,           ['['] = C_PASS,          [']'] = C_PASS,
+	['{'] = C_PASS,           ['}'] = C_PASS,          ['/'] = C_PEM,
+	['\\'] = C_PEM,           ['>'] = C_PEM,           [' '] = C_PEM,
+	['\t'] = C_PEM,           ['\r'] = C_PEM,          ['\n'] = C_PEM,
+	[0x80 ... 0xff] = C_PASS,
+};
+
+/*
+ * Names that make what follows a secret. They are compared without case, '-' and '_', so that one
+ * row covers api_key, apiKey, API-KEY. N_END also takes longer names that end so (X-Goog-Api-Key).
+ */
+#define N_END    0x01
+#define N_HEADER 0x02  /* "name: value" at the start of a line */
+#define N_QUERY  0x04  /* "?name=value" or "&name=value" */
+#define N_FORM   0x08  /* the same also where a line, a word in quotes or an argument starts */
+#define N_WORD   0x10  /* "name=value" anywhere */
+#define N_JSON   0x20  /* "name": "value" */
+#define N_OPTION 0x40  /* --name value, --name=value */
+#define N_SCHEME 0x80  /* the value starts with a scheme word, which stays */
+#define N_DASH   0x200 /* as a header it has a dash; "apiKey: string" is source code */
+#define N_UPPER  0x100 /* compared as it stands, and only with names in capitals that end so */
+#define N_ASSIGN (N_QUERY | N_FORM | N_WORD)
+#define N_ALL    (N_ASSIGN | N_JSON | N_OPTION)
+
+static const struct name {
+	const char *text;
+	uint16_t flags;
+	uint8_t json_min; /* shorter JSON values are left alone: model output has "token":"Hello" */
+} names[] = {
+	{"authorization", N_END | N_HEADER | N_JSON | N_SCHEME, 0},
+	{"cookie", N_HEADER | N_JSON, 0},
+	{"setcookie", N_HEADER | N_JSON, 0},
+	{"apikey", N_END | N_HEADER | N_DASH | N_ALL, 0},
+	{"xamzsecuritytoken", N_HEADER | N_ALL, 0},
+	{"xamzsignature", N_ALL, 0},
+	{"xamzcredential", N_ALL, 0},
+	{"authtoken", N_END | N_HEADER | N_DASH | N_ALL, 0},
+	{"accesstoken", N_END | N_ALL, 0},
+	{"refreshtoken", N_END | N_ALL, 0},
+	{"sessiontoken", N_END | N_ALL, 0},
+	{"bearertoken", N_END | N_ALL, 0},
+	{"idtoken", N_ALL, 0},
+	{"token", N_QUERY | N_FORM | N_OPTION | N_JSON, 16},
+	{"clientsecret", N_END | N_ALL, 0},
+	{"secretkey", N_END | N_ALL, 0},
+	{"secretaccesskey", N_END | N_ALL, 0},
+	{"privatekey", N_END | N_ALL, 0},
+	{"secret", N_QUERY | N_FORM | N_OPTION | N_JSON, 8},
+	{"password", N_END | N_ALL, 0},
+	{"passwd", N_END | N_ALL, 0},
+	{"key", N_QUERY, 0},
+	{"sig", N_QUERY, 0},
+	{"signature", N_QUERY, 0},
+	{"_KEY", N_UPPER | N_WORD | N_JSON, 0},
+	{"_TOKEN", N_UPPER | N_WORD | N_JSON, 0},
+	{"_SECRET", N_UPPER | N_WORD | N_JSON, 0},
+	{"_PASSWORD", N_UPPER | N_WORD | N_JSON, 0},
+	{"_PASSWD", N_UPPER | N_WORD | N_JSON, 0},
+	{"_CREDENTIALS", N_UPPER | N_WORD | N_JSON, 0},
+};
+
+static const char *const schemes[] = {
+	"Bearer", "Basic", "Digest", "Token", "OAuth", "Negotiate", "ApiKey", "AWS4-HMAC-SHA256",
+};
+
+/*
+ * Shapes of keys: a prefix after something that is no letter or digit, then at least `min` bytes of
+ * the body's classes. A prefix has to end in one of TRIGGERS, hence "AIz" and "SG".
+ */
+#define S_MIXED  0x01 /* the body has a digit or a capital: keys do, long-winded words do not */
+#define S_EXACT  0x02 /* exactly `min` bytes, then no letter or digit */
+#define S_PEM    0x04 /* ends before five dashes; "BEGIN" precedes the prefix */
+#define S_OPTION 0x08 /* not a secret: the name of a command-line option */
+#define S_USER   0x10 /* not a secret: the user in a URL */
+#define S_PASS   0x20 /* a secret once an '@' follows */
+
+#define PEM_MAX 16384
+
+static const struct shape {
+	const char *prefix;
+	uint16_t body;
+	uint8_t min;
+	uint8_t dots;
+	uint8_t flags;
+} shapes[] = {
+	{"sk-", C_TOKEN, 16, 0, S_MIXED},
+	{"ghp_", C_ALNUM, 16, 0, S_MIXED},
+	{"gho_", C_ALNUM, 16, 0, S_MIXED},
+	{"ghu_", C_ALNUM, 16, 0, S_MIXED},
+	{"ghs_", C_ALNUM, 16, 0, S_MIXED},
+	{"ghr_", C_ALNUM, 16, 0, S_MIXED},
+	{"github_pat_", C_ALNUM | C_UNDER, 16, 0, S_MIXED},
+	{"glpat-", C_TOKEN, 16, 0, S_MIXED},
+	{"AKIA", C_UPPER | C_DIGIT, 16, 0, S_EXACT},
+	{"ASIA", C_UPPER | C_DIGIT, 16, 0, S_EXACT},
+	{"AIz", C_TOKEN, 36, 0, S_MIXED},
+	{"xoxb-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
+	{"xoxp-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
+	{"xapp-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
+	{"hf_", C_ALNUM, 20, 0, S_MIXED},
+	{"gsk_", C_ALNUM, 20, 0, S_MIXED},
+	{"npm_", C_ALNUM, 20, 0, S_MIXED},
+	{"pypi-", C_TOKEN, 32, 0, S_MIXED},
+	{"SG", C_DOTTED, 32, 2, S_MIXED},
+	{"sk_live_", C_ALNUM, 16, 0, S_MIXED},
+	{"rk_live_", C_ALNUM, 16, 0, S_MIXED},
+	{"eyJ", C_DOTTED, 24, 2, S_MIXED},
+	{"PRIVATE KEY-----", C_DOTTED | C_PEM, 0, 0, S_PEM},
+	{"PRIVATE KEY BLOCK-----", C_DOTTED | C_PEM, 0, 0, S_PEM},
+	{"--", C_NAME, 1, 0, S_OPTION},
+	{NULL, C_DOTTED | C_USER, 0, 0, S_USER},
+	{NULL, C_DOTTED | C_USER | C_PASS, 0, 0, S_PASS},
+};
+
+#define SHAPE_USER ((uint8_t)(ARRAY_SIZE(shapes) - 2))
+#define SHAPE_PASS ((uint8_t)(ARRAY_SIZE(shapes) - 1))
+
+/* The bytes at which something can be recognised: separators of names, last bytes of prefixes. */
+#define TRIGGERS(X) X(':') X('=') X('-') X('_') X('J') X('z') X('A') X('G')
+
+#define TRIGGER_ROW(c) [c] = 1,
+static const uint8_t is_trigger[256] = {TRIGGERS(TRIGGER_ROW)};
+
+enum mode {
+	M_TEXT,   /* nothing in particular */
+	M_RUN,    /* in the body of a shape */
+	M_SLASH,  /* after "scheme:" */
+	M_OPEN,   /* after a name and its separator, before the value */
+	M_SCHEME, /* in the first word of an Authorization value */
+	M_VALUE,  /* in a value */
+};
+
+enum kind {
+	K_LINE,   /* ends with the line; with `quote`, also at that quote or a backslash */
+	K_PARAM,  /* ends at '&' and wherever a word ends */
+	K_FORM,   /* the same; may stand in quotes */
+	K_WORD,   /* ends where a word ends; may stand in quotes */
+	K_ARG,    /* ends at NUL */
+	K_QUOTED, /* ends at the closing quote */
+};
+
+#define END(kind) (1U << (kind))
+#define END_WORD  (END(K_PARAM) | END(K_FORM) | END(K_WORD))
+
+/* Which kinds of value a byte ends. Quotes inside K_QUOTED are decided by value_quoted(). */
+static const uint8_t ends[256] = {
+	['\0'] = END(K_LINE) | END_WORD | END(K_ARG) | END(K_QUOTED),
+	['\n'] = END(K_LINE) | END_WORD | END(K_QUOTED),
+	['\r'] = END(K_LINE) | END_WORD,
+	['\t'] = END_WORD,
+	[' '] = END_WORD,
+	['"'] = END_WORD,
+	['\''] = END_WORD,
+	['#'] = END(K_PARAM),
+	['&'] = END(K_PARAM) | END(K_FORM),
+	['`'] = END_WORD,
+	['\\'] = END_WORD,
+};
+
+_Static_assert(ARRAY_SIZE(names) <= 64 && ARRAY_SIZE(shapes) <= 32, "rows are bits of a mask");
+
+/* Rows by their last bytes, so that an ordinary word costs one load. Built before main(). */
+static uint64_t names_by_end[1024];
+static uint32_t shapes_by_end[256];
+
+struct walk {
+	struct secret_scan *s;
+	const uint8_t *in;
+	size_t n;
+	size_t p;
+	size_t from; /* where the current candidate or value starts in this piece */
+
+	struct secret_span *spans;
+	size_t max_spans;
+	size_t n_spans;
+	size_t end; /* of the last span */
+	size_t total;
+
+	size_t join_tail;
+	uint8_t join[2 * SECRETS_BACK]; /* the stream's tail, then the head of this piece */
+};
+
+static inline uint8_t fold(uint8_t c)
+{
+	return class_of[c] & C_UPPER ? c | 0x20 : c;
+}
+
+static inline bool is_quote(uint8_t c)
+{
+	return c == '"' || c == '\'';
+}
+
+static inline size_t name_hash(const uint8_t *end)
+{
+	return (fold(end[-1]) * 37U ^ fold(end[-2]) * 1031U ^ fold(end[-3]) * 61U) % 1024;
+}
+
+static inline size_t shape_hash(const uint8_t *end)
+{
+	return (end[-1] * 7U ^ end[-2] * 31U) % 256;
+}
+
+__attribute__((constructor)) static void tables_build(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		const uint8_t *text = (const uint8_t *)names[i].text;
+
+		names_by_end[name_hash(text + strlen(names[i].text))] |= 1ULL << i;
+	}
+
+	for (i = 0; i < ARRAY_SIZE(shapes); i++) {
+		const uint8_t *prefix = (const uint8_t *)shapes[i].prefix;
+
+		if (prefix)
+			shapes_by_end[shape_hash(prefix + strlen(shapes[i].prefix))] |= 1U << i;
+	}
+}
+
+/* The stream up to position p of this piece: *ret_n bytes before the returned address. */
+static inline const uint8_t *back(const struct walk *w, size_t p, size_t *ret_n)
+{
+	if (p >= SECRETS_BACK || w->join_tail == 0) {
+		*ret_n = MIN(p, (size_t)SECRETS_BACK);
+		return w->in + p;
+	}
+	*ret_n = MIN(p + w->join_tail, (size_t)SECRETS_BACK);
+	return w->join + w->join_tail + p;
+}
+
+static void emit(struct walk *w, size_t from, size_t to)
+{
+	struct secret_span *last;
+
+	from = MAX(from, w->end);
+	if (from >= to)
+		return;
+
+	if (w->n_spans && (from == w->end || w->n_spans == w->max_spans)) {
+		last = &w->spans[w->n_spans - 1];
+		w->total -= last->len;
+		last->len = to - last->off;
+		w->total += last->len;
+	} else {
+		if (w->max_spans)
+			w->spans[w->n_spans++] = (struct secret_span){from, to - from};
+		w->total += to - from;
+	}
+	w->end = to;
+}
+
+/* Does the name that ends at @end and is @len long match the row? */
+static bool name_matches(const struct name *row, const uint8_t *end, size_t len)
+{
+	size_t want = strlen(row->text), i;
+
+	if (row->flags & N_UPPER) {
+		if (len <= want || memcmp(end - want, row->text, want) != 0)
+			return false;
+		for (i = 1; i <= len; i++) {
+			if (!(class_of[end[-(ptrdiff_t)i]] & (C_UPPER | C_DIGIT | C_UNDER)))
+				return false;
+		}
+		return true;
+	}
+
+	for (i = 1; i <= len; i++) {
+		uint8_t c = end[-(ptrdiff_t)i];
+
+		if (class_of[c] & (C_DASH | C_UNDER))
+			continue;
+		if (want == 0)
+			return row->flags & N_END;
+		if (fold(c) != (uint8_t)row->text[--want])
+			return false;
+	}
+	return want == 0;
+}
+
+/* The row of the name that ends at @end, is @len long, and is known in one of the @contexts. */
+static const struct name *name_find(const uint8_t *end, size_t len, unsigned int contexts)
+{
+	uint64_t rows;
+
+	if (len < 3)
+		return NULL;
+
+	for (rows = names_by_end[name_hash(end)]; rows; rows &= rows - 1) {
+		const struct name *row = &names[__builtin_ctzll(rows)];
+
+		if ((row->flags & contexts) && name_matches(row, end, len))
+			return row;
+	}
+	return NULL;
+}
+
+/* Could a name end here? Answers without looking for where it starts. */
+static inline bool name_plausible(const uint8_t *end, size_t avail)
+{
+	return avail >= 3 && names_by_end[name_hash(end)] != 0;
+}
+
+/* How many bytes before @end are part of a name. */
+static size_t name_len(const uint8_t *end, size_t avail)
+{
+	size_t len = 0;
+
+	while (len < avail && (class_of[end[-(ptrdiff_t)len - 1]] & C_NAME))
+		len++;
+	return len;
+}
+
+/* What stands before a name: 0 also means the start of the stream, 'a' that it is out of sight. */
+static uint8_t name_before(const uint8_t *end, size_t len, size_t avail)
+{
+	if (len < avail)
+		return end[-(ptrdiff_t)len - 1];
+	return avail < SECRETS_BACK ? '\0' : 'a';
+}
+
+/* Inside a JSON string a line starts after the two characters \n: the n is no part of a name. */
+static bool name_trim_escape(const uint8_t *end, size_t *len, uint8_t *before)
+{
+	uint8_t first = *len ? end[-(ptrdiff_t)*len] : 0;
+
+	if (*before != '\\' || (first != 'n' && first != 'r' && first != 't'))
+		return false;
+	(*len)--;
+	*before = '\n';
+	return true;
+}
+
+static void value_open(struct walk *w, enum kind kind, const struct name *row)
+{
+	struct secret_scan *s = w->s;
+
+	s->mode = M_OPEN;
+	s->kind = kind;
+	s->scheme = row->flags & N_SCHEME;
+	s->min = kind == K_QUOTED ? row->json_min : 0;
+	s->quote = 0;
+	s->escaped = 0;
+	s->count = 0;
+	s->held = 0;
+}
+
+/* "name" just before the colon, with as many backslashes before both quotes. */
+static bool colon_json(struct walk *w, const uint8_t *b, size_t avail)
+{
+	size_t i = 0, escapes = 0, len = 0;
+	const struct name *row;
+	uint8_t quote;
+
+	while (i < avail && i < 4 && b[-(ptrdiff_t)i - 1] == ' ')
+		i++;
+	if (i >= avail || !is_quote(b[-(ptrdiff_t)i - 1]))
+		return false;
+	quote = b[-(ptrdiff_t)i - 1];
+	i++;
+	while (i < avail && b[-(ptrdiff_t)i - 1] == '\\') {
+		escapes++;
+		i++;
+	}
+	b -= i;
+	avail -= i;
+	if (!name_plausible(b, avail))
+		return true;
+
+	len = name_len(b, avail);
+	if (len == avail || b[-(ptrdiff_t)len - 1] != quote)
+		return true;
+	row = name_find(b, len, N_JSON);
+	if (!row)
+		return true;
+
+	value_open(w, K_QUOTED, row);
+	return true;
+}
+
+/* Only blanks, and what curl -v puts before a header, stand between the name and its line's start. */
+static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote)
+{
+	size_t i;
+
+	*ret_quote = 0;
+	for (i = 0; i < avail; i++) {
+		uint8_t c = b[-(ptrdiff_t)i - 1];
+
+		if (c == '\n' || c == '\r' || c == '\0')
+			return true;
+		if (is_quote(c)) {
+			*ret_quote = c;
+			return true;
+		}
+		if (c != ' ' && c != '\t' && c != '>' && c != '<')
+			return false;
+	}
+	return avail < SECRETS_BACK;
+}
+
+static bool colon_header(struct walk *w, const uint8_t *b, size_t avail)
+{
+	size_t len, i;
+	const struct name *row;
+	uint8_t before, quote = 0;
+	bool dash = false, escape;
+
+	if (!name_plausible(b, avail))
+		return false;
+	len = name_len(b, avail);
+	before = name_before(b, len, avail);
+	escape = name_trim_escape(b, &len, &before);
+
+	for (i = 1; i <= len; i++) {
+		if (b[-(ptrdiff_t)i] == '_')
+			return false;
+		dash |= b[-(ptrdiff_t)i] == '-';
+	}
+	row = name_find(b, len, N_HEADER);
+	if (!row || ((row->flags & N_DASH) && !dash))
+		return false;
+	if (escape)
+		quote = '"';
+	else if (!line_starts(b - len, avail - len, &quote))
+		return false;
+
+	value_open(w, K_LINE, row);
+	w->s->quote = quote;
+	return true;
+}
+
+static void on_colon(struct walk *w)
+{
+	size_t avail;
+	const uint8_t *b = back(w, w->p, &avail);
+
+	if (avail == 0)
+		return;
+
+	if (is_quote(b[-1]) || b[-1] == ' ') {
+		colon_json(w, b, avail);
+		return;
+	}
+	if (!(class_of[b[-1]] & C_ALNUM) || colon_header(w, b, avail))
+		return;
+
+	if (w->p + 1 == w->n || w->in[w->p + 1] == '/' || w->in[w->p + 1] == '\\') {
+		w->s->mode = M_SLASH;
+		w->s->count = 0;
+	}
+}
+
+/* In which contexts a name stands that has this byte before it. */
+static unsigned int assign_contexts(uint8_t before)
+{
+	switch (before) {
+	case '?':
+	case '&':
+		return N_QUERY | N_FORM | N_WORD;
+	case '\0':
+	case '\n':
+	case '\r':
+	case '"':
+	case '\'':
+		return N_FORM | N_WORD;
+	case '/':
+	case '\\':
+		return 0;
+	default:
+		return N_WORD;
+	}
+}
+
+static void on_equals(struct walk *w)
+{
+	size_t avail, len;
+	const uint8_t *b = back(w, w->p, &avail);
+	const struct name *row;
+	enum kind kind = K_FORM;
+	uint8_t before;
+
+	if (!name_plausible(b, avail))
+		return;
+	len = name_len(b, avail);
+	before = name_before(b, len, avail);
+	name_trim_escape(b, &len, &before);
+
+	if (len > 2 && b[-(ptrdiff_t)len] == '-')
+		row = name_find(b, len, N_OPTION | N_WORD);
+	else
+		row = name_find(b, len, assign_contexts(before));
+	if (!row)
+		return;
+
+	if (before == '?' || before == '&')
+		kind = K_PARAM;
+	else if ((row->flags & N_UPPER) || b[-(ptrdiff_t)len] == '-')
+		kind = K_WORD;
+	value_open(w, kind, row);
+	w->s->quote = is_quote(before) ? before : 0;
+}
+
+/* "BEGIN " and at most a few words stand between the dashes and the prefix of a PEM block. */
+static bool pem_begins(const uint8_t *b, size_t avail)
+{
+	size_t i;
+
+	for (i = 6; i <= avail && i < 32; i++) {
+		if (memcmp(b - i, "BEGIN ", 6) == 0)
+			return true;
+		if (b[-(ptrdiff_t)i] == '-')
+			return false;
+	}
+	return false;
+}
+
+static bool shape_matches(const struct shape *row, const uint8_t *end, size_t avail)
+{
+	size_t len = strlen(row->prefix);
+	uint8_t before;
+
+	if (avail < len || memcmp(end - len, row->prefix, len) != 0)
+		return false;
+	if (row->flags & S_PEM)
+		return pem_begins(end - len, avail - len);
+
+	before = name_before(end, len, avail);
+	if (row->flags & S_OPTION)
+		return !(class_of[before] & C_NAME);
+	if (!(class_of[before] & C_ALNUM))
+		return true;
+
+	/* after the two characters \n inside a JSON string */
+	return len + 1 < avail && end[-(ptrdiff_t)len - 2] == '\\' && strchr("nrt", before);
+}
+
+/* Starts a candidate when a prefix ends with the byte at @p. */
+static bool on_shape(struct walk *w, size_t p, int current)
+{
+	struct secret_scan *s = w->s;
+	size_t avail;
+	const uint8_t *end = back(w, p + 1, &avail);
+	uint32_t rows;
+
+	if (avail < 2)
+		return false;
+
+	for (rows = shapes_by_end[shape_hash(end)]; rows; rows &= rows - 1) {
+		int i = __builtin_ctz(rows);
+
+		if (i == current || !shape_matches(&shapes[i], end, avail))
+			continue;
+		s->mode = M_RUN;
+		s->shape = (uint8_t)i;
+		s->count = 0;
+		s->held = 0;
+		s->dots = 0;
+		s->mixed = false;
+		w->from = p + 1;
+		return true;
+	}
+	return false;
+}
+
+/* Looks at the trigger at w->p; leaves M_TEXT when something starts after it. */
+static inline void on_trigger(struct walk *w)
+{
+	switch (w->in[w->p]) {
+	case ':':
+		on_colon(w);
+		break;
+	case '=':
+		on_equals(w);
+		break;
+	default:
+		on_shape(w, w->p, -1);
+		break;
+	}
+}
+
+static void step_text_bytewise(struct walk *w)
+{
+	while (w->p < w->n && w->s->mode == M_TEXT) {
+		if (is_trigger[w->in[w->p]])
+			on_trigger(w);
+		w->p++;
+	}
+}
+
+#ifdef __SSE2__
+#define TRIGGER_COMPARE(c) hit = _mm_or_si128(hit, _mm_cmpeq_epi8(block, _mm_set1_epi8(c)));
+
+static inline unsigned int block_triggers(const uint8_t *p)
+{
+	__m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i hit = _mm_setzero_si128();
+
+	TRIGGERS(TRIGGER_COMPARE)
+	return (unsigned int)_mm_movemask_epi8(hit);
+}
+
+static void step_text(struct walk *w)
+{
+	size_t base = w->p;
+
+	for (; w->n - base >= 16; base += 16) {
+		unsigned int hits = block_triggers(w->in + base);
+
+		for (; hits; hits &= hits - 1) {
+			w->p = base + (size_t)__builtin_ctz(hits);
+			on_trigger(w);
+			if (w->s->mode != M_TEXT) {
+				w->p++;
+				return;
+			}
+		}
+	}
+	w->p = base;
+	step_text_bytewise(w);
+}
+#else
+static void step_text(struct walk *w)
+{
+	step_text_bytewise(w);
+}
+#endif
+
+static bool run_confirmed(const struct secret_scan *s, const struct shape *row)
+{
+	return s->count >= row->min && s->dots >= row->dots &&
+	       (s->mixed || !(row->flags & S_MIXED)) &&
+	       !(row->flags & (S_EXACT | S_OPTION | S_USER | S_PASS));
+}
+
+/* The option's name ended; a blank or the end of the argument puts its value next. */
+static void run_end_option(struct walk *w, uint8_t next)
+{
+	size_t avail, len = w->s->count;
+	const uint8_t *b = back(w, w->p, &avail);
+	const struct name *row;
+
+	if ((next != ' ' && next != '\0') || len > avail)
+		return;
+	row = name_find(b, len, N_OPTION);
+	if (!row)
+		return;
+
+	value_open(w, next == ' ' ? K_WORD : K_ARG, row);
+	w->p++;
+}
+
+/* @next, which does not fit, ended the run (or the text did). It is looked at again as text. */
+static void run_end(struct walk *w, uint8_t next, bool at_end)
+{
+	struct secret_scan *s = w->s;
+	const struct shape *row = &shapes[s->shape];
+	size_t held = MIN((size_t)s->held, w->p - w->from);
+
+	s->mode = M_TEXT;
+	if (run_confirmed(s, row))
+		emit(w, w->from, w->p - held);
+	else if ((row->flags & S_EXACT) && s->count == row->min && !(class_of[next] & C_ALNUM))
+		emit(w, w->from, w->p);
+	else if ((row->flags & S_OPTION) && !at_end)
+		run_end_option(w, next);
+	else if ((row->flags & S_USER) && next == ':' && !at_end) {
+		s->mode = M_RUN;
+		s->shape = SHAPE_PASS;
+		s->count = 0;
+		w->p++;
+		w->from = w->p;
+	}
+}
+
+/* The body of a shape. Another prefix inside takes over, unless this one is a secret already. */
+static void step_run(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+	const struct shape *row = &shapes[s->shape];
+
+	while (w->p < w->n) {
+		uint8_t c = w->in[w->p];
+		uint16_t class = class_of[c];
+
+		if (!(class & row->body) || ((row->flags & S_PEM) && s->dots == 5) ||
+		    s->count >= (row->flags & S_PEM ? PEM_MAX : UINT32_MAX)) {
+			run_end(w, c, false);
+			return;
+		}
+		if ((row->flags & S_PASS) && c == '@') {
+			emit(w, w->from, w->p);
+			w->from = w->p;
+		}
+		s->count++;
+		if (row->flags & S_PEM) {
+			s->held = c == '-' || c == '\\' ? s->held + 1 : 0;
+			s->dots = c == '-' ? s->dots + 1 : 0;
+		} else {
+			s->dots = MIN(s->dots + (c == '.'), 255);
+		}
+		s->mixed |= class & (C_UPPER | C_DIGIT);
+		w->p++;
+		if (is_trigger[c] && !(row->flags & (S_PASS | S_PEM)) && !run_confirmed(s, row) &&
+		    on_shape(w, w->p - 1, s->shape))
+			return;
+	}
+}
+
+/* "//" after "scheme:", perhaps as \/\/ in JSON; then the user. */
+static void step_slash(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+	uint8_t c = w->in[w->p];
+
+	if (c == '\\') {
+		w->p++;
+		return;
+	}
+	if (c != '/') {
+		s->mode = M_TEXT;
+		return;
+	}
+	w->p++;
+	if (++s->count < 2)
+		return;
+
+	s->mode = M_RUN;
+	s->shape = SHAPE_USER;
+	s->count = 0;
+	s->held = 0;
+	s->dots = 0;
+	s->mixed = false;
+	w->from = w->p;
+}
+
+static void value_start(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+
+	s->mode = s->scheme ? M_SCHEME : M_VALUE;
+	s->count = 0;
+	s->held = 0;
+	w->from = w->p;
+}
+
+/* An opening quote, after s->escaped backslashes. In a name=value that stands in quotes it closes. */
+static void open_quote(struct walk *w, uint8_t c)
+{
+	struct secret_scan *s = w->s;
+
+	if (s->kind != K_QUOTED && s->quote == c) {
+		s->mode = M_TEXT;
+		return;
+	}
+	s->kind = K_QUOTED;
+	s->quote = c;
+	w->p++;
+	value_start(w);
+}
+
+/* Between the separator and the value. */
+static void step_open(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+	uint8_t c = w->in[w->p];
+	bool quotes = s->kind == K_QUOTED || s->kind == K_WORD || s->kind == K_FORM;
+
+	if (quotes && c == '\\' && s->escaped < 7) {
+		s->escaped++;
+		w->p++;
+	} else if (quotes && is_quote(c)) {
+		open_quote(w, c);
+	} else if (s->kind == K_QUOTED && !s->escaped &&
+		   (c == ' ' || c == '\t' || c == '\n' || c == '\r')) {
+		w->p++;
+	} else if (s->kind == K_LINE && (c == ' ' || c == '\t')) {
+		w->p++;
+	} else if (s->kind == K_QUOTED || s->escaped || (ends[c] & END(s->kind)) ||
+		   (quotes && c == '=')) {
+		s->mode = M_TEXT;
+	} else {
+		value_start(w);
+	}
+}
+
+/* Masks the value up to here, except for backslashes that belong to the closing quote. */
+static void value_emit(struct walk *w, size_t max_held)
+{
+	size_t held = MIN((size_t)w->s->held, max_held);
+
+	emit(w, w->from, w->p - MIN(held, w->p - w->from));
+}
+
+static void value_end(struct walk *w)
+{
+	w->s->mode = M_TEXT;
+	if (w->s->count >= w->s->min)
+		value_emit(w, w->s->escaped);
+}
+
+/*
+ * Does a quote after @held backslashes close a string whose own quotes have @escaped of them? At
+ * depth d a quote is written with 2^d - 1 backslashes, so one in the content has at least twice as
+ * many plus one; anything else closes this string or one around it.
+ */
+static bool quote_closes(uint32_t held, uint32_t escaped)
+{
+	uint32_t extra = held - escaped;
+
+	return held <= escaped || extra % (escaped + 1) != 0 || extra / (escaped + 1) % 2 == 0;
+}
+
+static void value_quoted(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+
+	for (; w->p < w->n; w->p++) {
+		uint8_t c = w->in[w->p];
+
+		if ((ends[c] & END(K_QUOTED)) ||
+		    (c == s->quote && quote_closes(s->held, s->escaped))) {
+			value_end(w);
+			return;
+		}
+		s->held = c == '\\' ? s->held + 1 : 0;
+		s->count += s->count < UINT32_MAX;
+	}
+}
+
+static void step_value(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+
+	if (s->kind == K_QUOTED) {
+		value_quoted(w);
+		return;
+	}
+	for (; w->p < w->n; w->p++) {
+		uint8_t c = w->in[w->p];
+
+		if ((ends[c] & END(s->kind)) ||
+		    (s->kind == K_LINE && s->quote && (c == s->quote || c == '\\'))) {
+			value_end(w);
+			return;
+		}
+		s->count += s->count < UINT32_MAX;
+	}
+}
+
+static bool scheme_known(const struct walk *w)
+{
+	size_t avail, len = w->s->count, i;
+	const uint8_t *b = back(w, w->p, &avail);
+
+	for (i = 0; i < ARRAY_SIZE(schemes); i++) {
+		if (len == strlen(schemes[i]) && len <= avail &&
+		    strncasecmp((const char *)b - len, schemes[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The first word of an Authorization value is readable only when it is a known scheme. */
+static void step_scheme(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+	uint8_t c = w->in[w->p];
+
+	if (class_of[c] & (C_ALNUM | C_DASH)) {
+		s->count++;
+		w->p++;
+		if (s->count > 20)
+			s->mode = M_VALUE;
+		return;
+	}
+
+	s->mode = M_VALUE;
+	if (c == ' ' && scheme_known(w)) {
+		w->p++;
+		w->from = w->p;
+		s->count = 0;
+	}
+}
+
+/* The piece is at its end: what may yet become a secret is masked now, or never. */
+static void piece_end(struct walk *w, bool last)
+{
+	struct secret_scan *s = w->s;
+	const struct shape *row = &shapes[s->shape];
+
+	switch ((enum mode)s->mode) {
+	case M_TEXT:
+	case M_SLASH:
+	case M_OPEN:
+		break;
+	case M_SCHEME:
+		if (!last || !scheme_known(w))
+			emit(w, w->from, w->n);
+		break;
+	case M_VALUE:
+		if (!last || s->count >= s->min)
+			value_emit(w, s->escaped);
+		break;
+	case M_RUN:
+		if (last)
+			run_end(w, ' ', true);
+		else if (!(row->flags & (S_OPTION | S_USER)))
+			emit(w, w->from, w->n - MIN((size_t)s->held, w->n - w->from));
+		break;
+	}
+}
+
+static void tail_keep(struct secret_scan *s, const uint8_t *in, size_t n)
+{
+	size_t keep;
+
+	if (n >= SECRETS_BACK) {
+		memcpy(s->tail, in + n - SECRETS_BACK, SECRETS_BACK);
+		s->tail_len = SECRETS_BACK;
+		return;
+	}
+	keep = MIN((size_t)s->tail_len, SECRETS_BACK - n);
+	memmove(s->tail, s->tail + s->tail_len - keep, keep);
+	memcpy(s->tail + keep, in, n);
+	s->tail_len = (uint8_t)(keep + n);
+}
+
+static void walk_piece(struct walk *w)
+{
+	while (w->p < w->n) {
+		switch ((enum mode)w->s->mode) {
+		case M_TEXT:
+			step_text(w);
+			break;
+		case M_RUN:
+			step_run(w);
+			break;
+		case M_SLASH:
+			step_slash(w);
+			break;
+		case M_OPEN:
+			step_open(w);
+			break;
+		case M_SCHEME:
+			step_scheme(w);
+			break;
+		case M_VALUE:
+			step_value(w);
+			break;
+		}
+	}
+}
+
+size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct secret_span *spans,
+		    size_t max_spans, size_t *ret_total)
+{
+	struct secret_scan alone;
+	struct walk w;
+
+	w.s = st;
+	if (!st) {
+		alone = (struct secret_scan){0};
+		w.s = &alone;
+	}
+	w.in = in;
+	w.n = n;
+	w.p = 0;
+	w.from = 0;
+	w.spans = spans;
+	w.max_spans = max_spans;
+	w.n_spans = 0;
+	w.end = 0;
+	w.total = 0;
+	w.join_tail = w.s->tail_len;
+	if (n && w.join_tail) {
+		memcpy(w.join, w.s->tail, w.join_tail);
+		memcpy(w.join + w.join_tail, in, MIN(n, (size_t)SECRETS_BACK));
+	}
+
+	walk_piece(&w);
+	piece_end(&w, st == NULL);
+	if (st && n)
+		tail_keep(st, in, n);
+
+	if (ret_total)
+		*ret_total = w.total;
+	return w.n_spans;
+}
+
+void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, size_t n_spans)
+{
+	size_t i;
+
+	for (i = 0; i < n_spans; i++) {
+		if (spans[i].off < n)
+			memset(copy + spans[i].off, '*', MIN(spans[i].len, n - spans[i].off));
+	}
+}
+
+bool secrets_name_known(const char *name, size_t len)
+{
+	return name_find((const uint8_t *)name + len, len, N_HEADER | N_JSON) != NULL;
+}
