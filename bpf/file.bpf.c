@@ -7,7 +7,7 @@
  * (at the entry a path on a fresh page cannot be read: measured on 5.10 to 7.2). No logic depends
  * on an entry and an exit being seen as a pair.
  *
- * Two front ends call the same body; user space loads one of them (userspace/source/file.c).
+ * Three front ends call the same body; user space loads one of them (userspace/source/file.c).
  */
 #include "lib/emit.bpf.h"
 #include "lib/filter.bpf.h"
@@ -19,20 +19,20 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define AT_FDCWD     -100
 #define AT_REMOVEDIR 0x200
 #define O_WRONLY     01
-#define O_CREAT	     0100
-#define O_TRUNC	     01000
+#define O_CREAT      0100
+#define O_TRUNC      01000
 #define O_TMPFILE    020000000 /* without the O_DIRECTORY that goes with it */
-#define S_IFMT	     0170000
-#define S_IFREG	     0100000
-#define EBADF	     9
-#define EINTR	     4
+#define S_IFMT       0170000
+#define S_IFREG      0100000
+#define EBADF        9
+#define EINTR        4
 
 /* The kernel's own: the call is run again, or the program sees EINTR. */
 #define ERESTART_FIRST 512
 #define ERESTART_LAST  516
 
 #define CLOSE_RANGE_CLOEXEC 4
-#define CLOSE_RANGE_MAX	    1024 /* descriptors looked at; sums of others wait for the timer */
+#define CLOSE_RANGE_MAX     1024 /* descriptors looked at; sums of others wait for the timer */
 
 /* Sums per open descriptor. What finds no room is reported call by call. */
 struct {
@@ -44,23 +44,54 @@ struct {
 
 /* ---- descriptors and paths ---- */
 
+/*
+ * KERNEL < 5.11: no typed pointer to the current task. With one, its members are read directly, at
+ * a nanosecond each; a helper call for each costs 30.
+ */
+#define TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+
 static __always_inline struct file *fd_file(__s32 fd)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-	struct file *file = NULL;
+	struct file *file = NULL, **files;
+	struct task_struct *task;
+	struct fdtable *fdt;
+	__u32 max;
 
-	if ((__u32)fd >= BPF_CORE_READ(fdt, max_fds))
+	if (TYPED_TASK) {
+		task = bpf_get_current_task_btf();
+		fdt = task->files->fdt;
+		max = fdt->max_fds;
+		files = fdt->fd;
+	} else {
+		task = (void *)bpf_get_current_task();
+		fdt = BPF_CORE_READ(task, files, fdt);
+		max = BPF_CORE_READ(fdt, max_fds);
+		files = BPF_CORE_READ(fdt, fd);
+	}
+	if ((__u32)fd >= max)
 		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(fdt, fd) + fd);
+	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	return file;
+}
+
+static __always_inline bool caller_is_32bit(void)
+{
+	struct task_struct *task;
+
+	if (TYPED_TASK) {
+		task = bpf_get_current_task_btf();
+		return task->CALLER_STATUS & CALLER_32BIT;
+	}
+	task = (void *)bpf_get_current_task();
+	return BPF_CORE_READ(task, CALLER_STATUS) & CALLER_32BIT;
 }
 
 /*
  * Reads the string @str to @off of the scratch buffer, its span to @span; returns the offset behind
  * it. One that cannot be read has no bytes, but a length: something was there.
  */
-static __always_inline __u32 string_add(struct scratch *s, struct as_span *span, __u64 str, __u32 off)
+static __always_inline __u32 string_add(struct scratch *s, struct as_span *span, __u64 str,
+					__u32 off)
 {
 	long n;
 
@@ -94,7 +125,7 @@ static __always_inline __u32 base_add(struct scratch *s, struct as_span *span, _
 		BPF_CORE_READ_INTO(&dir, file, f_path);
 	}
 	off &= SCRATCH_PATHS - 1;
-	end = path_walk((__u64)dir.dentry, (__u64)dir.mnt, off);
+	end = path_walk(dir.dentry, dir.mnt, off);
 	span->off = off;
 	if (end == off) {
 		s->data[off] = '\0'; /* the root has no components; no bytes would mean unknown */
@@ -161,10 +192,10 @@ struct how {
 	__u64 mode;
 };
 
-static __always_inline void open_how(const struct call *c, const struct pt_regs *regs,
+static __always_inline void open_how(const struct call *c, const struct ended *call,
 				     struct how *how)
 {
-	__u64 extra = call_arg(regs, c->extra);
+	__u64 extra = call_arg(call, c->extra);
 
 	switch (c->kind) {
 	case CALL_CREAT:
@@ -177,18 +208,18 @@ static __always_inline void open_how(const struct call *c, const struct pt_regs 
 		break;
 	default:
 		how->flags = extra;
-		how->mode = call_arg(regs, c->extra + 1);
+		how->mode = call_arg(call, c->extra + 1);
 	}
 	if (!(how->flags & (O_CREAT | O_TMPFILE)))
 		how->mode = 0;
 }
 
-static __always_inline __s32 call_dirfd(const struct pt_regs *regs, __u8 arg)
+static __always_inline __s32 call_dirfd(const struct ended *call, __u8 arg)
 {
-	return arg ? (__s32)call_arg(regs, arg) : AT_FDCWD;
+	return arg ? (__s32)call_arg(call, arg) : AT_FDCWD;
 }
 
-static __always_inline void file_open(const struct call *c, const struct pt_regs *regs, long ret)
+static __always_inline void file_open(const struct call *c, const struct ended *call)
 {
 	struct scratch *s = scratch_get();
 	struct as_file_open *e = (void *)s;
@@ -198,18 +229,18 @@ static __always_inline void file_open(const struct call *c, const struct pt_regs
 	if (!s)
 		return;
 	hdr_fill(&e->h, AS_EV_FILE_OPEN, 0);
-	open_how(c, regs, &how);
-	e->fd = ret >= 0 ? ret : -1;
-	e->error = call_error(ret);
+	open_how(c, call, &how);
+	e->fd = call->ret >= 0 ? call->ret : -1;
+	e->error = call_error(call->ret);
 	e->flags = how.flags;
 	e->mode = how.mode & 07777;
 
 	/* where links and mounts led to; the string if another thread has closed it already */
-	if (ret >= 0)
-		off = path_add(offsetof(struct as_file_open, path), ret, 0, off);
-	if (ret < 0 || !e->path.base.len)
-		off = path_add(offsetof(struct as_file_open, path), call_dirfd(regs, c->fd),
-			       call_arg(regs, c->path), sizeof(*e));
+	if (call->ret >= 0)
+		off = path_add(offsetof(struct as_file_open, path), call->ret, 0, off);
+	if (call->ret < 0 || !e->path.base.len)
+		off = path_add(offsetof(struct as_file_open, path), call_dirfd(call, c->fd),
+			       call_arg(call, c->path), sizeof(*e));
 	scratch_output(s, AS_EV_FILE_OPEN, off);
 }
 
@@ -219,7 +250,7 @@ static __always_inline void op_extra(struct as_file_op *e, __u32 type, __u64 ext
 	e->mode = type == AS_EV_FILE_TRUNCATE ? 0 : extra & 07777;
 }
 
-static __always_inline __u32 op_new_path(const struct call *c, const struct pt_regs *regs,
+static __always_inline __u32 op_new_path(const struct call *c, const struct ended *call,
 					 struct scratch *s, __u32 off)
 {
 	struct as_file_op *e = (void *)s;
@@ -228,12 +259,12 @@ static __always_inline __u32 op_new_path(const struct call *c, const struct pt_r
 	if (!c->new_path)
 		return off;
 	if (c->type == AS_EV_FILE_SYMLINK) /* the target is text, not a path from here */
-		return string_add(s, &e->new_path.rel, call_arg(regs, c->new_path), off);
-	return path_add(offsetof(struct as_file_op, new_path), call_dirfd(regs, c->new_fd),
-			call_arg(regs, c->new_path), off);
+		return string_add(s, &e->new_path.rel, call_arg(call, c->new_path), off);
+	return path_add(offsetof(struct as_file_op, new_path), call_dirfd(call, c->new_fd),
+			call_arg(call, c->new_path), off);
 }
 
-static __always_inline void file_op(const struct call *c, const struct pt_regs *regs, long ret)
+static __always_inline void file_op(const struct call *c, const struct ended *call)
 {
 	struct scratch *s = scratch_get();
 	struct as_file_op *e = (void *)s;
@@ -241,15 +272,15 @@ static __always_inline void file_op(const struct call *c, const struct pt_regs *
 
 	if (!s)
 		return;
-	if (c->flags && call_arg(regs, c->flags) & AT_REMOVEDIR)
+	if (c->flags && call_arg(call, c->flags) & AT_REMOVEDIR)
 		type = AS_EV_FILE_RMDIR;
 	hdr_fill(&e->h, type, 0);
-	op_extra(e, type, c->extra ? call_arg(regs, c->extra) : 0);
-	e->error = call_error(ret);
+	op_extra(e, type, c->extra ? call_arg(call, c->extra) : 0);
+	e->error = call_error(call->ret);
 
-	off = path_add(offsetof(struct as_file_op, path), call_dirfd(regs, c->fd),
-		       c->path ? call_arg(regs, c->path) : 0, off);
-	off = op_new_path(c, regs, s, off);
+	off = path_add(offsetof(struct as_file_op, path), call_dirfd(call, c->fd),
+		       c->path ? call_arg(call, c->path) : 0, off);
+	off = op_new_path(c, call, s, off);
 	scratch_output(s, type, off);
 }
 
@@ -341,7 +372,8 @@ __noinline int file_flush(__u32 fd)
 
 static __always_inline bool same_opening(const struct as_file_sums *sums, const struct file *file)
 {
-	return sums->file == (__u64)file && sums->dentry == (__u64)BPF_CORE_READ(file, f_path.dentry);
+	return sums->file == (__u64)file &&
+	       sums->dentry == (__u64)BPF_CORE_READ(file, f_path.dentry);
 }
 
 /* Another thread may have got the same number by now: then the entry is that of its file. */
@@ -387,9 +419,8 @@ static __always_inline void transfer_alone(struct as_file_sums *sums, __u32 fd)
 }
 
 /* The entry for @file under @key, made if need be. NULL if it is no regular file, or no room. */
-static __always_inline struct as_file_sums *sums_make(const struct as_file_key *key,
-						      struct as_file_sums *fresh,
-						      const struct file *file)
+static __always_inline struct as_file_sums *
+sums_make(const struct as_file_key *key, struct as_file_sums *fresh, const struct file *file)
 {
 	fresh->file = (__u64)file;
 	fresh->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
@@ -447,14 +478,14 @@ __noinline int file_transfer(__u32 fd, __u64 bytes, __u32 type)
 
 /* ---- calls ---- */
 
-static __always_inline void close_range(const struct call *c, const struct pt_regs *regs)
+static __always_inline void close_range(const struct call *c, const struct ended *call)
 {
-	__u32 first = call_arg(regs, c->fd), last = call_arg(regs, c->extra);
+	__u32 first = call_arg(call, c->fd), last = call_arg(call, c->extra);
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 max = BPF_CORE_READ(task, files, fdt, max_fds);
 	int i;
 
-	if (call_arg(regs, c->extra + 1) & CLOSE_RANGE_CLOEXEC)
+	if (call_arg(call, c->extra + 1) & CLOSE_RANGE_CLOEXEC)
 		return;
 	for (i = 0; i < CLOSE_RANGE_MAX; i++) {
 		__u32 fd = first + i;
@@ -465,63 +496,102 @@ static __always_inline void close_range(const struct call *c, const struct pt_re
 	}
 }
 
-static __always_inline void transfer(const struct call *c, const struct pt_regs *regs, long ret)
+static __always_inline void transfer(const struct call *c, const struct ended *call)
 {
 	if (c->fd)
-		file_transfer(call_arg(regs, c->fd), ret, AS_EV_FILE_READ);
+		file_transfer(call_arg(call, c->fd), call->ret, AS_EV_FILE_READ);
 	if (c->new_fd)
-		file_transfer(call_arg(regs, c->new_fd), ret, AS_EV_FILE_WRITE);
+		file_transfer(call_arg(call, c->new_fd), call->ret, AS_EV_FILE_WRITE);
 }
 
-/* The one body: a system call of the current process has ended with @ret. Cheapest refusal first. */
-static __always_inline int file_call(const struct pt_regs *regs, long ret)
+/* The cheapest question first: this runs at the end of every call of every process. */
+static __always_inline bool call_wanted(__u64 nr, long ret)
 {
-	__u64 nr = call_number(regs);
+	__u8 kind;
+
+	if (nr >= CALLS_MAX)
+		return false;
+	kind = calls[nr].kind;
+	if (kind == CALL_NONE || (kind == CALL_TRANSFER && ret <= 0))
+		return false;
+	return current_watched() && !caller_is_32bit();
+}
+
+/* The one body: a wanted call of the current process. */
+static __always_inline int file_call(const struct ended *call)
+{
+	__u64 nr = call->nr;
 	struct call c;
 
 	barrier_var(nr);
 	if (nr >= CALLS_MAX)
 		return 0;
 	c = calls[nr];
-	if (c.kind == CALL_NONE || (c.kind == CALL_TRANSFER && ret <= 0))
-		return 0;
-	if (!current_watched() || caller_is_32bit((void *)bpf_get_current_task()))
-		return 0;
 
 	switch (c.kind) {
 	case CALL_OPEN:
 	case CALL_CREAT:
 	case CALL_OPENAT2:
-		file_open(&c, regs, ret);
+		file_open(&c, call);
 		break;
 	case CALL_OP:
-		file_op(&c, regs, ret);
+		file_op(&c, call);
 		break;
 	case CALL_TRANSFER:
-		transfer(&c, regs, ret);
+		transfer(&c, call);
 		break;
 	case CALL_CLOSE:
-		if (ret != -EBADF)
-			file_close(call_arg(regs, c.fd));
+		if (call->ret != -EBADF)
+			file_close(call_arg(call, c.fd));
 		break;
 	case CALL_CLOSE_RANGE:
-		close_range(&c, regs);
+		close_range(&c, call);
 		break;
 	}
 	return 0;
 }
 
-SEC("raw_tp/sys_exit")
-int file_sys_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-	return file_call((void *)ctx->args[0], ctx->args[1]);
-}
+/* ---- front ends, best first ---- */
 
 /* At the return of the functions behind the calls, so that others cost nothing. */
 SEC("kretprobe.multi")
 int file_call_return(struct pt_regs *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	const struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	struct ended call = {.nr = CALL_NUMBER(regs), .ret = PT_REGS_RC(ctx)};
 
-	return file_call((void *)bpf_task_pt_regs(task), PT_REGS_RC(ctx));
+	if (!call_wanted(call.nr, call.ret))
+		return 0;
+	ended_take(&call, regs);
+	return file_call(&call);
+}
+
+/* At the end of every call. The typed pointer saves the helper call that reads the number. */
+SEC("tp_btf/sys_exit")
+int file_sys_exit_typed(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct ended call = {.nr = CALL_NUMBER(regs), .ret = ctx[1]};
+
+	if (!call_wanted(call.nr, call.ret))
+		return 0;
+	ended_take(&call, regs);
+	return file_call(&call);
+}
+
+/* The same where the kernel's types come from a file: typed pointers are refused then. */
+SEC("raw_tp/sys_exit")
+int file_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct pt_regs regs = {};
+	struct ended call = {.ret = ctx->args[1]};
+
+	if (bpf_probe_read_kernel(&regs, sizeof(regs), (void *)ctx->args[0]))
+		return 0;
+	call.nr = CALL_NUMBER(&regs);
+	if (!call_wanted(call.nr, call.ret))
+		return 0;
+	ended_take(&call, &regs);
+	return file_call(&call);
 }

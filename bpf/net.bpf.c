@@ -384,7 +384,8 @@ int net_flows(struct bpf_iter__bpf_map_elem *ctx)
 	if (!key)
 		return 0;
 	sk = (const void *)*key;
-	s = entry_find(sk); /* a map value: what an iterator gets may not be handed to every helper */
+	s = entry_find(
+		sk); /* a map value: what an iterator gets may not be handed to every helper */
 	if (!s)
 		return 0;
 	if (s->protocol == AS_PROTO_UDP)
@@ -396,7 +397,7 @@ int net_flows(struct bpf_iter__bpf_map_elem *ctx)
 
 /* ---- what is open already ---- */
 
-#define S_IFMT	 0170000
+#define S_IFMT   0170000
 #define S_IFSOCK 0140000
 
 /* Several processes may hold a listener: one that is watched counts. */

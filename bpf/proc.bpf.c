@@ -15,44 +15,51 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* ---- who belongs ---- */
 
-#define SCRIPT_WINDOW 512 /* bytes of the arguments that are searched for a script's name */
+#define SCRIPT_PATH_MAX 512
+#define SCRIPT_ARGS	8 /* arguments that are looked at */
 
 static __always_inline bool name_wanted(const struct as_name *name)
 {
 	return name->text[0] && bpf_map_lookup_elem(&names, name);
 }
 
+/* The base name of the text of @len bytes, NUL included, at the start of the scratch buffer. */
+static __always_inline void base_name(struct as_name *out, struct scratch *s, __u32 len)
+{
+	__u32 at = len;
+	int i;
+
+	for (i = 0; i < SCRIPT_PATH_MAX; i++) {
+		if (at == 0 || s->data[(at - 1) & (SCRIPT_PATH_MAX - 1)] == '/')
+			break;
+		at--;
+	}
+	at &= SCRIPT_PATH_MAX - 1;
+	bpf_probe_read_kernel_str(out->text, sizeof(out->text), &s->data[at]);
+}
+
 /*
  * The base name of the script that an interpreter runs: `node --flag /usr/bin/claude` gives
  * "claude". It is the first argument behind argv[0] that is not an option.
  */
-static __always_inline void script_name(struct as_name *out, const char *args, __u32 len)
+static __always_inline void script_name(struct as_name *out, struct scratch *s, unsigned long args,
+					unsigned long end)
 {
-	__u32 arg = 0, base = 0;
-	bool option = false, at_start = true;
 	int i;
 
-	for (i = 0; i < SCRIPT_WINDOW; i++) {
-		char c = args[i];
+	for (i = 0; i < SCRIPT_ARGS; i++) {
+		long n;
 
-		if (i >= len)
+		if (args >= end)
 			return;
-		if (at_start) {
-			option = c == '-';
-			base = i;
-			at_start = false;
-		}
-		if (c == '/')
-			base = i + 1;
-		if (c)
-			continue;
-		if (arg > 0 && !option) {
-			base &= SCRIPT_WINDOW - 1;
-			bpf_probe_read_kernel_str(out->text, sizeof(out->text), args + base);
+		n = bpf_probe_read_user_str(s->data, SCRIPT_PATH_MAX, (void *)args);
+		if (n <= 0)
+			return;
+		if (i > 0 && s->data[0] != '-') {
+			base_name(out, s, n);
 			return;
 		}
-		arg++;
-		at_start = true;
+		args += n;
 	}
 }
 
@@ -61,8 +68,6 @@ static __always_inline bool exec_named(struct task_struct *task, struct scratch 
 {
 	struct as_name name = {};
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
-	unsigned long start = BPF_CORE_READ(mm, arg_start);
-	unsigned long len = BPF_CORE_READ(mm, arg_end) - start;
 	const unsigned char *exe;
 
 	BPF_CORE_READ_INTO((char(*)[AS_COMM_LEN])name.text, task, comm);
@@ -75,12 +80,8 @@ static __always_inline bool exec_named(struct task_struct *task, struct scratch 
 	if (name_wanted(&name))
 		return true;
 
-	if (len > SCRIPT_WINDOW)
-		len = SCRIPT_WINDOW;
-	if (bpf_probe_read_user(s->data, len, (void *)start))
-		return false;
 	__builtin_memset(&name, 0, sizeof(name));
-	script_name(&name, s->data, len);
+	script_name(&name, s, BPF_CORE_READ(mm, arg_start), BPF_CORE_READ(mm, arg_end));
 	return name_wanted(&name);
 }
 
@@ -151,7 +152,7 @@ static __always_inline void exec_emit(struct trace_event_raw_sched_process_exec 
 	e->filename = (struct as_span){.off = off, .len = n - 1, .full = n - 1};
 	off += n;
 
-	end = path_walk((__u64)BPF_CORE_READ(fs, pwd.dentry), (__u64)BPF_CORE_READ(fs, pwd.mnt), off);
+	end = path_walk(BPF_CORE_READ(fs, pwd.dentry), BPF_CORE_READ(fs, pwd.mnt), off);
 	e->cwd = (struct as_path){};
 	e->cwd.base.off = off;
 	e->cwd.base.len = PATH_END(end) - off;

@@ -22,149 +22,143 @@ enum call_kind {
 /* Members that name an argument count from 1, as manual pages do; 0 means that there is none. */
 struct call {
 	__u8 kind;
-	__u8 type;   /* enum as_event_type, for CALL_OP */
-	__u8 fd;     /* directory, or the file itself if there is no path; what is read from or closed */
+	__u8 type; /* enum as_event_type, for CALL_OP */
+	__u8 fd; /* directory, or the file itself if there is no path; what is read from or closed */
 	__u8 path;
 	__u8 new_fd; /* the same for the second path; what is written to */
 	__u8 new_path;
-	__u8 extra;  /* open flags, mode, length, struct open_how */
-	__u8 flags;  /* AT_REMOVEDIR */
+	__u8 extra; /* open flags, mode, length, struct open_how */
+	__u8 flags; /* AT_REMOVEDIR */
 };
 
 #define CALLS_MAX 512 /* numbers from here on are of no interest */
 
-#define OPEN(...)	{.kind = CALL_OPEN, __VA_ARGS__}
-#define OP(name, ...)	{.kind = CALL_OP, .type = AS_EV_FILE_##name, __VA_ARGS__}
-#define READS()	{.kind = CALL_TRANSFER, .fd = 1}
-#define WRITES()	{.kind = CALL_TRANSFER, .new_fd = 1}
-#define COPIES(from, to) {.kind = CALL_TRANSFER, .fd = from, .new_fd = to}
-#define CLOSES(which)	{.kind = CALL_CLOSE, .fd = which}
+#define OPEN(...)                              \
+	{                                      \
+		.kind = CALL_OPEN, __VA_ARGS__ \
+	}
+#define OP(name, ...)                                                   \
+	{                                                               \
+		.kind = CALL_OP, .type = AS_EV_FILE_##name, __VA_ARGS__ \
+	}
+#define READS()                                \
+	{                                      \
+		.kind = CALL_TRANSFER, .fd = 1 \
+	}
+#define WRITES()                                   \
+	{                                          \
+		.kind = CALL_TRANSFER, .new_fd = 1 \
+	}
+#define COPIES(from, to)                                        \
+	{                                                       \
+		.kind = CALL_TRANSFER, .fd = from, .new_fd = to \
+	}
+#define CLOSES(which)                           \
+	{                                       \
+		.kind = CALL_CLOSE, .fd = which \
+	}
 
 #if defined(__TARGET_ARCH_arm64)
 
 static const volatile struct call calls[CALLS_MAX] = {
-	[24] = CLOSES(2),				   /* dup3 */
-	[34] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),  /* mkdirat */
-	[35] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3), /* unlinkat */
-	[36] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1), /* symlinkat */
-	[37] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* linkat */
-	[38] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat */
-	[45] = OP(TRUNCATE, .path = 1, .extra = 2),	    /* truncate */
-	[46] = OP(TRUNCATE, .fd = 1, .extra = 2),	    /* ftruncate */
-	[52] = OP(CHMOD, .fd = 1, .extra = 2),		    /* fchmod */
-	[53] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),   /* fchmodat */
-	[56] = OPEN(.fd = 1, .path = 2, .extra = 3),	    /* openat */
-	[57] = CLOSES(1),				    /* close */
-	[63] = READS(),					    /* read */
-	[64] = WRITES(),				    /* write */
-	[65] = READS(),					    /* readv */
-	[66] = WRITES(),				    /* writev */
-	[67] = READS(),					    /* pread64 */
-	[68] = WRITES(),				    /* pwrite64 */
-	[69] = READS(),					    /* preadv */
-	[70] = WRITES(),				    /* pwritev */
-	[71] = COPIES(2, 1),				    /* sendfile */
-	[76] = COPIES(1, 3),				    /* splice */
+	[24] = CLOSES(2),                                                   /* dup3 */
+	[34] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),                   /* mkdirat */
+	[35] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3),                  /* unlinkat */
+	[36] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1),              /* symlinkat */
+	[37] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4),    /* linkat */
+	[38] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4),  /* renameat */
+	[45] = OP(TRUNCATE, .path = 1, .extra = 2),                         /* truncate */
+	[46] = OP(TRUNCATE, .fd = 1, .extra = 2),                           /* ftruncate */
+	[52] = OP(CHMOD, .fd = 1, .extra = 2),                              /* fchmod */
+	[53] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                   /* fchmodat */
+	[56] = OPEN(.fd = 1, .path = 2, .extra = 3),                        /* openat */
+	[57] = CLOSES(1),                                                   /* close */
+	[63] = READS(),                                                     /* read */
+	[64] = WRITES(),                                                    /* write */
+	[65] = READS(),                                                     /* readv */
+	[66] = WRITES(),                                                    /* writev */
+	[67] = READS(),                                                     /* pread64 */
+	[68] = WRITES(),                                                    /* pwrite64 */
+	[69] = READS(),                                                     /* preadv */
+	[70] = WRITES(),                                                    /* pwritev */
+	[71] = COPIES(2, 1),                                                /* sendfile */
+	[76] = COPIES(1, 3),                                                /* splice */
 	[276] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat2 */
-	[285] = COPIES(1, 3),				    /* copy_file_range */
-	[286] = READS(),				    /* preadv2 */
-	[287] = WRITES(),				    /* pwritev2 */
-	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2}, /* close_range */
-	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3}, /* openat2 */
-	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),  /* fchmodat2 */
+	[285] = COPIES(1, 3),                                               /* copy_file_range */
+	[286] = READS(),                                                    /* preadv2 */
+	[287] = WRITES(),                                                   /* pwritev2 */
+	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2},            /* close_range */
+	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},     /* openat2 */
+	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat2 */
 };
 
 #define TIF_32BIT (1UL << 22)
 
-static __always_inline bool caller_is_32bit(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, thread_info.flags) & TIF_32BIT;
-}
+#define CALLER_STATUS thread_info.flags
+#define CALLER_32BIT  TIF_32BIT
 
-static __always_inline __u64 call_number(const struct pt_regs *regs)
-{
-	__s32 nr = -1;
-
-	bpf_probe_read_kernel(&nr, sizeof(nr), &regs->syscallno);
-	return (__s64)nr;
-}
-
-static const volatile __u32 arg_offsets[8] = {
-	0,
-	offsetof(struct pt_regs, orig_x0), /* x0 holds the result by now */
-	offsetof(struct pt_regs, regs[1]),
-	offsetof(struct pt_regs, regs[2]),
-	offsetof(struct pt_regs, regs[3]),
-	offsetof(struct pt_regs, regs[4]),
-};
+#define CALL_NUMBER(regs) ((__u64)(__s64)(regs)->syscallno)
+#define CALL_ARG1(regs)   ((regs)->orig_x0) /* x0 holds the result by now */
+#define CALL_ARG2(regs)   ((regs)->regs[1])
+#define CALL_ARG3(regs)   ((regs)->regs[2])
+#define CALL_ARG4(regs)   ((regs)->regs[3])
+#define CALL_ARG5(regs)   ((regs)->regs[4])
 
 #else
 
 static const volatile struct call calls[CALLS_MAX] = {
-	[0] = READS(),					    /* read */
-	[1] = WRITES(),					    /* write */
-	[2] = OPEN(.path = 1, .extra = 2),		    /* open */
-	[3] = CLOSES(1),				    /* close */
-	[17] = READS(),					    /* pread64 */
-	[18] = WRITES(),				    /* pwrite64 */
-	[19] = READS(),					    /* readv */
-	[20] = WRITES(),				    /* writev */
-	[33] = CLOSES(2),				    /* dup2 */
-	[40] = COPIES(2, 1),				    /* sendfile */
-	[76] = OP(TRUNCATE, .path = 1, .extra = 2),	    /* truncate */
-	[77] = OP(TRUNCATE, .fd = 1, .extra = 2),	    /* ftruncate */
-	[82] = OP(RENAME, .path = 1, .new_path = 2),	    /* rename */
-	[83] = OP(MKDIR, .path = 1, .extra = 2),	    /* mkdir */
-	[84] = OP(RMDIR, .path = 1),			    /* rmdir */
-	[85] = {.kind = CALL_CREAT, .path = 1, .extra = 2}, /* creat */
-	[86] = OP(LINK, .path = 1, .new_path = 2),	    /* link */
-	[87] = OP(UNLINK, .path = 1),			    /* unlink */
-	[88] = OP(SYMLINK, .path = 2, .new_path = 1),	    /* symlink */
-	[90] = OP(CHMOD, .path = 1, .extra = 2),	    /* chmod */
-	[91] = OP(CHMOD, .fd = 1, .extra = 2),		    /* fchmod */
-	[257] = OPEN(.fd = 1, .path = 2, .extra = 3),	    /* openat */
-	[258] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),  /* mkdirat */
-	[263] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3), /* unlinkat */
+	[0] = READS(),                                                      /* read */
+	[1] = WRITES(),                                                     /* write */
+	[2] = OPEN(.path = 1, .extra = 2),                                  /* open */
+	[3] = CLOSES(1),                                                    /* close */
+	[17] = READS(),                                                     /* pread64 */
+	[18] = WRITES(),                                                    /* pwrite64 */
+	[19] = READS(),                                                     /* readv */
+	[20] = WRITES(),                                                    /* writev */
+	[33] = CLOSES(2),                                                   /* dup2 */
+	[40] = COPIES(2, 1),                                                /* sendfile */
+	[76] = OP(TRUNCATE, .path = 1, .extra = 2),                         /* truncate */
+	[77] = OP(TRUNCATE, .fd = 1, .extra = 2),                           /* ftruncate */
+	[82] = OP(RENAME, .path = 1, .new_path = 2),                        /* rename */
+	[83] = OP(MKDIR, .path = 1, .extra = 2),                            /* mkdir */
+	[84] = OP(RMDIR, .path = 1),                                        /* rmdir */
+	[85] = {.kind = CALL_CREAT, .path = 1, .extra = 2},                 /* creat */
+	[86] = OP(LINK, .path = 1, .new_path = 2),                          /* link */
+	[87] = OP(UNLINK, .path = 1),                                       /* unlink */
+	[88] = OP(SYMLINK, .path = 2, .new_path = 1),                       /* symlink */
+	[90] = OP(CHMOD, .path = 1, .extra = 2),                            /* chmod */
+	[91] = OP(CHMOD, .fd = 1, .extra = 2),                              /* fchmod */
+	[257] = OPEN(.fd = 1, .path = 2, .extra = 3),                       /* openat */
+	[258] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),                  /* mkdirat */
+	[263] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3),                 /* unlinkat */
 	[264] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat */
-	[265] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* linkat */
-	[266] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1), /* symlinkat */
-	[268] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),  /* fchmodat */
-	[275] = COPIES(1, 3),				    /* splice */
-	[292] = CLOSES(2),				    /* dup3 */
-	[295] = READS(),				    /* preadv */
-	[296] = WRITES(),				    /* pwritev */
+	[265] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4),   /* linkat */
+	[266] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1),             /* symlinkat */
+	[268] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat */
+	[275] = COPIES(1, 3),                                               /* splice */
+	[292] = CLOSES(2),                                                  /* dup3 */
+	[295] = READS(),                                                    /* preadv */
+	[296] = WRITES(),                                                   /* pwritev */
 	[316] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat2 */
-	[326] = COPIES(1, 3),				    /* copy_file_range */
-	[327] = READS(),				    /* preadv2 */
-	[328] = WRITES(),				    /* pwritev2 */
-	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2}, /* close_range */
-	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3}, /* openat2 */
-	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),  /* fchmodat2 */
+	[326] = COPIES(1, 3),                                               /* copy_file_range */
+	[327] = READS(),                                                    /* preadv2 */
+	[328] = WRITES(),                                                   /* pwritev2 */
+	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2},            /* close_range */
+	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},     /* openat2 */
+	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat2 */
 };
 
 #define TS_COMPAT 0x2 /* asm/thread_info.h; still set when the call ends */
 
-static __always_inline bool caller_is_32bit(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
-}
+#define CALLER_STATUS thread_info.status
+#define CALLER_32BIT  TS_COMPAT
 
-static __always_inline __u64 call_number(const struct pt_regs *regs)
-{
-	__u64 nr = -1;
-
-	bpf_probe_read_kernel(&nr, sizeof(nr), &regs->orig_ax);
-	return nr;
-}
-
-static const volatile __u32 arg_offsets[8] = {
-	0,
-	offsetof(struct pt_regs, di),
-	offsetof(struct pt_regs, si),
-	offsetof(struct pt_regs, dx),
-	offsetof(struct pt_regs, r10),
-	offsetof(struct pt_regs, r8),
-};
+#define CALL_NUMBER(regs) ((regs)->orig_ax)
+#define CALL_ARG1(regs)   ((regs)->di)
+#define CALL_ARG2(regs)   ((regs)->si)
+#define CALL_ARG3(regs)   ((regs)->dx)
+#define CALL_ARG4(regs)   ((regs)->r10)
+#define CALL_ARG5(regs)   ((regs)->r8)
 
 #endif
 
@@ -175,13 +169,38 @@ static const volatile __u32 arg_offsets[8] = {
 #undef COPIES
 #undef CLOSES
 
-/* Argument @which (from 1) of the call that just ended: the registers still hold it. */
-static __always_inline __u64 call_arg(const struct pt_regs *regs, __u8 which)
-{
-	__u64 v = 0;
+/* A call that ended: what stood in the user's registers when it began, and its result. */
+struct ended {
+	__u64 nr;
+	__u64 arg[5];
+	long ret;
+};
 
-	bpf_probe_read_kernel(&v, sizeof(v), (void *)regs + arg_offsets[which & 7]);
-	return v;
+/* For registers that may be read directly: typed by the kernel, or a copy. */
+static __always_inline void ended_take(struct ended *call, const struct pt_regs *regs)
+{
+	call->arg[0] = CALL_ARG1(regs);
+	call->arg[1] = CALL_ARG2(regs);
+	call->arg[2] = CALL_ARG3(regs);
+	call->arg[3] = CALL_ARG4(regs);
+	call->arg[4] = CALL_ARG5(regs);
+}
+
+/* Argument @which, from 1. Spelled out, since 5.10 refuses a variable index into the stack. */
+static __always_inline __u64 call_arg(const struct ended *call, __u8 which)
+{
+	switch (which) {
+	case 1:
+		return call->arg[0];
+	case 2:
+		return call->arg[1];
+	case 3:
+		return call->arg[2];
+	case 4:
+		return call->arg[3];
+	default:
+		return call->arg[4];
+	}
 }
 
 #endif

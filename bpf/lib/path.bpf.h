@@ -17,7 +17,19 @@
 #define SCRATCH_PATHS (16 * 1024) /* where paths may begin, a power of two */
 #define SCRATCH_SIZE  (SCRATCH_PATHS + 4096 + AS_ARGV_MAX)
 
+/* Where a walk stands between two rounds. */
+struct path_walk {
+	struct dentry *dentry;
+	struct vfsmount *vfsmnt;
+	struct mount *mnt;
+	struct dentry *root;
+	struct vfsmount *root_mnt;
+	__u32 off;
+	__u32 end; /* no component begins behind it */
+};
+
 struct scratch {
+	struct path_walk walk;
 	char data[SCRATCH_SIZE];
 };
 
@@ -35,63 +47,101 @@ static __always_inline struct scratch *scratch_get(void)
 	return bpf_map_lookup_elem(&scratch, &cpu);
 }
 
-#define PATH_NAME_MAX	256
-#define PATH_CUT	(1U << 31) /* the walk ended before the root */
-#define PATH_END(r)	((r) & ~PATH_CUT)
+#define PATH_NAME_MAX 256
+#define PATH_CUT      (1U << 31) /* the walk ended before the root */
+#define PATH_END(r)   ((r) & ~PATH_CUT)
+
+/* Rounds of a few steps each: the verifier looks at one round only, so that a path of 2,000
+ * components costs it no more than a short one. */
+#define PATH_ROUND  16
+#define PATH_ROUNDS (AS_PATH_DEPTH / PATH_ROUND)
+
+enum path_result {
+	PATH_GOES_ON,
+	PATH_COMPLETE,
+	PATH_TOO_LONG,
+};
+
+/* One step up: over a mount point, or from a name to its parent. */
+static __always_inline enum path_result path_step(struct scratch *s, struct path_walk *w)
+{
+	struct dentry *dentry = w->dentry, *parent;
+	struct vfsmount *vfsmnt = w->vfsmnt;
+	struct mount *mnt = w->mnt;
+	bool top = dentry == BPF_CORE_READ(vfsmnt, mnt_root);
+	__u32 off = w->off;
+	long n;
+
+	if (dentry == w->root && vfsmnt == w->root_mnt)
+		return PATH_COMPLETE;
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if (top || dentry == parent) {
+		struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
+
+		if (up == mnt || !top)
+			return PATH_COMPLETE; /* of a mount tree, or of a lone file system */
+		w->dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
+		w->mnt = up;
+		w->vfsmnt = (void *)up + bpf_core_field_offset(struct mount, mnt);
+		return PATH_GOES_ON;
+	}
+
+	if (off >= w->end || off >= SCRATCH_PATHS)
+		return PATH_TOO_LONG;
+	barrier_var(off);
+	off &= SCRATCH_PATHS - 1;
+	n = bpf_probe_read_kernel_str(&s->data[off], PATH_NAME_MAX,
+				      BPF_CORE_READ(dentry, d_name.name));
+	if (n <= 0)
+		return PATH_TOO_LONG;
+	w->off = off + n;
+	w->dentry = parent;
+	return PATH_GOES_ON;
+}
+
+/* A global function is verified once, however many programs call it. */
+__noinline int path_round(void)
+{
+	struct scratch *s = scratch_get();
+	int i;
+
+	if (!s)
+		return PATH_TOO_LONG;
+	for (i = 0; i < PATH_ROUND; i++) {
+		enum path_result r = path_step(s, &s->walk);
+
+		if (r != PATH_GOES_ON)
+			return r;
+	}
+	return PATH_GOES_ON;
+}
 
 /*
- * Writes the components of (@dentry, @mnt) at offset @start of this processor's scratch buffer and
+ * Writes the components of (@dentry, @vfsmnt) at offset @start of this processor's scratch buffer and
  * returns the offset behind them, with PATH_CUT when depth or length did not suffice.
- * A global function: verified once, however many programs call it (5.10 has no better).
  */
-__noinline __u32 path_walk(__u64 dentry_addr, __u64 mnt_addr, __u32 start)
+static __always_inline __u32 path_walk(struct dentry *dentry, struct vfsmount *vfsmnt, __u32 start)
 {
-	struct dentry *dentry = (void *)dentry_addr;
-	struct vfsmount *vfsmnt = (void *)mnt_addr;
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
-	struct dentry *root = BPF_CORE_READ(fs, root.dentry);
-	struct vfsmount *root_mnt = BPF_CORE_READ(fs, root.mnt);
-	struct mount *mnt = (void *)vfsmnt - bpf_core_field_offset(struct mount, mnt);
 	struct scratch *s = scratch_get();
-	__u32 off = start;
-	int i;
+	int i, r = PATH_GOES_ON;
 
 	if (!s || !dentry || !vfsmnt)
 		return start | PATH_CUT;
-
-	for (i = 0; i < AS_PATH_DEPTH; i++) {
-		struct dentry *parent;
-		const unsigned char *name;
-		long n;
-
-		if (dentry == root && vfsmnt == root_mnt)
-			return off;
-
-		parent = BPF_CORE_READ(dentry, d_parent);
-		if (dentry == BPF_CORE_READ(vfsmnt, mnt_root) || dentry == parent) {
-			struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
-
-			if (up == mnt || dentry != BPF_CORE_READ(vfsmnt, mnt_root))
-				return off; /* the top of a mount tree, or of a lone file system */
-			dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
-			mnt = up;
-			vfsmnt = (void *)mnt + bpf_core_field_offset(struct mount, mnt);
-			continue;
-		}
-
-		if (off >= start + AS_PATH_MAX || off >= SCRATCH_PATHS)
-			return off | PATH_CUT;
-		name = BPF_CORE_READ(dentry, d_name.name);
-		barrier_var(off);
-		off &= SCRATCH_PATHS - 1;
-		n = bpf_probe_read_kernel_str(&s->data[off], PATH_NAME_MAX, name);
-		if (n <= 0)
-			return off | PATH_CUT;
-		off += n & (2 * PATH_NAME_MAX - 1);
-		dentry = parent;
+	s->walk.dentry = dentry;
+	s->walk.vfsmnt = vfsmnt;
+	s->walk.mnt = (void *)vfsmnt - bpf_core_field_offset(struct mount, mnt);
+	s->walk.root = BPF_CORE_READ(fs, root.dentry);
+	s->walk.root_mnt = BPF_CORE_READ(fs, root.mnt);
+	s->walk.off = start;
+	s->walk.end = start + AS_PATH_MAX;
+	for (i = 0; i < PATH_ROUNDS; i++) {
+		r = path_round();
+		if (r != PATH_GOES_ON)
+			break;
 	}
-	return off | PATH_CUT;
+	return s->walk.off | (r == PATH_COMPLETE ? 0 : PATH_CUT);
 }
 
 #endif

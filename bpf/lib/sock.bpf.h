@@ -19,7 +19,7 @@
 #include "tlsjoin.bpf.h"
 #include <bpf/bpf_endian.h>
 
-#define AF_INET	 2
+#define AF_INET  2
 #define AF_INET6 10
 
 enum tcp_state {
@@ -38,8 +38,8 @@ enum tcp_state {
 #define STATE_BIT(state) (1U << (state))
 
 /* states behind tcp_send_fin(): the FIN is part of write_seq */
-#define STATES_FIN_SENT                                                                            \
-	(STATE_BIT(TCP_FIN_WAIT1) | STATE_BIT(TCP_FIN_WAIT2) | STATE_BIT(TCP_LAST_ACK) |           \
+#define STATES_FIN_SENT                                                                  \
+	(STATE_BIT(TCP_FIN_WAIT1) | STATE_BIT(TCP_FIN_WAIT2) | STATE_BIT(TCP_LAST_ACK) | \
 	 STATE_BIT(TCP_CLOSING))
 #define STATES_CONNECTED (STATE_BIT(TCP_ESTABLISHED) | STATE_BIT(TCP_CLOSE_WAIT) | STATES_FIN_SENT)
 
@@ -439,22 +439,20 @@ static __always_inline void connect_emit(const struct sock_entry *s, int error)
 	event_submit(&ring_events, e);
 }
 
-/* One send or receive; @here: in the context of the process that made the call. */
-static __always_inline void call_emit(const struct sock_entry *s, __u32 type, __u64 bytes, bool here)
+/* One send or receive by the thread @id, which is current; 0: by the owner, some time ago. */
+static __always_inline void call_emit(const struct sock_entry *s, __u32 type, __u64 bytes, __u64 id)
 {
 	struct as_net_io *e = event_reserve(&ring_events, type, sizeof(*e));
-	__u64 id = bpf_get_current_pid_tgid();
 
 	if (!e)
 		return;
 	/* reading the header from the entry costs a third of asking the task */
-	if (here && id >> 32 != s->owner.tgid && current_watched()) {
+	if (id && id >> 32 != s->owner.tgid)
 		hdr_fill(&e->h, type, sizeof(*e));
-	} else {
+	else
 		hdr_fill_owner(&e->h, type, sizeof(*e), s);
-		if (here && id >> 32 == s->owner.tgid)
-			e->h.tid = (__u32)id;
-	}
+	if (id)
+		e->h.tid = (__u32)id;
 	e->local = s->local;
 	e->remote = s->remote;
 	e->conn_id = s->id;
@@ -502,9 +500,9 @@ static __always_inline void flow_fill(struct as_flow *e, __u32 type, const struc
 static __always_inline void calls_settle(struct sock_entry *s, __u64 tx, __u64 rx)
 {
 	if ((__s64)(tx - s->told_tx) > 0)
-		call_emit(s, AS_EV_SEND, tx - s->told_tx, false);
+		call_emit(s, AS_EV_SEND, tx - s->told_tx, 0);
 	if ((__s64)(rx - s->told_rx) > 0)
-		call_emit(s, AS_EV_RECV, rx - s->told_rx, false);
+		call_emit(s, AS_EV_RECV, rx - s->told_rx, 0);
 }
 
 /*
@@ -571,10 +569,11 @@ static __always_inline bool entry_own(struct sock_entry *s, struct task_struct *
  */
 static __always_inline bool entry_take(const struct sock *sk, struct sock_entry *s)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task;
 
 	if (s->flags & ENTRY_OWNED)
 		return true;
+	task = (void *)bpf_get_current_task();
 	if (!current_watched() && !(s->owner.tgid && BPF_CORE_READ(task, flags) & PF_EXITING)) {
 		entry_delete(sk);
 		return false;
@@ -593,7 +592,7 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u3
 	struct sock_entry s;
 	bool server;
 
-	if (!current_watched() || !(STATES_CONNECTED & STATE_BIT(state & 31)))
+	if (!(STATES_CONNECTED & STATE_BIT(state & 31)))
 		return NULL;
 	server = listener_of(sk) != NULL;
 	entry_init(&s, sk, AS_PROTO_TCP, server ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);
@@ -612,7 +611,8 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u3
 }
 
 /* A transfer of TCP as an event of its own. @ret: what it returned, or RET_UNKNOWN. */
-static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s, int ret, bool sent)
+static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
+				     bool sent)
 {
 	const struct tcp_sock *tp = (const void *)sk;
 	__u32 bytes;
@@ -634,13 +634,13 @@ static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s
 		s->told_tx += bytes;
 	else
 		s->told_rx += bytes;
-	call_emit(s, sent ? AS_EV_SEND : AS_EV_RECV, bytes, true);
+	call_emit(s, sent ? AS_EV_SEND : AS_EV_RECV, bytes, id);
 }
 
-static __always_inline void tcp_used(const struct sock *sk, int ret, bool sent)
+static __always_inline void tcp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
+				     bool sent)
 {
 	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
-	struct sock_entry *s = entry_find(sk);
 
 	if (!s && sock_is_settled(sk))
 		return;
@@ -649,7 +649,7 @@ static __always_inline void tcp_used(const struct sock *sk, int ret, bool sent)
 	if (!s || !entry_take(sk, s))
 		return;
 	if (cfg.net_each_call)
-		tcp_call(sk, s, ret, sent);
+		tcp_call(sk, s, id, ret, sent);
 	else
 		sock_settle(sk);
 }
@@ -669,32 +669,28 @@ static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 	return entry_find(sk);
 }
 
-static __always_inline void udp_used(const struct sock *sk, int ret, bool sent)
+static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
+				     bool sent)
 {
 	__u32 type = sent ? AS_EV_SEND : AS_EV_RECV;
-	struct sock_entry *s;
 
 	if (ret <= 0)
 		return;
-	s = entry_find(sk);
 	/* the socket that lay at this address is gone, or has another peer now */
 	if (s && (s->protocol != AS_PROTO_UDP || s->local.port != sock_local_port(sk) ||
 		  s->remote.port != sock_remote_port(sk))) {
 		stale_end(sk, s);
 		s = NULL;
 	}
-	if (!s) {
-		if (!current_watched())
-			return;
+	if (!s)
 		s = udp_entry_new(sk);
-		if (!s) {
-			count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
-			return;
-		}
+	if (!s) {
+		count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
+		return;
 	}
 	__sync_fetch_and_add(sent ? &s->told_tx : &s->told_rx, ret);
 	if (cfg.net_each_call)
-		call_emit(s, type, ret, true);
+		call_emit(s, type, ret, id);
 }
 
 /* Tells the TLS programs which socket the session uses that this thread is busy with. */
@@ -719,10 +715,15 @@ static __always_inline void tls_join(const struct sock *sk, bool sent)
 	bpf_map_update_elem(&tls_conns, &key, &conn, BPF_ANY);
 }
 
-/* The common end of all hooks on sending and receiving. */
+/*
+ * The common end of all hooks on sending and receiving, in the order of cost. What a process that is
+ * not watched does on a watched socket shows in the totals only.
+ */
 static __always_inline void sock_used(const struct sock *sk, int ret, bool sent)
 {
+	struct sock_entry *s;
 	__u16 protocol;
+	__u64 id;
 
 	if (cfg.tls_join && ret > 0)
 		tls_join(sk, sent);
@@ -730,11 +731,17 @@ static __always_inline void sock_used(const struct sock *sk, int ret, bool sent)
 		return;
 	if (!cfg.net_each_call && sock_is_settled(sk))
 		return;
-	protocol = sock_protocol(sk);
+	id = bpf_get_current_pid_tgid();
+	if (!proc_watched(id >> 32))
+		return;
+	if (cfg.by_uid && (__u32)bpf_get_current_uid_gid() != cfg.uid)
+		return;
+	s = entry_find(sk);
+	protocol = s ? s->protocol : sock_protocol(sk);
 	if (protocol == AS_PROTO_TCP)
-		tcp_used(sk, ret, sent);
+		tcp_used(sk, s, id, ret, sent);
 	else if (protocol == AS_PROTO_UDP)
-		udp_used(sk, ret, sent);
+		udp_used(sk, s, id, ret, sent);
 }
 
 #endif

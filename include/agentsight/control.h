@@ -66,7 +66,7 @@ struct as_shared {
 
 #define AS_ARGV_MAX    (128 * 1024)
 #define AS_PATH_MAX    4096
-#define AS_PATH_DEPTH  256 /* components of a path; deeper ones are marked truncated */
+#define AS_PATH_DEPTH  2048 /* components of a path: as many as PATH_MAX holds */
 #define AS_CHUNK_MAX   (16 * 1024)
 #define AS_CHUNKS_MAX  1024 /* pieces of one call: 16 MiB */
 #define AS_THREADS_MAX 64   /* threads summed at exit that have not been reaped yet */

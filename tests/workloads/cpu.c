@@ -2,10 +2,10 @@
 /*
  * Burns a stated CPU time and prints what the kernel says it was, as one JSON object:
  *
- *   cpu [-o OWN_MS] [-t THREADS] [-n CHILDREN -c EACH_MS] [-i IDLE_MS] [-H]
+ *   cpu [-w WAIT_MS] [-o OWN_MS] [-t THREADS] [-n CHILDREN -c EACH_MS] [-i IDLE_MS] [-H]
  *
  * OWN_MS is burnt by each of THREADS threads (default 1, the main thread); then CHILDREN are forked
- * one after the other, each burning EACH_MS. -i sleeps at the end, so that a last sample sees all;
+ * one after the other, each burning EACH_MS. -w sleeps first, -i at the end, so that a last sample sees all;
  * -H prints before that sleep instead of after it.
  */
 #include <pthread.h>
@@ -74,6 +74,13 @@ static int burn_in_child(uint64_t ms)
 	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
 }
 
+static void sleep_ms(uint64_t ms)
+{
+	struct timespec ts = {ms / 1000, ms % 1000 * 1000000};
+
+	nanosleep(&ts, NULL);
+}
+
 static double seconds(const struct timeval *user, const struct timeval *sys)
 {
 	return user->tv_sec + sys->tv_sec + (user->tv_usec + sys->tv_usec) / 1e6;
@@ -98,8 +105,11 @@ int main(int argc, char **argv)
 	bool hasty = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "o:t:n:c:i:H")) != -1) {
+	while ((opt = getopt(argc, argv, "w:o:t:n:c:i:H")) != -1) {
 		switch (opt) {
+		case 'w':
+			sleep_ms(strtoull(optarg, NULL, 10));
+			break;
 		case 'o':
 			own_ms = strtoull(optarg, NULL, 10);
 			break;
@@ -131,7 +141,7 @@ int main(int argc, char **argv)
 
 	if (hasty)
 		print_truth(start_ns);
-	nanosleep(&(struct timespec){idle_ms / 1000, idle_ms % 1000 * 1000000}, NULL);
+	sleep_ms(idle_ms);
 	if (!hasty)
 		print_truth(start_ns);
 	return 0;

@@ -30,24 +30,24 @@
 #define SYS_fchmodat2 452
 #endif
 
-#define MUST(call)                                                                                 \
-	({                                                                                         \
-		long _r = (call);                                                                  \
-		if (_r < 0) {                                                                      \
-			fprintf(stderr, "files: %s:%d: %s: %s\n", __FILE__, __LINE__, #call,       \
-				strerror(errno));                                                  \
-			exit(1);                                                                   \
-		}                                                                                  \
-		_r;                                                                                \
+#define MUST(call)                                                                           \
+	({                                                                                   \
+		long _r = (call);                                                            \
+		if (_r < 0) {                                                                \
+			fprintf(stderr, "files: %s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
+				strerror(errno));                                            \
+			exit(1);                                                             \
+		}                                                                            \
+		_r;                                                                          \
 	})
 
-#define REFUSED(call, error)                                                                       \
-	do {                                                                                       \
-		if ((call) != -1 || errno != (error)) {                                            \
-			fprintf(stderr, "files: %s:%d: %s did not fail with " #error "\n",         \
-				__FILE__, __LINE__, #call);                                        \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define REFUSED(call, error)                                                               \
+	do {                                                                               \
+		if ((call) != -1 || errno != (error)) {                                    \
+			fprintf(stderr, "files: %s:%d: %s did not fail with " #error "\n", \
+				__FILE__, __LINE__, #call);                                \
+			exit(1);                                                           \
+		}                                                                          \
 	} while (0)
 
 static char dir[4096];
@@ -79,7 +79,8 @@ __attribute__((format(printf, 2, 3))) static void expect(const char *type, const
 {
 	va_list ap;
 
-	fprintf(expected, "{\"source\":\"file\",\"pid\":%d,\"data\":{\"type\":\"%s\",", getpid(), type);
+	fprintf(expected, "{\"source\":\"file\",\"pid\":%d,\"data\":{\"type\":\"%s\",", getpid(),
+		type);
 	va_start(ap, fmt);
 	vfprintf(expected, fmt, ap);
 	va_end(ap);
@@ -109,12 +110,16 @@ static void basic_old_calls(void)
 {
 	int fd = MUST(syscall(SYS_open, "old", O_WRONLY | O_CREAT | O_EXCL, 0640));
 
-	expect("open", "\"path\":\"%s/old\",\"fd\":%d,\"mode\":\"0640\","
-	       "\"flags\":[\"O_WRONLY\",\"O_CREAT\",\"O_EXCL\"]", dir, fd);
+	expect("open",
+	       "\"path\":\"%s/old\",\"fd\":%d,\"mode\":\"0640\","
+	       "\"flags\":[\"O_WRONLY\",\"O_CREAT\",\"O_EXCL\"]",
+	       dir, fd);
 	MUST(close(fd));
 	fd = MUST(syscall(SYS_creat, "created", 0600));
-	expect("open", "\"path\":\"%s/created\",\"fd\":%d,\"mode\":\"0600\","
-	       "\"flags\":[\"O_WRONLY\",\"O_CREAT\",\"O_TRUNC\"]", dir, fd);
+	expect("open",
+	       "\"path\":\"%s/created\",\"fd\":%d,\"mode\":\"0600\","
+	       "\"flags\":[\"O_WRONLY\",\"O_CREAT\",\"O_TRUNC\"]",
+	       dir, fd);
 	MUST(close(fd));
 	MUST(syscall(SYS_mkdir, "olddir", 0750));
 	expect("mkdir", "\"path\":\"%s/olddir\",\"mode\":\"0750\"", dir);
@@ -273,7 +278,8 @@ static void paths_deep(void)
 	fd = make_file("bottom");
 	expect("open", "\"path\":\"%s/%s/bottom\",\"fd\":%d", dir, path, fd);
 	MUST(write(fd, "deep", 4));
-	expect("write", "\"path\":\"%s/%s/bottom\",\"fd\":%d,\"bytes\":4,\"count\":1", dir, path, fd);
+	expect("write", "\"path\":\"%s/%s/bottom\",\"fd\":%d,\"bytes\":4,\"count\":1", dir, path,
+	       fd);
 	MUST(close(fd));
 	MUST(unlink("../level29/bottom"));
 	expect("unlink", "\"path\":\"%s/%s/bottom\"", dir, path);
@@ -481,7 +487,7 @@ static void group_io(unsigned long n)
 
 /* ---- threads ---- */
 
-#define THREADS	   4
+#define THREADS    4
 #define PER_THREAD 5000
 
 static int shared_fd;
@@ -535,8 +541,8 @@ static void group_threads(unsigned long n)
 	run_threads(write_own);
 	for (int t = 1; t <= THREADS; t++) {
 		for (int i = 0; i < 500; i++)
-			expect("write", "\"path\":\"%s/own-%d-%d\",\"bytes\":%d,\"count\":1", dir, t,
-			       i, 1 + i + 1000 * t);
+			expect("write", "\"path\":\"%s/own-%d-%d\",\"bytes\":%d,\"count\":1", dir,
+			       t, i, 1 + i + 1000 * t);
 	}
 }
 
@@ -619,9 +625,9 @@ static const struct {
 	void (*run)(unsigned long n);
 	unsigned long n;
 } groups[] = {
-	{"basic", group_basic, 0},     {"errors", group_errors, 0}, {"paths", group_paths, 0},
-	{"io", group_io, 0},	       {"threads", group_threads, 0}, {"exec", group_exec, 0},
-	{"many", group_many, 500},     {"storm", group_storm, 10000}, {"nothing", group_nothing, 0},
+	{"basic", group_basic, 0}, {"errors", group_errors, 0},   {"paths", group_paths, 0},
+	{"io", group_io, 0},       {"threads", group_threads, 0}, {"exec", group_exec, 0},
+	{"many", group_many, 500}, {"storm", group_storm, 10000}, {"nothing", group_nothing, 0},
 	{"all", group_all, 0},
 };
 

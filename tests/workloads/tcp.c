@@ -44,7 +44,7 @@ static void end_text(char *out, size_t cap, const union address *a)
 {
 	char ip[INET6_ADDRSTRLEN];
 	const void *raw = a->any.sa_family == AF_INET ? (const void *)&a->v4.sin_addr
-						       : (const void *)&a->v6.sin6_addr;
+						      : (const void *)&a->v6.sin6_addr;
 
 	const char *text = inet_ntop(a->any.sa_family, raw, ip, sizeof(ip));
 
@@ -63,9 +63,10 @@ static void expect(const char *type, const union address *local, const union add
 	int n;
 
 	end_text(r, sizeof(r), remote);
-	n = snprintf(expected + expected_len, sizeof(expected) - expected_len,
-		     "{\"source\":\"network\",\"pid\":%d,\"data\":{\"type\":\"%s\",\"protocol\":\"tcp\"",
-		     getpid(), type);
+	n = snprintf(
+		expected + expected_len, sizeof(expected) - expected_len,
+		"{\"source\":\"network\",\"pid\":%d,\"data\":{\"type\":\"%s\",\"protocol\":\"tcp\"",
+		getpid(), type);
 	expected_len += n;
 	if (local) {
 		end_text(l, sizeof(l), local);

@@ -4,14 +4,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "event/encode.h"
 #include "event/schema.h"
 #include "sink/sink.h"
+#include "sink/summary.h"
+#include "sink/terminal.h"
+#include "stage/alert.h"
 #include "stage/file_io.h"
 #include "stage/redact.h"
 #include "stage/select.h"
+#include "stage/tls_join.h"
 
 #define MAX_STAGES 8
 
@@ -25,12 +31,15 @@ struct chain {
 	struct stage *stages[MAX_STAGES]; /* the last one first */
 	size_t n_stages;
 	struct stage *select;
+	struct stage *tls_join;
 	struct writer *file;   /* JSON to a file, or to standard output */
 	struct writer *screen; /* readable lines on standard output */
 	struct sink *terminal;
 	struct buf line;
 	uint64_t entered[AS_EV_COUNT];
 	uint64_t arrived[AS_EV_COUNT];
+	struct summary *summary;
+	char cpu_rule[48], memory_rule[48]; /* what alerts say; as given on the command line */
 };
 
 DEFINE_FREEP(struct chain *, chain_free)
@@ -71,9 +80,17 @@ static void fanout_event(struct emitter *self, const struct event *ev)
 	}
 	if (c->terminal)
 		c->terminal->write(c->terminal, ev, NULL, 0);
+	summary_event(c->summary, ev);
 }
 
 /* ---- putting it together, from the end ---- */
+
+static unsigned screen_columns(void)
+{
+	struct winsize size;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
 
 static int open_sinks(struct chain *c, struct err *e)
 {
@@ -96,7 +113,11 @@ static int open_sinks(struct chain *c, struct err *e)
 	}
 	if (!s->readable)
 		return 0;
-	return writer_open(&screen, &c->screen, e);
+	r = writer_open(&screen, &c->screen, e);
+	if (r < 0)
+		return r;
+	r = terminal_sink_new(c->screen, s->colour, screen_columns(), &c->terminal);
+	return r < 0 ? err_set(e, r, "not enough memory") : 0;
 }
 
 /* Puts a stage before what comes next so far. */
@@ -128,6 +149,42 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 	}
 }
 
+static int open_alert(struct chain *c, struct emitter **next)
+{
+	const struct session_options *s = c->opt.session;
+	struct alert_options opt = {
+		.cpu = {s->cpu_threshold_centi, s->cpu_threshold_centi, c->cpu_rule},
+		.memory = {s->memory_threshold_kb, s->memory_threshold_kb * 100 / 1024,
+			   c->memory_rule},
+		.interval_ns = s->interval_ns,
+	};
+	struct stage *stage;
+	int r;
+
+	snprintf(c->cpu_rule, sizeof(c->cpu_rule), "cpu > %llu.%02llu %%",
+		 (unsigned long long)opt.cpu.limit_centi / 100,
+		 (unsigned long long)opt.cpu.limit_centi % 100);
+	snprintf(c->memory_rule, sizeof(c->memory_rule), "rss > %llu.%02llu MB",
+		 (unsigned long long)opt.memory.limit_centi / 100,
+		 (unsigned long long)opt.memory.limit_centi % 100);
+	r = alert_new(&opt, *next, &stage);
+	if (r < 0)
+		return r;
+	chain_add(c, stage, next);
+	return 0;
+}
+
+static int open_tls_join(struct chain *c, struct emitter **next)
+{
+	struct tls_join_names names = {c->opt.library_name, c->opt.context};
+	int r = tls_join_new(*next, c->opt.library_name ? &names : NULL, &c->tls_join);
+
+	if (r < 0)
+		return r;
+	chain_add(c, c->tls_join, next);
+	return 0;
+}
+
 static int open_stages(struct chain *c)
 {
 	struct emitter *next = &c->fanout;
@@ -152,6 +209,16 @@ static int open_stages(struct chain *c)
 	c->after_meter = next;
 	next = &c->meter;
 
+	if (c->opt.session->cpu_threshold_centi || c->opt.session->memory_threshold_kb) {
+		r = open_alert(c, &next);
+		if (r < 0)
+			return r;
+	}
+	if (c->opt.session->sources & SOURCE_TLS) {
+		r = open_tls_join(c, &next);
+		if (r < 0)
+			return r;
+	}
 	if (c->opt.file_sums) {
 		r = file_io_new(next, c->opt.file_sums, &stage);
 		if (r < 0)
@@ -177,6 +244,9 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	r = open_sinks(c, e);
 	if (r < 0)
 		return r;
+	r = summary_new(&c->summary);
+	if (r < 0)
+		return r;
 	r = open_stages(c);
 	if (r < 0)
 		return err_set(e, r, "not enough memory for the stages");
@@ -192,6 +262,7 @@ void chain_free(struct chain *c)
 		c->stages[i]->free(c->stages[i]);
 	if (c->terminal)
 		c->terminal->free(c->terminal);
+	summary_free(c->summary);
 	writer_free(c->file);
 	writer_free(c->screen);
 	buf_done(&c->line);
@@ -267,4 +338,16 @@ const uint64_t *chain_arrived(const struct chain *c)
 const uint64_t *chain_filtered(const struct chain *c)
 {
 	return select_filtered(c->select);
+}
+
+void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
+{
+	memset(shed, 0, AS_EV_COUNT * sizeof(*shed));
+	if (c->tls_join)
+		shed[AS_EV_SSL_DATA] = tls_join_counts(c->tls_join)->shed;
+}
+
+void chain_print_summary(const struct chain *c, FILE *f, bool colour)
+{
+	summary_print(c->summary, f, colour);
 }

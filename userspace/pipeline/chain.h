@@ -7,6 +7,7 @@
 #define AGENTSIGHT_PIPELINE_CHAIN_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "enrich/proc_table.h"
@@ -24,7 +25,7 @@ struct chain_options {
 	const struct file_sums_ops *file_sums; /* NULL: no file family */
 	/* who wants to know of an exec or a new connection at once (TLS discovery); may be NULL */
 	void (*on_activity)(void *context, const struct event *ev);
-	const char *(*library_name)(void *context, uint32_t number); /* may be NULL */
+	const char *(*library_name)(void *context, uint32_t number, uint32_t tgid); /* may be NULL */
 	void *context;
 	void (*on_closed)(void *context); /* nobody reads the output any more; from another thread */
 };
@@ -54,5 +55,11 @@ bool chain_sync(struct chain *c, unsigned stall_ms);
 const uint64_t *chain_entered(const struct chain *c);
 const uint64_t *chain_arrived(const struct chain *c);
 const uint64_t *chain_filtered(const struct chain *c);
+
+/* What stages gave up at a stated limit. */
+void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT]);
+
+/* What was seen, in a few lines for a person. */
+void chain_print_summary(const struct chain *c, FILE *f, bool colour);
 
 #endif

@@ -24,7 +24,7 @@ static void take_row(const struct ledger_inputs *in, const struct writer_counts 
 	/* types that user space makes are counted where they arrive */
 	row->produced = kernel.produced ? kernel.produced : in->arrived[type];
 	row->dropped_ring = kernel.dropped;
-	row->shed = kernel.shed;
+	row->shed = kernel.shed + in->shed[type];
 	row->unread = kernel.unread;
 	row->filtered = in->filtered[type];
 	row->delivered = d->internal ? in->entered[type] : written->delivered[type];

@@ -156,6 +156,7 @@ static void emit_capabilities(struct session *s)
 
 static void take_ledger(struct session *s, struct ledger *ret)
 {
+	uint64_t shed[AS_EV_COUNT];
 	struct ledger_inputs in = {
 		.shared = sources_shared(s->sources),
 		.missed = sources_missed(s->sources),
@@ -163,9 +164,11 @@ static void take_ledger(struct session *s, struct ledger *ret)
 		.entered = chain_entered(s->chain),
 		.arrived = chain_arrived(s->chain),
 		.filtered = chain_filtered(s->chain),
+		.shed = shed,
 		.writer = chain_writer(s->chain),
 	};
 
+	chain_shed(s->chain, shed);
 	ledger_take(&in, ret);
 }
 
@@ -211,6 +214,13 @@ static void activity(void *context, const struct event *ev)
 	sources_activity(s->sources, ev);
 }
 
+static const char *library_name(void *context, uint32_t number, uint32_t tgid)
+{
+	struct session *s = context;
+
+	return sources_library(s->sources, number, tgid);
+}
+
 static int open_chain(struct session *s, struct err *e)
 {
 	struct chain_options opt = {
@@ -219,6 +229,7 @@ static int open_chain(struct session *s, struct err *e)
 		.procs = s->procs,
 		.file_sums = sources_file_sums(s->sources),
 		.on_activity = activity,
+		.library_name = library_name,
 		.context = s,
 		.on_closed = output_closed,
 	};
@@ -439,9 +450,11 @@ static void finish(struct session *s)
 		log_warning("%llu events were lost; `stop` says where (a larger --ring-size helps "
 			    "when a ring was full)",
 			    (unsigned long long)lost);
-	if (s->opt->summary && s->opt->output)
+	if (s->opt->summary) {
+		chain_print_summary(s->chain, stderr, s->opt->colour);
 		log_notice("%llu events in %s", (unsigned long long)ledger_delivered(&ledger),
 			   s->opt->output);
+	}
 }
 
 static void say_who_is_watched(const struct session *s)

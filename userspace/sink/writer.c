@@ -3,19 +3,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define BLOCK_BYTES   (256U * 1024)
 #define QUEUE_DEFAULT (32U << 20)
+#define BLOCK_LINES   65536 /* even if they are empty */
+#define GIVE_UP_MS    1000
 
 struct line {
 	uint32_t end; /* offset in the block behind the line */
@@ -35,9 +41,12 @@ struct writer {
 	char *path;
 	int fd;
 	bool regular;
-	off_t size;	  /* of the regular file, always at the end of a line */
-	bool failing;	  /* an error was reported and has not gone away yet */
-	bool closed;	  /* nobody reads the pipe any more */
+	size_t chunk;  /* what one write() can take without blocking, after poll() said yes */
+	uint64_t size; /* of the regular file */
+	uint64_t rotate_at;
+	bool failing;          /* an error was reported and has not gone away yet */
+	bool closed;           /* nobody reads the pipe any more */
+	bool torn;             /* half a line was written and could not be taken back */
 	struct block *current; /* belongs to the reader's thread */
 
 	pthread_t thread;
@@ -45,14 +54,13 @@ struct writer {
 	pthread_cond_t work;
 	pthread_cond_t done;
 	struct block *head, *tail; /* queued */
-	struct block *spare;	   /* one emptied block, to be used again */
+	struct block *spare;       /* one emptied block, to be used again */
 	size_t queued_bytes;
-	bool busy, stop, reopen;
-	uint64_t progress; /* grows with every block that is finished */
+	bool busy, stop, reopen, give_up;
+	int wake_fd;               /* readable: stop waiting for the pipe */
+	_Atomic uint64_t progress; /* grows with every write and every block */
 	struct writer_counts counts;
 };
-
-DEFINE_FREEP(struct writer *, writer_free)
 
 /* ---- blocks ---- */
 
@@ -84,7 +92,7 @@ static struct block *block_new(size_t len)
 
 static bool block_add(struct block *b, unsigned type, const char *line, size_t len)
 {
-	if (b->cap - b->len < len)
+	if (b->cap - b->len < len || b->n_lines == BLOCK_LINES)
 		return false;
 	if (b->n_lines == b->cap_lines) {
 		struct line *more = realloc(b->lines, 2 * b->cap_lines * sizeof(*more));
@@ -100,25 +108,78 @@ static bool block_add(struct block *b, unsigned type, const char *line, size_t l
 	return true;
 }
 
+/* What it costs the queue: lines without bytes need memory, too. */
+static size_t block_cost(const struct block *b)
+{
+	return b->len + b->n_lines * sizeof(*b->lines);
+}
+
+/* Moves what @from holds behind what @to holds; false when there is no room. */
+static bool block_merge(struct block *to, struct block *from)
+{
+	size_t start = to->len, first = to->n_lines;
+
+	if (to->cap - to->len < from->len || first + from->n_lines > to->cap_lines)
+		return false;
+	memcpy(to->data + start, from->data, from->len);
+	to->len += from->len;
+	for (size_t i = 0; i < from->n_lines; i++)
+		to->lines[first + i] =
+			(struct line){start + from->lines[i].end, from->lines[i].type};
+	to->n_lines += from->n_lines;
+	from->len = from->n_lines = 0;
+	return true;
+}
+
 /* ---- the file ---- */
 
-/* Who called sudo shall own what it wrote. */
-static void give_to_caller(int fd)
+/* The user who called sudo; false when nobody did. */
+static bool sudo_caller(uid_t *ret_uid, gid_t *ret_gid)
 {
 	const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
 
 	if (geteuid() != 0 || !uid || !gid)
-		return;
-	if (fchown(fd, strtoul(uid, NULL, 10), strtoul(gid, NULL, 10)) < 0)
-		log_debug("cannot give the output to the caller: %s", strerror(errno));
+		return false;
+	*ret_uid = strtoul(uid, NULL, 10);
+	*ret_gid = strtoul(gid, NULL, 10);
+	return true;
 }
 
-static int open_file(const char *path, int extra_flags, int *ret_fd, struct err *e)
+/*
+ * A regular file becomes private. One that somebody else made is refused: they may hold it open,
+ * and would read along.
+ */
+static int make_private(int fd, const struct stat *st, const char *path, struct err *e)
 {
-	_cleanup_(closep) int fd = -1;
-	struct stat st;
+	uid_t uid = geteuid();
+	gid_t gid;
+	bool sudo = sudo_caller(&uid, &gid);
 
-	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | extra_flags, 0600);
+	if (st->st_nlink > 1)
+		return err_set(e, -EMLINK, "'%s' has other hard links; name a new file", path);
+	if (st->st_uid != geteuid() && st->st_uid != uid)
+		return err_set(e, -EPERM, "'%s' belongs to another user; name a new file", path);
+	if (fchmod(fd, 0600) < 0)
+		log_warning("cannot make '%s' private: %s", path, strerror(errno));
+	if (sudo && fchown(fd, uid, gid) < 0)
+		log_debug("cannot give the output to the caller: %s", strerror(errno));
+	return 0;
+}
+
+/* Nothing is truncated before it is known to be the right file. */
+static int open_file(const char *path, int extra_flags, bool empty, int *ret_fd, struct err *e)
+{
+	_cleanup_(closep)
+	int fd = -1;
+	struct stat st;
+	int r;
+
+	/* O_APPEND, so that a file that somebody truncates goes on at its new end; O_NONBLOCK, so
+	 * that a pipe without a reader hangs neither the start nor the end */
+	fd = open(path,
+		  O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
+			  extra_flags,
+		  0600);
 	if (fd < 0 && errno == ELOOP)
 		return err_set(e, -ELOOP, "'%s' is a symbolic link; name the file itself", path);
 	if (fd < 0 && errno == ENXIO)
@@ -129,54 +190,107 @@ static int open_file(const char *path, int extra_flags, int *ret_fd, struct err 
 		return err_set(e, -errno, "cannot examine '%s': %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
 		return err_set(e, -EINVAL, "'%s' is neither a file nor a pipe", path);
-	/* opened non-blocking only so that a pipe without a reader does not hang the start */
-	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) < 0)
-		return err_set(e, -errno, "cannot set up '%s': %s", path, strerror(errno));
+
 	if (S_ISREG(st.st_mode)) {
-		if (st.st_nlink > 1)
-			return err_set(e, -EMLINK, "'%s' has other hard links; name a new file",
-				       path);
-		if (fchmod(fd, 0600) < 0)
-			log_warning("cannot make '%s' private: %s", path, strerror(errno));
-		give_to_caller(fd);
+		r = make_private(fd, &st, path, e);
+		if (r < 0)
+			return r;
+		if (empty && ftruncate(fd, 0) < 0)
+			return err_set(e, -errno, "cannot empty '%s': %s", path, strerror(errno));
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-static void adopt_fd(struct writer *w, int fd)
+/*
+ * Standard output, opened once more where that is possible: O_NONBLOCK on the descriptor itself
+ * would reach everyone who shares it, the shell included.
+ */
+static int open_stdout(int *ret_fd, struct err *e)
 {
 	struct stat st;
+	int fd = -1;
 
+	if (fstat(STDOUT_FILENO, &st) < 0)
+		return err_set(e, -errno, "the standard output is closed");
+	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
+		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return err_set(e, -errno, "cannot use the standard output: %s", strerror(errno));
+	*ret_fd = fd;
+	return 0;
+}
+
+static void adopt_fd(struct writer *w, int fd)
+{
+	bool regular, blocks = !(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	struct stat st;
+
+	regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 	w->fd = fd;
-	w->regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-	w->size = w->regular ? lseek(fd, 0, SEEK_END) : 0;
+	w->regular = regular;
+	w->chunk = blocks && !regular ? PIPE_BUF : SIZE_MAX;
+	w->size = regular ? st.st_size : 0;
+	w->rotate_at = w->opt.rotate_bytes;
+	w->torn = false;
+}
+
+/* path.N, or the path itself for 0; false when that is too long for a name. */
+static bool old_name(const struct writer *w, unsigned i, char out[PATH_MAX])
+{
+	int n = i ? snprintf(out, PATH_MAX, "%s.%u", w->path, i)
+		  : snprintf(out, PATH_MAX, "%s", w->path);
+
+	return n < PATH_MAX;
 }
 
 /* path.1 is the newest old file; the oldest one goes. */
 static void shift_old_files(const struct writer *w)
 {
-	char from[4096], to[4096];
+	char from[PATH_MAX], to[PATH_MAX];
 
 	for (unsigned i = w->opt.rotate_keep; i > 0; i--) {
-		snprintf(to, sizeof(to), "%s.%u", w->path, i);
-		if (i > 1)
-			snprintf(from, sizeof(from), "%s.%u", w->path, i - 1);
-		else
-			snprintf(from, sizeof(from), "%s", w->path);
+		if (!old_name(w, i - 1, from) || !old_name(w, i, to))
+			continue;
 		if (rename(from, to) < 0 && errno != ENOENT)
 			log_warning("cannot rotate '%s': %s", from, strerror(errno));
 	}
-	if (!w->opt.rotate_keep && unlink(w->path) < 0)
-		log_warning("cannot remove '%s': %s", w->path, strerror(errno));
 }
 
-static void open_anew(struct writer *w, int extra_flags)
+/*
+ * The new file is made before any old one moves: when it cannot be made, nothing has been lost, and
+ * the attempt is repeated after as many bytes again, not with every block.
+ */
+static void rotate(struct writer *w)
+{
+	char name[PATH_MAX];
+	struct err e = {.text = "the name is too long"};
+	int fd, r = -ENAMETOOLONG;
+
+	if (snprintf(name, sizeof(name), "%s.new", w->path) < PATH_MAX) {
+		unlink(name); /* left by a run that was killed here */
+		r = open_file(name, O_EXCL, true, &fd, &e);
+	}
+	if (r < 0) {
+		log_warning("cannot rotate '%s': %s", w->path, e.text);
+		w->rotate_at = w->size + w->opt.rotate_bytes;
+		return;
+	}
+	shift_old_files(w);
+	if (rename(name, w->path) < 0)
+		log_warning("cannot rename '%s': %s", name, strerror(errno));
+	close(w->fd);
+	adopt_fd(w, fd);
+}
+
+static void open_again(struct writer *w)
 {
 	struct err e = {};
 	int fd;
 
-	if (open_file(w->path, extra_flags, &fd, &e) < 0) {
+	if (open_file(w->path, 0, false, &fd, &e) < 0) {
 		log_warning("%s; going on with the file that is open", e.text);
 		return;
 	}
@@ -191,45 +305,59 @@ static void report_error(struct writer *w, int error)
 	if (w->failing)
 		return;
 	w->failing = true;
-	log_warning("cannot write %s: %s; events are dropped and counted until it can be written again",
-		    w->path ? w->path : "the standard output", strerror(error));
+	log_warning(
+		"cannot write %s: %s; events are dropped and counted until it can be written again",
+		w->path ? w->path : "the standard output", strerror(error));
+}
+
+/* False when the wait was called off. A pipe nobody reads any more is "writable": with EPIPE. */
+static bool wait_writable(const struct writer *w)
+{
+	struct pollfd fds[] = {
+		{.fd = w->fd, .events = POLLOUT},
+		{.fd = w->wake_fd, .events = POLLIN},
+	};
+
+	while (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+		;
+	return !fds[1].revents;
 }
 
 /* Writes @len bytes; returns how many were written before an error, which goes to *ret_error. */
-static size_t write_some(int fd, const char *p, size_t len, int *ret_error)
+static size_t write_some(struct writer *w, const char *p, size_t len, int *ret_error)
 {
 	size_t done = 0;
 
 	*ret_error = 0;
 	while (done < len) {
-		ssize_t n = write(fd, p + done, len - done);
+		ssize_t n;
 
-		if (n > 0) {
+		if (!w->regular && !wait_writable(w)) {
+			*ret_error = ECANCELED;
+			break;
+		}
+		n = write(w->fd, p + done, MIN(len - done, w->chunk));
+		if (n >= 0) {
 			done += n;
-		} else if (n < 0 && errno != EINTR && errno != EAGAIN) {
+			w->progress++;
+		} else if (errno != EINTR && errno != EAGAIN) {
 			*ret_error = errno;
 			break;
-		} else if (n < 0 && errno == EAGAIN) {
-			struct timespec nap = {.tv_nsec = 5000000};
-
-			nanosleep(&nap, NULL); /* a shared terminal or pipe set non-blocking by another */
 		}
 	}
 	return done;
 }
 
 /* Counts the lines that ended within @done bytes as delivered, the others as dropped. */
-static void count_lines(struct writer *w, const struct block *b, size_t from, size_t done)
+static void count_lines(struct writer *w, const struct block *b, size_t done, bool failed)
 {
 	for (size_t i = 0; i < b->n_lines; i++) {
-		if (b->lines[i].end <= from)
-			continue;
-		if (b->lines[i].end <= done)
+		if (b->lines[i].end <= done && !(failed && !done))
 			w->counts.delivered[b->lines[i].type]++;
 		else
 			w->counts.dropped[b->lines[i].type]++;
 	}
-	w->counts.bytes += done - from;
+	w->counts.bytes += done;
 }
 
 static size_t last_line_end(const struct block *b, size_t done)
@@ -241,23 +369,29 @@ static size_t last_line_end(const struct block *b, size_t done)
 	return end;
 }
 
-static void write_block(struct writer *w, const struct block *b)
+/* Cuts @n bytes off the end, unless another writer's bytes are there now. */
+static bool take_back(int fd, size_t n)
 {
-	int error = 0;
-	size_t done = w->closed ? 0 : write_some(w->fd, b->data, b->len, &error);
+	off_t end = lseek(fd, 0, SEEK_CUR);
+	struct stat st;
 
-	if (done < b->len && w->regular) {
-		/* the file ends with a whole line, whatever happens next */
-		done = last_line_end(b, done);
-		if (ftruncate(w->fd, w->size + done) < 0 || lseek(w->fd, w->size + done, SEEK_SET) < 0)
-			log_debug("cannot take back half a line: %s", strerror(errno));
-	}
-	w->size += done;
+	if (end < (off_t)n || fstat(fd, &st) < 0 || st.st_size != end)
+		return false;
+	return ftruncate(fd, end - n) == 0 && lseek(fd, end - n, SEEK_SET) >= 0;
+}
 
-	pthread_mutex_lock(&w->lock);
-	count_lines(w, b, 0, done);
-	pthread_mutex_unlock(&w->lock);
+/* A line that was cut and could not be taken back shall not swallow the next one. */
+static bool mend(struct writer *w, int *ret_error)
+{
+	if (w->torn && write_some(w, "\n", 1, ret_error) == 1)
+		w->torn = false;
+	return !w->torn;
+}
 
+static void after_write(struct writer *w, int error)
+{
+	if (error == ECANCELED || w->closed)
+		return;
 	if (error == EPIPE) {
 		w->closed = true;
 		if (w->opt.on_closed)
@@ -270,16 +404,74 @@ static void write_block(struct writer *w, const struct block *b)
 	}
 }
 
+static void write_block(struct writer *w, const struct block *b)
+{
+	size_t done = 0, whole;
+	int error = 0;
+
+	if (!w->closed && mend(w, &error))
+		done = write_some(w, b->data, b->len, &error);
+	whole = last_line_end(b, done);
+	if (whole < done) {
+		w->torn = !w->regular || !take_back(w->fd, done - whole);
+		w->size += w->torn ? done - whole : 0;
+	}
+	w->size += whole;
+
+	pthread_mutex_lock(&w->lock);
+	count_lines(w, b, whole, error || w->closed);
+	pthread_mutex_unlock(&w->lock);
+	after_write(w, error);
+}
+
 static void keep_house(struct writer *w, bool reopen)
 {
 	if (!w->path)
 		return;
 	if (reopen)
-		open_anew(w, O_APPEND);
-	if (w->regular && w->opt.rotate_bytes && (size_t)w->size >= w->opt.rotate_bytes) {
-		shift_old_files(w);
-		open_anew(w, O_TRUNC);
+		open_again(w);
+	if (w->regular && w->opt.rotate_bytes && w->size >= w->rotate_at)
+		rotate(w);
+}
+
+/* With the lock held: what is queued will not be written. */
+static void drop_queue(struct writer *w)
+{
+	eventfd_t ignored;
+
+	for (struct block *b = w->head, *next; b; b = next) {
+		next = b->next;
+		count_lines(w, b, 0, true);
+		block_free(b);
 	}
+	w->head = w->tail = NULL;
+	w->queued_bytes = 0;
+	w->give_up = false;
+	eventfd_read(w->wake_fd, &ignored);
+	pthread_cond_broadcast(&w->done);
+}
+
+/* With the lock held: @b has been dealt with. */
+static void retire(struct writer *w, struct block *b)
+{
+	w->queued_bytes -= block_cost(b);
+	b->len = b->n_lines = 0;
+	if (!w->spare && b->cap == BLOCK_BYTES)
+		w->spare = b;
+	else
+		block_free(b);
+}
+
+static struct block *dequeue(struct writer *w)
+{
+	struct block *b = w->head;
+
+	if (!b)
+		return NULL;
+	w->head = b->next;
+	if (!w->head)
+		w->tail = NULL;
+	return b;
 }
 
 static void *writer_main(void *arg)
@@ -288,19 +480,19 @@ static void *writer_main(void *arg)
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
-		struct block *b = w->head;
 		bool reopen = w->reopen;
+		struct block *b;
 
-		if (!b && !reopen) {
+		if (w->give_up) {
+			drop_queue(w);
+			continue;
+		}
+		if (!w->head && !reopen) {
 			pthread_cond_wait(&w->work, &w->lock);
 			continue;
 		}
 		w->reopen = false;
-		if (b) {
-			w->head = b->next;
-			if (!w->head)
-				w->tail = NULL;
-		}
+		b = dequeue(w);
 		w->busy = true;
 		pthread_mutex_unlock(&w->lock);
 
@@ -311,14 +503,8 @@ static void *writer_main(void *arg)
 		pthread_mutex_lock(&w->lock);
 		w->busy = false;
 		w->progress++;
-		if (b) {
-			w->queued_bytes -= b->len;
-			b->len = b->n_lines = 0;
-			if (!w->spare && b->cap == BLOCK_BYTES)
-				w->spare = b;
-			else
-				block_free(b);
-		}
+		if (b)
+			retire(w, b);
 		pthread_cond_broadcast(&w->done);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -327,24 +513,32 @@ static void *writer_main(void *arg)
 
 /* ---- for the reader's thread ---- */
 
+/* Hands the current block over, or drops it. */
 static void queue_current(struct writer *w)
 {
-	struct block *b = TAKE_PTR(w->current);
+	struct block *b = w->current;
+	size_t cost = block_cost(b);
 
 	pthread_mutex_lock(&w->lock);
-	if (w->queued_bytes + b->len > w->opt.queue_bytes) {
-		count_lines(w, b, 0, 0);
+	if (w->queued_bytes + cost > w->opt.queue_bytes) {
+		count_lines(w, b, 0, true);
+		b->len = b->n_lines = 0;
+		if (b->cap > BLOCK_BYTES)
+			block_free(TAKE_PTR(w->current));
 		pthread_mutex_unlock(&w->lock);
-		block_free(b);
 		return;
 	}
-	b->next = NULL;
-	if (w->tail)
-		w->tail->next = b;
-	else
-		w->head = b;
-	w->tail = b;
-	w->queued_bytes += b->len;
+	w->queued_bytes += cost;
+	/* many small flushes behind a slow reader shall not queue many almost empty blocks */
+	if (!w->tail || !block_merge(w->tail, b)) {
+		w->current = NULL;
+		b->next = NULL;
+		if (w->tail)
+			w->tail->next = b;
+		else
+			w->head = b;
+		w->tail = b;
+	}
 	pthread_cond_signal(&w->work);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -367,7 +561,10 @@ void writer_append(struct writer *w, unsigned type, const char *line, size_t len
 		return;
 	if (w->current)
 		queue_current(w);
-	w->current = take_block(w, len);
+	if (!w->current || w->current->cap < len) {
+		block_free(w->current);
+		w->current = take_block(w, len);
+	}
 	if (w->current && block_add(w->current, type, line, len))
 		return;
 
@@ -378,8 +575,38 @@ void writer_append(struct writer *w, unsigned type, const char *line, size_t len
 
 void writer_flush(struct writer *w)
 {
-	if (w->current && w->current->len)
+	if (w->current && w->current->n_lines)
 		queue_current(w);
+}
+
+/* With the lock held: waits until the thread is idle or moves on. False when @ms saw no progress. */
+static bool wait_done(struct writer *w, unsigned ms)
+{
+	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + ms * NSEC_PER_MSEC;
+	struct timespec until = {
+		.tv_sec = until_ns / NSEC_PER_SEC,
+		.tv_nsec = until_ns % NSEC_PER_SEC,
+	};
+	uint64_t before = w->progress;
+
+	while ((w->head || w->busy || w->give_up) && w->progress == before) {
+		if (pthread_cond_timedwait(&w->done, &w->lock, &until) == ETIMEDOUT)
+			return w->progress != before;
+	}
+	return true;
+}
+
+/* With the lock held: the thread leaves the pipe alone and counts what is left as dropped. */
+static void give_up(struct writer *w)
+{
+	w->give_up = true;
+	eventfd_write(w->wake_fd, 1);
+	pthread_cond_signal(&w->work);
+	/* a file that hangs (a network that is gone) cannot be left: then this ends by the clock */
+	while (w->head || w->busy || w->give_up) {
+		if (!wait_done(w, GIVE_UP_MS))
+			break;
+	}
 }
 
 bool writer_sync(struct writer *w, unsigned stall_ms)
@@ -388,24 +615,10 @@ bool writer_sync(struct writer *w, unsigned stall_ms)
 
 	writer_flush(w);
 	pthread_mutex_lock(&w->lock);
-	while (w->head || w->busy) {
-		uint64_t before = w->progress;
-		struct timespec until;
-		int r;
-
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += stall_ms / 1000;
-		until.tv_nsec += stall_ms % 1000 * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000L;
-		}
-		r = pthread_cond_timedwait(&w->done, &w->lock, &until);
-		if (r == ETIMEDOUT && w->progress == before) {
-			ok = false;
-			break;
-		}
-	}
+	while (ok && (w->head || w->busy))
+		ok = wait_done(w, stall_ms);
+	if (!ok)
+		give_up(w);
 	pthread_mutex_unlock(&w->lock);
 	return ok;
 }
@@ -446,40 +659,69 @@ static int start_thread(struct writer *w)
 	return -r;
 }
 
+static int open_output(struct writer *w, struct err *e)
+{
+	int fd, r;
+
+	if (w->opt.path) {
+		w->path = strdup(w->opt.path);
+		if (!w->path)
+			return -ENOMEM;
+		r = open_file(w->path, 0, true, &fd, e);
+	} else {
+		r = open_stdout(&fd, e);
+	}
+	if (r < 0)
+		return r;
+	adopt_fd(w, fd);
+	return 0;
+}
+
+/* Without its thread. */
+static void writer_release(struct writer *w)
+{
+	for (struct block *b = w->head, *next; b; b = next) {
+		next = b->next;
+		block_free(b);
+	}
+	block_free(w->current);
+	block_free(w->spare);
+	closep(&w->wake_fd);
+	closep(&w->fd);
+	free(w->path);
+	free(w);
+}
+
+static void writer_releasep(struct writer **w)
+{
+	if (*w)
+		writer_release(*w);
+}
+
 int writer_open(const struct writer_options *opt, struct writer **ret, struct err *e)
 {
+	_cleanup_(writer_releasep)
 	struct writer *w = calloc(1, sizeof(*w));
-	int fd, r;
+	int r;
 
 	if (!w)
 		return -ENOMEM;
 	w->opt = *opt;
+	w->fd = -1;
 	if (!w->opt.queue_bytes)
 		w->opt.queue_bytes = QUEUE_DEFAULT;
-	if (opt->path) {
-		r = open_file(opt->path, O_TRUNC, &fd, e);
-		w->path = strdup(opt->path);
-		if (r >= 0 && !w->path)
-			r = -ENOMEM;
-	} else {
-		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-		r = fd < 0 ? err_set(e, -errno, "the standard output is closed") : 0;
-	}
-	if (r < 0) {
-		free(w->path);
-		free(w);
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0)
+		return err_set(e, -errno, "cannot make an eventfd: %s", strerror(errno));
+
+	r = open_output(w, e);
+	if (r < 0)
 		return r;
-	}
-	adopt_fd(w, fd);
 
 	r = start_thread(w);
-	if (r < 0) {
-		close(w->fd);
-		free(w->path);
-		free(w);
+	if (r < 0)
 		return err_set(e, r, "cannot start the writer's thread: %s", strerror(-r));
-	}
-	*ret = w;
+	*ret = TAKE_PTR(w);
 	return 0;
 }
 
@@ -489,19 +731,9 @@ void writer_free(struct writer *w)
 		return;
 	pthread_mutex_lock(&w->lock);
 	w->stop = true;
+	eventfd_write(w->wake_fd, 1);
 	pthread_cond_signal(&w->work);
 	pthread_mutex_unlock(&w->lock);
-	if (w->busy)
-		pthread_cancel(w->thread); /* it hangs in write(): the pipe is not read */
 	pthread_join(w->thread, NULL);
-
-	for (struct block *b = w->head, *next; b; b = next) {
-		next = b->next;
-		block_free(b);
-	}
-	block_free(w->current);
-	block_free(w->spare);
-	close(w->fd);
-	free(w->path);
-	free(w);
+	writer_release(w);
 }

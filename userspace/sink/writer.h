@@ -17,10 +17,10 @@
 #include "base/err.h"
 
 struct writer_options {
-	const char *path;	/* NULL: standard output */
-	size_t rotate_bytes;	/* 0: never */
-	unsigned rotate_keep;	/* old files that are kept: path.1 is the newest */
-	size_t queue_bytes;	/* 0: 32 MiB */
+	const char *path;          /* NULL: standard output */
+	size_t rotate_bytes;       /* 0: never */
+	unsigned rotate_keep;      /* old files that are kept: path.1 is the newest */
+	size_t queue_bytes;        /* 0: 32 MiB */
 	void (*on_closed)(void *); /* the reader of a pipe went away; called from the thread */
 	void *context;
 };
@@ -29,17 +29,23 @@ struct writer;
 
 /*
  * Opens the output: a file with mode 0600, owned by the user who called sudo, never through a symbolic
- * link and never anything but a regular file, pipe or terminal. -ELOOP, -EACCES, … with a sentence.
+ * link, never a file of another user and never anything but a regular file, pipe or terminal. -ELOOP, -EACCES, … with a sentence.
  */
 int writer_open(const struct writer_options *opt, struct writer **ret, struct err *e);
 
-/* Appends a line of an event of @type. Never blocks. */
+/*
+ * Appends a line of an event of @type. Never blocks. An event that this output does not show is
+ * appended as no bytes at all, and counted as delivered.
+ */
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len);
 
 /* Hands what was appended to the thread. Never blocks. */
 void writer_flush(struct writer *w);
 
-/* Waits until all is written; gives up after @stall_ms without progress. False when it gave up. */
+/*
+ * Waits until all is written. After @stall_ms without progress it gives up: what is left counts as
+ * dropped, so that appended = delivered + dropped holds afterwards, and it returns false.
+ */
 bool writer_sync(struct writer *w, unsigned stall_ms);
 
 /* Opens the path anew (SIGHUP). */

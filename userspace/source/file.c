@@ -12,6 +12,9 @@
 #include "base/cleanup.h"
 #include "file.skel.h"
 
+/* Said to the user: what the hook costs. Measured on 6.18. */
+#define COST "about 100 ns for every system call of every process"
+
 #define BATCH 1024 /* entries per look-up; no hash bucket holds as many */
 
 struct batch {
@@ -39,18 +42,18 @@ DEFINE_FREEP(struct btf *, btf__free)
 
 /* The calls of bpf/lib/file_calls.bpf.h. All exist where this hook is used; one missing fails it. */
 static const char *const functions[] = {
-	CALL(read),	   CALL(write),	    CALL(close),     CALL(pread64),
-	CALL(pwrite64),	   CALL(readv),	    CALL(writev),    CALL(preadv),
-	CALL(pwritev),	   CALL(preadv2),   CALL(pwritev2),  CALL(sendfile64),
-	CALL(splice),	   CALL(truncate),  CALL(ftruncate), CALL(copy_file_range),
-	CALL(dup3),	   CALL(openat),    CALL(openat2),   CALL(close_range),
-	CALL(mkdirat),	   CALL(unlinkat),  CALL(symlinkat), CALL(linkat),
-	CALL(renameat),	   CALL(renameat2), CALL(fchmod),    CALL(fchmodat),
+	CALL(read),      CALL(write),     CALL(close),     CALL(pread64),
+	CALL(pwrite64),  CALL(readv),     CALL(writev),    CALL(preadv),
+	CALL(pwritev),   CALL(preadv2),   CALL(pwritev2),  CALL(sendfile64),
+	CALL(splice),    CALL(truncate),  CALL(ftruncate), CALL(copy_file_range),
+	CALL(dup3),      CALL(openat),    CALL(openat2),   CALL(close_range),
+	CALL(mkdirat),   CALL(unlinkat),  CALL(symlinkat), CALL(linkat),
+	CALL(renameat),  CALL(renameat2), CALL(fchmod),    CALL(fchmodat),
 	CALL(fchmodat2),
 #if !defined(__aarch64__)
-	CALL(open),	   CALL(creat),	    CALL(dup2),	     CALL(rename),
-	CALL(mkdir),	   CALL(rmdir),	    CALL(link),	     CALL(unlink),
-	CALL(symlink),	   CALL(chmod),
+	CALL(open),      CALL(creat),     CALL(dup2),      CALL(rename),
+	CALL(mkdir),     CALL(rmdir),     CALL(link),      CALL(unlink),
+	CALL(symlink),   CALL(chmod),
 #endif
 };
 
@@ -61,7 +64,8 @@ static const char *const functions[] = {
  */
 static bool function_returns_reliable(void)
 {
-	_cleanup_(btf__freep) struct btf *btf = btf__load_vmlinux_btf();
+	_cleanup_(btf__freep)
+	struct btf *btf = btf__load_vmlinux_btf();
 	const struct btf_type *t;
 	const struct btf_member *m;
 	int id;
@@ -82,16 +86,30 @@ static bool function_returns_reliable(void)
 
 /* ---- opening ---- */
 
-/* Opens the object and loads the one program that @hook needs. */
-static int load(struct bpf_shared *s, enum file_hook hook, struct file_bpf **ret, struct err *e)
+/* Best first. */
+static const struct rung {
+	enum file_hook hook;
+	const char *mechanism;
+	const char *program;
+	bool functions;
+} rungs[] = {
+	{FILE_HOOK_FUNCTIONS, "kretprobe.multi", "file_call_return", true},
+	{FILE_HOOK_SYS_EXIT_TYPED, "tp_btf/sys_exit", "file_sys_exit_typed", false},
+	{FILE_HOOK_SYS_EXIT, "raw_tp/sys_exit", "file_sys_exit", false},
+};
+
+/* Opens the object and loads the one program that @rung needs. */
+static int load(struct bpf_shared *s, const struct rung *rung, struct file_bpf **ret, struct err *e)
 {
-	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = file_bpf__open();
+	_cleanup_(file_bpf__destroyp)
+	struct file_bpf *skel = file_bpf__open();
+	struct bpf_program *prog;
 	int r;
 
 	if (!skel)
 		return err_set(e, -errno, "cannot open the file programs: %s", strerror(errno));
-	bpf_program__set_autoload(skel->progs.file_sys_exit, hook == FILE_HOOK_SYS_EXIT);
-	bpf_program__set_autoload(skel->progs.file_call_return, hook == FILE_HOOK_FUNCTIONS);
+	bpf_object__for_each_program(prog, skel->obj)
+		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), rung->program));
 	r = bpf_family_prepare(s, skel->obj, e);
 	if (r < 0)
 		return r;
@@ -102,64 +120,66 @@ static int load(struct bpf_shared *s, enum file_hook hook, struct file_bpf **ret
 	return 0;
 }
 
-static int attach_functions(struct bpf_shared *s, struct file_bpf *skel)
+static int attach(struct bpf_shared *s, const struct rung *rung, struct file_bpf *skel)
 {
+	struct bpf_program *prog = bpf_object__find_program_by_name(skel->obj, rung->program);
 	LIBBPF_OPTS(bpf_kprobe_multi_opts, opts, .syms = (const char **)functions,
 		    .cnt = ARRAY_SIZE(functions), .retprobe = true);
-	struct bpf_program *prog = skel->progs.file_call_return;
-	struct bpf_link *link = bpf_program__attach_kprobe_multi_opts(prog, NULL, &opts);
-	int r;
+	struct bpf_link *link;
 
+	link = rung->functions ? bpf_program__attach_kprobe_multi_opts(prog, NULL, &opts)
+			       : bpf_program__attach(prog);
 	if (!link)
 		return -errno;
-	r = bpf_hook_keep(s, link, prog);
-	if (r == 0)
-		bpf_capability(s, "file", "system calls", "kretprobe.multi", CAPABILITY_ATTACHED,
-			       NULL);
-	return r;
+	return bpf_hook_keep(s, link, prog);
 }
 
-static int open_functions(struct bpf_shared *s, struct file_bpf **ret)
+static int open_rung(struct bpf_shared *s, const struct rung *rung, struct file_bpf **ret,
+		     struct err *e)
 {
-	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = NULL;
-	int r = load(s, FILE_HOOK_FUNCTIONS, &skel, NULL);
+	_cleanup_(file_bpf__destroyp)
+	struct file_bpf *skel = NULL;
+	int r = load(s, rung, &skel, e);
 
-	if (r == 0)
-		r = attach_functions(s, skel);
-	if (r < 0) {
-		bpf_capability(s, "file", "system calls", "kretprobe.multi", CAPABILITY_MISSING,
-			       "%s", strerror(-r));
+	if (r < 0)
 		return r;
+	r = attach(s, rung, skel);
+	if (r < 0)
+		return err_set(e, r, "cannot attach to %s: %s", rung->mechanism, strerror(-r));
+	*ret = TAKE_PTR(skel);
+	return 0;
+}
+
+/* A front end that costs other processes something is a degraded one. */
+static int open_best(struct bpf_shared *s, enum file_hook hook, struct file_bpf **ret,
+		     struct err *e)
+{
+	int r = -EINVAL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
+		const struct rung *rung = &rungs[i];
+
+		if (hook != FILE_HOOK_BEST && hook != rung->hook)
+			continue;
+		if (hook == FILE_HOOK_BEST && rung->functions && !function_returns_reliable())
+			continue;
+		r = open_rung(s, rung, ret, e);
+		if (r == 0) {
+			bpf_capability(s, "file", "system calls", rung->mechanism,
+				       rung->functions ? CAPABILITY_ATTACHED : CAPABILITY_DEGRADED,
+				       "%s", rung->functions ? "" : COST);
+			return 0;
+		}
 	}
-	*ret = TAKE_PTR(skel);
-	return 0;
-}
-
-static int open_sys_exit(struct bpf_shared *s, struct file_bpf **ret, struct err *e)
-{
-	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = NULL;
-	int r = load(s, FILE_HOOK_SYS_EXIT, &skel, e);
-
-	if (r < 0)
-		return r;
-	r = bpf_hook_attach(s, "file", "system calls", "raw_tp/sys_exit", skel->progs.file_sys_exit);
-	if (r < 0)
-		return err_set(e, r, "cannot attach to the end of system calls: %s", strerror(-r));
-	*ret = TAKE_PTR(skel);
-	return 0;
-}
-
-static int open_best(struct bpf_shared *s, struct file_bpf **ret, struct err *e)
-{
-	if (function_returns_reliable() && open_functions(s, ret) == 0)
-		return 0;
-	return open_sys_exit(s, ret, e);
+	bpf_capability(s, "file", "system calls", NULL, CAPABILITY_MISSING, "%s", strerror(-r));
+	return r;
 }
 
 int file_source_open(struct bpf_shared *s, enum file_hook hook, struct file_source **ret,
 		     struct err *e)
 {
-	_cleanup_(file_source_freep) struct file_source *f = calloc(1, sizeof(*f));
+	_cleanup_(file_source_freep)
+	struct file_source *f = calloc(1, sizeof(*f));
 	int r;
 
 	if (!f)
@@ -167,23 +187,7 @@ int file_source_open(struct bpf_shared *s, enum file_hook hook, struct file_sour
 	f->batch = malloc(sizeof(*f->batch));
 	if (!f->batch)
 		return -ENOMEM;
-
-	switch (hook) {
-	case FILE_HOOK_BEST:
-		r = open_best(s, &f->skel, e);
-		break;
-	case FILE_HOOK_FUNCTIONS:
-		r = open_functions(s, &f->skel);
-		if (r < 0)
-			err_set(e, r, "cannot attach to the system calls' functions: %s",
-				strerror(-r));
-		break;
-	case FILE_HOOK_SYS_EXIT:
-		r = open_sys_exit(s, &f->skel, e);
-		break;
-	default:
-		r = -EINVAL;
-	}
+	r = open_best(s, hook, &f->skel, e);
 	if (r < 0)
 		return r;
 	f->sums_fd = bpf_map__fd(f->skel->maps.file_sums);

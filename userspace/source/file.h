@@ -14,7 +14,8 @@ struct file_source;
 /* Which front end to use; for tests, FILE_HOOK_BEST otherwise. */
 enum file_hook {
 	FILE_HOOK_BEST,
-	FILE_HOOK_FUNCTIONS,
+	FILE_HOOK_FUNCTIONS,      /* costs other calls and processes nothing */
+	FILE_HOOK_SYS_EXIT_TYPED, /* costs every system call */
 	FILE_HOOK_SYS_EXIT,
 };
 

@@ -29,7 +29,8 @@ DEFINE_FREEP(struct net_source *, net_source_free)
 /* Runs an iterator over all it has; it writes events, not text. */
 static int iterate(struct bpf_link *link)
 {
-	_cleanup_(closep) int fd = -1;
+	_cleanup_(closep)
+	int fd = -1;
 	char none[64];
 	ssize_t n;
 
@@ -88,7 +89,8 @@ static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt,
 		if (join)
 			r = reuse(obj, names[i], fds[i], e);
 		else
-			r = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, names[i]), 1);
+			r = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, names[i]),
+						     1);
 		if (r < 0)
 			return r;
 	}
@@ -98,11 +100,12 @@ static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt,
 /* Without network events only the hooks that see who uses a socket are needed, and no tables. */
 static void keep_join_only(struct net_bpf *skel)
 {
-	struct bpf_map *const tables[] = {skel->maps.socks, skel->maps.listeners,
-					  skel->maps.claims, skel->maps.udp_owners};
+	struct bpf_map *const tables[] = {skel->maps.socks, skel->maps.listeners, skel->maps.claims,
+					  skel->maps.udp_owners};
 	struct bpf_program *prog;
 
-	bpf_object__for_each_program(prog, skel->obj) {
+	bpf_object__for_each_program(prog, skel->obj)
+	{
 		bpf_program__set_autoload(prog, prog == skel->progs.net_send ||
 							prog == skel->progs.net_recv ||
 							prog == skel->progs.net_recv_tcp);
@@ -236,7 +239,8 @@ static int attach_states(struct net_source *n, struct err *e)
 int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct net_source **ret,
 		    struct err *e)
 {
-	_cleanup_(net_source_freep) struct net_source *n = calloc(1, sizeof(*n));
+	_cleanup_(net_source_freep)
+	struct net_source *n = calloc(1, sizeof(*n));
 	bool events = bpf_shared_config(s)->net_events;
 	int r;
 
@@ -253,14 +257,13 @@ int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct 
 	}
 	attach_transfers(n, opt);
 	if (events) {
-		n->flows = iter_attach(n, "flow", "bpf_map_elem iterator",
-				       n->skel->progs.net_flows,
+		n->flows = iter_attach(n, "flow", "bpf_map_elem iterator", n->skel->progs.net_flows,
 				       bpf_map__fd(n->skel->maps.socks));
 		n->seed = iter_attach(n, "seed", "task_file iterator", n->skel->progs.net_seed, -1);
 		r = iterate(n->seed);
 		if (r < 0)
-			bpf_capability(s, FAMILY, "seed", "task_file iterator",
-				       CAPABILITY_DEGRADED, "%s", strerror(-r));
+			bpf_capability(s, FAMILY, "seed", "task_file iterator", CAPABILITY_DEGRADED,
+				       "%s", strerror(-r));
 	}
 
 	*ret = TAKE_PTR(n);

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "event/record.h"
 
-#define BUCKETS	    8192
+#define BUCKETS     8192
 #define SWEEP_TICKS 60 /* how often what nobody speaks of any more is looked for */
 
 /* One opening of one descriptor. */
@@ -21,7 +21,7 @@ struct opening {
 	uint64_t id;
 	struct as_hdr who; /* at the first transfer */
 	int32_t fd;
-	uint32_t tick;	   /* when the kernel's table held it last */
+	uint32_t tick; /* when the kernel's table held it last */
 	struct as_file_sums reported;
 	uint32_t path_len;
 	bool path_cut;

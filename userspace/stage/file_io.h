@@ -15,10 +15,11 @@
 
 #include "event/event.h"
 
-#define FILE_IO_MAX	   65536	       /* openings known at a time; twice the kernel's table */
+#define FILE_IO_MAX        65536 /* openings known at a time; twice the kernel's table */
 #define FILE_IO_PATH_BYTES (16 * 1024 * 1024) /* all their paths together */
 
-typedef void file_sums_fn(void *ctx, const struct as_file_key *key, const struct as_file_sums *sums);
+typedef void file_sums_fn(void *ctx, const struct as_file_key *key,
+			  const struct as_file_sums *sums);
 
 /* The kernel's table. */
 struct file_sums_ops {

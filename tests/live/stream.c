@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading what agentsight wrote, and comparing it with what a workload says it did. */
+#include "live.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- one line ---- */
+
+json_object *object_at(json_object *o, const char *path)
+{
+	char *copy = strdup(path), *rest = copy;
+
+	for (char *key; o && (key = strsep(&rest, "."));) {
+		if (!json_object_is_type(o, json_type_object) ||
+		    !json_object_object_get_ex(o, key, &o))
+			o = NULL;
+	}
+	free(copy);
+	return o;
+}
+
+int64_t line_int(const struct line *l, const char *key)
+{
+	json_object *o = object_at(l->data, key);
+
+	CHECK(o && json_object_is_type(o, json_type_int), "no number '%s' in %s", key,
+	      json_object_to_json_string(l->json));
+	return json_object_get_int64(o);
+}
+
+const char *line_str(const struct line *l, const char *key)
+{
+	json_object *o = object_at(l->data, key);
+
+	CHECK(o && json_object_is_type(o, json_type_string), "no text '%s' in %s", key,
+	      json_object_to_json_string(l->json));
+	return json_object_get_string(o);
+}
+
+static json_object *member(json_object *o, const char *key, enum json_type type, const char *text)
+{
+	json_object *v;
+
+	CHECK(json_object_object_get_ex(o, key, &v) && json_object_is_type(v, type),
+	      "the line lacks '%s': %.300s", key, text);
+	return v;
+}
+
+/* Takes @text apart; whatever is wrong with it fails the test. */
+static void line_parse(struct line *l, json_tokener *tok, const char *text, size_t len)
+{
+	CHECK(len && text[len - 1] == '\n', "a line without end: %.300s", text);
+	CHECK(strlen(text) == len, "a line holds a zero byte: %.300s", text);
+	json_tokener_reset(tok);
+	*l = (struct line){.json = json_tokener_parse_ex(tok, text, len)};
+	CHECK(l->json && json_object_is_type(l->json, json_type_object), "not JSON (%s): %.300s",
+	      json_tokener_error_desc(json_tokener_get_error(tok)), text);
+	l->timestamp = json_object_get_int64(member(l->json, "timestamp", json_type_int, text));
+	l->source = json_object_get_string(member(l->json, "source", json_type_string, text));
+	l->pid = json_object_get_int(member(l->json, "pid", json_type_int, text));
+	member(l->json, "comm", json_type_string, text);
+	l->data = member(l->json, "data", json_type_object, text);
+	l->type = json_object_get_string(member(l->data, "type", json_type_string, text));
+}
+
+void stream_each(const char *path, void (*on_line)(const struct line *, void *), void *context)
+{
+	json_tokener *tok = json_tokener_new_ex(64);
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t cap = 0;
+	struct line l;
+	ssize_t len;
+
+	CHECK(f, "cannot read %s: %s", path, strerror(errno));
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8 |
+					    JSON_TOKENER_ALLOW_TRAILING_CHARS);
+	while ((len = getline(&text, &cap, f)) > 0) {
+		line_parse(&l, tok, text, len);
+		on_line(&l, context);
+		json_object_put(l.json);
+	}
+	free(text);
+	fclose(f);
+	json_tokener_free(tok);
+}
+
+/* ---- all of them ---- */
+
+static void keep(const struct line *l, void *context)
+{
+	struct stream *st = context;
+
+	if (!(st->n & (st->n - 1)))
+		st->lines = realloc(st->lines, (st->n ? 2 * st->n : 1) * sizeof(*st->lines));
+	st->lines[st->n] = *l;
+	json_object_get(l->json);
+	st->n++;
+}
+
+static const struct stream *sorting;
+
+static int by_pid_then_position(const void *a, const void *b)
+{
+	size_t i = *(const size_t *)a, j = *(const size_t *)b;
+	pid_t p = sorting->lines[i].pid, q = sorting->lines[j].pid;
+
+	if (p != q)
+		return p < q ? -1 : 1;
+	return i < j ? -1 : i > j;
+}
+
+void stream_load(struct stream *st, const char *path)
+{
+	*st = (struct stream){};
+	stream_each(path, keep, st);
+	st->by_pid = malloc((st->n + 1) * sizeof(*st->by_pid));
+	for (size_t i = 0; i < st->n; i++)
+		st->by_pid[i] = i;
+	sorting = st;
+	qsort(st->by_pid, st->n, sizeof(*st->by_pid), by_pid_then_position);
+	if (st->n && !strcmp(st->lines[st->n - 1].type, "stop"))
+		st->stop = st->lines[st->n - 1].data;
+}
+
+static bool is(const struct line *l, const char *source, const char *type)
+{
+	return (!source || !strcmp(l->source, source)) && (!type || !strcmp(l->type, type));
+}
+
+size_t stream_count(const struct stream *st, const char *source, const char *type)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < st->n; i++)
+		n += is(&st->lines[i], source, type);
+	return n;
+}
+
+struct line *stream_find(const struct stream *st, size_t *i, pid_t pid, const char *source,
+			 const char *type)
+{
+	while (*i < st->n) {
+		struct line *l = &st->lines[(*i)++];
+
+		if ((!pid || l->pid == pid) && is(l, source, type))
+			return l;
+	}
+	return NULL;
+}
+
+struct line *stream_only(const struct stream *st, pid_t pid, const char *source, const char *type)
+{
+	size_t i = 0;
+	struct line *l = stream_find(st, &i, pid, source, type);
+
+	CHECK(l, "no %s.%s of process %d", source, type, pid);
+	CHECK(!stream_find(st, &i, pid, source, type), "more than one %s.%s of process %d", source,
+	      type, pid);
+	return l;
+}
+
+uint64_t stop_count(const struct stream *st, const char *key)
+{
+	json_object *o = st->stop ? object_at(st->stop, key) : NULL;
+
+	return o ? json_object_get_int64(o) : 0;
+}
+
+/* ---- the stream as a whole ---- */
+
+static size_t count_late(const struct stream *st)
+{
+	uint64_t last = 0;
+	size_t late = 0;
+
+	for (size_t i = 0; i < st->n; i++) {
+		if (st->lines[i].timestamp < last)
+			late++;
+		else
+			last = st->lines[i].timestamp;
+	}
+	return late;
+}
+
+void stream_check_whole(const struct stream *st)
+{
+	size_t late = count_late(st);
+
+	CHECK(st->n && is(&st->lines[0], "agentsight", "start"), "the first line is not `start`");
+	CHECK(st->stop, "the last line is not `stop`");
+	CHECK(stream_count(st, "agentsight", "stop") == 1, "more than one `stop`");
+	CHECK(stop_count(st, "difference") == 0, "the ledger does not close: %s",
+	      json_object_to_json_string(st->stop));
+	CHECK(late <= stop_count(st, "late"), "%zu lines out of order, `stop` says %llu", late,
+	      (unsigned long long)stop_count(st, "late"));
+	CHECK(stop_count(st, "delivered") == st->n - 1, "%zu lines, `stop` says %llu delivered",
+	      st->n - 1, (unsigned long long)stop_count(st, "delivered"));
+}
+
+void stream_check_lossless(const struct stream *st)
+{
+	stream_check_whole(st);
+	CHECK(stop_count(st, "lost") == 0 && stop_count(st, "shed") == 0, "events were lost: %s",
+	      json_object_to_json_string(st->stop));
+	CHECK(stream_count(st, "agentsight", "loss") == 0, "a `loss` event though nothing was lost");
+}
+
+/* Is @word one of the words of @list? */
+static bool listed(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = list; (p = strstr(p, word)); p += len) {
+		if ((p == list || p[-1] == ' ') && (!p[len] || p[len] == ' '))
+			return true;
+	}
+	return false;
+}
+
+void stream_check_sources(const struct stream *st, const char *sources)
+{
+	for (size_t i = 0; i < st->n; i++) {
+		const struct line *l = &st->lines[i];
+
+		CHECK(listed(sources, l->source) || !strcmp(l->source, "agentsight"),
+		      "a line that nobody asked for: %s", json_object_to_json_string(l->json));
+	}
+}
+
+static bool has_pid(const pid_t *pids, size_t n, pid_t pid)
+{
+	while (n-- > 0) {
+		if (pids[n] == pid)
+			return true;
+	}
+	return false;
+}
+
+void stream_check_family(const struct stream *st, pid_t root)
+{
+	pid_t *family = malloc((st->n + 1) * sizeof(*family));
+	size_t n = 0;
+
+	family[n++] = root;
+	for (size_t i = 0; i < st->n; i++) {
+		const struct line *l = &st->lines[i];
+
+		if (!strcmp(l->source, "agentsight"))
+			continue;
+		CHECK(has_pid(family, n, l->pid), "a line of a process that is not watched: %s",
+		      json_object_to_json_string(l->json));
+		if (!strcmp(l->type, "fork"))
+			family[n++] = line_int(l, "child_pid");
+	}
+	free(family);
+}
+
+/* ---- expectations ---- */
+
+static void expected_take(struct expected *x, json_object *o)
+{
+	x->lines = realloc(x->lines, (x->n + 1) * sizeof(*x->lines));
+	x->lines[x->n++] = o;
+}
+
+void expected_add(struct expected *x, const char *fmt, ...)
+{
+	json_object *o;
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	o = json_tokener_parse(text);
+	CHECK(o, "the test's own expectation is not JSON: %s", text);
+	expected_take(x, o);
+	free(text);
+}
+
+void expected_load(struct expected *x, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t cap = 0;
+
+	CHECK(f, "cannot read %s: %s", path, strerror(errno));
+	while (getline(&text, &cap, f) > 0) {
+		json_object *o = json_tokener_parse(text);
+
+		CHECK(o, "the workload printed what is not JSON: %.300s", text);
+		if (object_at(o, "source"))
+			expected_take(x, o);
+		else
+			json_object_put(o);
+	}
+	free(text);
+	fclose(f);
+}
+
+bool json_contains(json_object *whole, json_object *part)
+{
+	if (!json_object_is_type(part, json_type_object))
+		return json_object_equal(whole, part);
+	if (!json_object_is_type(whole, json_type_object))
+		return false;
+	json_object_object_foreach(part, key, value)
+	{
+		json_object *other;
+
+		if (!json_object_object_get_ex(whole, key, &other) || !json_contains(other, value))
+			return false;
+	}
+	return true;
+}
+
+/* Position in by_pid of the first line of @pid. */
+static size_t first_of(const struct stream *st, pid_t pid)
+{
+	size_t low = 0, high = st->n;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (st->lines[st->by_pid[mid]].pid < pid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* How far the lines of a process are matched, in order of by_pid. */
+struct cursor {
+	pid_t pid;
+	size_t at;
+};
+
+static struct cursor *cursor_of(struct cursor *cursors, size_t *n, const struct stream *st, pid_t pid)
+{
+	for (size_t i = *n; i-- > 0;) {
+		if (cursors[i].pid == pid)
+			return &cursors[i];
+	}
+	cursors[*n] = (struct cursor){pid, first_of(st, pid)};
+	return &cursors[(*n)++];
+}
+
+static bool match_one(struct stream *st, json_object *part, pid_t pid, size_t *from)
+{
+	for (size_t i = *from; i < st->n; i++) {
+		struct line *l = &st->lines[st->by_pid[i]];
+
+		if (l->pid != pid)
+			return false;
+		if (l->matched || !json_contains(l->json, part))
+			continue;
+		l->matched = true;
+		*from = i + 1;
+		return true;
+	}
+	return false;
+}
+
+/* What of @pid has a type in @complete and was not expected. */
+static void check_no_more(const struct stream *st, pid_t pid, const char *complete)
+{
+	for (size_t i = first_of(st, pid); i < st->n; i++) {
+		const struct line *l = &st->lines[st->by_pid[i]];
+		char name[64];
+
+		if (l->pid != pid)
+			return;
+		snprintf(name, sizeof(name), "%s.%s", l->source, l->type);
+		CHECK(l->matched || !listed(complete, name), "not expected: %s",
+		      json_object_to_json_string(l->json));
+	}
+}
+
+static void match_all(struct stream *st, const struct expected *x, const char *complete, bool ordered)
+{
+	struct cursor *cursors = calloc(x->n + 1, sizeof(*cursors));
+	size_t n = 0;
+
+	CHECK(x->n, "the workload says nothing");
+	for (size_t i = 0; i < x->n; i++) {
+		pid_t pid = json_object_get_int(object_at(x->lines[i], "pid"));
+		struct cursor *c = cursor_of(cursors, &n, st, pid);
+		size_t from = ordered ? c->at : first_of(st, pid);
+
+		CHECK(match_one(st, x->lines[i], pid, &from), "missing%s: %s",
+		      ordered ? " or out of order" : "", json_object_to_json_string(x->lines[i]));
+		c->at = from;
+	}
+	for (size_t i = 0; i < n; i++)
+		check_no_more(st, cursors[i].pid, complete);
+	free(cursors);
+}
+
+void stream_match(struct stream *st, const struct expected *x, const char *complete)
+{
+	match_all(st, x, complete, true);
+}
+
+void stream_match_unordered(struct stream *st, const struct expected *x, const char *complete)
+{
+	match_all(st, x, complete, false);
+}

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/* The arithmetic, on a made-up task source; the second half on a made-up /proc. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "event/schema.h"
+#include "source/sampler.h"
+
+#define MS  1000000ULL
+#define SEC 1000000000ULL
+
+struct fake {
+	struct task_source source;
+	struct as_task tasks[16];
+	size_t n;
+	int result;
+};
+
+static struct fake fake;
+static struct proc_table *table;
+static struct sampler *sampler;
+static struct as_system_metrics rows[16];
+static size_t n_rows;
+static struct as_system_wide machine;
+
+static int fake_scan(struct task_source *source, struct sampler *to)
+{
+	for (size_t i = 0; i < fake.n; i++)
+		sampler_add(to, &fake.tasks[i], true);
+	return fake.result;
+}
+
+static void fake_free(struct task_source *source)
+{
+}
+
+static void keep(struct emitter *self, const struct event *ev)
+{
+	if (ev->rec->type == AS_EV_SYSTEM_WIDE)
+		machine = *(const struct as_system_wide *)ev->rec;
+	else
+		rows[n_rows++] = *(const struct as_system_metrics *)ev->rec;
+	assert_non_null(ev->desc);
+}
+
+static struct emitter out = {keep};
+
+static int set_up(void **state)
+{
+	struct sampler_options opt = {.source = &fake.source, .cores = 8};
+
+	memset(&fake, 0, sizeof(fake));
+	fake.source = (struct task_source){"fake", fake_scan, fake_free};
+	if (schema_init() || proc_table_new(&table))
+		return -1;
+	opt.table = table;
+	return sampler_new(&opt, &sampler);
+}
+
+static int tear_down(void **state)
+{
+	sampler_free(sampler);
+	proc_table_free(table);
+	return 0;
+}
+
+static struct as_task *task(uint32_t tgid, uint32_t tid, uint32_t ppid, uint64_t start_ns,
+			    uint64_t cpu_ns)
+{
+	struct as_task *t = &fake.tasks[fake.n++];
+
+	*t = (struct as_task){
+		.tgid = tgid, .tid = tid, .ppid = ppid, .start_ns = start_ns, .cpu_ns = cpu_ns};
+	strcpy(t->comm, "worker");
+	if (tgid == tid) {
+		t->threads = 1;
+		t->rss_pages = 1000;
+		t->vsz_pages = 2000;
+	}
+	return t;
+}
+
+static const struct as_system_metrics *sample(uint64_t boot_ns)
+{
+	n_rows = 0;
+	assert_int_equal(sampler_sample(sampler, boot_ns, &out), 0);
+	fake.n = 0;
+	return rows;
+}
+
+static void feed(const void *rec)
+{
+	const struct event ev = {.rec = rec};
+
+	proc_table_event(table, &ev);
+}
+
+static void feed_fork(uint32_t parent, uint64_t parent_start, uint32_t child, uint64_t child_start)
+{
+	const struct as_fork e = {
+		.h = {.type = AS_EV_FORK, .tgid = parent, .start_ns = parent_start, .ppid = 1},
+		.child_pid = child,
+		.child_ppid = parent,
+		.child_start_ns = child_start,
+	};
+
+	feed(&e);
+}
+
+static void feed_exit(uint32_t tgid, uint32_t ppid, uint64_t start_ns, uint64_t user, uint64_t sys)
+{
+	const struct as_exit e = {
+		.h = {.type = AS_EV_EXIT, .tgid = tgid, .ppid = ppid, .start_ns = start_ns},
+		.cpu_user_ns = user,
+		.cpu_system_ns = sys,
+	};
+
+	feed(&e);
+}
+
+static void a_percentage_is_cpu_time_between_two_samples(void **state)
+{
+	const struct as_system_metrics *r;
+
+	task(10, 10, 1, SEC, 500 * MS);
+	r = sample(10 * SEC);
+	assert_int_equal(n_rows, 1);
+	assert_int_equal(r->cpu_centi, 0);
+	assert_int_equal(r->interval_ns, 0);
+
+	task(10, 10, 1, SEC, 969 * MS);
+	r = sample(12 * SEC);
+	assert_int_equal(r->cpu_centi, 2345);
+	assert_int_equal(r->interval_ns, 2 * SEC);
+	assert_int_equal(r->cores, 8);
+	assert_int_equal(r->h.tgid, 10);
+	assert_string_equal(r->h.comm, "worker");
+}
+
+static void threads_are_summed_and_may_come_apart(void **state)
+{
+	const struct as_system_metrics *r;
+
+	task(10, 10, 1, SEC, 0)->threads = 3;
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, 300 * MS)->threads = 3;
+	task(20, 20, 1, SEC, 0);
+	task(10, 11, 1, SEC, 400 * MS)->read_bytes = 4096;
+	task(10, 12, 1, SEC, 500 * MS)->read_bytes = 1;
+	r = sample(11 * SEC);
+	assert_int_equal(n_rows, 2);
+	assert_int_equal(r->cpu_centi, 12000);
+	assert_int_equal(r->threads, 3);
+	assert_int_equal(r->read_bytes, 4097);
+	assert_int_equal(r->rss_kb, 1000 * (sysconf(_SC_PAGESIZE) / 1024));
+	assert_int_equal(r->rss_mb, r->rss_kb / 1024);
+	assert_int_equal(r->vsz_kb, 2 * r->rss_kb);
+}
+
+static void who_began_after_the_last_sample_counts_from_its_start(void **state)
+{
+	sample(10 * SEC);
+	task(10, 10, 1, 11 * SEC, 500 * MS);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 5000);
+	assert_int_equal(rows->interval_ns, SEC);
+}
+
+static void a_thread_missed_by_one_pass_never_makes_a_row_negative(void **state)
+{
+	task(10, 10, 1, SEC, 500 * MS);
+	task(10, 11, 1, SEC, 500 * MS);
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, 600 * MS); /* the other has ended, its time is not in the sum yet */
+	assert_int_equal(sample(11 * SEC)->cpu_centi, 0);
+	task(10, 10, 1, SEC, 1250 * MS);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 2500);
+}
+
+static void children_that_lived_and_died_in_between_are_in_the_row(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	for (int i = 0; i < 40; i++) {
+		uint64_t start = 10 * SEC + i * 25 * MS + 1;
+
+		feed_fork(10, SEC, 100 + i, start);
+		feed_exit(100 + i, 10, start, 15 * MS, 5 * MS);
+	}
+	task(10, 10, 1, SEC, 100 * MS);
+	assert_int_equal(sample(11 * SEC)->cpu_centi, 9000);
+	task(10, 10, 1, SEC, 100 * MS);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 0);
+}
+
+static void what_a_childs_own_rows_have_shown_is_not_shown_again(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	feed_fork(10, SEC, 11, 10 * SEC + 500 * MS);
+	task(10, 10, 1, SEC, 0);
+	task(11, 11, 10, 10 * SEC + 500 * MS, 250 * MS);
+	sample(11 * SEC);
+	assert_int_equal(rows[0].cpu_centi, 0);
+	assert_int_equal(rows[0].children, 1);
+	assert_int_equal(rows[1].cpu_centi, 5000);
+
+	feed_exit(11, 10, 10 * SEC + 500 * MS, 300 * MS, 50 * MS);
+	task(10, 10, 1, SEC, 0);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 1000);
+	assert_int_equal(rows->children, 0);
+	assert_int_equal(n_rows, 1);
+}
+
+static void a_grandchild_whose_parent_ended_too_counts_for_the_grandparent(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	feed_fork(10, SEC, 11, 10 * SEC + 1);
+	feed_fork(11, 10 * SEC + 1, 12, 10 * SEC + 2);
+	feed_exit(11, 10, 10 * SEC + 1, 10 * MS, 0);
+	feed_exit(12, 1, 10 * SEC + 2, 20 * MS, 0);
+	task(10, 10, 1, SEC, 0);
+	assert_int_equal(sample(11 * SEC)->cpu_centi, 300);
+}
+
+static void a_reused_pid_starts_anew(void **state)
+{
+	task(10, 10, 1, SEC, 5 * SEC);
+	sample(10 * SEC);
+	task(10, 10, 1, 10 * SEC + 500 * MS, 100 * MS);
+	assert_int_equal(sample(11 * SEC)->cpu_centi, 2000);
+	assert_int_equal(rows->h.start_ns, 10 * SEC + 500 * MS);
+}
+
+static void a_very_long_run_does_not_overflow(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, 64ULL * 86400 * 365 * SEC); /* a year on 64 processors */
+	assert_int_equal(sample(10 * SEC + 86400ULL * 365 * SEC)->cpu_centi, 640000);
+}
+
+static void a_source_that_fails_makes_no_rows(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	fake.result = -EIO;
+	n_rows = 0;
+	assert_int_equal(sampler_sample(sampler, SEC, &out), -EIO);
+	assert_int_equal(n_rows, 0);
+}
+
+/* ---- /proc ---- */
+
+static char root[64];
+static struct procfs *fs;
+
+static void file_put(const char *name, const char *text)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", root, name);
+	/* a kept descriptor goes on seeing the file: written in place */
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void process_put(uint32_t pid, uint32_t ppid, unsigned cpu, unsigned waited)
+{
+	char path[160], text[256];
+
+	snprintf(path, sizeof(path), "%s/%u", root, pid);
+	mkdir(path, 0700);
+	snprintf(text, sizeof(text),
+		 "%u (work) S %u 1 1 0 -1 0 1 2 3 4 %u 0 %u 0 20 0 1 0 %u 8192000 1\n", pid, ppid,
+		 cpu, waited, pid == 10 ? 100 : 1050);
+	snprintf(path, sizeof(path), "%u/stat", pid);
+	file_put(path, text);
+	snprintf(path, sizeof(path), "%u/status", pid);
+	file_put(path, "Uid:\t0\n");
+	snprintf(path, sizeof(path), "%u/statm", pid);
+	file_put(path, "2000 1000 1");
+	snprintf(path, sizeof(path), "%u/io", pid);
+	file_put(path, "read_bytes: 5\nwrite_bytes: 6\n");
+}
+
+/* As the kernel does: the name goes, and who keeps it open reads nothing that could be parsed. */
+static void process_remove(uint32_t pid)
+{
+	static const char *const files[] = {"stat", "status", "statm", "io"};
+	char path[160];
+
+	for (size_t i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%u/%s", root, pid, files[i]);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/%u", root, pid);
+	rmdir(path);
+}
+
+static const uint32_t ten[] = {10};
+static const struct proc_match match = {.pids = ten, .n_pids = 1, .follow_children = true};
+
+static int proc_set_up(void **state)
+{
+	struct task_procfs_options task_opt = {.match = &match};
+	struct sampler_options opt = {.cores = 8};
+
+	strcpy(root, "/tmp/test_sampler.XXXXXX");
+	if (!mkdtemp(root) || schema_init() || proc_table_new(&table) || procfs_open(root, &fs))
+		return -1;
+	process_put(10, 1, 100, 0);
+	procfs_seed(fs, table, &match, NULL, NULL);
+	task_opt.fs = opt.fs = fs;
+	task_opt.table = opt.table = table;
+	if (task_procfs_open(&task_opt, &opt.source))
+		return -1;
+	return sampler_new(&opt, &sampler);
+}
+
+static int proc_tear_down(void **state)
+{
+	static const char *const files[] = {"stat", "meminfo", "loadavg"};
+	char path[160];
+
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", root, files[i]);
+		unlink(path);
+	}
+	process_remove(10);
+	process_remove(11);
+	rmdir(root);
+	sampler_free(sampler);
+	proc_table_free(table);
+	procfs_free(fs);
+	return 0;
+}
+
+static void proc_gives_ticks_memory_and_io(void **state)
+{
+	sample(10 * SEC);
+	assert_int_equal(n_rows, 1);
+	assert_int_equal(rows->cpu_centi, 0);
+	process_put(10, 1, 150, 0);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 2500);
+	assert_int_equal(rows->rss_kb, 1000 * (sysconf(_SC_PAGESIZE) / 1024));
+	assert_int_equal(rows->read_bytes, 5);
+	assert_int_equal(rows->write_bytes, 6);
+}
+
+static void children_never_seen_show_when_they_are_waited_for(void **state)
+{
+	sample(10 * SEC);
+	process_put(10, 1, 100, 90);
+	assert_int_equal(sample(11 * SEC)->cpu_centi, 9000);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 0);
+}
+
+static void a_waited_for_child_counts_only_beyond_its_own_rows(void **state)
+{
+	sample(10 * SEC);
+	process_put(11, 10, 20, 0); /* began at 10.5 s */
+	sample(11 * SEC);
+	assert_int_equal(n_rows, 2);
+	assert_int_equal(rows[0].children, 1);
+	assert_int_equal(rows[1].cpu_centi, 4000);
+	process_remove(11);
+	process_put(10, 1, 100, 35); /* it used 0.35 s, of which 0.2 s have been shown */
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 1500);
+	assert_int_equal(n_rows, 1);
+	process_put(10, 1, 100, 45);
+	assert_int_equal(sample(13 * SEC)->cpu_centi, 1000);
+}
+
+static void a_child_that_nobody_waits_for_is_forgotten_after_a_sample(void **state)
+{
+	sample(10 * SEC);
+	process_put(11, 10, 20, 0);
+	sample(11 * SEC);
+	process_remove(11);
+	assert_int_equal(sample(12 * SEC)->cpu_centi, 0);
+	assert_int_equal(sample(13 * SEC)->cpu_centi, 0);
+	process_put(10, 1, 100, 30); /* another child, never seen */
+	assert_int_equal(sample(14 * SEC)->cpu_centi, 3000);
+}
+
+static void the_machine_is_sampled_when_nothing_is_selected(void **state)
+{
+	struct sampler_options opt = {.fs = fs, .machine = true, .cores = 4};
+	struct sampler *s;
+
+	file_put("stat", "cpu  100 0 0 1000 0 0 0 0 0 0\n");
+	file_put("meminfo", "MemTotal: 4096000 kB\nMemFree: 1000 kB\nMemAvailable: 1024000 kB\n");
+	file_put("loadavg", "1.50 0.25 0.05 1/2 3\n");
+	assert_int_equal(sampler_new(&opt, &s), 0);
+	assert_int_equal(sampler_sample(s, 10 * SEC, &out), 0);
+	assert_int_equal(machine.cpu_centi, 0);
+	file_put("stat", "cpu  200 30 20 1000 0 0 0 99 0 0\n");
+	assert_int_equal(sampler_sample(s, 11 * SEC, &out), 0);
+	assert_int_equal(machine.cpu_centi, 15000);
+	assert_int_equal(machine.load1_centi, 150);
+	assert_int_equal(machine.used_kb, 3072000);
+	assert_int_equal(machine.used_mb, 3000);
+	assert_int_equal(machine.rss_mb, 3000);
+	assert_int_equal(machine.used_centi, 7500);
+	assert_int_equal(machine.cores, 4);
+	file_put("meminfo", "nonsense");
+	assert_int_equal(sampler_sample(s, 12 * SEC, &out), -EBADMSG);
+	sampler_free(s);
+}
+
+#define TEST(f)      cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define PROC_TEST(f) cmocka_unit_test_setup_teardown(f, proc_set_up, proc_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_percentage_is_cpu_time_between_two_samples),
+		TEST(threads_are_summed_and_may_come_apart),
+		TEST(who_began_after_the_last_sample_counts_from_its_start),
+		TEST(a_thread_missed_by_one_pass_never_makes_a_row_negative),
+		TEST(children_that_lived_and_died_in_between_are_in_the_row),
+		TEST(what_a_childs_own_rows_have_shown_is_not_shown_again),
+		TEST(a_grandchild_whose_parent_ended_too_counts_for_the_grandparent),
+		TEST(a_reused_pid_starts_anew),
+		TEST(a_very_long_run_does_not_overflow),
+		TEST(a_source_that_fails_makes_no_rows),
+		PROC_TEST(proc_gives_ticks_memory_and_io),
+		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
+		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),
+		PROC_TEST(a_child_that_nobody_waits_for_is_forgotten_after_a_sample),
+		PROC_TEST(the_machine_is_sampled_when_nothing_is_selected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
