@@ -82,6 +82,9 @@ $(O)/.probed: tools/probe.sh
 	$(Q)CC='$(CC)' CLANG='$(CLANG)' BPFTOOL='$(BPFTOOL)' PKG_CONFIG='$(PKG_CONFIG)' sh tools/probe.sh build
 	$(Q)touch $@
 
+include tools/package.mk
+-include tests/tests.mk tests/bench/bench.mk
+
 clean: ## remove what was built
 	$(Q)rm -rf $(O) agentsight
 

@@ -222,7 +222,7 @@ static __always_inline __s32 call_dirfd(const struct ended *call, __u8 arg)
 static __always_inline void file_open(const struct call *c, const struct ended *call)
 {
 	struct scratch *s = scratch_get();
-	struct as_file_open *e = (void *)s;
+	struct as_file_open *e = (void *)s->data;
 	struct how how = {};
 	__u32 off = sizeof(*e);
 
@@ -253,7 +253,7 @@ static __always_inline void op_extra(struct as_file_op *e, __u32 type, __u64 ext
 static __always_inline __u32 op_new_path(const struct call *c, const struct ended *call,
 					 struct scratch *s, __u32 off)
 {
-	struct as_file_op *e = (void *)s;
+	struct as_file_op *e = (void *)s->data;
 
 	__builtin_memset(&e->new_path, 0, sizeof(e->new_path));
 	if (!c->new_path)
@@ -267,7 +267,7 @@ static __always_inline __u32 op_new_path(const struct call *c, const struct ende
 static __always_inline void file_op(const struct call *c, const struct ended *call)
 {
 	struct scratch *s = scratch_get();
-	struct as_file_op *e = (void *)s;
+	struct as_file_op *e = (void *)s->data;
 	__u32 type = c->type, off = sizeof(*e);
 
 	if (!s)
@@ -296,7 +296,7 @@ static __always_inline __u64 file_id_new(void)
 __noinline int file_seen(__u32 fd, __u64 id)
 {
 	struct scratch *s = scratch_get();
-	struct as_file_seen *e = (void *)s;
+	struct as_file_seen *e = (void *)s->data;
 	__u32 off;
 
 	if (!s)
@@ -559,7 +559,7 @@ int file_call_return(struct pt_regs *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
-	struct ended call = {.nr = CALL_NUMBER(regs), .ret = PT_REGS_RC(ctx)};
+	struct ended call = {.nr = regs->CALL_NUMBER, .ret = PT_REGS_RC(ctx)};
 
 	if (!call_wanted(call.nr, call.ret))
 		return 0;
@@ -572,7 +572,7 @@ SEC("tp_btf/sys_exit")
 int file_sys_exit_typed(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
-	struct ended call = {.nr = CALL_NUMBER(regs), .ret = ctx[1]};
+	struct ended call = {.nr = regs->CALL_NUMBER, .ret = ctx[1]};
 
 	if (!call_wanted(call.nr, call.ret))
 		return 0;
@@ -584,14 +584,11 @@ int file_sys_exit_typed(__u64 *ctx)
 SEC("raw_tp/sys_exit")
 int file_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct pt_regs regs = {};
-	struct ended call = {.ret = ctx->args[1]};
+	const struct pt_regs *regs = (void *)ctx->args[0];
+	struct ended call = {.nr = BPF_PROBE_READ(regs, CALL_NUMBER), .ret = ctx->args[1]};
 
-	if (bpf_probe_read_kernel(&regs, sizeof(regs), (void *)ctx->args[0]))
-		return 0;
-	call.nr = CALL_NUMBER(&regs);
 	if (!call_wanted(call.nr, call.ret))
 		return 0;
-	ended_take(&call, &regs);
+	ended_read(&call, regs);
 	return file_call(&call);
 }

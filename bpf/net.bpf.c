@@ -317,19 +317,17 @@ static __always_inline void flow_emit(const struct sock *sk, struct sock_entry *
 	struct as_flow *e = bpf_ringbuf_reserve(&ring_events, sizeof(*e), 0);
 	struct sock_entry *again;
 
-	if (e)
-		flow_fill(e, AS_EV_FLOW, s, sk, tx, rx);
+	if (!e) {
+		count_dropped(AS_EV_FLOW);
+		return;
+	}
+	flow_fill(e, AS_EV_FLOW, s, sk, tx, rx);
 	again = entry_find(sk);
 	if (!again || again->id != id) {
-		if (e)
-			bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
 	ledger_add(AS_EV_FLOW, produced, 1);
-	if (!e) {
-		ledger_add(AS_EV_FLOW, dropped, 1);
-		return;
-	}
 	again->flow_ns = e->h.boot_ns;
 	again->flow_tx = tx;
 	again->flow_rx = rx;
@@ -355,14 +353,14 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 
 	if (!(s->flags & ENTRY_UP) || s->flags & ENTRY_ENDED)
 		return;
-	if (!(s->flags & ENTRY_OWNED)) {
-		if (BPF_CORE_READ(sk, sk_socket))
-			unowned++;
-		return;
-	}
 	/* the kernel skipped the end of it: its memory is another socket's or nobody's */
 	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port) {
 		stale_end(sk, s);
+		return;
+	}
+	if (!(s->flags & ENTRY_OWNED)) {
+		if (BPF_CORE_READ(sk, sk_socket))
+			unowned++;
 		return;
 	}
 	tcp_read_sums(sk, s->role, &sums);

@@ -4,122 +4,86 @@
  * sock_send_length and sock_recv_length do not exist. An object of its own, loaded only then, since
  * some kernels have no kprobes. It works on the maps of net.bpf.c.
  *
- * How many bytes TCP sent comes from the socket, so that a call which these probes do not see
- * (sendfile, splice) is part of the next one that they do.
+ * A kernel keeps few returns in wait (5.10: one per processor), so a function that sleeps must not
+ * have its return probed where every one counts. tcp_sendmsg() sleeps, but its bytes come from the
+ * socket: a call that is not seen (sendfile and splice too) is part of the next one that is.
  */
 #include "lib/sock.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Thread and direction -> socket of the call it is in; a return that is missed is written over. */
-struct call_key {
-	__u64 thread;
-	__u64 sent;
-};
-
+/* Thread -> socket it sends on; what a missed return leaves is written over. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
-	__type(key, struct call_key);
+	__type(key, __u64);
 	__type(value, __u64);
-} calls SEC(".maps");
+} sending SEC(".maps");
 
-static __always_inline int call_begin(const struct sock *sk, bool sent)
+static __always_inline int send_begin(const struct sock *sk)
 {
-	struct call_key key = {.thread = bpf_get_current_pid_tgid(), .sent = sent};
+	__u64 thread = bpf_get_current_pid_tgid();
 	__u64 addr = (__u64)sk;
 
-	bpf_map_update_elem(&calls, &key, &addr, BPF_ANY);
+	bpf_map_update_elem(&sending, &thread, &addr, BPF_ANY);
 	return 0;
 }
 
-static __always_inline int call_end(int ret, bool sent)
+static __always_inline int send_end(int ret)
 {
-	struct call_key key = {.thread = bpf_get_current_pid_tgid(), .sent = sent};
-	__u64 *addr = bpf_map_lookup_elem(&calls, &key);
+	__u64 thread = bpf_get_current_pid_tgid();
+	__u64 *addr = bpf_map_lookup_elem(&sending, &thread);
 	const struct sock *sk;
 
 	if (!addr)
 		return 0;
 	sk = (const void *)*addr;
-	bpf_map_delete_elem(&calls, &key);
-	sock_used(sk, ret, sent);
+	bpf_map_delete_elem(&sending, &thread);
+	sock_used(sk, ret, true);
 	return 0;
 }
 
 SEC("kprobe/tcp_sendmsg")
 int BPF_KPROBE(net_tcp_send, struct sock *sk)
 {
-	return call_begin(sk, true);
+	return send_begin(sk);
 }
 
 SEC("kretprobe/tcp_sendmsg")
 int BPF_KRETPROBE(net_tcp_sent, int ret)
 {
-	return call_end(ret, true);
+	return send_end(ret);
 }
 
 SEC("kprobe/udp_sendmsg")
 int BPF_KPROBE(net_udp_send, struct sock *sk)
 {
-	return call_begin(sk, true);
+	return send_begin(sk);
 }
 
 SEC("kretprobe/udp_sendmsg")
 int BPF_KRETPROBE(net_udp_sent, int ret)
 {
-	return call_end(ret, true);
+	return send_end(ret);
 }
 
 /* For a v4-mapped peer it calls udp_sendmsg(), whose return takes the entry: counted once. */
 SEC("kprobe/udpv6_sendmsg")
 int BPF_KPROBE(net_udp6_send, struct sock *sk)
 {
-	return call_begin(sk, true);
+	return send_begin(sk);
 }
 
 SEC("kretprobe/udpv6_sendmsg")
 int BPF_KRETPROBE(net_udp6_sent, int ret)
 {
-	return call_end(ret, true);
+	return send_end(ret);
 }
 
-#define MSG_PEEK     0x2
-#define MSG_ERRQUEUE 0x2000
-
-/*
- * recvmsg(sk, msg, len, [nonblock,] flags, addr_len): the fourth went in 5.19, and addr_len, never
- * NULL, moved into its successor's place; no flags look like a kernel address.
- */
-static __always_inline int recv_begin(const struct sock *sk, __u64 arg4, __u64 arg5)
+/* The end of udp_recvmsg() and udpv6_recvmsg(): what was read, or with MSG_PEEK its negative. */
+SEC("kprobe/skb_consume_udp")
+int BPF_KPROBE(net_udp_recv, struct sock *sk, void *skb, int len)
 {
-	__u32 flags = arg5 >> 32 ? arg4 : arg5;
-
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
-		return 0;
-	return call_begin(sk, false);
-}
-
-SEC("kprobe/udp_recvmsg")
-int BPF_KPROBE(net_udp_recv, struct sock *sk, void *msg, __u64 len, __u64 arg4, __u64 arg5)
-{
-	return recv_begin(sk, arg4, arg5);
-}
-
-SEC("kretprobe/udp_recvmsg")
-int BPF_KRETPROBE(net_udp_recvd, int ret)
-{
-	return call_end(ret, false);
-}
-
-SEC("kprobe/udpv6_recvmsg")
-int BPF_KPROBE(net_udp6_recv, struct sock *sk, void *msg, __u64 len, __u64 arg4, __u64 arg5)
-{
-	return recv_begin(sk, arg4, arg5);
-}
-
-SEC("kretprobe/udpv6_recvmsg")
-int BPF_KRETPROBE(net_udp6_recvd, int ret)
-{
-	return call_end(ret, false);
+	sock_used(sk, len, false);
+	return 0;
 }

@@ -12,7 +12,8 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define CPUS_MAX 1024
+#define CPUS_MAX   512
+#define PF_KTHREAD 0x00200000 /* linux/sched.h, unchanged since 2.6 */
 
 /* mm_types_task.h: pages of files, anonymous, swapped out (not resident), shared memory */
 enum {
@@ -108,11 +109,11 @@ static __always_inline __u64 rss_pages(struct mm_struct *mm)
 	struct mm_struct___v510 *old = (void *)mm;
 	__s64 pages;
 
-	/* KERNEL < 6.2 */
+	/* KERNEL < 6.2: whose verifier takes an atomic_long_t for no struct, so by helper */
 	if (bpf_core_field_exists(old->rss_stat.count))
-		pages = old->rss_stat.count[RSS_FILE].counter +
-			old->rss_stat.count[RSS_ANON].counter +
-			old->rss_stat.count[RSS_SHMEM].counter;
+		pages = BPF_CORE_READ(old, rss_stat.count[RSS_FILE].counter) +
+			BPF_CORE_READ(old, rss_stat.count[RSS_ANON].counter) +
+			BPF_CORE_READ(old, rss_stat.count[RSS_SHMEM].counter);
 	else
 		pages = rss_exact(mm);
 	return pages > 0 ? pages : 0;
@@ -120,7 +121,7 @@ static __always_inline __u64 rss_pages(struct mm_struct *mm)
 
 static __always_inline bool task_wanted(struct task_struct *task, __u32 tgid)
 {
-	if (tgid == cfg.self_tgid)
+	if (tgid == cfg.self_tgid || task->flags & PF_KTHREAD)
 		return false;
 	if (cfg.by_uid && task->real_cred->uid.val != cfg.uid)
 		return false;

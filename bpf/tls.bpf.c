@@ -8,11 +8,33 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/*
+ * Since 6.13 the kernel gives a program that uses 64 bytes of stack or more a stack of its own, one per
+ * processor, and takes for granted that it does not run twice there. A uprobe is preempted and does:
+ * on 7.3 calls of several threads were mixed up. Programs that hold a tail call, even an
+ * unreachable one, keep the ordinary stack.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} no_programs SEC(".maps");
+
+const volatile bool never = false;
+
+#define KEEP_ORDINARY_STACK(ctx)                             \
+	do {                                                 \
+		if (never)                                   \
+			bpf_tail_call(ctx, &no_programs, 0); \
+	} while (0)
+
 SEC("uprobe")
 int tls_enter(struct pt_regs *ctx)
 {
 	__u64 spec;
 
+	KEEP_ORDINARY_STACK(ctx);
 	if (!current_watched())
 		return 0;
 	spec = bpf_get_attach_cookie(ctx);
@@ -26,10 +48,17 @@ int tls_enter(struct pt_regs *ctx)
 SEC("uretprobe")
 int tls_leave(struct pt_regs *ctx)
 {
+	KEEP_ORDINARY_STACK(ctx);
 	return call_leave(ctx);
 }
 
 /* ---- one program per shape ---- */
+
+SEC("uretprobe")
+int tls_return(struct pt_regs *ctx)
+{
+	return call_leave(ctx);
+}
 
 static __always_inline __u64 with_library(struct pt_regs *ctx, __u64 spec)
 {

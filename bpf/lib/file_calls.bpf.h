@@ -97,12 +97,13 @@ static const volatile struct call calls[CALLS_MAX] = {
 #define CALLER_STATUS thread_info.flags
 #define CALLER_32BIT  TIF_32BIT
 
-#define CALL_NUMBER(regs) ((__u64)(__s64)(regs)->syscallno)
-#define CALL_ARG1(regs)   ((regs)->orig_x0) /* x0 holds the result by now */
-#define CALL_ARG2(regs)   ((regs)->regs[1])
-#define CALL_ARG3(regs)   ((regs)->regs[2])
-#define CALL_ARG4(regs)   ((regs)->regs[3])
-#define CALL_ARG5(regs)   ((regs)->regs[4])
+/* members of struct pt_regs */
+#define CALL_NUMBER syscallno
+#define CALL_ARG1   orig_x0 /* x0 holds the result by now */
+#define CALL_ARG2   regs[1]
+#define CALL_ARG3   regs[2]
+#define CALL_ARG4   regs[3]
+#define CALL_ARG5   regs[4]
 
 #else
 
@@ -153,12 +154,13 @@ static const volatile struct call calls[CALLS_MAX] = {
 #define CALLER_STATUS thread_info.status
 #define CALLER_32BIT  TS_COMPAT
 
-#define CALL_NUMBER(regs) ((regs)->orig_ax)
-#define CALL_ARG1(regs)   ((regs)->di)
-#define CALL_ARG2(regs)   ((regs)->si)
-#define CALL_ARG3(regs)   ((regs)->dx)
-#define CALL_ARG4(regs)   ((regs)->r10)
-#define CALL_ARG5(regs)   ((regs)->r8)
+/* members of struct pt_regs */
+#define CALL_NUMBER   orig_ax
+#define CALL_ARG1     di
+#define CALL_ARG2     si
+#define CALL_ARG3     dx
+#define CALL_ARG4     r10
+#define CALL_ARG5     r8
 
 #endif
 
@@ -176,14 +178,24 @@ struct ended {
 	long ret;
 };
 
-/* For registers that may be read directly: typed by the kernel, or a copy. */
+/* For a pointer that the kernel has typed: members are read directly. */
 static __always_inline void ended_take(struct ended *call, const struct pt_regs *regs)
 {
-	call->arg[0] = CALL_ARG1(regs);
-	call->arg[1] = CALL_ARG2(regs);
-	call->arg[2] = CALL_ARG3(regs);
-	call->arg[3] = CALL_ARG4(regs);
-	call->arg[4] = CALL_ARG5(regs);
+	call->arg[0] = regs->CALL_ARG1;
+	call->arg[1] = regs->CALL_ARG2;
+	call->arg[2] = regs->CALL_ARG3;
+	call->arg[3] = regs->CALL_ARG4;
+	call->arg[4] = regs->CALL_ARG5;
+}
+
+/* For any pointer. One by one: a copy of all registers would not fit on the stack of 5.10. */
+static __always_inline void ended_read(struct ended *call, const struct pt_regs *regs)
+{
+	call->arg[0] = BPF_PROBE_READ(regs, CALL_ARG1);
+	call->arg[1] = BPF_PROBE_READ(regs, CALL_ARG2);
+	call->arg[2] = BPF_PROBE_READ(regs, CALL_ARG3);
+	call->arg[3] = BPF_PROBE_READ(regs, CALL_ARG4);
+	call->arg[4] = BPF_PROBE_READ(regs, CALL_ARG5);
 }
 
 /* Argument @which, from 1. Spelled out, since 5.10 refuses a variable index into the stack. */

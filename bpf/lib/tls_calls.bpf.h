@@ -48,37 +48,6 @@ struct {
 	__type(value, struct server_name);
 } tls_names SEC(".maps");
 
-/* ---- headers ---- */
-
-/*
- * As hdr_fill(). With a typed pointer to the task the kernel's memory is read by plain loads, not
- * by six calls: a tenth of what capturing a call costs. KERNEL < 5.11 has no such pointer.
- */
-static __always_inline void header_fill(struct as_hdr *h, __u32 type, __u32 len, __u64 boot_ns)
-{
-	struct task_struct *task, *leader;
-	__u64 id;
-
-	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-		hdr_fill(h, type, len);
-		h->boot_ns = boot_ns;
-		return;
-	}
-	task = bpf_get_current_task_btf();
-	leader = task->group_leader;
-	id = bpf_get_current_pid_tgid();
-	h->len = len;
-	h->type = type;
-	h->flags = 0;
-	h->boot_ns = boot_ns;
-	h->tgid = id >> 32;
-	h->tid = (__u32)id;
-	h->uid = (__u32)bpf_get_current_uid_gid();
-	h->ppid = leader->real_parent->tgid;
-	h->start_ns = leader->start_boottime;
-	bpf_probe_read_kernel(&h->comm, sizeof(h->comm), &leader->comm);
-}
-
 /* ---- sessions ---- */
 
 static __always_inline __u64 mix64(__u64 x)
@@ -131,17 +100,28 @@ static __always_inline struct as_tls_conn *conn_find(const struct as_tls_key *ke
 
 /* ---- plaintext ---- */
 
-/* Ring memory is not zeroed: every member is written. */
-static __always_inline void piece_fill(struct as_ssl_data *e, const struct as_tls_send *send,
-				       __u64 off, __u64 n)
+/*
+ * Ring memory is not zeroed: every member is written. One copy of the code for all sizes and callers,
+ * not eight: loading is faster. The first piece fixes the time for all.
+ *
+ * The header's facts are read with probe reads, although plain loads through a typed task pointer
+ * would save a tenth of the program's time: for each such load the verifier searches the kernel's
+ * whole BTF by name, 30 ms altogether at every start.
+ */
+static __noinline void piece_fill(struct as_ssl_data *e, struct as_tls_send *send, __u64 off,
+				  __u64 n)
 {
 	struct as_tls_key key = {.ssl = send->ssl};
 	struct as_tls_conn *conn;
 	bool more = off + n < send->len && off + n < (__u64)AS_CHUNK_MAX * AS_CHUNKS_MAX;
 	__u64 rest = send->len - off;
 
-	header_fill(&e->h, AS_EV_SSL_DATA, sizeof(*e) + n, send->boot_ns);
+	hdr_fill(&e->h, AS_EV_SSL_DATA, sizeof(*e) + n);
 	e->h.flags = more ? AS_F_MORE : 0;
+	if (off)
+		e->h.boot_ns = send->boot_ns;
+	else
+		send->boot_ns = e->h.boot_ns;
 
 	key.tgid = e->h.tgid;
 	conn = conn_find(&key);
@@ -201,7 +181,7 @@ enum piece_result {
 		_r;                                                                                \
 	})
 
-static __always_inline int piece_send(const struct as_tls_send *send, __u64 off)
+static __noinline int piece_send(struct as_tls_send *send, __u64 off)
 {
 	__u64 n = send->len - off;
 
@@ -291,7 +271,6 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t,
 	t->send.buf = c->buf;
 	t->send.len = n;
 	t->send.spec = c->spec;
-	t->send.boot_ns = bpf_ktime_get_boot_ns();
 	t->send.stream_id = data_stream(&key);
 	ledger_add(AS_EV_SSL_DATA, produced, 1);
 	data_send(id, t);
@@ -340,7 +319,7 @@ static __always_inline void handshake_emit(const struct as_tls_key *key, const s
 	e = event_reserve(&ring_events, AS_EV_SSL_HANDSHAKE, sizeof(*e) + AS_SERVER_NAME_MAX);
 	if (!e)
 		return;
-	header_fill(&e->h, AS_EV_SSL_HANDSHAKE, 0, bpf_ktime_get_boot_ns());
+	hdr_fill(&e->h, AS_EV_SSL_HANDSHAKE, 0);
 	if (conn)
 		e->conn = conn->conn;
 	else

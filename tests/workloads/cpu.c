@@ -5,8 +5,8 @@
  *   cpu [-w WAIT_MS] [-o OWN_MS] [-t THREADS] [-n CHILDREN -c EACH_MS] [-i IDLE_MS] [-H]
  *
  * OWN_MS is burnt by each of THREADS threads (default 1, the main thread); then CHILDREN are forked
- * one after the other, each burning EACH_MS. -w sleeps first, -i at the end, so that a last sample sees all;
- * -H prints before that sleep instead of after it.
+ * one after the other, each burning EACH_MS. -w sleeps first; -i sleeps at the end, so that a last
+ * sample sees all; -H prints before that sleep instead of after it.
  */
 #include <pthread.h>
 #include <stdbool.h>

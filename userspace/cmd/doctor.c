@@ -1,7 +1,216 @@
 /* SPDX-License-Identifier: MIT */
+/* Attaches everything once and says what would be seen, how, at which cost, and what is missing. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
 #include "cmd/cmd.h"
+#include "pipeline/sources.h"
+
+struct painter {
+	bool colour;
+};
+
+static const struct {
+	const char *word;
+	const char *mark;
+	const char *colour;
+} states[] = {
+	[CAPABILITY_ATTACHED] = {"attached", "ok", "\033[32m"},
+	[CAPABILITY_DEGRADED] = {"degraded", "!", "\033[33m"},
+	[CAPABILITY_MISSING] = {"missing", "-", "\033[31m"},
+};
+
+static void print_row(const struct painter *p, enum capability_state state, const char *what,
+		      const char *how, const char *reason)
+{
+	printf("  %s%-2s%s %-34s %-28s %s\n", p->colour ? states[state].colour : "",
+	       states[state].mark, p->colour ? "\033[0m" : "", log_safe(what), how ? how : "",
+	       log_safe(reason));
+}
+
+/* ---- what is true of the machine, whoever asks ---- */
+
+static bool read_line(const char *path, char *line, size_t cap)
+{
+	_cleanup_(fclosep) FILE *f = fopen(path, "re");
+
+	if (!f || !fgets(line, cap, f))
+		return false;
+	line[strcspn(line, "\n")] = '\0';
+	return true;
+}
+
+static void check_btf(const struct painter *p)
+{
+	bool there = access("/sys/kernel/btf/vmlinux", R_OK) == 0;
+
+	print_row(p, there ? CAPABILITY_ATTACHED : CAPABILITY_MISSING, "kernel type information",
+		  there ? "/sys/kernel/btf/vmlinux" : "",
+		  there ? "" : "needs a kernel built with CONFIG_DEBUG_INFO_BTF (5.10 or newer)");
+}
+
+static void check_lockdown(const struct painter *p)
+{
+	char line[128];
+	bool confidential;
+
+	if (!read_line("/sys/kernel/security/lockdown", line, sizeof(line)))
+		return;
+	confidential = strstr(line, "[confidentiality]");
+	print_row(p, confidential ? CAPABILITY_MISSING : CAPABILITY_ATTACHED, "kernel lockdown",
+		  line,
+		  confidential ? "BPF programs may read nothing: boot without "
+				 "lockdown=confidentiality"
+			       : "");
+}
+
+static void check_privilege(const struct painter *p)
+{
+	if (geteuid() == 0)
+		print_row(p, CAPABILITY_ATTACHED, "privilege", "root", "");
+	else
+		print_row(p, CAPABILITY_MISSING, "privilege", "",
+			  "not root: run 'sudo agentsight doctor'; 'agentsight system' works for "
+			  "your own processes");
+}
+
+static void print_machine(const struct painter *p)
+{
+	struct utsname uts;
+
+	uname(&uts);
+	printf("machine\n");
+	print_row(p, CAPABILITY_ATTACHED, "kernel", uts.release, "");
+	check_btf(p);
+	check_lockdown(p);
+	check_privilege(p);
+}
+
+/* ---- what the families say ---- */
+
+static const struct {
+	const char *family;
+	const char *title;
+} families[] = {
+	{"proc", "processes (process, record)"},
+	{"file", "files (files, trace --files, record)"},
+	{"net", "network (network, trace --network, record)"},
+	{"tls", "TLS plaintext (ssl, trace --ssl, record)"},
+	{"system", "samples (system, trace --system, record)"},
+};
+
+static void print_families(const struct painter *p, const struct capability *all, size_t n)
+{
+	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
+		bool titled = false;
+
+		for (size_t i = 0; i < n; i++) {
+			if (strcmp(all[i].family, families[f].family))
+				continue;
+			if (!titled)
+				printf("\n%s\n", families[f].title);
+			titled = true;
+			print_row(p, all[i].state, all[i].hook, all[i].mechanism, all[i].reason);
+		}
+	}
+}
+
+static void put_text(struct buf *b, const char *key, const char *text)
+{
+	buf_printf(b, "\"%s\":", key);
+	json_string(b, text ? text : "", text ? strlen(text) : 0);
+}
+
+static void print_json(const struct capability *all, size_t n)
+{
+	struct buf b = {};
+
+	for (size_t i = 0; i < n; i++) {
+		buf_add_char(&b, '{');
+		put_text(&b, "family", all[i].family);
+		buf_add_char(&b, ',');
+		put_text(&b, "hook", all[i].hook);
+		buf_add_char(&b, ',');
+		put_text(&b, "state", states[all[i].state].word);
+		buf_add_char(&b, ',');
+		put_text(&b, "mechanism", all[i].mechanism);
+		buf_add_char(&b, ',');
+		put_text(&b, "reason", all[i].reason);
+		buf_add_lit(&b, "}\n");
+	}
+	if (!b.failed)
+		fwrite(b.data, 1, b.len, stdout);
+	buf_done(&b);
+}
+
+static bool complete(const struct capability *all, size_t n)
+{
+	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
+		bool works = !strcmp(families[f].family, "system"); /* has /proc to fall back on */
+
+		for (size_t i = 0; i < n; i++)
+			works |= !strcmp(all[i].family, families[f].family) &&
+				 all[i].state != CAPABILITY_MISSING;
+		if (!works)
+			return false;
+	}
+	return true;
+}
+
+static void discard(struct emitter *self, const struct event *ev)
+{
+}
+
+static void no_breath(void *context)
+{
+}
 
 int cmd_doctor(const struct command *c, struct options *o)
 {
-	return EXIT_ASKED;
+	struct painter p = {o->session.colour};
+	struct emitter nowhere = {discard};
+	struct proc_table *procs = NULL;
+	const struct capability *all = NULL;
+	struct sources *sources = NULL;
+	struct err e = {};
+	size_t n = 0;
+	int r, status;
+
+	o->session.sources = SOURCE_PROCESS | SOURCE_FILES | SOURCE_NETWORK | SOURCE_TLS |
+			     SOURCE_SYSTEM;
+	o->session.each_call = true;
+	if (!o->json)
+		print_machine(&p);
+
+	r = proc_table_new(&procs);
+	if (r >= 0)
+		r = sources_open(&o->session, procs, &sources, &e);
+	if (r >= 0)
+		r = sources_attach(sources, &nowhere, no_breath, NULL, &e);
+	if (r >= 0) {
+		while (sources_poll_ms(sources, 0) == 0)
+			sources_poll(sources, 0);
+		all = bpf_capabilities(sources_shared(sources), &n);
+	}
+	if (o->json)
+		print_json(all, n);
+	else
+		print_families(&p, all, n);
+	fflush(stdout);
+
+	status = complete(all, n) ? EXIT_ASKED : EXIT_FAILED;
+	if (r < 0) {
+		log_error("%s", e.text[0] ? e.text : strerror(-r));
+		status = r == -EPERM || r == -EACCES ? EXIT_NO_PRIV : EXIT_FAILED;
+	}
+	if (sources)
+		sources_finish(sources);
+	sources_free(sources);
+	proc_table_free(procs);
+	return status;
 }

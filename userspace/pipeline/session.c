@@ -223,11 +223,12 @@ static const char *library_name(void *context, uint32_t number, uint32_t tgid)
 
 static int open_chain(struct session *s, struct err *e)
 {
+	struct file_sums_ops sums = sources_file_sums(s->sources);
 	struct chain_options opt = {
 		.session = s->opt,
 		.filter = s->filter,
 		.procs = s->procs,
-		.file_sums = sources_file_sums(s->sources),
+		.file_sums = s->opt->sources & SOURCE_FILES ? &sums : NULL,
 		.on_activity = activity,
 		.library_name = library_name,
 		.context = s,
@@ -464,6 +465,15 @@ static void say_who_is_watched(const struct session *s)
 			   log_safe(s->opt->names[0]));
 }
 
+static void breathe(void *context)
+{
+	struct session *s = context;
+
+	emit_capabilities(s);
+	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
+	chain_flush(s->chain);
+}
+
 static int start_command(struct session *s, struct err *e)
 {
 	int r;
@@ -509,7 +519,7 @@ static int open_all(struct session *s, struct err *e)
 	if (r < 0)
 		return r;
 	emit_start(s);
-	r = sources_attach(s->sources, order_input(s->order), e);
+	r = sources_attach(s->sources, order_input(s->order), breathe, s, e);
 	if (r < 0)
 		return r;
 	emit_capabilities(s);

@@ -2,6 +2,7 @@
 #include "pipeline/sources.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -36,7 +37,6 @@ struct sources {
 	struct emitter *samples;
 	struct proc_match match;
 	size_t followed;
-	struct file_sums_ops sums;
 	uint64_t active_ns; /* last exec or connection */
 	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
 	bool poll_more;	    /* discovery has more to look at right away */
@@ -194,19 +194,24 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, st
 			 e->text);
 		bpf_shared_free(TAKE_PTR(s->shared));
 	}
-	if (wants(opt, SOURCE_FILES) && s->shared) {
-		r = file_source_open(s->shared, FILE_HOOK_BEST, &s->file, e);
-		if (r < 0)
-			log_warning("no file events: %s", e->text);
-	}
 	*ret = TAKE_PTR(s);
 	return 0;
 }
 
 /* ---- the other families ---- */
 
+static void open_file(struct sources *s)
+{
+	struct err e = {};
+
+	if (wants(s->opt, SOURCE_FILES) && s->shared &&
+	    file_source_open(s->shared, FILE_HOOK_BEST, &s->file, &e) < 0)
+		log_warning("no file events: %s", e.text);
+}
+
 static void open_tls(struct sources *s)
 {
+	struct proc *p = NULL;
 	struct err e = {};
 
 	if (!wants(s->opt, SOURCE_TLS) || !s->shared)
@@ -214,6 +219,10 @@ static void open_tls(struct sources *s)
 	if (tls_source_open(s->shared, &s->tls, &e) < 0) {
 		log_warning("no TLS plaintext: %s", e.text);
 		return;
+	}
+	while ((p = proc_table_next(s->procs, p))) {
+		if (p->followed || !bpf_shared_config(s->shared)->by_process)
+			tls_source_process(s->tls, p->tgid);
 	}
 	s->poll_more = true;
 }
@@ -272,16 +281,21 @@ static int open_sampler(struct sources *s, struct err *e)
 	return sampler_sample(s->sampler, clock_boot_ns(), &nowhere);
 }
 
-int sources_attach(struct sources *s, struct emitter *samples, struct err *e)
+int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
+		   void *context, struct err *e)
 {
+	void (*const families[])(struct sources *) = {open_tls, open_net, open_file};
 	int r;
 
 	s->samples = samples;
-	open_tls(s);
-	open_net(s);
 	r = seed(s, e);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		breathe(context);
+		families[i](s);
+	}
+	breathe(context);
 	return open_sampler(s, e);
 }
 
@@ -304,20 +318,39 @@ struct bpf_shared *sources_shared(const struct sources *s)
 	return s->shared;
 }
 
-const struct file_sums_ops *sources_file_sums(const struct sources *s)
+/* The stage that asks for sums is there before the family is loaded, and without it. */
+static int sums_each(void *source, file_sums_fn *fn, void *ctx)
 {
-	struct sources *mutable = (struct sources *)s;
+	struct sources *s = source;
 
-	if (!s->file)
-		return NULL;
-	mutable->sums = (struct file_sums_ops){
-		.each = file_source_sums_each,
-		.read = file_source_sums_read,
-		.remove = file_source_sums_remove,
-		.alive = file_source_alive,
-		.source = s->file,
-	};
-	return &s->sums;
+	return s->file ? file_source_sums_each(s->file, fn, ctx) : 0;
+}
+
+static int sums_read(void *source, const struct as_file_key *key, struct as_file_sums *ret)
+{
+	struct sources *s = source;
+
+	return s->file ? file_source_sums_read(s->file, key, ret) : -ENOENT;
+}
+
+static void sums_remove(void *source, const struct as_file_key *key)
+{
+	struct sources *s = source;
+
+	if (s->file)
+		file_source_sums_remove(s->file, key);
+}
+
+static bool sums_alive(void *source, uint32_t tgid)
+{
+	struct sources *s = source;
+
+	return s->file && file_source_alive(s->file, tgid);
+}
+
+struct file_sums_ops sources_file_sums(struct sources *s)
+{
+	return (struct file_sums_ops){sums_each, sums_read, sums_remove, sums_alive, s};
 }
 
 const char *sources_library(void *sources, uint32_t number, uint32_t tgid)
@@ -419,13 +452,28 @@ void sources_sample(struct sources *s, uint64_t boot_ns)
 		sampler_sample(s->sampler, boot_ns, s->samples);
 }
 
+static void *detach(void *shared)
+{
+	bpf_shared_detach(shared);
+	return NULL;
+}
+
 void sources_finish(struct sources *s)
 {
+	pthread_t thread;
+	bool aside;
+
 	if (s->net)
 		net_source_finish(s->net);
+	if (!s->shared)
+		return;
+	/* both wait for the kernel most of the time */
+	aside = s->tls && !pthread_create(&thread, NULL, detach, s->shared);
 	if (s->tls)
 		tls_source_finish(s->tls);
-	if (s->shared)
+	if (aside)
+		pthread_join(thread, NULL);
+	else
 		bpf_shared_detach(s->shared);
 }
 

@@ -15,6 +15,7 @@
 #include "pipeline/session.h"
 #include "source/bpf.h"
 #include "source/order.h"
+#include "stage/file_io.h"
 
 struct sources;
 
@@ -25,15 +26,20 @@ struct sources;
 int sources_open(const struct session_options *opt, struct proc_table *procs, struct sources **ret,
 		 struct err *e);
 
-/* The other families; what fails is said and recorded as a capability. */
-int sources_attach(struct sources *s, struct emitter *samples, struct err *e);
+/*
+ * Finds who belongs at this moment, then attaches the other families; what fails is said and recorded
+ * as a capability. Loading takes some 50 ms each: @breathe is called in between, so that what the
+ * first ones see is passed on meanwhile.
+ */
+int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
+		   void *context, struct err *e);
 
 void sources_free(struct sources *s);
 
 struct bpf_shared *sources_shared(const struct sources *s); /* NULL without kernel programs */
 
-/* For the file_io stage; NULL when the family is not loaded. */
-const struct file_sums_ops *sources_file_sums(const struct sources *s);
+/* For the file_io stage; usable before the family is loaded. */
+struct file_sums_ops sources_file_sums(struct sources *s);
 const char *sources_library(void *sources, uint32_t number, uint32_t tgid);
 
 /* How many processes belong at this moment. */

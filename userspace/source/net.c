@@ -29,8 +29,7 @@ DEFINE_FREEP(struct net_source *, net_source_free)
 /* Runs an iterator over all it has; it writes events, not text. */
 static int iterate(struct bpf_link *link)
 {
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 	char none[64];
 	ssize_t n;
 
@@ -180,8 +179,7 @@ static void kprobe_attach(struct net_source *n)
 		 cfg->net_each_call || cfg->tls_join},
 		{"udp_send", k->progs.net_udp_send, k->progs.net_udp_sent, cfg->net_events},
 		{"udp_send_v6", k->progs.net_udp6_send, k->progs.net_udp6_sent, cfg->net_events},
-		{"udp_recv", k->progs.net_udp_recv, k->progs.net_udp_recvd, cfg->net_events},
-		{"udp_recv_v6", k->progs.net_udp6_recv, k->progs.net_udp6_recvd, cfg->net_events},
+		{"udp_recv", k->progs.net_udp_recv, NULL, cfg->net_events},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
@@ -189,7 +187,9 @@ static void kprobe_attach(struct net_source *n)
 			continue;
 		if (bpf_hook_attach(n->shared, FAMILY, hooks[i].hook, "kprobe", hooks[i].entry) < 0)
 			continue;
-		bpf_hook_attach(n->shared, FAMILY, hooks[i].hook, "kretprobe", hooks[i].ret);
+		if (hooks[i].ret)
+			bpf_hook_attach(n->shared, FAMILY, hooks[i].hook, "kretprobe",
+					hooks[i].ret);
 	}
 }
 
@@ -239,8 +239,7 @@ static int attach_states(struct net_source *n, struct err *e)
 int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct net_source **ret,
 		    struct err *e)
 {
-	_cleanup_(net_source_freep)
-	struct net_source *n = calloc(1, sizeof(*n));
+	_cleanup_(net_source_freep) struct net_source *n = calloc(1, sizeof(*n));
 	bool events = bpf_shared_config(s)->net_events;
 	int r;
 

@@ -10,14 +10,13 @@
 #include "event/decode.h"
 
 #define MAX_RINGS   2
-#define BATCH	    4096
+#define BATCH       4096
 #define BATCH_BYTES (1U << 20)
-#define HELD_BYTES  (8U << 20) /* beyond this only a ring that lags behind is read on */
 
 struct item {
 	uint64_t ns;
-	const struct as_hdr *rec; /* in a ring, or at `at` in an arena */
-	size_t at;
+	const struct as_hdr *rec; /* in a ring; NULL: in the arena */
+	size_t at;                /* in the arena; for a record in a ring, in its batch */
 	const char *label;
 };
 
@@ -33,6 +32,8 @@ struct input {
 	size_t batch_bytes;
 	bool more;
 	struct ring_record records[BATCH];
+	size_t n_records;
+	size_t n_done; /* up to here the batch is passed on, or held */
 	struct run run;
 };
 
@@ -65,18 +66,19 @@ static int run_room(struct run *r)
 }
 
 /* Inserts behind everything that is not younger; nearly always at the end. */
-static void run_insert(struct run *r, struct item item)
+static int run_insert(struct run *r, struct item item)
 {
 	size_t i = r->n;
 
 	if (run_room(r) < 0)
-		return;
+		return -ENOMEM;
 	while (i > r->next && r->items[i - 1].ns > item.ns) {
 		r->items[i] = r->items[i - 1];
 		i--;
 	}
 	r->items[i] = item;
 	r->n++;
+	return 0;
 }
 
 static void run_reset(struct run *r)
@@ -92,15 +94,19 @@ static void run_done(struct run *r)
 }
 
 /* Copies an event into the arena of @r. */
-static void run_hold(struct run *r, const struct as_hdr *rec, const char *label)
+static int run_hold(struct run *r, const struct as_hdr *rec, const char *label)
 {
 	struct item item = {.ns = rec->boot_ns, .at = r->arena.len, .label = label};
 	static const char zeros[8];
 
 	buf_add(&r->arena, rec, rec->len);
 	buf_add(&r->arena, zeros, -r->arena.len % 8);
-	if (!r->arena.failed)
-		run_insert(r, item);
+	if (r->arena.failed || run_insert(r, item) < 0) {
+		r->arena.len = item.at;
+		r->arena.failed = false;
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 static const struct as_hdr *item_record(const struct run *r, const struct item *item)
@@ -112,7 +118,8 @@ static void hold_event(struct emitter *self, const struct event *ev)
 {
 	struct order *o = (struct order *)((char *)self - offsetof(struct order, in));
 
-	run_hold(&o->held, ev->rec, ev->label);
+	if (run_hold(&o->held, ev->rec, ev->label) < 0)
+		o->counts.bad++;
 }
 
 int order_new(struct emitter *out, struct order **ret)
@@ -151,20 +158,27 @@ struct emitter *order_input(struct order *o)
 	return &o->in;
 }
 
+static int input_add(struct input *in, const struct as_hdr *rec, size_t at)
+{
+	return run_insert(&in->run, (struct item){.ns = rec->boot_ns, .rec = rec, .at = at});
+}
+
 /* Looks at the next records of a ring, in place. */
 static void input_read(struct order *o, struct input *in)
 {
 	size_t n = ring_peek(in->ring, in->records, BATCH, in->batch_bytes, &in->more);
 
 	run_reset(&in->run);
+	in->n_records = n;
+	in->n_done = 0;
 	for (size_t i = 0; i < n; i++) {
 		const struct as_hdr *rec = in->records[i].data;
+		bool whole = in->records[i].len >= sizeof(*rec) && rec->len <= in->records[i].len;
 
-		if (in->records[i].len < sizeof(*rec) || rec->len > in->records[i].len) {
-			o->counts.bad++;
+		if (whole && input_add(in, rec, i) >= 0)
 			continue;
-		}
-		run_insert(&in->run, (struct item){.ns = rec->boot_ns, .rec = rec});
+		o->counts.bad++;
+		in->n_done = i + 1; /* not to be counted twice */
 	}
 }
 
@@ -214,44 +228,73 @@ static void merge(struct order *o, uint64_t limit)
 	}
 }
 
-/* What the merge left over moves into fresh memory, so that the rings can be released. */
-static void keep_rest(struct order *o)
+/* How far into the batch the merge came. */
+static size_t input_reached(const struct input *in)
 {
-	struct run *runs[1 + MAX_RINGS] = {&o->held};
-	size_t n = 1;
+	size_t reached = in->n_done;
 
-	for (size_t i = 0; i < o->n_inputs; i++)
-		runs[n++] = &o->inputs[i].run;
+	for (size_t i = 0; i < in->run.next; i++)
+		reached = MAX(reached, in->run.items[i].at + 1);
+	return reached;
+}
 
-	run_reset(&o->spare);
-	for (size_t i = 0; i < n; i++) {
-		struct run *r = runs[i];
+/*
+ * Gives back the ring up to the last record that was passed on. What is too young stays where it is
+ * and is looked at again; only what lies before that point is copied, which is as good as nothing.
+ * False: all were too young.
+ */
+static bool input_release(struct order *o, struct input *in)
+{
+	size_t reached = input_reached(in);
 
-		for (; r->next < r->n; r->next++)
-			run_hold(&o->spare, item_record(r, &r->items[r->next]),
-				 r->items[r->next].label);
-		run_reset(r);
+	for (size_t i = in->run.next; i < in->run.n; i++) {
+		const struct item *item = &in->run.items[i];
+
+		if (item->at < reached && run_hold(&o->held, item->rec, NULL) < 0)
+			o->counts.bad++;
 	}
+	run_reset(&in->run);
+	if (reached == in->n_records)
+		ring_release(in->ring, NULL); /* discarded ones behind it, too */
+	else if (reached)
+		ring_release(in->ring, &in->records[reached - 1]);
+	return reached > 0;
+}
 
-	struct run was = o->held;
+/* Takes the memory of held events that were passed on back; amortised, each is copied about once. */
+static void compact_held(struct order *o)
+{
+	struct run *r = &o->held, was = o->held;
+
+	if (r->next == r->n) {
+		run_reset(r);
+		return;
+	}
+	if (r->next <= r->n / 2)
+		return;
+	run_reset(&o->spare);
+	for (; r->next < r->n; r->next++) {
+		const struct item *item = &r->items[r->next];
+
+		if (run_hold(&o->spare, item_record(r, item), item->label) < 0)
+			o->counts.bad++;
+	}
+	was.next = was.n;
 	o->held = o->spare;
 	o->spare = was;
 }
 
 void order_drain(struct order *o, uint64_t watermark_ns)
 {
-	bool more;
+	bool more, moved;
 
 	do {
 		uint64_t limit = watermark_ns;
-		bool full = o->held.arena.len > HELD_BYTES;
 
-		more = false;
+		more = moved = false;
 		for (size_t i = 0; i < o->n_inputs; i++) {
 			struct input *in = &o->inputs[i];
 
-			if (full && !in->more)
-				continue;
 			input_read(o, in);
 			/* what follows in this ring is hardly older than the last one seen */
 			if (in->more && in->run.n)
@@ -259,10 +302,10 @@ void order_drain(struct order *o, uint64_t watermark_ns)
 			more |= in->more;
 		}
 		merge(o, limit);
-		keep_rest(o);
 		for (size_t i = 0; i < o->n_inputs; i++)
-			ring_release(o->inputs[i].ring);
-	} while (more);
+			moved |= input_release(o, &o->inputs[i]);
+		compact_held(o);
+	} while (more && moved); /* else the rest is younger than the watermark */
 }
 
 bool order_idle(const struct order *o)

@@ -90,12 +90,23 @@ size_t ring_peek(struct ring *r, struct ring_record *out, size_t max, size_t max
 	return n;
 }
 
-void ring_release(struct ring *r)
+/* The position behind @rec, which lies less than a ring's size behind what is released. */
+static unsigned long position_behind(const struct ring *r, const struct ring_record *rec)
 {
-	if (r->pos == r->next)
+	unsigned long at = (const char *)rec->data - BPF_RINGBUF_HDR_SZ - r->data;
+	unsigned long len = (rec->len + BPF_RINGBUF_HDR_SZ + 7) & ~7UL;
+
+	return r->pos + ((at - r->pos) & (r->size - 1)) + len;
+}
+
+void ring_release(struct ring *r, const struct ring_record *last)
+{
+	unsigned long pos = last ? position_behind(r, last) : r->next;
+
+	if (r->pos == pos)
 		return;
-	r->pos = r->next;
-	__atomic_store_n((unsigned long *)r->consumer_page, r->pos, __ATOMIC_RELEASE);
+	r->pos = pos;
+	__atomic_store_n((unsigned long *)r->consumer_page, pos, __ATOMIC_RELEASE);
 }
 
 bool ring_empty(const struct ring *r)

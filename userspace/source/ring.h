@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A consumer for BPF ring buffers that looks at a batch of records in place and gives the space
- * back once per batch. libbpf's own gives it back record by record, which makes a merge of two rings in
- * order of time impossible without copying everything.
+ * back once per batch, or of a part of it. libbpf's own gives it back record by record, which makes a
+ * merge of two rings in order of time impossible without copying everything.
  * Format: include/uapi/linux/bpf.h and kernel/bpf/ringbuf.c, unchanged since 5.8.
  */
 #ifndef AGENTSIGHT_SOURCE_RING_H
@@ -30,8 +30,11 @@ void ring_free(struct ring *r);
 size_t ring_peek(struct ring *r, struct ring_record *out, size_t max, size_t max_bytes,
 		 bool *ret_more);
 
-/* Gives the space of the records last peeked back to the kernel. */
-void ring_release(struct ring *r);
+/*
+ * Gives the space of the records last peeked, up to and including @last, back to the kernel; the others
+ * will be peeked again. NULL: of all of them.
+ */
+void ring_release(struct ring *r, const struct ring_record *last);
 
 /* Nothing is in it, not even a record under construction. */
 bool ring_empty(const struct ring *r);

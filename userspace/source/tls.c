@@ -30,10 +30,12 @@
 #include "source/tls_sites.h"
 #include "tls.skel.h"
 
+#define SESSIONS_MAX        16384 /* as in bpf/lib/tls_calls.bpf.h */
 #define FILES_MAX           256
 #define CACHE_SIZE          4096               /* entries of each cache below, a power of two */
 #define SEEN_NS             (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
 #define SLICE_NS            (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
+#define REPORTS_MAX         4                   /* capabilities per file */
 #define QUEUE_MAX           256
 #define DETACH_THREADS      32
 #define LINKS_MAX           (2 * TLS_SITES_MAX)
@@ -56,6 +58,8 @@ struct tls_file {
 	int link_fds[2]; /* uprobe multi: entries, returns; -1: none */
 	struct bpf_link *links[LINKS_MAX]; /* older kernels: one per probe */
 	size_t n_links;
+	unsigned int reports;
+	bool waiting; /* for its writer to close it */
 };
 
 /* The caches are mapped directly: an entry that is displaced costs one more look, nothing else. */
@@ -77,6 +81,7 @@ struct tls_source {
 	struct mmaps *mmaps;
 	DIR *scan; /* going through /proc; NULL when done */
 	bool finished;
+	bool full;
 	uint32_t queue[QUEUE_MAX]; /* processes to be looked at */
 	size_t n_queue;
 	struct tls_file files[FILES_MAX];
@@ -191,11 +196,9 @@ static bool multi_offered(void)
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts,
 		    .expected_attach_type = (enum bpf_attach_type)BPF_UPROBE_MULTI);
-	_cleanup_(closep)
-	int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "as_probe", "GPL", insns, ARRAY_SIZE(insns),
-				 &opts);
-	_cleanup_(closep)
-	int link = -1;
+	_cleanup_(closep) int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "as_probe", "GPL", insns,
+						   ARRAY_SIZE(insns), &opts);
+	_cleanup_(closep) int link = -1;
 	uint64_t offset = 0;
 
 	if (prog < 0)
@@ -301,7 +304,7 @@ static int attach_single(struct tls_source *t, struct tls_file *f, const struct 
 		int r = attach_one(f, entry_program(t, site), path, site->offset, cookie, false);
 
 		if (r == 0 && site->kind != TLS_SNI)
-			r = attach_one(f, t->skel->progs.tls_leave, path, site->offset, 0, true);
+			r = attach_one(f, t->skel->progs.tls_return, path, site->offset, 0, true);
 		if (r < 0)
 			return r;
 	}
@@ -368,13 +371,15 @@ static void detach_all(struct tls_source *t)
 /* ---- files ---- */
 
 __attribute__((format(printf, 4, 5))) static void file_report(struct tls_source *t,
-							      const struct tls_file *f,
+							      struct tls_file *f,
 							      enum capability_state state,
 							      const char *fmt, ...)
 {
 	char reason[160];
 	va_list ap;
 
+	if (f->reports++ >= REPORTS_MAX)
+		return; /* its owner can touch it as often as he likes */
 	va_start(ap, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
@@ -410,8 +415,13 @@ static struct tls_file *file_add(struct tls_source *t, const struct file_key *ke
 {
 	struct tls_file *f = &t->files[t->n_files];
 
-	if (t->n_files == FILES_MAX)
+	if (t->n_files == FILES_MAX) {
+		if (!t->full)
+			bpf_capability(t->shared, "tls", "further files", "uprobes",
+				       CAPABILITY_MISSING, "%d are probed already", FILES_MAX);
+		t->full = true;
 		return NULL;
+	}
 	*f = (struct tls_file){.key = *key, .fd = -1, .link_fds = {-1, -1}};
 	f->path = strdup(path);
 	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -439,7 +449,8 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 	char path[32], text[160];
 	int r;
 
-	if (open_for_writing(f->fd)) {
+	f->waiting = open_for_writing(f->fd);
+	if (f->waiting) {
 		file_report(t, f, CAPABILITY_MISSING,
 			    "not probed: it is open for writing, and its users would crash");
 		return;
@@ -453,6 +464,21 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 	}
 	sites_describe(sites, text, sizeof(text));
 	file_report(t, f, CAPABILITY_ATTACHED, "%s", text);
+}
+
+/* Its content may be another now, or may be probed now. The file keeps its number. */
+static void file_refresh(struct tls_source *t, struct tls_file *f, const struct file_key *key)
+{
+	struct tls_sites sites;
+	struct err e = {};
+
+	file_detach(f);
+	f->key = *key;
+	f->waiting = false;
+	if (tls_sites_find(f->fd, &sites, &e) < 0)
+		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s", e.text);
+	else
+		file_attach(t, f, &sites);
 }
 
 static bool says_ssl(const char *path)
@@ -483,26 +509,23 @@ static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_
 		return;
 	key = key_of(&st);
 	f = file_find(t, key.dev, key.ino);
-	if (f && key_equal(&f->key, &key)) {
+	if (f) {
 		user_note(t, tgid, f);
+		if (!key_equal(&f->key, &key))
+			file_refresh(t, f, &key);
 		return;
 	}
 	if (inspected_before(t, &key))
 		return;
 
 	r = tls_sites_find(fd, &sites, &e);
-	if (f)
-		file_detach(f); /* changed in place: its offsets are those of another file */
 	if (r < 0) {
 		log_debug("tls: %s: %s", log_safe(path), e.text);
 		return;
 	}
-	if (f)
-		f->key = (struct file_key){}; /* the number stays with what was captured */
 	f = file_add(t, &key, fd, path);
 	if (!f) {
-		log_warning("TLS in %s is not captured: %d files are probed already",
-			    log_safe(path), FILES_MAX);
+		log_debug("tls: %s: %d files are probed already", log_safe(path), FILES_MAX);
 		return;
 	}
 	user_note(t, tgid, f);
@@ -512,8 +535,7 @@ static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_
 /* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
 static int open_regular(const char *path, struct stat *ret)
 {
-	_cleanup_(closep)
-	int handle = open(path, O_PATH | O_CLOEXEC);
+	_cleanup_(closep) int handle = open(path, O_PATH | O_CLOEXEC);
 	char link[32];
 	int fd;
 
@@ -575,8 +597,7 @@ static int mapping_open(const struct mapping *m)
 
 static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 {
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 	struct tls_file *f;
 
 	if (m->path[0] != '/' || !worth_a_look(m->path))
@@ -621,8 +642,7 @@ static bool maps_line_parse(char *line, struct mapping *m)
 
 static void process_inspect(struct tls_source *t, uint32_t tgid)
 {
-	_cleanup_(fclosep)
-	FILE *maps = NULL;
+	_cleanup_(fclosep) FILE *maps = NULL;
 	char line[4096 + 256];
 	struct mapping m = {.tgid = tgid};
 
@@ -691,8 +711,7 @@ bool tls_source_poll(struct tls_source *t)
 void tls_source_exec(struct tls_source *t, uint32_t tgid)
 {
 	char link[64], path[4096];
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 	struct stat st;
 	ssize_t n;
 
@@ -717,20 +736,16 @@ void tls_source_process(struct tls_source *t, uint32_t tgid)
 
 void tls_source_tick(struct tls_source *t, uint64_t boot_ns)
 {
-	for (size_t i = 0; i < t->n_files; i++) {
+	for (size_t i = 0; i < t->n_files && !t->finished; i++) {
 		struct tls_file *f = &t->files[i];
 		struct file_key key;
 		struct stat st;
 
-		if (!f->key.ino || fstat(f->fd, &st) < 0)
+		if (fstat(f->fd, &st) < 0)
 			continue;
 		key = key_of(&st);
-		if (key_equal(&key, &f->key))
-			continue;
-		file_detach(f);
-		f->key = (struct file_key){};
-		file_report(t, f, CAPABILITY_MISSING,
-			    "the file was changed in place; probes removed");
+		if (!key_equal(&key, &f->key) || (f->waiting && !open_for_writing(f->fd)))
+			file_refresh(t, f, &key);
 	}
 }
 
@@ -766,7 +781,8 @@ static int programs_choose(struct tls_source *t)
 		bool multi, single;
 	} programs[] = {
 		{t->skel->progs.tls_enter, true, false},
-		{t->skel->progs.tls_leave, true, true},
+		{t->skel->progs.tls_leave, true, false},
+		{t->skel->progs.tls_return, false, true},
 		{t->skel->progs.tls_read_int, false, true},
 		{t->skel->progs.tls_read_arg4, false, true},
 		{t->skel->progs.tls_write_int, false, true},
@@ -805,7 +821,12 @@ static int programs_load(struct tls_source *t, struct err *e)
 
 	r = programs_choose(t);
 	if (r == 0)
-		r = bpf_family_prepare(t->shared, t->skel->obj, e);
+		r = bpf_map__set_max_entries(t->skel->maps.tls_conns,
+					     bpf_shared_config(t->shared)->tls_join ? SESSIONS_MAX
+										    : 1);
+	if (r < 0)
+		return err_set(e, r, "cannot prepare the TLS programs: %s", strerror(-r));
+	r = bpf_family_prepare(t->shared, t->skel->obj, e);
 	if (r < 0)
 		return r;
 	r = tls_bpf__load(t->skel);
@@ -827,8 +848,7 @@ static void programs_watch(struct tls_source *t)
 
 int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e)
 {
-	_cleanup_(tls_source_freep)
-	struct tls_source *t = calloc(1, sizeof(*t));
+	_cleanup_(tls_source_freep) struct tls_source *t = calloc(1, sizeof(*t));
 	int r;
 
 	if (!t)

@@ -18,6 +18,7 @@
 struct opening {
 	struct opening *next_by_id;
 	struct opening *next_by_tgid;
+	struct opening **at_by_tgid; /* what points here: one process may have all entries */
 	uint64_t id;
 	struct as_hdr who; /* at the first transfer */
 	int32_t fd;
@@ -65,6 +66,9 @@ static void opening_add(struct file_io *f, struct opening *o)
 	o->next_by_id = *id_head;
 	*id_head = o;
 	o->next_by_tgid = *tgid_head;
+	o->at_by_tgid = tgid_head;
+	if (o->next_by_tgid)
+		o->next_by_tgid->at_by_tgid = &o->next_by_tgid;
 	*tgid_head = o;
 	f->n++;
 	f->path_bytes += o->path_len;
@@ -77,10 +81,9 @@ static void opening_free(struct file_io *f, struct opening *o)
 	while (*p != o)
 		p = &(*p)->next_by_id;
 	*p = o->next_by_id;
-	p = &f->by_tgid[bucket(o->who.tgid)];
-	while (*p != o)
-		p = &(*p)->next_by_tgid;
-	*p = o->next_by_tgid;
+	*o->at_by_tgid = o->next_by_tgid;
+	if (o->next_by_tgid)
+		o->next_by_tgid->at_by_tgid = o->at_by_tgid;
 	f->n--;
 	f->path_bytes -= o->path_len;
 	free(o);
@@ -280,10 +283,11 @@ static void look_at(void *ctx, const struct as_file_key *key, const struct as_fi
 {
 	const struct look *look = ctx;
 	struct opening *o = opening_find(look->f, sums->id);
-	const struct report r = {&o->who, look->boot_ns, o, key->fd, look->reason};
+	struct report r = {NULL, look->boot_ns, o, key->fd, look->reason};
 
 	if (!o)
 		return;
+	r.who = &o->who;
 	o->tick = look->f->tick;
 	emit_difference(look->f, &r, sums, &o->reported);
 }

@@ -126,6 +126,7 @@ static void a_late_event_does_not_bring_an_ended_process_back(void **state)
 	feed_exec(10, 1, 100 * MS, "x");
 	assert_int_equal(proc_table_count(table), 0);
 	assert_true(proc_table_find(table, 10)->exited);
+	assert_null(seed(10, 1, 100 * MS, false));
 
 	feed_exec(10, 1, 300 * MS, "reused");
 	feed_exit(10, 1, 100 * MS, 5);

@@ -361,6 +361,16 @@ static void a_process_that_execs_a_wanted_program_is_found(void **state)
 	assert_true(proc_table_find(table, 12)->followed);
 }
 
+static void a_young_process_that_execs_under_the_same_name_is_found(void **state)
+{
+	const struct proc_match m = {.names = claude, .n_names = 1};
+
+	procfs_refresh(fs, table, &m, NULL, NULL);
+	put(12, "cmdline", "sleep\0/x/claude\0", 16);
+	assert_int_equal(procfs_refresh(fs, table, &m, NULL, NULL), 1);
+	assert_true(proc_table_find(table, 12)->followed);
+}
+
 static void who_is_gone_or_replaced_ends(void **state)
 {
 	const struct proc_match m = {.names = claude, .n_names = 1};
@@ -438,6 +448,7 @@ int main(void)
 		TEST(a_uid_alone_selects_all_its_processes),
 		TEST(what_was_used_before_the_first_look_is_no_samples),
 		TEST(a_process_that_execs_a_wanted_program_is_found),
+		TEST(a_young_process_that_execs_under_the_same_name_is_found),
 		TEST(who_is_gone_or_replaced_ends),
 		TEST(the_reaper_believes_only_the_second_look),
 		TEST(rubbish_in_proc_is_passed_over),

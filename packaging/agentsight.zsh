@@ -1,0 +1,70 @@
+#compdef agentsight
+# SPDX-License-Identifier: MIT
+# zsh completion for agentsight(8)
+
+_agentsight() {
+	local -a commands whom output sources samples say tls user
+	commands=(
+		'record:everything a program and all it starts do'
+		'trace:the sources you name'
+		'ssl:plaintext at TLS library calls'
+		'process:exec, fork and exit'
+		'network:connections, every send and receive'
+		'files:file operations'
+		'system:CPU and memory samples'
+		'doctor:what this kernel and this user allow'
+		'schema:the event types and their fields'
+	)
+	whom=(
+		'*'{-c,--comm}'[processes with this name]:name:_process_names -a'
+		'*'{-p,--pid}'[these processes]:pid:_pids'
+		'--no-children[do not follow what they start]'
+	)
+	user=({-u,--uid}'[only processes of this user]:uid:')
+	output=(
+		{-o,--output,--log-file}'[write JSON lines there]:file:_files'
+		'--rotate-size[start a new file at this size]:MB:'
+		'--rotate-keep[old files to keep]:number:'
+		'--filter[keep only events for which it is true]:expression:'
+		'--duration[stop after this time]:seconds:'
+		'--ring-size[memory between kernel and agentsight]:MB:'
+		'--queue-size[memory for output that cannot be written yet]:MB:'
+		'--no-redact[keep secrets in the output]'
+	)
+	sources=(
+		'--ssl[plaintext at TLS library calls]'
+		'--process[exec, fork and exit]'
+		'--network[connections, every send and receive]'
+		'--files[file operations]'
+		'--system[CPU and memory samples]'
+	)
+	samples=(
+		{-i,--interval,--system-interval}'[time between samples]:seconds:'
+		'--cpu-threshold[alert while a process uses more]:percent:'
+		'--memory-threshold[alert while the resident set is larger]:MB:'
+	)
+	tls=('*--binary-path[also attach to the TLS library inside]:file:_files')
+	say=(
+		'--json[JSON also on a terminal]'
+		'--no-color[no colours]'
+		{-q,--quiet}'[only errors on standard error]'
+		{-v,--verbose}'[say more on standard error]'
+		{-h,--help}'[the options]'
+	)
+
+	if ((CURRENT == 2)); then
+		_describe command commands
+		return
+	fi
+	case $words[2] in
+	record) _arguments -S $whom $output $samples $tls $say '*::program:_normal' ;;
+	trace) _arguments -S $whom $user $output $samples $tls $sources $say '*::program:_normal' ;;
+	ssl) _arguments -S $whom $user $output $tls $say '*::program:_normal' ;;
+	process | network | files) _arguments -S $whom $user $output $say '*::program:_normal' ;;
+	system) _arguments -S $whom $user $output $samples $say '*::program:_normal' ;;
+	schema) _arguments '--markdown[as a page of documentation]' $say ;;
+	doctor) _arguments $say ;;
+	esac
+}
+
+_agentsight "$@"

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the events go: files, pipes, full disks, wrong usage. */
+#include "live.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void launch_with(struct sight *s, int out_fd, const char *const args[])
+{
+	char *argv[32] = {sight_program()};
+
+	for (size_t i = 0; args[i]; i++)
+		argv[i + 1] = (char *)args[i];
+	sight_launch(s, out_fd, argv);
+}
+
+#define LAUNCH(s, out_fd, ...) launch_with(s, out_fd, (const char *const[]){__VA_ARGS__, NULL})
+
+static int status_of(struct sight *s)
+{
+	sight_wait(s);
+	CHECK(WIFEXITED(s->status), "agentsight died of signal %d: %s", WTERMSIG(s->status),
+	      sight_messages(s));
+	return WEXITSTATUS(s->status);
+}
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* ---- the file ---- */
+
+static void private_file(void)
+{
+	struct sight s;
+	struct stat st;
+
+	umask(0);
+	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	sight_stop(&s);
+	CHECK(!stat(s.out, &st), "no %s", s.out);
+	CHECK((st.st_mode & 07777) == 0600, "mode %o", st.st_mode & 07777);
+}
+
+static void sudo_caller(void)
+{
+	struct sight s;
+	struct stat st;
+
+	setenv("SUDO_UID", "54321", 1);
+	setenv("SUDO_GID", "54322", 1);
+	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	sight_stop(&s);
+	CHECK(!stat(s.out, &st), "no %s", s.out);
+	CHECK(st.st_uid == 54321 && st.st_gid == 54322, "it belongs to %u:%u", st.st_uid, st.st_gid);
+}
+
+static void symbolic_link(void)
+{
+	char *target = live_printf("%s/target", live_dir());
+	char *name = live_printf("%s/link", live_dir());
+	struct sight s = {};
+	char *text;
+	FILE *f = fopen(target, "we");
+
+	fputs("precious\n", f);
+	fclose(f);
+	CHECK(!symlink(target, name), "symlink");
+	LAUNCH(&s, -1, "process", "-o", name, "--duration", "5");
+	CHECK(status_of(&s) == 1, "status %#x", s.status);
+	CHECK(strstr(sight_messages(&s), "symbolic link"), "it says: %s", sight_messages(&s));
+	text = live_read_file(target);
+	CHECK(!strcmp(text, "precious\n"), "the file behind the link was changed");
+}
+
+static size_t count_lines(const char *path)
+{
+	struct stream st;
+
+	stream_load(&st, path);
+	return st.n;
+}
+
+/* Every event stands in one of the files, in the order of the files, newest last. */
+static void rotation(void)
+{
+	char *out = live_printf("%s/rotated", live_dir());
+	char *all = live_printf("%s/all", live_dir());
+	struct sight s = {.out = out};
+	struct workload w;
+	struct stream st;
+	struct stat stat_buf;
+	size_t files = 0;
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	workload_hold(&w, "spawn", "-n", live_printf("%lu", live_scaled(10000)), "-j", "2", NULL);
+	LAUNCH(&s, fd, "process", "-o", out, "--rotate-size", "1", "--rotate-keep", "50", "-p",
+	       live_printf("%d", w.pid));
+	sight_wait_ready(&s);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	for (int i = 50; i >= 0; i--) {
+		char *name = i ? live_printf("%s.%d", out, i) : out;
+
+		if (stat(name, &stat_buf))
+			continue;
+		CHECK((stat_buf.st_mode & 07777) == 0600, "%s has mode %o", name,
+		      stat_buf.st_mode & 07777);
+		count_lines(name);
+		CHECK(!system(live_printf("cat '%s' >>'%s'", name, all)), "cat");
+		files++;
+	}
+	CHECK(files > 2, "only %zu files", files);
+	stream_load(&st, all);
+	stream_check_lossless(&st);
+}
+
+static bool exists(void *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size > 0;
+}
+
+static void hangup_reopens(void)
+{
+	struct stream before, after;
+	struct sight s;
+	char *old;
+	size_t i = 0;
+
+	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	old = live_printf("%s.old", s.out);
+	CHECK(!rename(s.out, old), "rename");
+	kill(s.pid, SIGHUP);
+	/* the file is there before the first line that goes into it */
+	while (access(s.out, F_OK))
+		usleep(2000);
+	CHECK(!system("exit 3") || true, "sh");
+	live_wait("a line in the new file", exists, s.out, 10);
+	sight_stop(&s);
+
+	stream_load(&before, old);
+	stream_load(&after, s.out);
+	CHECK(stream_find(&before, &i, 0, "agentsight", "start"), "no `start` in the old file");
+	CHECK(after.stop, "no `stop` in the new file");
+	CHECK(stop_count(&after, "delivered") == before.n + after.n - 1,
+	      "%zu and %zu lines, `stop` says %llu", before.n, after.n,
+	      (unsigned long long)stop_count(&after, "delivered"));
+	CHECK(stop_count(&after, "lost") == 0 && stop_count(&after, "difference") == 0, "lost");
+}
+
+/* ---- pipes and terminals ---- */
+
+/* `agentsight ... | head -1`: ends by itself, at once, without a complaint. */
+static void closed_pipe(void)
+{
+	struct sight s = {};
+	double since;
+	char byte;
+	int p[2];
+
+	CHECK(!pipe2(p, O_CLOEXEC), "pipe");
+	LAUNCH(&s, p[1], "process");
+	close(p[1]);
+	CHECK(read(p[0], &byte, 1) == 1, "nothing came");
+	close(p[0]);
+	since = now_s();
+	while (waitpid(s.pid, &s.status, WNOHANG) == 0) {
+		CHECK(!system("exit 0"), "sh");
+		CHECK(now_s() < since + 10, "it goes on without a reader");
+	}
+	CHECK(now_s() < since + 1 || getenv("AGENTSIGHT_VM"), "it took %.2f s", now_s() - since);
+	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
+	CHECK(!sight_messages(&s)[0] || !strstr(sight_messages(&s), "rror"), "it complains: %s",
+	      sight_messages(&s));
+}
+
+static int shell_status(const char *command)
+{
+	int status = system(command);
+
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+/* ---- disks ---- */
+
+static size_t occurrences(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (const char *p = text; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+/* Everything that stands between two line ends is JSON, even where the disk was full. */
+static void full_disk(void)
+{
+	char *disk = live_printf("%s/disk", live_dir());
+	struct workload w, later;
+	struct stream st;
+	struct sight s = {};
+	char *ballast = live_printf("%s/ballast", disk);
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	CHECK(!mkdir(disk, 0700), "mkdir");
+	if (mount("tmpfs", disk, "tmpfs", 0, "size=1m"))
+		live_skip("cannot mount a tmpfs: %s", strerror(errno));
+	CHECK(!system(live_printf("head -c 600000 /dev/zero >'%s'", ballast)), "ballast");
+	s.out = live_printf("%s/events", disk);
+	workload_hold(&w, "spawn", "-q", "-n", "2000", "-j", "2", NULL);
+	workload_hold(&later, "spawn", "-q", "-n", "50", NULL);
+	LAUNCH(&s, fd, "process", "-o", s.out, "-p", live_printf("%d,%d", w.pid, later.pid));
+	sight_wait_ready(&s);
+	workload_finish(&w);
+	CHECK(occurrences(sight_messages(&s), "No space left") == 1, "it says: %s",
+	      sight_messages(&s));
+	CHECK(!unlink(ballast), "unlink");
+	workload_finish(&later);
+	sight_stop(&s);
+
+	CHECK(occurrences(sight_messages(&s), "No space left") == 1, "it says: %s",
+	      sight_messages(&s));
+	CHECK(!system(live_printf("cp '%s' '%s/kept'", s.out, live_dir())), "cp");
+	umount2(disk, MNT_DETACH);
+	stream_load(&st, live_printf("%s/kept", live_dir()));
+	stream_check_whole(&st);
+	CHECK(stop_count(&st, "lost") > 0, "nothing was lost?");
+	CHECK(stream_count(&st, "agentsight", "loss") > 0, "no `loss` event");
+	stream_only(&st, later.pid, "process", "exec");
+	stream_only(&st, later.pid, "process", "exit");
+}
+
+static void killed_hard(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	char *text;
+
+	workload_hold(&w, "spawn", "-q", "-n", live_printf("%lu", live_scaled(3000)), "-j", "2", NULL);
+	sight_start(&s, "process", "-p", live_printf("%d", w.pid), NULL);
+	workload_release(&w);
+	usleep(live_scaled(3000) * 50);
+	kill(s.pid, SIGKILL);
+	sight_wait(&s);
+	workload_wait(&w);
+
+	/* the very last line may have been cut */
+	text = live_read_file(s.out);
+	if (strrchr(text, '\n')) {
+		strrchr(text, '\n')[1] = '\0';
+		truncate(s.out, strlen(text));
+	}
+	stream_load(&st, s.out);
+	CHECK(st.n > 0, "nothing was written");
+}
+
+/* ---- usage ---- */
+
+static void expect_usage(int status, const char *word, const char *const args[])
+{
+	struct sight s = {};
+	int got;
+
+	launch_with(&s, -1, args);
+	got = status_of(&s);
+	CHECK(got == status, "%s gives status %d instead of %d: %s", args[1], got, status,
+	      sight_messages(&s));
+	CHECK(strstr(sight_messages(&s), word), "%s: it does not speak of '%s': %s", args[1], word,
+	      sight_messages(&s));
+}
+
+#define EXPECT_USAGE(status, word, ...)                                                            \
+	expect_usage(status, word, (const char *const[]){__VA_ARGS__, NULL})
+
+static void wrong_usage(void)
+{
+	EXPECT_USAGE(2, "--nonsense", "trace", "--nonsense");
+	EXPECT_USAGE(2, "nonsense", "nonsense", "--json");
+	EXPECT_USAGE(2, "12x", "process", "-p", "12x");
+	EXPECT_USAGE(2, "abc", "process", "--duration", "abc");
+	EXPECT_USAGE(2, "record", "record", "--json");
+}
+
+static void wrong_filter(void)
+{
+	EXPECT_USAGE(2, "^", "process", "--filter", "pid == ==");
+	EXPECT_USAGE(2, "colum", "process", "--filter", "data.exit_code > \"x");
+}
+
+static void no_privilege(void)
+{
+	char *command = live_printf("%s process --duration 1 >/dev/null", sight_program());
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (setgid(65534) || setuid(65534))
+			_exit(99);
+		_exit(shell_status(command));
+	}
+	waitpid(pid, &status, 0);
+	CHECK(WEXITSTATUS(status) == 3, "status %d instead of 3", WEXITSTATUS(status));
+}
+
+static void own_processes_without_privilege(void)
+{
+	char *out = live_printf("%s/unprivileged.json", live_dir());
+	struct stream st;
+	int status, fd = open(out, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char *argv[] = {sight_program(), (char *)"system",	 (char *)"-p",
+				live_printf("%d", getpid()), (char *)"--interval", (char *)"0.2",
+				(char *)"--duration", (char *)"1.5", NULL};
+
+		dup2(fd, STDOUT_FILENO);
+		if (setgid(65534) || setuid(65534))
+			_exit(99);
+		/* the process that is watched goes on being this one's user */
+		execv(argv[0], argv);
+		_exit(98);
+	}
+	waitpid(pid, &status, 0);
+	CHECK(status == 0, "status %#x", status);
+	stream_load(&st, out);
+	stream_check_whole(&st);
+	CHECK(stream_count(&st, "system", "system_metrics") >= 2, "%zu samples",
+	      stream_count(&st, "system", "system_metrics"));
+}
+
+static void duration(void)
+{
+	double since = now_s();
+	struct sight s = {};
+	struct stream st;
+
+	LAUNCH(&s, -1, "process", "--duration", "1.5", "-p", live_printf("%d", getpid()));
+	CHECK(status_of(&s) == 0, "status %#x: %s", s.status, sight_messages(&s));
+	since = now_s() - since;
+	CHECK(since > 1.4, "it ended after %.2f s", since);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	CHECK(!strcmp(json_object_get_string(object_at(st.stop, "reason")), "duration"),
+	      "the reason is %s", json_object_get_string(object_at(st.stop, "reason")));
+}
+
+static void terminated(void)
+{
+	struct stream st;
+	struct sight s;
+
+	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	kill(s.pid, SIGTERM);
+	CHECK(status_of(&s) == 0, "status %#x", s.status);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+}
+
+static void filtered(void)
+{
+	struct expected x = {};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold(&w, "spawn", "-n", "300", NULL);
+	sight_start(&s, "process", "--filter", "type == \"exit\" && data.exit_code == 7", "-p",
+		    live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	/* 7 and 7 + 256; 9 in 10 end by themselves, and both of these do */
+	CHECK(stream_count(&st, "process", "exit") == 2, "%zu exits",
+	      stream_count(&st, "process", "exit"));
+	CHECK(stream_count(&st, "process", NULL) == 2, "other lines than those");
+	CHECK(stop_count(&st, "filtered") == 300 * 3 + 2 - 2, "%llu filtered",
+	      (unsigned long long)stop_count(&st, "filtered"));
+	(void)x;
+}
+
+const struct live_test output_tests[] = {
+	{"the_output_file_is_private", private_file, 30},
+	{"the_output_file_belongs_to_who_called_sudo", sudo_caller, 30},
+	{"a_symbolic_link_is_refused_and_its_target_left_alone", symbolic_link, 30},
+	{"rotation_under_load_loses_and_splits_no_line", rotation, 120},
+	{"a_hangup_opens_the_output_again", hangup_reopens, 30},
+	{"a_closed_pipe_ends_the_run_quietly_within_a_second", closed_pipe, 30},
+	{"a_full_disk_is_said_once_counted_and_survived", full_disk, 60},
+	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
+	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
+	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
+	{"a_missing_privilege_ends_with_3", no_privilege, 30},
+	{"samples_of_ones_own_processes_need_no_privilege", own_processes_without_privilege, 30},
+	{"a_duration_ends_the_run_in_order", duration, 30},
+	{"a_termination_ends_the_run_in_order", terminated, 30},
+	{"a_filter_keeps_what_it_says_and_counts_the_rest", filtered, 30},
+	{},
+};

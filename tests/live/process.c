@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* exec, fork and exit: complete, exact, in order. */
+#include "live.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ALL_OF_PROCESS "process.exec process.fork process.exit"
+
+/* Runs the workload under `agentsight process` and compares everything. */
+static void compare(struct workload *w, struct stream *st, const char *complete)
+{
+	struct expected x = {};
+	struct sight s;
+
+	sight_start(&s, "process", "-p", live_printf("%d", w->pid), NULL);
+	workload_finish(w);
+	sight_stop(&s);
+
+	stream_load(st, s.out);
+	stream_check_lossless(st);
+	stream_check_sources(st, "process");
+	stream_check_family(st, w->pid);
+	expected_load(&x, w->out);
+	stream_match(st, &x, complete);
+}
+
+static void many_commands(void)
+{
+	struct workload w;
+	struct stream st;
+	unsigned long n = live_scaled(5000);
+
+	workload_hold(&w, "spawn", "-n", live_printf("%lu", n), "-j", "2", NULL);
+	/* its own exec and exit are not among what it prints */
+	compare(&w, &st, "process.fork");
+	CHECK(stream_count(&st, "process", "exec") == n + 1, "%zu execs instead of %lu",
+	      stream_count(&st, "process", "exec"), n + 1);
+	CHECK(stream_count(&st, "process", "exit") == n + 1, "%zu exits instead of %lu",
+	      stream_count(&st, "process", "exit"), n + 1);
+}
+
+static void check_processes_lossless(const struct stream *st)
+{
+	static const char *const types[] = {"exec", "fork", "exit"};
+
+	stream_check_whole(st);
+	CHECK(stop_count(st, "missed") == 0, "the kernel skipped hooks: %s",
+	      json_object_to_json_string(st->stop));
+	for (size_t i = 0; i < 3; i++) {
+		json_object *row = NULL;
+
+		json_object_object_get_ex(object_at(st->stop, "streams"),
+					  live_printf("process.%s", types[i]), &row);
+		CHECK(row && json_object_equal(object_at(row, "produced"), object_at(row, "delivered")),
+		      "%s events were lost: %s", types[i], json_object_to_json_string(st->stop));
+	}
+}
+
+/* The processes' events are all there, whatever happens to the others. */
+static void many_commands_in_a_storm(void)
+{
+	struct expected x = {};
+	struct workload w, storm;
+	struct stream st;
+	struct sight s;
+	unsigned long n = live_scaled(5000);
+
+	workload_hold(&w, "spawn", "-n", live_printf("%lu", n), "-j", "2", NULL);
+	workload_hold(&storm, "files", "storm", live_printf("%lu", live_scaled(500000)),
+		      (char *)live_dir(), NULL);
+	sight_start(&s, "trace", "--process", "--files", "--filter", "source == \"process\"", "-p",
+		    live_printf("%d,%d", w.pid, storm.pid), NULL);
+	workload_release(&storm);
+	workload_finish(&w);
+	workload_wait(&storm);
+	CHECK(storm.status == 0, "the storm failed with status %#x", storm.status);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	check_processes_lossless(&st);
+	expected_load(&x, w.out);
+	stream_match(&st, &x, ALL_OF_PROCESS);
+}
+
+static void check_flat(const struct sight *s, unsigned long *peak_kb)
+{
+	char *text = live_read_file(live_printf("/proc/%d/status", s->pid));
+	char *hwm = strstr(text, "VmHWM:");
+
+	CHECK(hwm && sscanf(hwm, "VmHWM: %lu", peak_kb) == 1, "no VmHWM");
+	free(text);
+}
+
+static void count_process(const struct line *l, void *context)
+{
+	unsigned long *n = context;
+
+	if (!strcmp(l->source, "process"))
+		n[!strcmp(l->type, "exec") ? 0 : !strcmp(l->type, "exit") ? 1 : 2]++;
+	if (!strcmp(l->type, "stop")) {
+		CHECK(line_int(l, "lost") == 0, "lost: %s", json_object_to_json_string(l->json));
+		CHECK(line_int(l, "difference") == 0, "%s", json_object_to_json_string(l->json));
+	}
+}
+
+/* What a long-running agent amounts to; the table of processes must not grow with those that ended. */
+static void memory_stays_flat(void)
+{
+	unsigned long n = live_scaled(100000), early_kb, late_kb, counts[3] = {};
+	struct workload few, many;
+	struct sight s;
+
+	workload_hold(&few, "spawn", "-q", "-n", live_printf("%lu", n / 10), "-j", "2", NULL);
+	workload_hold(&many, "spawn", "-q", "-n", live_printf("%lu", n), "-j", "2", NULL);
+	sight_start(&s, "process", "-p", live_printf("%d,%d", few.pid, many.pid), NULL);
+	workload_finish(&few);
+	check_flat(&s, &early_kb);
+	workload_finish(&many);
+	check_flat(&s, &late_kb);
+	sight_stop(&s);
+
+	stream_each(s.out, count_process, counts);
+	for (size_t i = 0; i < 3; i++)
+		CHECK(counts[i] == n + n / 10 + (i < 2 ? 2 : 0), "%lu of kind %zu instead of %lu",
+		      counts[i], i, n + n / 10);
+	CHECK(late_kb < early_kb + 4096, "%lu KiB after %lu processes, %lu after %lu", early_kb,
+	      n / 10, late_kb, n);
+	unlink(s.out);
+}
+
+static void long_arguments(void)
+{
+	struct workload w;
+	struct stream st;
+
+	workload_hold(&w, "args", "long", "131072", NULL);
+	compare(&w, &st, "process.fork");
+}
+
+static void odd_arguments(void)
+{
+	struct workload w;
+	struct stream st;
+
+	workload_hold(&w, "args", "odd", NULL);
+	compare(&w, &st, "");
+}
+
+static void odd_names(void)
+{
+	struct workload w;
+	struct stream st;
+
+	workload_hold(&w, "args", "names", (char *)live_dir(), NULL);
+	compare(&w, &st, "");
+}
+
+static void check_cpu(const struct line *l, const struct workload *w)
+{
+	const struct rusage *u = &w->usage;
+	double told = (line_int(l, "cpu_user_ns") + line_int(l, "cpu_system_ns")) / 1e6;
+	double real = (u->ru_utime.tv_sec + u->ru_stime.tv_sec) * 1e3 +
+		      (u->ru_utime.tv_usec + u->ru_stime.tv_usec) / 1e3;
+	double off = told > real ? told - real : real - told;
+
+	CHECK(off <= real * 0.05 + 2, "%.2f ms of CPU time, the kernel says %.2f ms", told, real);
+}
+
+static void cpu_totals(void)
+{
+	static const char *const own_ms[] = {"1", "20", "300"};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct workload w;
+		struct stream st;
+		struct sight s;
+		struct line *l;
+
+		workload_hold(&w, "cpu", "-o", own_ms[i], "-t", i ? "3" : "1", NULL);
+		sight_start(&s, "process", "-p", live_printf("%d", w.pid), NULL);
+		workload_finish(&w);
+		sight_stop(&s);
+		stream_load(&st, s.out);
+		stream_check_lossless(&st);
+		l = stream_only(&st, w.pid, "process", "exit");
+		check_cpu(l, &w);
+		CHECK(line_int(l, "max_rss_kb") == w.usage.ru_maxrss, "max_rss_kb %lld, rusage %ld",
+		      (long long)line_int(l, "max_rss_kb"), w.usage.ru_maxrss);
+	}
+}
+
+static void moved_bytes(void)
+{
+	struct workload w;
+	struct stream st;
+
+	workload_hold(&w, "life", "moved-bytes", NULL);
+	compare(&w, &st, "process.fork");
+}
+
+const struct live_test process_tests[] = {
+	{"five_thousand_commands_two_at_a_time_are_all_there", many_commands, 120},
+	{"commands_are_all_there_beside_a_storm_of_file_opens", many_commands_in_a_storm, 120},
+	{"memory_stays_flat_over_a_hundred_thousand_processes", memory_stays_flat, 300},
+	{"arguments_of_128_KiB_are_complete_and_longer_ones_flagged", long_arguments, 30},
+	{"odd_arguments_are_valid_JSON_and_keep_their_bytes", odd_arguments, 30},
+	{"odd_names_are_valid_JSON_and_keep_their_bytes", odd_names, 30},
+	{"CPU_time_and_peak_memory_at_exit_are_what_wait_says", cpu_totals, 60},
+	{"bytes_read_and_written_at_exit_are_exact", moved_bytes, 30},
+	{},
+};

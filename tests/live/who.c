@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is watched: names, numbers, users, descendants. */
+#include "live.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOBODY 65534
+
+/* The workload `life` under another name, in a directory that everybody may enter. */
+static char *copy_of_life(const char *name)
+{
+	char *path = live_printf("/tmp/livetest.%d.%s", getpid(), name);
+	char *command = live_printf("cp '%s' '%s' && chmod 755 '%s'", workload_path("life"), path, path);
+
+	CHECK(!system(command), "cannot copy to %s", path);
+	return path;
+}
+
+static char *base_name(char *path)
+{
+	return strrchr(path, '/') + 1;
+}
+
+static void run(const char *command, int code)
+{
+	int status = system(command);
+
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == code, "'%s' gave status %#x", command,
+	      status);
+}
+
+static char *make_script(const char *name)
+{
+	char *path = live_printf("/tmp/livetest.%d.%s", getpid(), name);
+	FILE *f = fopen(path, "we");
+
+	CHECK(f, "cannot make %s", path);
+	fprintf(f, "#!/bin/sh\n%s end 3\n%s end 4\nexit 5\n", workload_path("life"),
+		workload_path("life"));
+	fclose(f);
+	CHECK(!chmod(path, 0755), "chmod");
+	return path;
+}
+
+/* Of one run of a script: its own exec and exit and those of two commands. */
+static void check_script(const struct stream *st, size_t runs)
+{
+	size_t exits[3] = {}, i = 0;
+	struct line *l;
+
+	while ((l = stream_find(st, &i, 0, "process", "exit"))) {
+		int64_t code = line_int(l, "exit_code");
+
+		CHECK(code >= 3 && code <= 5, "a process of somebody else: %s",
+		      json_object_to_json_string(l->json));
+		exits[code - 3]++;
+	}
+	for (i = 0; i < 3; i++)
+		CHECK(exits[i] == runs, "%zu exits with %zu instead of %zu", exits[i], i + 3, runs);
+	CHECK(stream_count(st, "process", "exec") == 3 * runs, "%zu execs instead of %zu",
+	      stream_count(st, "process", "exec"), 3 * runs);
+}
+
+static void follow_script(const char *how)
+{
+	char *script = make_script("script");
+	struct stream st;
+	struct sight s;
+
+	sight_start(&s, "process", "-c", base_name(script), NULL);
+	run(live_printf(how, script), 5);
+	run(live_printf("%s end 9", workload_path("life")), 9);
+	sight_stop(&s);
+	unlink(script);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	check_script(&st, 1);
+}
+
+/* A shell that gets one simple command replaces itself. */
+static void shebang(void)
+{
+	follow_script("exec %s");
+}
+
+static void interpreter(void)
+{
+	follow_script("exec sh %s");
+}
+
+static void interpreter_option(void)
+{
+	follow_script("exec sh -e %s");
+}
+
+static void base_name_of_program(void)
+{
+	/* longer than the 15 bytes of a comm, which alone would not match it */
+	char *program = copy_of_life("a-rather-long-name");
+	struct stream st;
+	struct sight s;
+	struct line *l;
+
+	sight_start(&s, "process", "-c", base_name(program), NULL);
+	run(live_printf("exec %s end 7", program), 7);
+	run(live_printf("exec %s end 8", workload_path("life")), 8);
+	sight_stop(&s);
+	unlink(program);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	l = stream_only(&st, 0, "process", "exit");
+	CHECK(line_int(l, "exit_code") == 7, "exit code %lld", (long long)line_int(l, "exit_code"));
+	stream_only(&st, l->pid, "process", "exec");
+}
+
+/* Its descendants that were there before agentsight are watched, too. */
+static void running_family(void)
+{
+	char *program = copy_of_life("family");
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	struct line *l;
+
+	/* the shell belongs by its script's name, the workload as its child */
+	workload_hold(&w, "/bin/sh", "-c", live_printf("read x; %s end 6; exit 2", program), NULL);
+	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	workload_release(&w);
+	workload_wait(&w);
+	sight_stop(&s);
+	unlink(program);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	l = stream_only(&st, w.pid, "process", "exit");
+	CHECK(line_int(l, "exit_code") == WEXITSTATUS(w.status), "exit code %lld",
+	      (long long)line_int(l, "exit_code"));
+}
+
+static void no_children(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold(&w, "spawn", "-n", "20", NULL);
+	sight_start(&s, "process", "--no-children", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, w.pid, "process", "exec");
+	stream_only(&st, w.pid, "process", "exit");
+	for (size_t i = 0; i < st.n; i++)
+		CHECK(st.lines[i].pid == w.pid || !strcmp(st.lines[i].source, "agentsight"),
+		      "a child was followed: %s", json_object_to_json_string(st.lines[i].json));
+}
+
+static pid_t end_as(uid_t uid, char *program, char *code)
+{
+	char *argv[] = {program, (char *)"end", code, NULL};
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (setgid(uid) || setuid(uid))
+			_exit(99);
+		execv(program, argv);
+		_exit(98);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	CHECK(WEXITSTATUS(status) == atoi(code), "%s ended with status %#x", program, status);
+	return pid;
+}
+
+static void one_user(void)
+{
+	char *program = copy_of_life("user");
+	uid_t uid = 54321; /* nobody else's */
+	struct stream st;
+	struct sight s;
+	pid_t pid;
+
+	sight_start(&s, "process", "-u", live_printf("%u", uid), NULL);
+	end_as(0, program, (char *)"1");
+	pid = end_as(uid, program, (char *)"2");
+	end_as(NOBODY, program, (char *)"3");
+	sight_stop(&s);
+	unlink(program);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, 0, "process", "exec");
+	CHECK(line_int(stream_only(&st, 0, "process", "exit"), "exit_code") == 2, "not its exit");
+	CHECK(line_int(stream_only(&st, pid, "process", "exec"), "uid") == uid, "not its uid");
+}
+
+/* A loop of agentsight's own writes would never end. */
+static void not_itself(void)
+{
+	struct stream st;
+	struct sight s;
+	int code = 100 + getpid() % 100;
+
+	sight_start(&s, "trace", "--process", "--files", "--network", NULL);
+	run(live_printf("exec %s end %d", workload_path("life"), code), code);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_whole(&st);
+	for (size_t i = 0; i < st.n; i++)
+		CHECK(st.lines[i].pid != s.pid || !strcmp(st.lines[i].source, "agentsight"),
+		      "agentsight watches itself: %s", json_object_to_json_string(st.lines[i].json));
+	CHECK(stream_count(&st, "process", "exit") > 0, "nothing was seen at all");
+}
+
+static void started_command(void)
+{
+	char *argv[] = {sight_program(), (char *)"process",	   (char *)"--",
+			workload_path("life"), (char *)"double-exec", NULL};
+	struct expected x = {};
+	struct stream st;
+	struct sight s = {};
+	FILE *f;
+
+	/* the command's lines and agentsight's own, both on standard output */
+	sight_launch(&s, -1, argv);
+	sight_wait(&s);
+	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
+
+	/* what the workload prints are the lines without timestamp */
+	f = fopen(live_printf("%s/split.sh", live_dir()), "we");
+	fprintf(f, "grep '^{\"timestamp\"' %s >%s/events\ngrep -v '^{\"timestamp\"' %s >%s/told\n",
+		s.out, live_dir(), s.out, live_dir());
+	fclose(f);
+	run(live_printf("sh %s/split.sh", live_dir()), 0);
+	stream_load(&st, live_printf("%s/events", live_dir()));
+	stream_check_lossless(&st);
+	expected_load(&x, live_printf("%s/told", live_dir()));
+	stream_match(&st, &x, "process.fork");
+	CHECK(stream_count(&st, "process", "exec") == 3, "%zu execs instead of 3",
+	      stream_count(&st, "process", "exec"));
+	CHECK(stream_count(&st, "process", "exit") == 2, "%zu exits instead of 2",
+	      stream_count(&st, "process", "exit"));
+}
+
+static bool says_waiting(void *context)
+{
+	return strstr(sight_messages(context), "waiting") != NULL;
+}
+
+static void absent_name(void)
+{
+	char *program = copy_of_life("absent");
+	struct stream st;
+	struct sight s;
+
+	sight_start(&s, "process", "-c", base_name(program), NULL);
+	live_wait("a word about a name that matches nothing", says_waiting, &s, 5);
+	run(live_printf("exec %s end 7", program), 7);
+	sight_stop(&s);
+	unlink(program);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, 0, "process", "exit");
+}
+
+static void gone_target(void)
+{
+	struct stream st;
+	struct sight s;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	sight_start(&s, "process", "-p", live_printf("%d,%d", pid, getpid()), NULL);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+}
+
+const struct live_test who_tests[] = {
+	{"a_script_belongs_by_its_own_name_through_its_shebang", shebang, 30},
+	{"a_script_belongs_by_its_own_name_behind_its_interpreter", interpreter, 30},
+	{"a_script_belongs_by_its_own_name_behind_an_option", interpreter_option, 30},
+	{"a_program_belongs_by_the_base_name_of_its_executable", base_name_of_program, 30},
+	{"children_that_run_already_are_watched_with_their_parent", running_family, 30},
+	{"no_children_means_none", no_children, 30},
+	{"one_user_means_that_user_alone", one_user, 30},
+	{"agentsight_is_never_in_its_own_stream", not_itself, 60},
+	{"a_command_is_watched_from_its_first_instruction", started_command, 30},
+	{"a_name_that_matches_nothing_is_said_and_waited_for", absent_name, 30},
+	{"a_process_that_is_gone_already_hurts_nobody", gone_target, 30},
+	{},
+};

@@ -1,0 +1,104 @@
+# Installing, packaging, checking: what is done with the program beside building it.
+# Included by the Makefile, whose variables it uses.
+
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+INSTALL ?= install
+CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
+
+# Ubuntu's /usr/sbin/bpftool is a script that only works for the kernel it was made for.
+ifeq ($(origin BPFTOOL),file)
+BPFTOOL := $(shell sh tools/find-bpftool.sh)
+endif
+
+# ---- installing ----
+
+INSTALLED = \
+	$(SBINDIR)/agentsight \
+	$(MANDIR)/man8/agentsight.8 \
+	$(UNITDIR)/agentsight.service \
+	$(BASHCOMPDIR)/agentsight \
+	$(ZSHCOMPDIR)/_agentsight \
+	$(FISHCOMPDIR)/agentsight.fish
+
+# $(call install_file,mode,file,target): install has no quiet way to say what it does
+define install_file
+	$(say) INSTALL '$(DESTDIR)$(3)'
+	$(Q)$(INSTALL) -D -m $(1) '$(2)' '$(DESTDIR)$(3)'
+
+endef
+
+install: agentsight $(O)/packaging/agentsight.service $(O)/packaging/agentsight.8 ## into DESTDIR and PREFIX (/usr/local)
+	$(call install_file,755,agentsight,$(SBINDIR)/agentsight)
+	$(call install_file,644,$(O)/packaging/agentsight.8,$(MANDIR)/man8/agentsight.8)
+	$(call install_file,644,$(O)/packaging/agentsight.service,$(UNITDIR)/agentsight.service)
+	$(call install_file,644,packaging/agentsight.bash,$(BASHCOMPDIR)/agentsight)
+	$(call install_file,644,packaging/agentsight.zsh,$(ZSHCOMPDIR)/_agentsight)
+	$(call install_file,644,packaging/agentsight.fish,$(FISHCOMPDIR)/agentsight.fish)
+
+uninstall: ## what install put there
+	$(say) REMOVE '$(DESTDIR)$(PREFIX)'
+	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
+
+$(O)/packaging/%: packaging/% FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@VERSION@|$(VERSION)|g' $< >$@
+
+# ---- one file that runs on any distribution ----
+
+STATIC := $(O)/static/agentsight
+PC_STATIC = $(shell $(PKG_CONFIG) --static --libs $(LIBRARIES) 2>/dev/null)
+
+static: $(STATIC) ## a program without shared libraries: out/static/agentsight
+
+$(STATIC): $(MAIN) $(CORE)
+	$(say) LINK $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(EXTRA_LDFLAGS) -static -Wl,-z,relro,-z,now -o $@ \
+		$(MAIN) $(CORE) $(PC_STATIC) -lpthread
+
+# ---- what is needed ----
+
+deps: ## install what the build needs (Debian, Ubuntu; needs root)
+	$(Q)sh tools/deps.sh build
+
+test-deps: ## install what the tests need as well
+	$(Q)sh tools/deps.sh build test
+
+# ---- seeing it work ----
+
+run: ## install what is missing, build, record a live demonstration; or ARGS="record -c claude"
+	$(Q)sh tools/deps.sh build run
+	$(Q)$(MAKE) all
+	$(Q)sh tools/demo.sh $(ARGS)
+
+# ---- looking after the source ----
+
+FORMATTED = $(wildcard bpf/*.c bpf/lib/*.h include/agentsight/*.h userspace/*.c userspace/*/*.[ch] \
+	tests/*/*.[ch] tests/unit/*/*.c)
+
+fmt: ## clang-format over everything
+	$(say) FORMAT '$(words $(FORMATTED)) files'
+	$(Q)$(CLANG_FORMAT) -i $(FORMATTED)
+
+lint: $(SKELETONS) ## clang-tidy; cppcheck and shellcheck where they are installed
+	$(Q)O='$(O)' CLANG_TIDY='$(CLANG_TIDY)' TIDY_FLAGS='$(TIDY_FLAGS)' sh tools/lint.sh
+
+TIDY_FLAGS = -std=gnu11 -D_GNU_SOURCE -DAGENTSIGHT_VERSION="0" -Iinclude -Iuserspace -I$(O)/bpf $(PC_CFLAGS)
+
+check-layers: ## who may include whom
+	$(Q)sh tools/check-layers.sh
+
+check-headers: $(SKELETONS) ## every header compiles alone, with both compilers
+	$(Q)O='$(O)' CC='$(CC)' CLANG='$(CLANG)' sh tools/check-headers.sh
+
+check-docs: agentsight ## man page and completions know the options that --help knows
+	$(Q)sh tests/check-docs.sh ./agentsight
+
+FORCE:
+.PHONY: install uninstall static deps test-deps run fmt lint check-layers check-headers check-docs FORCE
