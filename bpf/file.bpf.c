@@ -101,8 +101,10 @@ static __always_inline __u32 string_add(struct scratch *s, struct as_span *span,
 	span->len = 0;
 	span->full = 1;
 	n = bpf_probe_read_user_str(&s->data[off], AS_PATH_MAX + 1, (void *)str);
-	if (n <= 0)
+	if (n < 0)
 		return off;
+	if (n == 0) /* KERNEL < 6.13: the empty string gives 0, not the length with its NUL */
+		n = 1;
 	span->len = n - 1;
 	span->full = n > AS_PATH_MAX ? n : n - 1;
 	return off + (n & (2 * AS_PATH_MAX - 1));
@@ -157,7 +159,7 @@ __noinline __u32 path_add(__u32 at, __s32 dirfd, __u64 str, __u32 off)
 	if (str) {
 		__u32 end = string_add(s, &path->rel, str, off);
 
-		if (path->rel.len < path->rel.full || s->data[off] == '/')
+		if (path->rel.len < path->rel.full || (path->rel.len && s->data[off] == '/'))
 			return end;
 		off = end;
 	}

@@ -266,15 +266,41 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 struct usage {
 	__u64 utime, stime, runtime;
 	__u64 rchar, wchar, read_bytes, write_bytes;
-	__u32 unsummed;
+	struct list_head *pos, *head; /* of the threads that are still to be added */
 };
 
+/* Of the process that ends on this processor; a tracepoint is not preempted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct usage);
+} usages SEC(".maps");
+
+static __always_inline struct usage *usage_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&usages, &zero);
+}
+
+#define THREADS_ROUND 8
+#define IO_BYTES      64 /* struct task_io_accounting has 56 with all its options */
+
+/* One read for all members; where they lie in it is the kernel's business. */
 static __always_inline void usage_add_io(struct usage *u, const struct task_io_accounting *io)
 {
-	u->rchar += BPF_CORE_READ(io, rchar);
-	u->wchar += BPF_CORE_READ(io, wchar);
-	u->read_bytes += BPF_CORE_READ(io, read_bytes);
-	u->write_bytes += BPF_CORE_READ(io, write_bytes);
+	char raw[IO_BYTES] = {};
+
+	bpf_probe_read_kernel(raw, bpf_core_type_size(struct task_io_accounting) & (IO_BYTES - 1),
+			      io);
+#define IO_MEMBER(m)                                                                               \
+	(*(__u64 *)&raw[bpf_core_field_offset(struct task_io_accounting, m) & (IO_BYTES - 8)])
+	u->rchar += IO_MEMBER(rchar);
+	u->wchar += IO_MEMBER(wchar);
+	u->read_bytes += IO_MEMBER(read_bytes);
+	u->write_bytes += IO_MEMBER(write_bytes);
+#undef IO_MEMBER
 }
 
 static __always_inline void usage_add_thread(struct usage *u, struct task_struct *t)
@@ -285,29 +311,47 @@ static __always_inline void usage_add_thread(struct usage *u, struct task_struct
 	usage_add_io(u, &t->ioac);
 }
 
-/*
- * Threads that were reaped are summed in signal_struct; those still on its list, this one and
- * perhaps the leader among them, are added.
- */
-static __always_inline void usage_collect(struct usage *u, struct signal_struct *sig)
+/* A few threads of the list; verified once, like path_round(). True when none is left. */
+__noinline int usage_round(void)
 {
-	struct list_head *head = &sig->thread_head, *pos;
+	struct usage *u = usage_get();
 	int i;
 
+	if (!u)
+		return 1;
+	for (i = 0; i < THREADS_ROUND; i++) {
+		struct list_head *pos = u->pos;
+
+		if (!pos || pos == u->head)
+			return 1;
+		usage_add_thread(u, (void *)pos - bpf_core_field_offset(struct task_struct,
+									thread_node));
+		u->pos = BPF_CORE_READ(pos, next);
+	}
+	return 0;
+}
+
+/*
+ * Threads that were reaped are summed in signal_struct; those still on its list, this one and
+ * perhaps the leader among them, are added. False when there are more than the walk is allowed.
+ */
+static __always_inline bool usage_collect(struct usage *u, struct signal_struct *sig)
+{
+	int i;
+
+	__builtin_memset(u, 0, sizeof(*u));
 	u->utime = BPF_CORE_READ(sig, utime);
 	u->stime = BPF_CORE_READ(sig, stime);
 	u->runtime = BPF_CORE_READ(sig, sum_sched_runtime);
 	usage_add_io(u, &sig->ioac);
+	u->head = &sig->thread_head;
+	u->pos = BPF_CORE_READ(sig, thread_head.next);
 
-	pos = BPF_CORE_READ(sig, thread_head.next);
-	for (i = 0; i < AS_THREADS_MAX; i++) {
-		if (!pos || pos == head)
-			return;
-		usage_add_thread(u, (void *)pos - bpf_core_field_offset(struct task_struct,
-									thread_node));
-		pos = BPF_CORE_READ(pos, next);
+	for (i = 0; i < AS_THREADS_MAX / THREADS_ROUND; i++) {
+		if (usage_round())
+			return true;
 	}
-	u->unsummed = BPF_CORE_READ(sig, nr_threads) - AS_THREADS_MAX;
+	return false;
 }
 
 /*
@@ -402,10 +446,12 @@ int proc_exit(void *ctx)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct signal_struct *sig = BPF_CORE_READ(task, signal);
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct usage u = {};
+	struct usage *u = usage_get();
 	struct as_exit *e;
 	__u64 start_ns;
 
+	if (!u)
+		return 0;
 	/* a thread that ends, or the old leader when another thread execs */
 	if (BPF_CORE_READ(sig, live.counter) != 0)
 		return 0;
@@ -419,16 +465,15 @@ int proc_exit(void *ctx)
 	if (e) {
 		hdr_fill(&e->h, AS_EV_EXIT, sizeof(*e));
 		exit_status(task, sig, e);
-		usage_collect(&u, sig);
-		u.runtime += unaccounted_ns(task);
-		usage_split(&u, e);
+		e->incomplete = !usage_collect(u, sig);
+		u->runtime += unaccounted_ns(task);
+		usage_split(u, e);
 		e->duration_ns = e->h.boot_ns - start_ns;
 		e->max_rss_kb = BPF_CORE_READ(sig, maxrss) * cfg.page_kb;
-		e->read_bytes = u.read_bytes;
-		e->write_bytes = u.write_bytes;
-		e->rchar = u.rchar;
-		e->wchar = u.wchar;
-		e->unsummed = u.unsummed;
+		e->read_bytes = u->read_bytes;
+		e->write_bytes = u->write_bytes;
+		e->rchar = u->rchar;
+		e->wchar = u->wchar;
 		event_submit(&ring_events, e);
 	}
 	if (cfg.by_process)

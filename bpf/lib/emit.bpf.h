@@ -20,11 +20,32 @@
 			__sync_fetch_and_add(&_count->member, (n));                                \
 	})
 
+/* KERNEL < 5.11 has no typed pointer to the current task: its members cost a helper call each. */
+#define HAVE_TASK_BTF                                                                              \
+	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+
+/* Who the current process is. */
+static __always_inline void hdr_identity(struct as_hdr *h)
+{
+	struct task_struct *leader;
+
+	if (HAVE_TASK_BTF) {
+		leader = bpf_get_current_task_btf()->group_leader;
+		h->ppid = leader->real_parent->tgid;
+		h->start_ns = leader->start_boottime;
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		leader = BPF_CORE_READ(task, group_leader);
+		h->ppid = BPF_CORE_READ(leader, real_parent, tgid);
+		h->start_ns = BPF_CORE_READ(leader, start_boottime);
+	}
+	BPF_CORE_READ_INTO(&h->comm, leader, comm);
+}
+
 /* Fills the header with what is true of the current process now. */
 static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	__u64 id = bpf_get_current_pid_tgid();
 
 	h->len = len;
@@ -34,9 +55,7 @@ static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
 	h->tgid = id >> 32;
 	h->tid = (__u32)id;
 	h->uid = (__u32)bpf_get_current_uid_gid();
-	h->ppid = BPF_CORE_READ(leader, real_parent, tgid);
-	h->start_ns = BPF_CORE_READ(leader, start_boottime);
-	BPF_CORE_READ_INTO(&h->comm, leader, comm);
+	hdr_identity(h);
 }
 
 /* The flags for a record about to be submitted to @ring. */

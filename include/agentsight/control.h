@@ -69,6 +69,6 @@ struct as_shared {
 #define AS_PATH_DEPTH  2048 /* components of a path: as many as PATH_MAX holds */
 #define AS_CHUNK_MAX   (16 * 1024)
 #define AS_CHUNKS_MAX  1024 /* pieces of one call: 16 MiB */
-#define AS_THREADS_MAX 64   /* threads summed at exit that have not been reaped yet */
+#define AS_THREADS_MAX 1024 /* threads summed at exit that have not been reaped yet */
 
 #endif

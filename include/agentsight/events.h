@@ -55,7 +55,7 @@ struct as_exit {
 	__u32 exit_code;
 	__u32 signal;
 	__u32 core_dumped;
-	__u32 unsummed; /* threads that were left out of the sums: more than the walk is allowed */
+	__u32 incomplete; /* more threads ended at once than are summed */
 };
 #define AS_EXIT_FIELDS(F, S)                                                                       \
 	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")         \
@@ -69,7 +69,7 @@ struct as_exit {
 	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                        \
 	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included")   \
 	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")    \
-	F(S, U32, unsummed, "unsummed_threads", AS_OPT, "threads left out of the sums")
+	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT, "of more than 1,024 threads, some are left out")
 
 /* ---- file ---- */
 

@@ -29,12 +29,26 @@ static char *base_name(char *path)
 	return strrchr(path, '/') + 1;
 }
 
-static void run(const char *command, int code)
+static void run_argv(int code, const char *const argv[])
 {
-	int status = system(command);
+	pid_t pid = fork();
+	int status;
 
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == code, "'%s' gave status %#x", command,
+	if (pid == 0) {
+		execv(argv[0], (char *const *)argv);
+		_exit(127);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == code, "'%s' gave status %#x", argv[0],
 	      status);
+}
+
+#define RUN(code, ...) run_argv(code, (const char *const[]){__VA_ARGS__, NULL})
+
+/* The workload `life`, ending with @code. */
+static void run_end(const char *program, int code)
+{
+	RUN(code, program, "end", live_printf("%d", code));
 }
 
 static char *make_script(const char *name)
@@ -69,15 +83,20 @@ static void check_script(const struct stream *st, size_t runs)
 	      stream_count(st, "process", "exec"), 3 * runs);
 }
 
-static void follow_script(const char *how)
+static void follow_script(const char *interpreter, const char *option)
 {
 	char *script = make_script("script");
 	struct stream st;
 	struct sight s;
 
 	sight_start(&s, "process", "-c", base_name(script), NULL);
-	run(live_printf(how, script), 5);
-	run(live_printf("%s end 9", workload_path("life")), 9);
+	if (option)
+		RUN(5, interpreter, option, script, "argument");
+	else if (interpreter)
+		RUN(5, interpreter, script, "argument");
+	else
+		RUN(5, script, "argument");
+	run_end(workload_path("life"), 9);
 	sight_stop(&s);
 	unlink(script);
 
@@ -86,20 +105,37 @@ static void follow_script(const char *how)
 	check_script(&st, 1);
 }
 
-/* A shell that gets one simple command replaces itself. */
 static void shebang(void)
 {
-	follow_script("exec %s");
+	follow_script(NULL, NULL);
 }
 
-static void interpreter(void)
+static void behind_interpreter(void)
 {
-	follow_script("exec sh %s");
+	follow_script("/bin/sh", NULL);
 }
 
-static void interpreter_option(void)
+static void behind_option(void)
 {
-	follow_script("exec sh -e %s");
+	follow_script("/bin/sh", "-u");
+}
+
+/* What -c is followed by is a command, even one that ends in the name of a program. */
+static void name_in_command(void)
+{
+	char *script = make_script("mentioned");
+	struct stream st;
+	struct sight s;
+
+	sight_start(&s, "process", "-c", base_name(script), NULL);
+	RUN(0, "/bin/sh", "-c", live_printf("test -x %s", script));
+	RUN(5, script);
+	sight_stop(&s);
+	unlink(script);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	check_script(&st, 1);
 }
 
 static void base_name_of_program(void)
@@ -111,8 +147,8 @@ static void base_name_of_program(void)
 	struct line *l;
 
 	sight_start(&s, "process", "-c", base_name(program), NULL);
-	run(live_printf("exec %s end 7", program), 7);
-	run(live_printf("exec %s end 8", workload_path("life")), 8);
+	run_end(program, 7);
+	run_end(workload_path("life"), 8);
 	sight_stop(&s);
 	unlink(program);
 
@@ -123,28 +159,42 @@ static void base_name_of_program(void)
 	stream_only(&st, l->pid, "process", "exec");
 }
 
-/* Its descendants that were there before agentsight are watched, too. */
+static bool has_child(void *context)
+{
+	const struct workload *w = context;
+	char *text = live_read_file(live_printf("/proc/%d/task/%d/children", w->pid, w->pid));
+	bool yes = text[0] >= '1' && text[0] <= '9';
+
+	free(text);
+	return yes;
+}
+
+/* Started before agentsight, and the child of one that is named. */
 static void running_family(void)
 {
-	char *program = copy_of_life("family");
+	char *parent = copy_of_life("parent"), *child = copy_of_life("child");
 	struct workload w;
 	struct stream st;
 	struct sight s;
 	struct line *l;
+	size_t i = 0;
 
-	/* the shell belongs by its script's name, the workload as its child */
-	workload_hold(&w, "/bin/sh", "-c", live_printf("read x; %s end 6; exit 2", program), NULL);
-	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	workload_hold(&w, parent, "holds", child, NULL);
 	workload_release(&w);
+	live_wait("the child", has_child, &w, 10);
+	sight_start(&s, "process", "-c", base_name(parent), NULL);
+	kill(w.pid, SIGUSR1);
 	workload_wait(&w);
 	sight_stop(&s);
-	unlink(program);
+	unlink(parent);
+	unlink(child);
 
 	stream_load(&st, s.out);
 	stream_check_lossless(&st);
-	l = stream_only(&st, w.pid, "process", "exit");
-	CHECK(line_int(l, "exit_code") == WEXITSTATUS(w.status), "exit code %lld",
-	      (long long)line_int(l, "exit_code"));
+	while ((l = stream_find(&st, &i, 0, "process", "exit")) && line_int(l, "exit_code") != 6)
+		;
+	CHECK(l, "the child that was there already was not seen");
+	stream_only(&st, w.pid, "process", "exit");
 }
 
 static void no_children(void)
@@ -214,7 +264,7 @@ static void not_itself(void)
 	int code = 100 + getpid() % 100;
 
 	sight_start(&s, "trace", "--process", "--files", "--network", NULL);
-	run(live_printf("exec %s end %d", workload_path("life"), code), code);
+	run_end(workload_path("life"), code);
 	sight_stop(&s);
 
 	stream_load(&st, s.out);
@@ -244,7 +294,7 @@ static void started_command(void)
 	fprintf(f, "grep '^{\"timestamp\"' %s >%s/events\ngrep -v '^{\"timestamp\"' %s >%s/told\n",
 		s.out, live_dir(), s.out, live_dir());
 	fclose(f);
-	run(live_printf("sh %s/split.sh", live_dir()), 0);
+	RUN(0, "/bin/sh", live_printf("%s/split.sh", live_dir()));
 	stream_load(&st, live_printf("%s/events", live_dir()));
 	stream_check_lossless(&st);
 	expected_load(&x, live_printf("%s/told", live_dir()));
@@ -268,7 +318,7 @@ static void absent_name(void)
 
 	sight_start(&s, "process", "-c", base_name(program), NULL);
 	live_wait("a word about a name that matches nothing", says_waiting, &s, 5);
-	run(live_printf("exec %s end 7", program), 7);
+	run_end(program, 7);
 	sight_stop(&s);
 	unlink(program);
 
@@ -279,23 +329,54 @@ static void absent_name(void)
 
 static void gone_target(void)
 {
-	struct stream st;
-	struct sight s;
+	struct sight s = {};
 	pid_t pid = fork();
 
 	if (pid == 0)
 		_exit(0);
 	waitpid(pid, NULL, 0);
-	sight_start(&s, "process", "-p", live_printf("%d,%d", pid, getpid()), NULL);
-	sight_stop(&s);
-	stream_load(&st, s.out);
-	stream_check_lossless(&st);
+	sight_launch(&s, -1, (char *[]){sight_program(), (char *)"process", (char *)"-p",
+					live_printf("%d", pid), NULL});
+	sight_wait(&s);
+	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 1, "status %#x", s.status);
+	CHECK(strstr(sight_messages(&s), live_printf("%d", pid)), "it says: %s", sight_messages(&s));
+}
+
+/* Whenever the end comes: a clear refusal, or a run in order. */
+static void ending_target(void)
+{
+	for (int ms = 0; ms < 200; ms += 25) {
+		struct sight s = {};
+		struct stream st;
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			usleep(ms * 1000);
+			_exit(0);
+		}
+		sight_launch(&s, -1, (char *[]){sight_program(), (char *)"process", (char *)"-p",
+						live_printf("%d", pid), (char *)"--duration",
+						(char *)"0.5", NULL});
+		waitpid(pid, &status, 0);
+		sight_wait(&s);
+		CHECK(WIFEXITED(s.status), "it died of signal %d", WTERMSIG(s.status));
+		if (WEXITSTATUS(s.status) == 1) {
+			CHECK(strstr(sight_messages(&s), "no process"), "it says: %s",
+			      sight_messages(&s));
+			continue;
+		}
+		CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
+		stream_load(&st, s.out);
+		stream_check_lossless(&st);
+	}
 }
 
 const struct live_test who_tests[] = {
 	{"a_script_belongs_by_its_own_name_through_its_shebang", shebang, 30},
-	{"a_script_belongs_by_its_own_name_behind_its_interpreter", interpreter, 30},
-	{"a_script_belongs_by_its_own_name_behind_an_option", interpreter_option, 30},
+	{"a_script_belongs_by_its_own_name_behind_its_interpreter", behind_interpreter, 30},
+	{"a_script_belongs_by_its_own_name_behind_an_option", behind_option, 30},
+	{"a_command_that_mentions_a_name_does_not_belong", name_in_command, 30},
 	{"a_program_belongs_by_the_base_name_of_its_executable", base_name_of_program, 30},
 	{"children_that_run_already_are_watched_with_their_parent", running_family, 30},
 	{"no_children_means_none", no_children, 30},
@@ -303,6 +384,7 @@ const struct live_test who_tests[] = {
 	{"agentsight_is_never_in_its_own_stream", not_itself, 60},
 	{"a_command_is_watched_from_its_first_instruction", started_command, 30},
 	{"a_name_that_matches_nothing_is_said_and_waited_for", absent_name, 30},
-	{"a_process_that_is_gone_already_hurts_nobody", gone_target, 30},
+	{"a_process_that_is_gone_is_refused_by_its_number", gone_target, 30},
+	{"a_process_that_ends_during_the_start_hurts_nobody", ending_target, 60},
 	{},
 };

@@ -5,6 +5,8 @@
  *
  *	life SCENARIO
  *	life end CODE		ends with CODE
+ *	life waits		ends with 6 at SIGUSR1
+ *	life holds PROGRAM	starts `PROGRAM waits` and passes SIGUSR1 on
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -315,6 +317,40 @@ static void scenario_moved_bytes(void)
 	     pid, (1 << 20) + 4321);
 }
 
+/* ---- for those who start it ---- */
+
+static void wait_for_signal(void)
+{
+	sigset_t set;
+	int number;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigwait(&set, &number);
+}
+
+static int hold(char *program)
+{
+	char *argv[] = {program, (char *)"waits", NULL};
+	sigset_t set;
+	pid_t pid;
+
+	/* blocked from before the exec on, or a signal that comes early would end the child */
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	pid = MUST(fork());
+	if (pid == 0) {
+		execv(program, argv);
+		_exit(127);
+	}
+	wait_for_signal();
+	MUST(kill(pid, SIGUSR1));
+	MUST(waitpid(pid, NULL, 0));
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -336,6 +372,12 @@ int main(int argc, char **argv)
 		argv[1] = (char *)"end";
 		execv(self, argv);
 		return 127;
+	}
+	if (argc == 3 && !strcmp(argv[1], "holds"))
+		return hold(argv[2]);
+	if (argc == 2 && !strcmp(argv[1], "waits")) {
+		wait_for_signal();
+		return 6;
 	}
 	for (size_t i = 0; argc == 2 && i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
 		if (strcmp(scenarios[i].name, argv[1]))

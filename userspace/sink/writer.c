@@ -22,6 +22,7 @@
 #define QUEUE_DEFAULT (32U << 20)
 #define BLOCK_LINES   65536 /* even if they are empty */
 #define GIVE_UP_MS    1000
+#define SPARE_BLOCKS  8 /* 2 MiB; a fresh block costs 64 page faults, more than filling it */
 
 struct line {
 	uint32_t end; /* offset in the block behind the line */
@@ -54,7 +55,8 @@ struct writer {
 	pthread_cond_t work;
 	pthread_cond_t done;
 	struct block *head, *tail; /* queued */
-	struct block *spare;       /* one emptied block, to be used again */
+	struct block *spare;       /* emptied blocks, to be used again */
+	size_t n_spare;
 	size_t queued_bytes;
 	bool busy, stop, reopen, give_up;
 	int wake_fd;               /* readable: stop waiting for the pipe */
@@ -456,10 +458,13 @@ static void retire(struct writer *w, struct block *b)
 {
 	w->queued_bytes -= block_cost(b);
 	b->len = b->n_lines = 0;
-	if (!w->spare && b->cap == BLOCK_BYTES)
-		w->spare = b;
-	else
+	if (w->n_spare == SPARE_BLOCKS || b->cap != BLOCK_BYTES) {
 		block_free(b);
+		return;
+	}
+	b->next = w->spare;
+	w->spare = b;
+	w->n_spare++;
 }
 
 static struct block *dequeue(struct writer *w)
@@ -549,7 +554,11 @@ static struct block *take_block(struct writer *w, size_t len)
 
 	if (len <= BLOCK_BYTES) {
 		pthread_mutex_lock(&w->lock);
-		b = TAKE_PTR(w->spare);
+		b = w->spare;
+		if (b) {
+			w->spare = b->next;
+			w->n_spare--;
+		}
 		pthread_mutex_unlock(&w->lock);
 	}
 	return b ? b : block_new(len);
@@ -677,15 +686,20 @@ static int open_output(struct writer *w, struct err *e)
 	return 0;
 }
 
-/* Without its thread. */
-static void writer_release(struct writer *w)
+static void free_blocks(struct block *b)
 {
-	for (struct block *b = w->head, *next; b; b = next) {
+	for (struct block *next; b; b = next) {
 		next = b->next;
 		block_free(b);
 	}
+}
+
+/* Without its thread. */
+static void writer_release(struct writer *w)
+{
+	free_blocks(w->head);
+	free_blocks(w->spare);
 	block_free(w->current);
-	block_free(w->spare);
 	closep(&w->wake_fd);
 	closep(&w->fd);
 	free(w->path);

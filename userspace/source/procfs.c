@@ -279,8 +279,7 @@ struct procfs {
 
 int procfs_open(const char *root, struct procfs **ret)
 {
-	_cleanup_(closep)
-	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(closep) int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct procfs *fs;
 
 	if (fd < 0)
@@ -321,8 +320,7 @@ ssize_t procfs_fd_read(int fd, char *buf, size_t cap)
 
 ssize_t procfs_read(const struct procfs *fs, const char *name, char *buf, size_t cap)
 {
-	_cleanup_(closep)
-	int fd = openat(fs->fd, name, O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int fd = openat(fs->fd, name, O_RDONLY | O_CLOEXEC);
 
 	return fd < 0 ? -errno : procfs_fd_read(fd, buf, cap);
 }
@@ -538,10 +536,8 @@ static bool parse_pid(const char *name, uint32_t *ret)
 
 static int pids_visit(struct pass *pass)
 {
-	_cleanup_(closep)
-	int fd = openat(pass->fs->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_(closedirp)
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_(closep) int fd = openat(pass->fs->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
 	uint32_t pid;
 

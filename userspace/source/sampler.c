@@ -31,8 +31,7 @@ struct sampler {
 
 int sampler_new(const struct sampler_options *opt, struct sampler **ret)
 {
-	_cleanup_(task_source_freep)
-	struct task_source *source = opt->source;
+	_cleanup_(task_source_freep) struct task_source *source = opt->source;
 	struct sampler *s;
 
 	if (opt->machine ? !opt->fs : !source || !opt->table)

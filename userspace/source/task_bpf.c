@@ -38,8 +38,7 @@ static void chunk_take(struct task_bpf_source *b, struct sampler *to)
 static int bpf_scan(struct task_source *source, struct sampler *to)
 {
 	struct task_bpf_source *b = (struct task_bpf_source *)source;
-	_cleanup_(closep)
-	int fd = bpf_iter_create(bpf_link__fd(b->link));
+	_cleanup_(closep) int fd = bpf_iter_create(bpf_link__fd(b->link));
 
 	if (fd < 0)
 		return fd;

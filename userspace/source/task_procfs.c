@@ -81,8 +81,7 @@ static struct kept *kept_new(struct task_procfs_source *src, const struct proc *
 static ssize_t file_read(const struct proc *p, int file, char buf[READ_MAX])
 {
 	const struct kept *k = p->source;
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 
 	if (k->fds[file] >= 0)
 		return procfs_fd_read(k->fds[file], buf, READ_MAX);

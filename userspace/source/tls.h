@@ -36,7 +36,10 @@ void tls_source_exec(struct tls_source *t, uint32_t tgid);
 /* A process that was running before is watched from now on. */
 void tls_source_process(struct tls_source *t, uint32_t tgid);
 
-/* Takes the probes out of files that have been changed in place. About once a second. */
+/*
+ * About once a second: takes the probes out of files that were changed in place and looks at them anew;
+ * probes files that were being written before.
+ */
 void tls_source_tick(struct tls_source *t, uint64_t boot_ns);
 
 /* Takes all probes out; before the rings are drained for the last time. */
