@@ -85,11 +85,21 @@ $(O)/.probed: tools/probe.sh
 include tools/package.mk
 -include tests/tests.mk tests/bench/bench.mk
 
+test: ## install what the tests need, build, run them all
+	$(Q)sh tools/deps.sh build test
+	$(Q)$(MAKE) all static
+	$(Q)$(MAKE) test-run
+
+schema: agentsight ## write docs/EVENTS.md and the golden schema from the event table
+	$(Q)./agentsight schema --markdown >docs/EVENTS.md
+	$(Q)./agentsight schema --markdown >tests/golden/EVENTS.md
+	$(Q)./agentsight schema --json >tests/golden/schema.json
+
 clean: ## remove what was built
 	$(Q)rm -rf $(O) agentsight
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-.PHONY: all clean help
+.PHONY: all test schema clean help
 .SECONDARY:

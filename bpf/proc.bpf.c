@@ -38,6 +38,14 @@ static __always_inline void base_name(struct as_name *out, struct scratch *s, __
 	bpf_probe_read_kernel_str(out->text, sizeof(out->text), &s->data[at]);
 }
 
+/* What stands behind these is code, not the name of a script: sh -c, bash -lc, node -e, perl -ne. */
+static __always_inline bool takes_code(const char *arg)
+{
+	char last = arg[2] ? arg[2] : arg[1];
+
+	return arg[0] == '-' && arg[1] && (!arg[2] || !arg[3]) && (last == 'c' || last == 'e');
+}
+
 /*
  * The base name of the script that an interpreter runs: `node --flag /usr/bin/claude` gives
  * "claude". It is the first argument behind argv[0] that is not an option.
@@ -59,6 +67,8 @@ static __always_inline void script_name(struct as_name *out, struct scratch *s, 
 			base_name(out, s, n);
 			return;
 		}
+		if (takes_code(s->data))
+			return;
 		args += n;
 	}
 }

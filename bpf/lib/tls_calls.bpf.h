@@ -101,14 +101,10 @@ static __always_inline struct as_tls_conn *conn_find(const struct as_tls_key *ke
 /* ---- plaintext ---- */
 
 /*
- * Ring memory is not zeroed: every member is written. One copy of the code for all sizes and callers,
- * not eight: loading is faster. The first piece fixes the time for all.
- *
- * The header's facts are read with probe reads, although plain loads through a typed task pointer
- * would save a tenth of the program's time: for each such load the verifier searches the kernel's
- * whole BTF by name, 30 ms altogether at every start.
+ * Ring memory is not zeroed: every member is written. The header was made once per call, outside: the
+ * verifier searches the kernel's BTF for each typed load on every path, and eight come by here.
  */
-static __noinline void piece_fill(struct as_ssl_data *e, struct as_tls_send *send, __u64 off,
+static __noinline void piece_fill(struct as_ssl_data *e, const struct as_tls_send *send, __u64 off,
 				  __u64 n)
 {
 	struct as_tls_key key = {.ssl = send->ssl};
@@ -116,12 +112,9 @@ static __noinline void piece_fill(struct as_ssl_data *e, struct as_tls_send *sen
 	bool more = off + n < send->len && off + n < (__u64)AS_CHUNK_MAX * AS_CHUNKS_MAX;
 	__u64 rest = send->len - off;
 
-	hdr_fill(&e->h, AS_EV_SSL_DATA, sizeof(*e) + n);
+	e->h = send->h;
+	e->h.len = sizeof(*e) + n;
 	e->h.flags = more ? AS_F_MORE : 0;
-	if (off)
-		e->h.boot_ns = send->boot_ns;
-	else
-		send->boot_ns = e->h.boot_ns;
 
 	key.tgid = e->h.tgid;
 	conn = conn_find(&key);
@@ -181,7 +174,7 @@ enum piece_result {
 		_r;                                                                                \
 	})
 
-static __noinline int piece_send(struct as_tls_send *send, __u64 off)
+static __noinline int piece_send(const struct as_tls_send *send, __u64 off)
 {
 	__u64 n = send->len - off;
 
@@ -267,6 +260,7 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t,
 	if (AS_TLS_SPEC_KIND(c->spec) == AS_TLS_KIND_WRITE)
 		t->pending_ssl = t->bound ? 0 : c->ssl;
 
+	hdr_fill(&t->send.h, AS_EV_SSL_DATA, 0);
 	t->send.ssl = c->ssl;
 	t->send.buf = c->buf;
 	t->send.len = n;

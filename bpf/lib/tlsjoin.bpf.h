@@ -24,11 +24,11 @@ struct as_tls_call {
 
 /* A call whose plaintext is being sent. */
 struct as_tls_send {
+	struct as_hdr h; /* of all pieces, but for length and flags */
 	__u64 ssl;
 	__u64 buf;
 	__u64 len;
 	__u64 spec;
-	__u64 boot_ns;
 	__u64 stream_id;
 };
 

@@ -10,11 +10,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define CMD_STREAMS                                                                                \
+#define CMD_STREAMS \
 	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
 #define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM)
-#define CMD_TLS	    (CMD_RECORD | CMD_TRACE | CMD_SSL)
-#define CMD_ALL	    (CMD_STREAMS | CMD_DOCTOR | CMD_SCHEMA)
+#define CMD_TLS     (CMD_RECORD | CMD_TRACE | CMD_SSL)
+#define CMD_ALL     (CMD_STREAMS | CMD_DOCTOR | CMD_SCHEMA)
 
 struct row;
 
@@ -29,7 +29,7 @@ enum argument {
 
 struct row {
 	const char *name; /* --name */
-	char letter;	  /* -l, or 0 */
+	char letter;      /* -l, or 0 */
 	enum argument argument;
 	const char *placeholder;
 	const char *help;
@@ -159,8 +159,8 @@ static int parse_megabytes_kb(const struct row *row, const char *text, struct op
 
 	if (read_nano(text, 1000000000, &nano) < 0 || nano < NSEC_PER_SEC / 1024)
 		return bad(row, text, "a number of megabytes above 0", e);
-	*(uint64_t *)member(o, row) = nano / NSEC_PER_SEC * 1024 +
-				      nano % NSEC_PER_SEC * 1024 / NSEC_PER_SEC;
+	*(uint64_t *)member(o, row) =
+		nano / NSEC_PER_SEC * 1024 + nano % NSEC_PER_SEC * 1024 / NSEC_PER_SEC;
 	return 0;
 }
 
@@ -267,6 +267,8 @@ static int parse_pids(const struct row *row, const char *text, struct options *o
 
 static int parse_binary(const struct row *row, const char *text, struct options *o, struct err *e)
 {
+	if (!*text)
+		return bad(row, text, "a file", e);
 	return append_text(&o->session.binary_paths, &o->session.n_binary_paths, text,
 			   strlen(text));
 }
@@ -302,8 +304,9 @@ static const struct row rows[] = {
 	 AT(session.interval_ns), 0},
 	{"cpu-threshold", 0, ARG_REQUIRED, "PCT", "alert while a process uses more (100: one core)",
 	 CMD_SAMPLES, parse_percent, AT(session.cpu_threshold_centi), 0},
-	{"memory-threshold", 0, ARG_REQUIRED, "MB", "alert while a process's resident set is larger",
-	 CMD_SAMPLES, parse_megabytes_kb, AT(session.memory_threshold_kb), 0},
+	{"memory-threshold", 0, ARG_REQUIRED, "MB",
+	 "alert while a process's resident set is larger", CMD_SAMPLES, parse_megabytes_kb,
+	 AT(session.memory_threshold_kb), 0},
 	{"output", 'o', ARG_REQUIRED, "FILE", "write JSON lines there", CMD_STREAMS, parse_text,
 	 AT(session.output), 0},
 	{"log-file", 0, ARG_REQUIRED, "FILE", "the same", CMD_STREAMS, parse_text,
@@ -375,12 +378,13 @@ static int parse_one(int argc, char **argv, int *i, unsigned command, struct opt
 			row = NULL;
 	}
 	if (!row)
-		return err_set(e, -EINVAL, "unknown option '%s'; --help lists those of this command",
-			       arg);
+		return err_set(e, -EINVAL,
+			       "unknown option '%s'; --help lists those of this command", arg);
 	if (row->argument == ARG_NONE && text)
 		return err_set(e, -EINVAL, "--%s takes no argument", row->name);
 	if (row->argument == ARG_REQUIRED && !text) {
-		if (*i + 1 >= argc)
+		/* "-c -- claude": what follows "--" is a program, never an argument */
+		if (*i + 1 >= argc || !strcmp(argv[*i + 1], "--"))
 			return err_set(e, -EINVAL, "--%s needs %s", row->name, row->placeholder);
 		text = argv[++*i];
 	}
@@ -397,17 +401,19 @@ int options_parse(int argc, char **argv, unsigned command, struct options *o, st
 		int r;
 
 		if (!strcmp(argv[i], "--")) {
-			if (!(command & (CMD_STREAMS & ~CMD_DOCTOR)))
+			if (!(command & CMD_STREAMS))
 				return err_set(e, -EINVAL, "this command starts no program");
 			if (i + 1 == argc)
-				return err_set(e, -EINVAL, "the program to start is missing after '--'");
+				return err_set(e, -EINVAL,
+					       "the program to start is missing after '--'");
 			o->session.command = argv + i + 1;
 			return 0;
 		}
 		if (argv[i][0] != '-' || !argv[i][1])
-			return err_set(e, -EINVAL,
-				       "unexpected argument '%s'; a program to start goes behind '--'",
-				       argv[i]);
+			return err_set(
+				e, -EINVAL,
+				"unexpected argument '%s'; a program to start goes behind '--'",
+				argv[i]);
 		r = parse_one(argc, argv, &i, command, o, e);
 		if (r < 0)
 			return r;

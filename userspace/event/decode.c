@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "event/record.h"
 #include "event/schema.h"
 
 static bool span_ok(const struct as_hdr *rec, size_t size, const struct as_span *s)
@@ -15,10 +16,16 @@ static bool span_ok(const struct as_hdr *rec, size_t size, const struct as_span 
 	return s->off >= size && s->off <= rec->len && s->len <= rec->len - s->off;
 }
 
+/* Longer than any program makes them, they would not fit the text that record_path() writes. */
+static bool path_ok(const struct as_hdr *rec, size_t size, const struct as_path *path)
+{
+	return span_ok(rec, size, &path->base) && span_ok(rec, size, &path->rel) &&
+	       (uint64_t)path->base.len + path->rel.len <= PATH_BYTES_MAX;
+}
+
 static bool field_ok(const struct as_hdr *rec, size_t size, const struct field_desc *f)
 {
 	const void *p = (const char *)rec + f->offset;
-	const struct as_path *path = p;
 
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_STR:
@@ -27,7 +34,7 @@ static bool field_ok(const struct as_hdr *rec, size_t size, const struct field_d
 	case AS_KIND_JSON:
 		return span_ok(rec, size, p);
 	case AS_KIND_PATH:
-		return span_ok(rec, size, &path->base) && span_ok(rec, size, &path->rel);
+		return path_ok(rec, size, p);
 	case AS_KIND_U32:
 	case AS_KIND_U64:
 	case AS_KIND_BOOL:

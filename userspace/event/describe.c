@@ -7,10 +7,10 @@
 #include "base/cleanup.h"
 #include "event/schema.h"
 
-#define TEXT	"\"type\":\"string\""
-#define NUMBER	"\"type\":\"integer\",\"minimum\":0"
-#define ADDRESS                                                                                    \
-	"\"type\":\"object\",\"properties\":{\"address\":{" TEXT "},\"port\":{" NUMBER             \
+#define TEXT   "\"type\":\"string\""
+#define NUMBER "\"type\":\"integer\",\"minimum\":0"
+#define ADDRESS                                                                        \
+	"\"type\":\"object\",\"properties\":{\"address\":{" TEXT "},\"port\":{" NUMBER \
 	",\"maximum\":65535}},\"required\":[\"address\",\"port\"],\"additionalProperties\":false"
 
 /* What a kind looks like: in a word, and as a schema. NULL: not shown. */
@@ -58,7 +58,8 @@ static bool shown(const struct field_desc *f)
 static bool can_be_cut(const struct field_desc *f)
 {
 	return f->kind == AS_KIND_PATH || f->kind == AS_KIND_STR || f->kind == AS_KIND_ARGV ||
-	       f->kind == AS_KIND_PAYLOAD;
+	       f->kind == AS_KIND_PAYLOAD || f->kind == AS_KIND_LABEL ||
+	       f->kind == AS_KIND_HDR_COMM;
 }
 
 /* Left out at times: optional ones, and kinds that stand for nothing at some value. */
@@ -90,20 +91,26 @@ static const char preamble[] =
 	"# Events\n\n"
 	"Printed by `agentsight schema --markdown` from the program's own table\n"
 	"(`include/agentsight/events.h`); do not edit.\n\n"
-	"One event is one JSON object on one line, in valid UTF-8, with its keys in a fixed order.\n\n"
+	"One event is one JSON object on one line, in valid UTF-8, with its keys in a fixed "
+	"order.\n\n"
 	"| key | type | meaning |\n|---|---|---|\n"
-	"| `timestamp` | integer | nanoseconds since the epoch; for kernel events taken in the kernel |\n"
+	"| `timestamp` | integer | nanoseconds since the epoch; for kernel events taken in the "
+	"kernel |\n"
 	"| `source` | string | who saw it |\n"
-	"| `pid` | integer | process (thread group) in the host's PID namespace; 0 for the machine |\n"
+	"| `pid` | integer | process (thread group) in the host's PID namespace; 0 for the machine "
+	"|\n"
 	"| `comm` | string | name of the process at that moment |\n"
 	"| `tid`, `ppid`, `uid` | integer | thread, parent, real user; left out for the machine |\n"
 	"| `exec_id` | string | pid and start time: a reused pid is another process |\n"
 	"| `data` | object | `type` and the fields of that type |\n\n"
-	"Text that is not UTF-8 has U+FFFD for each bad part, and `<field>_base64` beside it holds the\n"
-	"exact bytes. What was cut carries `truncated: true` and `<field>_length`, the length it had.\n"
+	"Text that is not UTF-8 has U+FFFD for each bad part, and `<field>_base64` beside it holds "
+	"the\n"
+	"exact bytes. What was cut carries `truncated: true` and `<field>_length`, the length it "
+	"had.\n"
 	"`redacted: true` says that a secret was overwritten with `*`; `inferred: true` that the\n"
 	"owner was derived rather than seen.\n\n"
-	"For every run, `stop` states the ledger: produced = delivered + dropped + missed + filtered +\n"
+	"For every run, `stop` states the ledger: produced = delivered + dropped + missed + "
+	"filtered +\n"
 	"shed, with a difference of 0. A loss is a `loss` event when it happens.\n";
 
 void describe_markdown(FILE *f)
@@ -119,35 +126,35 @@ void describe_markdown(FILE *f)
 		if (strcmp(source, d->source))
 			fprintf(f, "\n## %s\n", d->source);
 		source = d->source;
-		fprintf(f, "\n### `%s`\n\n%c%s.\n\n| field | type | meaning |\n|---|---|---|\n", d->name,
+		fprintf(f, "\n### `%s`\n\n%c%s.\n\n| field | type | meaning |\n|---|---|---|\n",
+			d->name,
 			d->help[0] >= 'a' && d->help[0] <= 'z' ? d->help[0] - 32 : d->help[0],
 			d->help + 1);
 		for (size_t i = 0; i < d->n_fields; i++) {
 			const struct field_desc *fd = &d->fields[i];
 
 			if (shown(fd))
-				fprintf(f, "| `%s` | %s | %s%s |\n", fd->path,
-					kinds[fd->kind].word, fd->help,
-					can_be_absent(fd) ? "; when known" : "");
+				fprintf(f, "| `%s` | %s | %s%s |\n", fd->path, kinds[fd->kind].word,
+					fd->help, can_be_absent(fd) ? "; when known" : "");
 		}
 	}
 }
 
 /* ---- JSON Schema ---- */
 
+/* The names, or the number of what has none. */
 static void print_enum(FILE *f, const struct name_table *t)
 {
-	fputs(",\"enum\":[", f);
+	fputs(",\"anyOf\":[{\"enum\":[", f);
 	for (size_t i = 0; i < t->n; i++)
 		fprintf(f, "%s\"%s\"", i ? "," : "", t->rows[i].name);
-	fputc(']', f);
+	fputs("]},{\"pattern\":\"^[0-9]+$\"}]", f);
 }
 
 /* "leaf":{…} and what may stand beside it */
 static void print_property(FILE *f, const struct field_desc *fd)
 {
-	fprintf(f, "\"%s\":{\"description\":\"%s\",%s", fd->leaf, fd->help,
-		kinds[fd->kind].schema);
+	fprintf(f, "\"%s\":{\"description\":\"%s\",%s", fd->leaf, fd->help, kinds[fd->kind].schema);
 	if (fd->kind == AS_KIND_ENUM)
 		print_enum(f, fd->names);
 	fputc('}', f);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/json.h"
 #include "base/utf8.h"
@@ -62,9 +63,8 @@ static void put_path(struct encoder *en, const struct field_desc *f, const struc
 {
 	char text[PATH_TEXT_MAX];
 	size_t n = record_path(en->ev->rec, path, text);
-	size_t cut = path->base.full - path->base.len + path->rel.full - path->rel.len;
 
-	put_text(en, f, text, n, n + cut);
+	put_text(en, f, text, n, n + span_cut(&path->base) + span_cut(&path->rel));
 }
 
 /* The end of the string at @p, at most @n bytes away. */
@@ -132,7 +132,7 @@ static void put_payload(struct encoder *en, const struct field_desc *f, const st
 static void put_addr(struct buf *b, const struct as_addr *a)
 {
 	buf_add_lit(b, "{\"address\":");
-	if (a->family)
+	if (a->family == AF_INET || a->family == AF_INET6)
 		json_ip(b, a->ip, a->family);
 	else
 		buf_add_lit(b, "\"\"");
@@ -152,7 +152,7 @@ static void put_conn(struct buf *b, const struct as_conn *c)
 
 static void put_errno(struct buf *b, int error)
 {
-	const char *name = strerrorname_np(error < 0 ? -error : error);
+	const char *name = errno_name(error);
 
 	buf_add_char(b, '"');
 	if (name)
@@ -177,16 +177,17 @@ static void put_mode(struct buf *b, uint32_t mode)
 	buf_add_char(b, '"');
 }
 
+/* Names, and what has none as one number. */
 static void put_flags(struct buf *b, const struct name_table *t, uint32_t value)
 {
+	uint32_t rest = value;
 	bool first = true;
 
 	buf_add_char(b, '[');
 	for (size_t i = 0; i < t->n; i++) {
 		const struct name_row *row = &t->rows[i];
-		uint32_t mask = row->mask ? row->mask : row->value;
 
-		if ((value & mask) != row->value)
+		if (!name_row_applies(row, value))
 			continue;
 		if (!first)
 			buf_add_char(b, ',');
@@ -194,7 +195,10 @@ static void put_flags(struct buf *b, const struct name_table *t, uint32_t value)
 		buf_add_char(b, '"');
 		buf_add_str(b, row->name);
 		buf_add_char(b, '"');
+		rest &= ~row->value;
 	}
+	if (rest)
+		buf_printf(b, "%s\"0x%x\"", first ? "" : ",", rest);
 	buf_add_char(b, ']');
 }
 
@@ -208,6 +212,11 @@ static void put_enum(struct buf *b, const struct name_table *t, uint32_t value)
 	else
 		json_u32(b, value);
 	buf_add_char(b, '"');
+}
+
+static bool span_empty(const struct as_span *s)
+{
+	return !s->len && !s->full;
 }
 
 /* Is the field to be left out? */
@@ -237,10 +246,11 @@ static bool absent(const struct event *ev, const struct field_desc *f, const voi
 	case AS_KIND_ARGV:
 	case AS_KIND_PAYLOAD:
 	case AS_KIND_JSON:
-		return f->optional && ((const struct as_span *)p)->len == 0;
+		return f->optional && span_empty(p);
 	case AS_KIND_PATH:
-		return !f->leaf[0] || (f->optional && !((const struct as_path *)p)->base.len &&
-				       !((const struct as_path *)p)->rel.len);
+		return !f->leaf[0] ||
+		       (f->optional && span_empty(&((const struct as_path *)p)->base) &&
+			span_empty(&((const struct as_path *)p)->rel));
 	case AS_KIND_ADDR:
 		return f->optional && !((const struct as_addr *)p)->family;
 	case AS_KIND_CONN:
@@ -261,8 +271,10 @@ static bool absent(const struct event *ev, const struct field_desc *f, const voi
 static void put_value(struct encoder *en, const struct field_desc *f, const void *p)
 {
 	const struct as_hdr *h = en->ev->rec;
+	const char *label = en->ev->label ? en->ev->label : "";
 	const struct as_span *span = p;
 	struct buf *b = en->b;
+	size_t len;
 
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_U32:
@@ -317,7 +329,10 @@ static void put_value(struct encoder *en, const struct field_desc *f, const void
 	case AS_KIND_PAYLOAD:
 		break; /* writes its own key, see put_field() */
 	case AS_KIND_JSON:
-		buf_add(b, record_bytes(h, span), span->len);
+		if (span->len)
+			buf_add(b, record_bytes(h, span), span->len);
+		else
+			buf_add_lit(b, "{}");
 		break;
 	case AS_KIND_HDR_TGID:
 		json_u32(b, h->tgid);
@@ -329,14 +344,15 @@ static void put_value(struct encoder *en, const struct field_desc *f, const void
 		json_u32(b, h->uid);
 		break;
 	case AS_KIND_HDR_COMM:
-		json_string(b, h->comm, strnlen(h->comm, sizeof(h->comm)));
+		len = strnlen(h->comm, sizeof(h->comm));
+		put_text(en, f, h->comm, len, len);
 		break;
 	case AS_KIND_UNIX_NS:
 		json_u64(b, en->ev->unix_ns);
 		break;
 	case AS_KIND_LABEL:
-		json_string(b, en->ev->label ? en->ev->label : "",
-			    en->ev->label ? strlen(en->ev->label) : 0);
+		len = strlen(label);
+		put_text(en, f, label, len, len);
 		break;
 	case AS_KIND_HIDDEN:
 	case AS_KIND_HIDDEN32:

@@ -6,7 +6,10 @@
 #include "base/buf.h"
 #include "event/event.h"
 
-/* Appends the line, '\n' included. Always valid JSON in valid UTF-8, whatever the record holds. */
+/*
+ * Appends the line, '\n' included. Always valid JSON in valid UTF-8, whatever a decoded record holds;
+ * but what stands in a JSON field is copied, and is made by user space alone.
+ */
 void event_encode_json(struct buf *b, const struct event *ev);
 
 #endif

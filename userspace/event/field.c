@@ -22,7 +22,7 @@ enum part {
 
 struct place {
 	const struct field_desc *field; /* NULL: this type has no such field */
-	uint16_t offset;		/* of the address within the field */
+	uint16_t offset;                /* of the address within the field */
 	uint8_t part;
 };
 
@@ -52,11 +52,10 @@ static const struct {
 	const char *text;
 	enum envelope envelope;
 } envelope_paths[] = {
-	{"timestamp", ENVELOPE_TIMESTAMP}, {"source", ENVELOPE_SOURCE},
-	{"type", ENVELOPE_TYPE},	   {"data.type", ENVELOPE_TYPE},
-	{"pid", ENVELOPE_PID},		   {"tid", ENVELOPE_TID},
-	{"ppid", ENVELOPE_PPID},	   {"uid", ENVELOPE_UID},
-	{"comm", ENVELOPE_COMM},	   {"exec_id", ENVELOPE_EXEC_ID},
+	{"timestamp", ENVELOPE_TIMESTAMP}, {"source", ENVELOPE_SOURCE}, {"type", ENVELOPE_TYPE},
+	{"data.type", ENVELOPE_TYPE},      {"pid", ENVELOPE_PID},       {"tid", ENVELOPE_TID},
+	{"ppid", ENVELOPE_PPID},           {"uid", ENVELOPE_UID},       {"comm", ENVELOPE_COMM},
+	{"exec_id", ENVELOPE_EXEC_ID},
 };
 
 static struct path *path_add(const char *text)
@@ -214,7 +213,7 @@ static struct field_value address_value(const struct as_addr *a, enum part part,
 {
 	bool v4 = a->family == AF_INET;
 
-	if (!a->family)
+	if (!v4 && a->family != AF_INET6)
 		return (struct field_value){.kind = FIELD_ABSENT};
 	if (part == PART_PORT)
 		return uint_value(a->port);
@@ -252,39 +251,62 @@ static struct field_value argv_value(const struct as_hdr *rec, const struct as_s
 static struct field_value flags_value(const struct name_table *t, uint32_t value,
 				      struct buf *scratch)
 {
+	uint32_t rest = value;
+
 	buf_reset(scratch);
 	for (size_t i = 0; i < t->n; i++) {
-		uint32_t mask = t->rows[i].mask ? t->rows[i].mask : t->rows[i].value;
-
-		if ((value & mask) != t->rows[i].value)
+		if (!name_row_applies(&t->rows[i], value))
 			continue;
-		if (scratch->len)
-			buf_add_char(scratch, '|');
-		buf_add_str(scratch, t->rows[i].name);
+		buf_printf(scratch, "%s%s", scratch->len ? "|" : "", t->rows[i].name);
+		rest &= ~t->rows[i].value;
 	}
+	if (rest)
+		buf_printf(scratch, "%s0x%x", scratch->len ? "|" : "", rest);
 	return scratch_value(scratch);
 }
 
-static struct field_value enum_value(const struct name_table *t, uint32_t value)
-{
-	const char *name = name_table_find(t, value);
-
-	return name ? text_value(name, strlen(name)) : uint_value(value);
-}
-
-static struct field_value errno_value(int32_t error)
-{
-	const char *name = strerrorname_np(error < 0 ? -error : error);
-
-	if (!error || !name)
-		return (struct field_value){.kind = FIELD_ABSENT};
-	return text_value(name, strlen(name));
-}
-
-static struct field_value path_value(const struct event *ev, const struct as_path *path,
+static struct field_value enum_value(const struct field_desc *f, uint32_t value,
 				     struct buf *scratch)
 {
+	const char *name = name_table_find(f->names, value);
+
+	if (name)
+		return text_value(name, strlen(name));
+	if (f->optional && !value)
+		return (struct field_value){.kind = FIELD_ABSENT};
 	buf_reset(scratch);
+	buf_printf(scratch, "%u", value);
+	return scratch_value(scratch);
+}
+
+static struct field_value errno_value(int32_t error, struct buf *scratch)
+{
+	const char *name = errno_name(error);
+
+	if (!error)
+		return (struct field_value){.kind = FIELD_ABSENT};
+	if (name)
+		return text_value(name, strlen(name));
+	buf_reset(scratch);
+	buf_printf(scratch, "%d", error);
+	return scratch_value(scratch);
+}
+
+static struct field_value mode_value(const struct field_desc *f, uint32_t mode, struct buf *scratch)
+{
+	if (f->optional && !mode)
+		return (struct field_value){.kind = FIELD_ABSENT};
+	buf_reset(scratch);
+	buf_printf(scratch, "0%o", mode & 07777);
+	return scratch_value(scratch);
+}
+
+static struct field_value path_value(const struct event *ev, const struct field_desc *f,
+				     const struct as_path *path, struct buf *scratch)
+{
+	buf_reset(scratch);
+	if (f->optional && !path->base.len && !path->rel.len)
+		return (struct field_value){.kind = FIELD_ABSENT};
 	if (!buf_room(scratch, PATH_TEXT_MAX))
 		return (struct field_value){.kind = FIELD_ABSENT};
 	scratch->len = record_path(ev->rec, path, scratch->data);
@@ -301,7 +323,6 @@ static struct field_value whole_value(const struct event *ev, const struct field
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_U32:
 	case AS_KIND_PID:
-	case AS_KIND_MODE:
 		return uint_value(*(const uint32_t *)p);
 	case AS_KIND_U64:
 	case AS_KIND_DUR:
@@ -313,11 +334,13 @@ static struct field_value whole_value(const struct event *ev, const struct field
 			break;
 		return (struct field_value){.kind = FIELD_INT, .i = *(const int32_t *)p};
 	case AS_KIND_ERRNO:
-		return errno_value(*(const int32_t *)p);
+		return errno_value(*(const int32_t *)p, scratch);
+	case AS_KIND_MODE:
+		return mode_value(f, *(const uint32_t *)p, scratch);
 	case AS_KIND_FLAGS:
 		return flags_value(f->names, *(const uint32_t *)p, scratch);
 	case AS_KIND_ENUM:
-		return enum_value(f->names, *(const uint32_t *)p);
+		return enum_value(f, *(const uint32_t *)p, scratch);
 	case AS_KIND_CENTI:
 	case AS_KIND_CENTI_TEXT:
 		buf_reset(scratch);
@@ -325,7 +348,7 @@ static struct field_value whole_value(const struct event *ev, const struct field
 			   (unsigned)(*(const uint64_t *)p % 100));
 		return scratch_value(scratch);
 	case AS_KIND_PATH:
-		return path_value(ev, p, scratch);
+		return path_value(ev, f, p, scratch);
 	case AS_KIND_STR:
 	case AS_KIND_PAYLOAD:
 		return text_value(record_bytes(h, span), span->len);

@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 
-#define TABLE(table)                                                                               \
+#define TABLE(table) \
 	const struct name_table names_##table = {table##_rows, ARRAY_SIZE(table##_rows)}
 
 static const struct name_row protocol_rows[] = {
@@ -21,6 +21,13 @@ static const struct name_row role_rows[] = {
 	{.value = AS_ROLE_SERVER, .name = "server"},
 };
 TABLE(role);
+
+/* The C library says 0 where programs of 64 bits need it not; many pass the kernel's bit. */
+#ifdef __aarch64__
+#define LARGEFILE 0400000
+#else
+#define LARGEFILE 0100000
+#endif
 
 /* The access mode is a number in two bits, not a set of flags; O_SYNC holds the bit of O_DSYNC and
  * O_TMPFILE that of O_DIRECTORY. */
@@ -39,6 +46,8 @@ static const struct name_row open_flags_rows[] = {
 	{.value = O_DIRECT, .name = "O_DIRECT"},
 	{.value = O_NOFOLLOW, .name = "O_NOFOLLOW"},
 	{.value = O_NOATIME, .name = "O_NOATIME"},
+	{.value = O_ASYNC, .name = "O_ASYNC"},
+	{.value = LARGEFILE, .name = "O_LARGEFILE"},
 	{.value = O_CLOEXEC, .name = "O_CLOEXEC"},
 	{.value = O_PATH, .name = "O_PATH"},
 	{.value = O_DIRECTORY, .mask = O_TMPFILE, .name = "O_DIRECTORY"},

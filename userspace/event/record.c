@@ -46,19 +46,28 @@ int record_end(struct buf *b, struct event *ev)
 	return event_decode(b->data, b->len, ev);
 }
 
-/* Text under construction: components behind slashes, the first @floor bytes never taken back. */
+/* Text under construction: components behind slashes. */
 struct path_text {
 	char *out;
 	size_t len;
-	size_t floor;
 	bool resolved; /* so far all comes from the kernel: ".." may be taken literally */
 };
 
+static bool is_dot_dot(const char *name, size_t n)
+{
+	return n == 2 && name[0] == '.' && name[1] == '.';
+}
+
+static bool is_dot(const char *name, size_t n)
+{
+	return n == 1 && name[0] == '.';
+}
+
 static void put_component(struct path_text *t, const char *name, size_t n)
 {
-	if (n == 0 || (n == 1 && name[0] == '.'))
+	if (n == 0 || is_dot(name, n))
 		return;
-	if (n == 2 && name[0] == '.' && name[1] == '.' && t->resolved) {
+	if (is_dot_dot(name, n) && t->resolved) {
 		while (t->len > 0 && t->out[--t->len] != '/')
 			;
 		return;
@@ -89,11 +98,14 @@ static void put_relative(struct path_text *t, const char *rel, size_t n)
 	size_t start = 0;
 
 	for (size_t i = 0; i <= n; i++) {
+		const char *name = rel + start;
+		size_t len = i - start;
+
 		if (i < n && rel[i] != '/')
 			continue;
-		put_component(t, rel + start, i - start);
+		put_component(t, name, len);
 		/* behind a name that the user wrote, ".." may leave through a symbolic link */
-		if (i - start > 2 || (i > start && rel[start] != '.'))
+		if (len && !is_dot(name, len) && !is_dot_dot(name, len))
 			t->resolved = false;
 		start = i + 1;
 	}
@@ -104,17 +116,16 @@ size_t record_path(const struct as_hdr *rec, const struct as_path *path, char *o
 	const char *rel = record_bytes(rec, &path->rel);
 	struct path_text t = {.out = out, .resolved = true};
 
-	if (path->rel.len && rel[0] != '/' && !path->base.len && !path->base.full) {
-		/* as it was given: there is nothing to stand it on */
-		size_t n = path->rel.len < PATH_TEXT_MAX - 1 ? path->rel.len : PATH_TEXT_MAX - 1;
+	bool nothing = !path->base.len && !path->rel.len && (path->base.full || path->rel.full);
+	bool absolute = path->rel.len && rel[0] == '/';
 
-		memcpy(out, rel, n);
-		out[n] = '\0';
-		return n;
+	if (nothing || (path->rel.len && !absolute && !path->base.len && !path->base.full)) {
+		/* as it was given: there is nothing to stand it on */
+		memcpy(out, rel, path->rel.len);
+		out[path->rel.len] = '\0';
+		return path->rel.len;
 	}
-	if (path->rel.len && rel[0] == '/')
-		t.resolved = true;
-	else
+	if (!absolute)
 		put_base(&t, record_bytes(rec, &path->base), path->base.len);
 	put_relative(&t, rel, path->rel.len);
 	if (t.len == 0)

@@ -13,6 +13,9 @@
 
 #define PATH_TEXT_MAX (2 * AS_PATH_MAX + 1024)
 
+/* What the decoder lets through in base and rel together: a slash before each and a NUL fit, too. */
+#define PATH_BYTES_MAX (PATH_TEXT_MAX - 4)
+
 /* Starts a record of @type in @b: the struct zeroed, time and identity of @h taken over. */
 void record_begin(struct buf *b, unsigned type, const struct as_hdr *h);
 
@@ -26,6 +29,12 @@ struct as_span record_add_str(struct buf *b, const char *s);
 /* Completes the length and fills @ev. 0, -ENOMEM when an append had failed. */
 int record_end(struct buf *b, struct event *ev);
 
+/* How many bytes were cut off. */
+static inline size_t span_cut(const struct as_span *span)
+{
+	return span->full > span->len ? span->full - span->len : 0;
+}
+
 static inline const char *record_bytes(const struct as_hdr *rec, const struct as_span *span)
 {
 	return (const char *)rec + span->off;
@@ -34,7 +43,8 @@ static inline const char *record_bytes(const struct as_hdr *rec, const struct as
 /*
  * The text of @path into @out (at least PATH_TEXT_MAX bytes, NUL-terminated); returns its length.
  * ".." directly behind the part that the kernel resolved is taken literally, since that part holds
- * no symbolic link; "." and empty components are left out.
+ * no symbolic link; "." and empty components are left out. A path of which nothing is known, and so
+ * says its `full`, gives no text.
  */
 size_t record_path(const struct as_hdr *rec, const struct as_path *path, char *out);
 

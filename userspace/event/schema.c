@@ -12,32 +12,31 @@
 /* Pasted with the empty last argument of a field without a table of names. */
 static const struct name_table names_ = {NULL, 0};
 
-#define FIELD_ROW(S, KIND, member, name, opt, text, ...)                                           \
-	{                                                                                          \
-		.path = name,                                                                      \
-		.help = text,                                                                      \
-		.names = &names_##__VA_ARGS__,                                                     \
-		.offset = offsetof(struct S, member),                                              \
-		.kind = AS_KIND_##KIND,                                                            \
-		.optional = opt,                                                                   \
+#define FIELD_ROW(S, KIND, member, name, opt, text, ...) \
+	{                                                \
+		.path = name,                            \
+		.help = text,                            \
+		.names = &names_##__VA_ARGS__,           \
+		.offset = offsetof(struct S, member),    \
+		.kind = AS_KIND_##KIND,                  \
+		.optional = opt,                         \
 	},
-#define FIELD_TABLE(ID, S, src, type_name, FIELDS, text)                                           \
+#define FIELD_TABLE(ID, S, src, type_name, FIELDS, text) \
 	static struct field_desc fields_##ID[] = {FIELDS(FIELD_ROW, S)};
 AS_EVENTS(FIELD_TABLE)
 
 static struct event_desc events[AS_EV_COUNT] = {
-#define EVENT_ROW(ID, S, src, type_name, FIELDS, text)                                             \
-	[AS_EV_##ID] = {                                                                           \
-		.type = AS_EV_##ID,                                                                \
-		.source = src,                                                                     \
-		.name = type_name,                                                                 \
-		.help = text,                                                                      \
-		.size = sizeof(struct S),                                                          \
-		.fields = fields_##ID,                                                             \
-		.n_fields = ARRAY_SIZE(fields_##ID),                                               \
+#define EVENT_ROW(ID, S, src, type_name, FIELDS, text) \
+	[AS_EV_##ID] = {                               \
+		.type = AS_EV_##ID,                    \
+		.source = src,                         \
+		.name = type_name,                     \
+		.help = text,                          \
+		.size = sizeof(struct S),              \
+		.fields = fields_##ID,                 \
+		.n_fields = ARRAY_SIZE(fields_##ID),   \
 	},
-	AS_EVENTS(EVENT_ROW)
-};
+	AS_EVENTS(EVENT_ROW)};
 
 const struct event_desc *schema_event(unsigned type)
 {
@@ -51,6 +50,12 @@ const char *name_table_find(const struct name_table *t, uint32_t value)
 			return t->rows[i].name;
 	}
 	return NULL;
+}
+
+const char *errno_name(int error)
+{
+	/* as unsigned, since the most negative number has no counterpart */
+	return strerrorname_np(error < 0 ? -(unsigned)error : (unsigned)error);
 }
 
 static bool same_group(const struct field_desc *a, const struct field_desc *b)

@@ -59,4 +59,13 @@ const struct event_desc *schema_event(unsigned type);
 /* First name for @value, NULL when there is none. */
 const char *name_table_find(const struct name_table *t, uint32_t value);
 
+/* Is the flag of this row among @value? */
+static inline bool name_row_applies(const struct name_row *row, uint32_t value)
+{
+	return (value & (row->mask ? row->mask : row->value)) == row->value;
+}
+
+/* "ENOENT" for ENOENT and -ENOENT, NULL for a number without a name. */
+const char *errno_name(int error);
+
 #endif

@@ -5,21 +5,26 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
-/* In the child: waits for the gate to close, then becomes the command. */
+/* In the child: waits for the word to go, then becomes the command; an end without it is none. */
 static _Noreturn void run_command(char **argv, int gate_fd, int error_fd)
 {
 	sigset_t none;
 	char byte;
+	ssize_t n;
 	int error;
 
-	while (read(gate_fd, &byte, 1) < 0 && errno == EINTR)
-		;
+	do {
+		n = read(gate_fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(126);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
@@ -30,12 +35,21 @@ static _Noreturn void run_command(char **argv, int gate_fd, int error_fd)
 	_exit(error == ENOENT ? 127 : 126);
 }
 
+static void close_pair(int (*pair)[2])
+{
+	closep(&(*pair)[0]);
+	closep(&(*pair)[1]);
+}
+
 int child_hold(char **argv, struct child *ret, struct err *e)
 {
-	int gate[2] = {-1, -1}, error[2] = {-1, -1};
+	_cleanup_(close_pair) int gate[2] = {-1, -1};
+	_cleanup_(close_pair) int error[2] = {-1, -1};
 	pid_t pid;
 
-	if (pipe2(gate, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0)
+	/* a socket, since writing to a pipe whose reader was killed would raise SIGPIPE */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gate) < 0 ||
+	    pipe2(error, O_CLOEXEC) < 0)
 		return err_set(e, -errno, "cannot make a pipe: %s", strerror(errno));
 	pid = fork();
 	if (pid < 0)
@@ -45,13 +59,11 @@ int child_hold(char **argv, struct child *ret, struct err *e)
 		close(error[0]);
 		run_command(argv, gate[0], error[1]);
 	}
-	close(gate[0]);
-	close(error[1]);
 	*ret = (struct child){
 		.pid = pid,
-		.gate_fd = gate[1],
+		.gate_fd = TAKE_FD(gate[1]),
 		.pid_fd = syscall(SYS_pidfd_open, pid, 0),
-		.error_fd = error[0],
+		.error_fd = TAKE_FD(error[0]),
 	};
 	return 0;
 }
@@ -61,6 +73,8 @@ int child_release(struct child *c, const char *name, struct err *e)
 	ssize_t n;
 	int error;
 
+	/* fails when the child was killed meanwhile, which its end will tell */
+	send(c->gate_fd, "", 1, MSG_NOSIGNAL);
 	closep(&c->gate_fd);
 	c->gate_fd = -1;
 	/* execve() closes the other end; bytes arrive only when it failed */

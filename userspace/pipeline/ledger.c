@@ -35,8 +35,7 @@ void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
 {
 	struct writer_counts written;
 
-	*ret = (struct ledger){
-		.missed = in->missed, .late = in->order.late, .bad = in->order.bad};
+	*ret = (struct ledger){.missed = in->missed, .late = in->order.late, .bad = in->order.bad};
 	writer_counts(in->writer, &written);
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
 		take_row(in, &written, type, &ret->rows[type]);
@@ -60,7 +59,7 @@ uint64_t ledger_delivered(const struct ledger *l)
 
 uint64_t ledger_lost(const struct ledger *l)
 {
-	uint64_t sum = l->missed;
+	uint64_t sum = l->missed + l->bad;
 
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
 		sum += row_lost(&l->rows[type]);
@@ -124,6 +123,8 @@ void ledger_emit_losses(const struct ledger *before, const struct ledger *now, s
 			emit_loss(counters[i].reason, name, total - old, total, out);
 		}
 	}
+	if (now->bad > before->bad)
+		emit_loss("not understood", "*", now->bad - before->bad, now->bad, out);
 	if (now->missed > before->missed)
 		emit_loss("skipped by the kernel", "*", now->missed - before->missed, now->missed,
 			  out);
@@ -155,6 +156,8 @@ static void put_streams(struct buf *b, const struct ledger *l)
 		{"unread", offsetof(struct ledger_row, unread)},
 	};
 
+	const char *comma = "";
+
 	buf_add_char(b, '{');
 	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
 		const struct event_desc *d = schema_event(type);
@@ -167,14 +170,15 @@ static void put_streams(struct buf *b, const struct ledger *l)
 			if (!n)
 				continue;
 			if (first)
-				buf_printf(b, "%s\"%s.%s\":{",
-					   b->data[b->len - 1] == '}' ? "," : "", d->source, d->name);
+				buf_printf(b, "%s\"%s.%s\":{", comma, d->source, d->name);
 			buf_printf(b, "%s\"%s\":%llu", first ? "" : ",", counters[i].name,
 				   (unsigned long long)n);
 			first = false;
 		}
-		if (!first)
-			buf_add_char(b, '}');
+		if (first)
+			continue;
+		buf_add_char(b, '}');
+		comma = ",";
 	}
 	buf_add_char(b, '}');
 }

@@ -22,7 +22,7 @@ struct ledger_inputs {
 	const uint64_t *entered;  /* per type: came out of the ordering */
 	const uint64_t *arrived;  /* per type: came before the selection */
 	const uint64_t *filtered; /* per type */
-	const uint64_t *shed;	  /* per type: by stages, at a stated limit */
+	const uint64_t *shed;     /* per type: by stages, at a stated limit */
 	struct writer *writer;
 };
 

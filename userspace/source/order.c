@@ -44,6 +44,7 @@ struct order {
 	size_t n_inputs;
 	struct run held;
 	struct run spare;
+	struct buf current; /* the held event that is being passed on */
 	uint64_t last_ns;
 	struct order_counts counts;
 };
@@ -142,6 +143,7 @@ void order_free(struct order *o)
 		run_done(&o->inputs[i].run);
 	run_done(&o->held);
 	run_done(&o->spare);
+	buf_done(&o->current);
 	free(o);
 }
 
@@ -198,6 +200,19 @@ static void pass_on(struct order *o, const struct as_hdr *rec, const char *label
 	event_emit(o->out, &ev);
 }
 
+/* From a copy: who receives it may send an event of its own, which may move the arena. */
+static void pass_on_held(struct order *o, const struct item *item)
+{
+	const struct as_hdr *rec = item_record(&o->held, item);
+
+	buf_reset(&o->current);
+	buf_add(&o->current, rec, rec->len);
+	if (o->current.failed)
+		o->counts.bad++;
+	else
+		pass_on(o, (const struct as_hdr *)o->current.data, item->label);
+}
+
 /* The run whose next item is the oldest one not younger than @limit; NULL when there is none. */
 static struct run *oldest(struct order *o, uint64_t limit)
 {
@@ -223,8 +238,10 @@ static void merge(struct order *o, uint64_t limit)
 	while ((r = oldest(o, limit))) {
 		struct item item = r->items[r->next++];
 
-		/* passing on may add to the held ones and move their arena: look up only now */
-		pass_on(o, item_record(r, &item), item.label);
+		if (item.rec)
+			pass_on(o, item.rec, item.label);
+		else
+			pass_on_held(o, &item);
 	}
 }
 

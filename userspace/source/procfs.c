@@ -11,7 +11,8 @@
 #include <linux/limits.h>
 
 #define READ_MAX      4096
-#define SCRIPT_WINDOW 512 /* as in bpf/proc.bpf.c */
+#define SCRIPT_WINDOW 4096 /* bytes of the arguments that are searched for a script */
+#define SCRIPT_ARGS   8    /* and how many of them, as in bpf/proc.bpf.c */
 #define PASSES_MAX    16  /* who forks faster than that is found by its events */
 #define LOOKS_MAX     3   /* a new process soon becomes what it was forked for */
 #define KTHREAD_FLAG  0x00200000
@@ -200,12 +201,18 @@ static const char *base_name(const char *p, size_t n)
 	return slash ? slash + 1 : p;
 }
 
+/* What stands behind these is code, not the name of a script: sh -c, bash -lc, node -e, perl -ne. */
+static bool takes_code(const char *arg, size_t len)
+{
+	return (len == 2 || len == 3) && arg[0] == '-' && (arg[len - 1] == 'c' || arg[len - 1] == 'e');
+}
+
 void procfs_parse_script(const char *args, size_t n, char ret[AS_NAME_LEN])
 {
 	const char *p = args, *end = args + MIN(n, (size_t)SCRIPT_WINDOW);
 
 	ret[0] = '\0';
-	for (unsigned arg = 0; p < end; arg++) {
+	for (unsigned arg = 0; p < end && arg < SCRIPT_ARGS; arg++) {
 		const char *nul = memchr(p, '\0', end - p);
 
 		if (!nul)
@@ -216,6 +223,8 @@ void procfs_parse_script(const char *args, size_t n, char ret[AS_NAME_LEN])
 			name_copy(ret, base, nul - base);
 			return;
 		}
+		if (takes_code(p, nul - p))
+			return;
 		p = nul + 1;
 	}
 }

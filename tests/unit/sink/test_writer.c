@@ -49,8 +49,7 @@ static void read_fd(int fd, struct buf *b)
 
 static void read_file(const char *name, struct buf *b)
 {
-	_cleanup_(closep)
-	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int fd = open(name, O_RDONLY | O_CLOEXEC);
 
 	buf_reset(b);
 	assert_true(fd >= 0);
@@ -59,8 +58,7 @@ static void read_file(const char *name, struct buf *b)
 
 static void assert_file(const char *name, const char *content)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 
 	read_file(name, &b);
 	assert_string_equal(buf_cstr(&b), content);
@@ -292,8 +290,7 @@ static void the_user_who_called_sudo_owns_the_file(void **state)
 
 static void many_lines_arrive_whole_and_in_order(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w = open_path(&(struct writer_options){.path = path});
 	long last = -1;
 
@@ -311,8 +308,7 @@ static void many_lines_arrive_whole_and_in_order(void **state)
 
 static void a_line_larger_than_a_block_arrives(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w = open_path(&(struct writer_options){.path = path});
 	size_t len = 3 << 20;
 	char *line = malloc(len);
@@ -379,8 +375,7 @@ static void files_rotate_between_lines_and_the_oldest_goes(void **state)
 	writer_free(w);
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_(buf_done)
-		struct buf b = {};
+		_cleanup_(buf_done) struct buf b = {};
 		struct stat st;
 
 		read_file(beside(names[i]), &b);
@@ -412,8 +407,7 @@ static void rotation_that_keeps_nothing_starts_over(void **state)
 static void rotation_that_fails_loses_nothing(void **state)
 {
 	struct writer_options opt = {.path = path, .rotate_bytes = 1000, .rotate_keep = 2};
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w = open_path(&opt);
 	long last = -1;
 
@@ -505,8 +499,7 @@ static void limit_file_size(rlim_t bytes)
 
 static void an_error_leaves_whole_lines_and_counts_the_others(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w = open_path(&(struct writer_options){.path = path});
 	long last = -1;
 
@@ -524,8 +517,7 @@ static void an_error_leaves_whole_lines_and_counts_the_others(void **state)
 
 static void writing_goes_on_when_the_error_is_gone(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w = open_path(&(struct writer_options){.path = path});
 	long last = -1;
 
@@ -555,10 +547,8 @@ static void a_full_device_drops_and_counts(void **state)
 
 static void what_others_wrote_behind_half_a_line_is_never_cut_off(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
-	_cleanup_(closep)
-	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	_cleanup_(buf_done) struct buf b = {};
+	_cleanup_(closep) int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct writer *w = open_on(fd, &(struct writer_options){});
 
 	/* standard output shared with somebody else's lines */
@@ -614,8 +604,7 @@ static void the_shared_pipe_stays_blocking_for_others(void **state)
 static void a_blocked_pipe_never_blocks_the_caller_and_drops_are_counted(void **state)
 {
 	struct writer_options opt = {.queue_bytes = 1 << 20};
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w;
 	long last = -1;
 	int ends[2];
@@ -643,8 +632,7 @@ static void a_blocked_pipe_never_blocks_the_caller_and_drops_are_counted(void **
 
 static void a_pipe_that_is_read_again_begins_a_new_line(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w;
 	uint64_t before;
 	int ends[2];
@@ -676,8 +664,7 @@ static void a_pipe_that_is_read_again_begins_a_new_line(void **state)
 
 static void many_small_flushes_behind_a_blocked_pipe_lose_nothing(void **state)
 {
-	_cleanup_(buf_done)
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 	struct writer *w;
 	long last = -1;
 	int ends[2];

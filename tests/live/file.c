@@ -1,0 +1,2 @@
+#include "live.h"
+const struct live_test file_tests[] = {{}};

@@ -1,0 +1,100 @@
+# The tests: `make check` needs no privilege, `make check-live` runs as root, `make test-run` is both
+# and the real programs. What they print ends in one line "N passed, N failed, N skipped".
+
+TEST_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) -D_GNU_SOURCE
+SYSTEM_PYTHON ?= /usr/bin/python3
+
+# ---- unit tests: one program per source file, against everything but main() ----
+
+UNIT_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*/test_*.c))
+
+$(O)/tests/unit/%: tests/unit/%.c $(CORE)
+	$(say) TEST $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Itests -MMD -MP -MF $@.d -o $@ $< $(CORE) -lcmocka $(PC_LIBS) -lpthread
+
+# ---- fuzz targets: over their corpora with the plain driver, or with an engine ----
+
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_PLAIN := $(FUZZ_NAMES:%=$(O)/tests/fuzz/fuzz_%)
+T ?= 60
+
+$(O)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/main.c $(CORE)
+	$(say) FUZZ $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< tests/fuzz/main.c $(CORE) $(PC_LIBS) -lpthread
+
+$(O)/tests/engine/fuzz_%: tests/fuzz/fuzz_%.c $(CORE)
+	$(say) FUZZ $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(CORE) $(PC_LIBS) -lpthread
+
+FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+fuzz-%: ## fuzz one target for T seconds, e.g. `make fuzz-json T=60`
+	$(Q)test -f tests/fuzz/fuzz_$*.c || { echo "no tests/fuzz/fuzz_$*.c; there are: $(FUZZ_NAMES)"; exit 2; }
+	$(Q)$(MAKE) O=$(O)/fuzz CC=$(CLANG) HARDENING=-fPIE EXTRA_CFLAGS='$(FUZZ_SANITIZE)' \
+		EXTRA_LDFLAGS='$(FUZZ_SANITIZE)' $(O)/fuzz/tests/engine/fuzz_$*
+	$(Q)mkdir -p $(O)/fuzz/corpus/$* $(O)/fuzz/found
+	$(O)/fuzz/tests/engine/fuzz_$* -max_total_time=$(T) -rss_limit_mb=2048 -timeout=10 \
+		-artifact_prefix=$(O)/fuzz/found/$*- \
+		$(if $(wildcard tests/fuzz/corpus/$*.dict),-dict=tests/fuzz/corpus/$*.dict) \
+		$(O)/fuzz/corpus/$* tests/fuzz/corpus/$*
+
+# ---- live tests: static, for guests that hold little else ----
+
+WORKLOAD_NAMES := $(patsubst tests/workloads/%.c,%,$(wildcard tests/workloads/*.c))
+WORKLOADS := $(WORKLOAD_NAMES:%=$(O)/tests/workloads/%)
+LIVETEST := $(O)/tests/live/livetest
+# What calls a shared library is to be seen calling it.
+workload_link = $(if $(filter tls,$(1)),-lssl -lcrypto,-static)
+
+$(O)/tests/workloads/%: tests/workloads/%.c $(wildcard tests/workloads/*.h)
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(TEST_CFLAGS) -o $@ $< $(call workload_link,$*) -lpthread
+
+$(LIVETEST): $(wildcard tests/live/*.c) tests/live/live.h
+	$(say) LINK $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(TEST_CFLAGS) -static -o $@ $(filter %.c,$^) -ljson-c -lpthread
+
+# ---- what is run ----
+
+LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS)
+CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
+RUN_TESTS = O=$(O) SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
+
+tests: $(CHECK_NEEDS) $(LIVE_NEEDS) ## build all tests
+
+check: $(CHECK_NEEDS) ## unit tests, fuzz corpora, golden files; no privilege needed
+	$(Q)$(RUN_TESTS) unit fuzz judge golden
+
+check-live: $(LIVE_NEEDS) ## the live tests; needs root
+	$(Q)$(RUN_TESTS) live validate
+
+check-real: agentsight ## recordings of curl, python3, node, nginx; needs root
+	$(Q)$(RUN_TESTS) real
+
+test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) ## all tests that this machine can run; needs root
+	$(Q)$(RUN_TESTS) unit fuzz judge golden live real validate
+
+check-vm: $(LIVE_NEEDS) ## the live tests in emulated guests of several kernels
+	$(Q)tests/vm/run.sh $(if $(KERNEL),--kernel $(KERNEL)) --timeout 3600
+
+# The program and the unit tests with sanitizers; the live tests run that program.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+ASAN_MAKE = $(MAKE) O=$(O)/asan CFLAGS='-O1 -g' HARDENING=-fPIE EXTRA_CFLAGS='$(SANITIZE)' EXTRA_LDFLAGS='$(SANITIZE)'
+
+$(O)/tests/agentsight: $(MAIN) $(CORE)
+	$(say) LINK $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
+
+tests-sanitized: $(O)/tests/agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
+
+check-asan: $(LIVETEST) $(WORKLOADS) ## unit and live tests with address and undefined-behaviour sanitizers
+	$(Q)$(ASAN_MAKE) tests-sanitized
+	$(Q)O=$(O)/asan AGENTSIGHT=$(O)/asan/tests/agentsight LIVETEST=$(LIVETEST) \
+		LIVE_OUTPUT=$(O)/asan/output SLOW=1 tests/check-all.sh unit fuzz live
+
+.PHONY: tests tests-sanitized check check-live check-real test-run check-vm check-asan
