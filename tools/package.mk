@@ -1,7 +1,7 @@
 # Installing, packaging, checking: what is done with the program beside building it.
 # Included by the Makefile, whose variables it uses.
 
-SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -19,7 +19,7 @@ endif
 # ---- installing ----
 
 INSTALLED = \
-	$(SBINDIR)/agentsight \
+	$(BINDIR)/agentsight \
 	$(MANDIR)/man8/agentsight.8 \
 	$(UNITDIR)/agentsight.service \
 	$(BASHCOMPDIR)/agentsight \
@@ -34,7 +34,7 @@ define install_file
 endef
 
 install: agentsight $(O)/packaging/agentsight.service $(O)/packaging/agentsight.8 ## into DESTDIR and PREFIX (/usr/local)
-	$(call install_file,755,agentsight,$(SBINDIR)/agentsight)
+	$(call install_file,755,agentsight,$(BINDIR)/agentsight)
 	$(call install_file,644,$(O)/packaging/agentsight.8,$(MANDIR)/man8/agentsight.8)
 	$(call install_file,644,$(O)/packaging/agentsight.service,$(UNITDIR)/agentsight.service)
 	$(call install_file,644,packaging/agentsight.bash,$(BASHCOMPDIR)/agentsight)
@@ -47,7 +47,7 @@ uninstall: ## what install put there
 
 $(O)/packaging/%: packaging/% FORCE
 	$(Q)mkdir -p $(@D)
-	$(Q)sed -e 's|@SBINDIR@|$(SBINDIR)|g' -e 's|@VERSION@|$(VERSION)|g' $< >$@
+	$(Q)sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@VERSION@|$(VERSION)|g' $< >$@
 
 # ---- one file that runs on any distribution ----
 
@@ -98,7 +98,7 @@ check-headers: $(SKELETONS) ## every header compiles alone, with both compilers
 	$(Q)O='$(O)' CC='$(CC)' CLANG='$(CLANG)' sh tools/check-headers.sh
 
 check-docs: agentsight ## man page and completions know the options that --help knows
-	$(Q)sh tests/check-docs.sh ./agentsight
+	$(Q)bash tests/check-docs.sh ./agentsight
 
 FORCE:
 .PHONY: install uninstall static deps test-deps run fmt lint check-layers check-headers check-docs FORCE

@@ -44,8 +44,8 @@ void log_say(enum log_level level, const char *fmt, ...)
 
 const char *log_safe(const char *text)
 {
-	static char slots[4][256];
-	static unsigned next;
+	static _Thread_local char slots[4][256];
+	static _Thread_local unsigned next;
 	char *out = slots[next++ % 4];
 	size_t i;
 

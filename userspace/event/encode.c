@@ -222,6 +222,8 @@ static bool span_empty(const struct as_span *s)
 /* Is the field to be left out? */
 static bool absent(const struct event *ev, const struct field_desc *f, const void *p)
 {
+	if (!f->path[0])
+		return true;
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_FD:
 		return *(const int32_t *)p < 0;
@@ -248,9 +250,8 @@ static bool absent(const struct event *ev, const struct field_desc *f, const voi
 	case AS_KIND_JSON:
 		return f->optional && span_empty(p);
 	case AS_KIND_PATH:
-		return !f->leaf[0] ||
-		       (f->optional && span_empty(&((const struct as_path *)p)->base) &&
-			span_empty(&((const struct as_path *)p)->rel));
+		return f->optional && span_empty(&((const struct as_path *)p)->base) &&
+		       span_empty(&((const struct as_path *)p)->rel);
 	case AS_KIND_ADDR:
 		return f->optional && !((const struct as_addr *)p)->family;
 	case AS_KIND_CONN:

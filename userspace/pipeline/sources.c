@@ -21,6 +21,8 @@
 
 #define REAP_BUDGET 256 /* processes checked against /proc per second, for exits nobody reported */
 
+#define BREATH_MS   5	/* between two looks at the rings while families are loaded */
+
 /* After an exec or a connect, libraries are looked for at these times, in ms. */
 static const unsigned poll_plan_ms[] = {5, 20, 80, 320};
 
@@ -33,6 +35,7 @@ struct sources {
 	struct file_source *file;
 	struct net_source *net;
 	struct tls_source *tls;
+	struct task_source *tasks; /* until the sampler has it */
 	struct sampler *sampler;
 	struct emitter *samples;
 	struct proc_match match;
@@ -200,60 +203,115 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, st
 
 /* ---- the other families ---- */
 
-static void open_file(struct sources *s)
-{
-	struct err e = {};
+/*
+ * Loading an object takes some 50 ms of one processor, for the kernel's type information and its
+ * verifier. Two threads share the work; this one passes on meanwhile what the process family sees.
+ * A loader touches nothing of struct sources that changes while it runs.
+ */
+struct loader {
+	const struct sources *s;
+	void (*run)(struct loader *self);
+	struct file_source *file;
+	struct net_source *net;
+	struct tls_source *tls;
+	struct task_source *tasks;
+	pthread_t thread;
+	bool started;
+};
 
-	if (wants(s->opt, SOURCE_FILES) && s->shared &&
-	    file_source_open(s->shared, FILE_HOOK_BEST, &s->file, &e) < 0)
-		log_warning("no file events: %s", e.text);
+static bool samples_processes(const struct sources *s)
+{
+	const struct session_options *o = s->opt;
+
+	return wants(o, SOURCE_SYSTEM) && (o->n_names || o->n_pids || o->by_uid || o->command);
 }
 
-static void open_tls(struct sources *s)
+static void load_file_and_tasks(struct loader *l)
 {
-	struct proc *p = NULL;
+	const struct sources *s = l->s;
 	struct err e = {};
 
-	if (!wants(s->opt, SOURCE_TLS) || !s->shared)
-		return;
-	if (tls_source_open(s->shared, &s->tls, &e) < 0) {
+	if (wants(s->opt, SOURCE_FILES) &&
+	    file_source_open(s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
+		log_warning("no file events: %s", e.text);
+	if (samples_processes(s) && task_bpf_open(s->shared, &l->tasks, &e) < 0)
+		log_info("samples come from /proc: %s", e.text);
+}
+
+static void load_tls_and_net(struct loader *l)
+{
+	const struct sources *s = l->s;
+	struct net_options net = {-1, -1};
+	struct err e = {};
+
+	if (wants(s->opt, SOURCE_TLS) && tls_source_open(s->shared, &l->tls, &e) < 0)
 		log_warning("no TLS plaintext: %s", e.text);
+	if (!wants(s->opt, SOURCE_NETWORK) && !l->tls)
 		return;
+	if (l->tls) {
+		net.tls_threads_fd = tls_source_threads(l->tls);
+		net.tls_conns_fd = tls_source_conns(l->tls);
 	}
+	if (net_source_open(s->shared, &net, &l->net, &e) < 0)
+		log_warning("no network events: %s", e.text);
+}
+
+static void *loader_main(void *loader)
+{
+	struct loader *l = loader;
+
+	l->run(l);
+	return NULL;
+}
+
+static bool loader_done(struct loader *l)
+{
+	struct timespec until;
+
+	if (!l->started)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += BREATH_MS * NSEC_PER_MSEC;
+	if (until.tv_nsec >= (long)NSEC_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= NSEC_PER_SEC;
+	}
+	return pthread_timedjoin_np(l->thread, NULL, &until) != ETIMEDOUT;
+}
+
+static void load_families(struct sources *s, void (*breathe)(void *context), void *context)
+{
+	struct loader loaders[] = {{.s = s, .run = load_tls_and_net},
+				   {.s = s, .run = load_file_and_tasks}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(loaders); i++) {
+		loaders[i].started =
+			!pthread_create(&loaders[i].thread, NULL, loader_main, &loaders[i]);
+		if (!loaders[i].started)
+			loaders[i].run(&loaders[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(loaders); i++) {
+		while (!loader_done(&loaders[i]))
+			breathe(context);
+	}
+	s->tls = loaders[0].tls;
+	s->net = loaders[0].net;
+	s->file = loaders[1].file;
+	s->tasks = loaders[1].tasks;
+}
+
+/* Tells TLS discovery of those that run already. */
+static void introduce_processes(struct sources *s)
+{
+	struct proc *p = NULL;
+
+	if (!s->tls)
+		return;
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed || !bpf_shared_config(s->shared)->by_process)
 			tls_source_process(s->tls, p->tgid);
 	}
 	s->poll_more = true;
-}
-
-static void open_net(struct sources *s)
-{
-	struct net_options net = {-1, -1};
-	struct err e = {};
-
-	if (!s->shared || (!wants(s->opt, SOURCE_NETWORK) && !s->tls))
-		return;
-	if (s->tls) {
-		net.tls_threads_fd = tls_source_threads(s->tls);
-		net.tls_conns_fd = tls_source_conns(s->tls);
-	}
-	if (net_source_open(s->shared, &net, &s->net, &e) < 0)
-		log_warning("no network events: %s", e.text);
-}
-
-/* The iterator where the kernel has it, else /proc. */
-static int open_task_source(struct sources *s, struct task_source **ret)
-{
-	struct task_procfs_options opt = {
-		.fs = s->procfs, .table = s->procs, .match = &s->match, .found = found, .ctx = s};
-	struct err e = {};
-
-	if (s->shared && task_bpf_open(s->shared, ret, &e) >= 0)
-		return 0;
-	if (s->shared)
-		log_info("samples come from /proc: %s", e.text);
-	return task_procfs_open(&opt, ret);
 }
 
 static void discard(struct emitter *self, const struct event *ev)
@@ -262,15 +320,18 @@ static void discard(struct emitter *self, const struct event *ev)
 
 static int open_sampler(struct sources *s, struct err *e)
 {
-	struct emitter nowhere = {discard};
+	struct task_procfs_options procfs = {
+		.fs = s->procfs, .table = s->procs, .match = &s->match, .found = found, .ctx = s};
 	struct sampler_options opt = {.table = s->procs, .fs = s->procfs};
+	struct emitter nowhere = {discard};
 	int r;
 
 	if (!wants(s->opt, SOURCE_SYSTEM))
 		return 0;
-	opt.machine = !s->opt->n_names && !s->opt->n_pids && !s->opt->by_uid && !s->opt->command;
-	if (!opt.machine) {
-		r = open_task_source(s, &opt.source);
+	opt.machine = !samples_processes(s);
+	opt.source = TAKE_PTR(s->tasks);
+	if (!opt.machine && !opt.source) {
+		r = task_procfs_open(&procfs, &opt.source);
 		if (r < 0)
 			return err_set(e, r, "cannot sample processes: %s", strerror(-r));
 	}
@@ -284,18 +345,16 @@ static int open_sampler(struct sources *s, struct err *e)
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
 		   void *context, struct err *e)
 {
-	void (*const families[])(struct sources *) = {open_tls, open_net, open_file};
 	int r;
 
 	s->samples = samples;
 	r = seed(s, e);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		breathe(context);
-		families[i](s);
+	if (s->shared) {
+		load_families(s, breathe, context);
+		introduce_processes(s);
 	}
-	breathe(context);
 	return open_sampler(s, e);
 }
 
@@ -303,6 +362,7 @@ void sources_free(struct sources *s)
 {
 	if (!s)
 		return;
+	task_source_free(s->tasks);
 	sampler_free(s->sampler);
 	net_source_free(s->net);
 	tls_source_free(s->tls);

@@ -171,8 +171,7 @@ static int make_private(int fd, const struct stat *st, const char *path, struct 
 /* Nothing is truncated before it is known to be the right file. */
 static int open_file(const char *path, int extra_flags, bool empty, int *ret_fd, struct err *e)
 {
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 	struct stat st;
 	int r;
 
@@ -714,8 +713,7 @@ static void writer_releasep(struct writer **w)
 
 int writer_open(const struct writer_options *opt, struct writer **ret, struct err *e)
 {
-	_cleanup_(writer_releasep)
-	struct writer *w = calloc(1, sizeof(*w));
+	_cleanup_(writer_releasep) struct writer *w = calloc(1, sizeof(*w));
 	int r;
 
 	if (!w)

@@ -54,6 +54,7 @@ struct hook {
 
 struct bpf_shared {
 	struct as_config cfg;
+	pthread_mutex_t lock; /* of hooks and capabilities: families load side by side */
 	int cpus;
 	int fds[SHARED_COUNT];
 	struct as_shared *memory;
@@ -115,6 +116,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 	s->cfg = opt->cfg;
 	s->cfg.self_tgid = getpid();
 	s->cfg.page_kb = sysconf(_SC_PAGESIZE) / 1024;
+	pthread_mutex_init(&s->lock, NULL);
 	libbpf_set_print(libbpf_log);
 
 	s->cpus = libbpf_num_possible_cpus();
@@ -275,43 +277,54 @@ int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err 
 void bpf_capability(struct bpf_shared *s, const char *family, const char *hook,
 		    const char *mechanism, enum capability_state state, const char *reason, ...)
 {
-	struct capability *c;
+	struct capability c = {
+		.family = family, .hook = hook, .mechanism = mechanism, .state = state};
 	va_list ap;
 
-	if (s->n_capabilities == MAX_CAPABILITIES)
-		return;
-	c = &s->capabilities[s->n_capabilities++];
-	*c = (struct capability){.family = family, .hook = hook, .mechanism = mechanism,
-				 .state = state};
-	if (!reason)
-		return;
-	va_start(ap, reason);
-	vsnprintf(c->reason, sizeof(c->reason), reason, ap);
-	va_end(ap);
+	if (reason) {
+		va_start(ap, reason);
+		vsnprintf(c.reason, sizeof(c.reason), reason, ap);
+		va_end(ap);
+	}
+	pthread_mutex_lock(&s->lock);
+	if (s->n_capabilities < MAX_CAPABILITIES)
+		s->capabilities[s->n_capabilities++] = c;
+	pthread_mutex_unlock(&s->lock);
 }
 
-const struct capability *bpf_capabilities(const struct bpf_shared *s, size_t *ret_n)
+const struct capability *bpf_capabilities(struct bpf_shared *s, size_t *ret_n)
 {
+	pthread_mutex_lock(&s->lock);
 	*ret_n = s->n_capabilities;
+	pthread_mutex_unlock(&s->lock);
 	return s->capabilities;
+}
+
+static int add_hook(struct bpf_shared *s, struct bpf_link *link, int prog_fd)
+{
+	int r = -ENOSPC;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->n_hooks < MAX_HOOKS) {
+		s->hooks[s->n_hooks++] = (struct hook){link, prog_fd};
+		r = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
 }
 
 int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_program *prog)
 {
-	if (s->n_hooks == MAX_HOOKS) {
+	int r = add_hook(s, link, bpf_program__fd(prog));
+
+	if (r < 0)
 		bpf_link__destroy(link);
-		return -ENOSPC;
-	}
-	s->hooks[s->n_hooks++] = (struct hook){link, bpf_program__fd(prog)};
-	return 0;
+	return r;
 }
 
 int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog, unsigned event_type)
 {
-	if (s->n_hooks == MAX_HOOKS)
-		return -ENOSPC;
-	s->hooks[s->n_hooks++] = (struct hook){NULL, bpf_program__fd(prog)};
-	return 0;
+	return add_hook(s, NULL, bpf_program__fd(prog));
 }
 
 static int record_attach(struct bpf_shared *s, const char *family, const char *hook,

@@ -40,7 +40,7 @@ struct capability {
 	uint32_t state;
 };
 
-/* The shared maps; families borrow them. */
+/* The shared maps; families borrow them. Hooks and capabilities may be added from several threads. */
 struct bpf_shared;
 
 /* Creates the shared maps. -EPERM and -EACCES when privilege is missing. */
@@ -85,7 +85,7 @@ __attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, 
 							  const char *hook, const char *mechanism,
 							  enum capability_state state,
 							  const char *reason, ...);
-const struct capability *bpf_capabilities(const struct bpf_shared *s, size_t *ret_n);
+const struct capability *bpf_capabilities(struct bpf_shared *s, size_t *ret_n);
 
 /* Closes all links, those that take long (perf events) in parallel. */
 void bpf_shared_detach(struct bpf_shared *s);
