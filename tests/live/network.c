@@ -1,2 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections and datagrams; the workloads `tcp` and `udp` tell what both ends did. */
 #include "live.h"
-const struct live_test network_tests[] = {{}};
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WHOLE "network.connect network.accept network.close"
+
+/* What single calls moved adds up to the total at the end. */
+static void check_calls_add_up(const struct stream *st)
+{
+	size_t i = 0;
+	struct line *end, *l;
+
+	while ((end = stream_find(st, &i, 0, "network", "close"))) {
+		int64_t tx = 0, rx = 0;
+		size_t j = 0;
+
+		while ((l = stream_find(st, &j, end->pid, "network", NULL))) {
+			if (line_int(l, "conn_id") != line_int(end, "conn_id"))
+				continue;
+			if (!strcmp(l->type, "send"))
+				tx += line_int(l, "bytes");
+			if (!strcmp(l->type, "recv"))
+				rx += line_int(l, "bytes");
+		}
+		CHECK(tx == line_int(end, "tx_bytes") && rx == line_int(end, "rx_bytes"),
+		      "calls moved %lld and %lld bytes: %s", (long long)tx, (long long)rx,
+		      json_object_to_json_string(end->json));
+	}
+}
+
+static void exchange(const char *program, const char *mode, const char *n, const char *size,
+		     const char *address)
+{
+	struct expected x = {};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold(&w, program, mode, n, size, address, NULL);
+	sight_start(&s, "network", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_check_sources(&st, "network");
+	expected_load(&x, w.out);
+	stream_match_unordered(&st, &x, strcmp(program, "udp") ? WHOLE : "network.close");
+	if (st.n < 5000)
+		check_calls_add_up(&st);
+}
+
+#define TCP_TEST(name, mode, n, size)                                                              \
+	static void name(void)                                                                     \
+	{                                                                                          \
+		exchange("tcp", mode, n, size, "127.0.0.1");                                       \
+	}
+
+TCP_TEST(pingpong, "pingpong", "200", "100")
+TCP_TEST(stream, "stream", "500", "65536")
+TCP_TEST(halfclose, "halfclose", "1", "5000")
+TCP_TEST(refused, "refused", "1", "1")
+TCP_TEST(reset, "reset", "1", "3000")
+TCP_TEST(peek, "peek", "1", "4000")
+TCP_TEST(sendfile_tcp, "sendfile", "1", "3000000")
+
+static void pingpong_v6(void)
+{
+	exchange("tcp", "pingpong", "200", "100", "::1");
+}
+
+static void stream_v6(void)
+{
+	exchange("tcp", "stream", "500", "65536", "::1");
+}
+
+static void short_ones(void)
+{
+	exchange("tcp", "short", live_printf("%lu", live_scaled(2000)), "100", "127.0.0.1");
+}
+
+static void udp_connected(void)
+{
+	exchange("udp", "connected", "300", "700", "127.0.0.1");
+}
+
+static void udp_unconnected(void)
+{
+	exchange("udp", "unconnected", "300", "700", "127.0.0.1");
+}
+
+static void udp_peek(void)
+{
+	exchange("udp", "peek", "300", "700", "::1");
+}
+
+const struct live_test network_tests[] = {
+	{"questions_and_answers_over_TCP_are_exact", pingpong, 30},
+	{"questions_and_answers_over_TCP_of_IPv6_are_exact", pingpong_v6, 30},
+	{"a_stream_over_TCP_is_exact_at_both_ends", stream, 60},
+	{"a_stream_over_TCP_of_IPv6_is_exact_at_both_ends", stream_v6, 60},
+	{"two_thousand_short_connections_all_have_their_owner", short_ones, 120},
+	{"what_is_read_after_the_peers_end_is_counted", halfclose, 30},
+	{"a_refused_connection_carries_the_reason", refused, 30},
+	{"a_reset_connection_carries_the_reason", reset, 30},
+	{"peeking_is_not_receiving", peek, 30},
+	{"sendfile_counts_as_sending", sendfile_tcp, 30},
+	{"datagrams_of_a_connected_socket_add_up", udp_connected, 30},
+	{"datagrams_of_an_unconnected_socket_add_up", udp_unconnected, 30},
+	{"peeking_at_a_datagram_is_not_receiving_it", udp_peek, 30},
+	{},
+};

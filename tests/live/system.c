@@ -1,2 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* CPU and memory samples, thresholds, and what no output may hold. */
 #include "live.h"
-const struct live_test system_tests[] = {{}};
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* CPU seconds that the samples of @pid amount to. */
+static double sampled_s(const struct stream *st, pid_t pid)
+{
+	double sum = 0;
+	struct line *l;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, pid, "system", "system_metrics")))
+		sum += strtod(line_str(l, "cpu.percent"), NULL) / 100 * line_int(l, "interval_ns") / 1e9;
+	return sum;
+}
+
+static json_object *first_object(const char *path)
+{
+	json_object *o = json_tokener_parse(live_read_file(path));
+
+	CHECK(o, "the workload said nothing");
+	return o;
+}
+
+static double told_s(json_object *told, const char *key)
+{
+	return json_object_get_double(object_at(told, key));
+}
+
+/* The average over the run, in percent of one core. */
+static void compare_cpu(struct workload *w)
+{
+	json_object *told;
+	struct stream st;
+	struct sight s;
+	double real, seen, wall;
+
+	sight_start(&s, "system", "--interval", "0.5", "-p", live_printf("%d", w->pid), NULL);
+	workload_finish(w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_check_sources(&st, "system");
+
+	told = first_object(w->out);
+	wall = told_s(told, "wall_s");
+	real = 100 * (told_s(told, "own_s") + told_s(told, "children_s")) / wall;
+	seen = 100 * sampled_s(&st, w->pid) / wall;
+	CHECK(seen > real - 5 && seen < real + 5, "%.1f %% instead of %.1f %%", seen, real);
+}
+
+static void own_cpu(void)
+{
+	struct workload w;
+
+	workload_hold(&w, "cpu", "-o", "1500", "-i", "1200", NULL);
+	compare_cpu(&w);
+}
+
+static void threads_cpu(void)
+{
+	struct workload w;
+
+	workload_hold(&w, "cpu", "-o", "500", "-t", "4", "-i", "1200", NULL);
+	compare_cpu(&w);
+}
+
+/* What a shell does: it sleeps while children too short for any sample burn the time. */
+static void children_cpu(void)
+{
+	struct workload w;
+
+	workload_hold(&w, "cpu", "-n", "100", "-c", "20", "-i", "1200", NULL);
+	compare_cpu(&w);
+}
+
+static void check_alerts(const struct stream *st, pid_t pid, const char *metric, double limit)
+{
+	static const char *const states[] = {"start", "end"};
+	size_t i = 0;
+
+	for (size_t n = 0; n < 2; n++) {
+		struct line *l = stream_find(st, &i, pid, "alert", "threshold");
+
+		CHECK(l, "no alert '%s'", states[n]);
+		CHECK(!strcmp(line_str(l, "state"), states[n]), "not '%s': %s", states[n],
+		      json_object_to_json_string(l->json));
+		CHECK(strstr(line_str(l, "metric"), metric), "not of %s: %s", metric,
+		      json_object_to_json_string(l->json));
+		CHECK(json_object_get_double(object_at(l->data, "limit")) == limit, "limit: %s",
+		      json_object_to_json_string(l->json));
+		CHECK(json_object_get_double(object_at(l->data, "value")) > limit, "value: %s",
+		      json_object_to_json_string(l->json));
+	}
+	CHECK(!stream_find(st, &i, pid, "alert", "threshold"), "more than one alert");
+}
+
+static void cpu_threshold(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t i = 0, alerting = 0;
+	struct line *l;
+
+	workload_hold(&w, "cpu", "-o", "2500", "-i", "2500", NULL);
+	sight_start(&s, "system", "--interval", "0.5", "--cpu-threshold", "20", "-p",
+		    live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	check_alerts(&st, w.pid, "cpu", 20);
+	while ((l = stream_find(&st, &i, w.pid, "system", "system_metrics")))
+		alerting += json_object_get_boolean(object_at(l->data, "alert"));
+	CHECK(alerting > 0, "no sample says that it is above the threshold");
+}
+
+static void hold_memory(size_t bytes, int gate_fd)
+{
+	char *p = malloc(bytes), byte;
+
+	for (size_t i = 0; i < bytes; i += 4096)
+		((volatile char *)p)[i] = 1;
+	if (read(gate_fd, &byte, 1) != 1)
+		_exit(1);
+	free(p);
+	if (read(gate_fd, &byte, 1) != 1)
+		_exit(1);
+	_exit(0);
+}
+
+struct await {
+	const char *path, *what;
+};
+
+static bool has_text(void *context)
+{
+	const struct await *a = context;
+	char *text = live_read_file(a->path);
+	bool yes = strstr(text, a->what) != NULL;
+
+	free(text);
+	return yes;
+}
+
+static void memory_threshold(void)
+{
+	struct stream st;
+	struct sight s;
+	struct await start, end;
+	int gate[2];
+	pid_t pid;
+
+	CHECK(!pipe(gate), "pipe");
+	pid = fork();
+	if (pid == 0) {
+		close(gate[1]);
+		hold_memory(96 << 20, gate[0]);
+	}
+	sight_start(&s, "system", "--interval", "0.3", "--memory-threshold", "64", "-p",
+		    live_printf("%d", pid), NULL);
+	start = (struct await){s.out, "\"state\":\"start\""};
+	end = (struct await){s.out, "\"state\":\"end\""};
+	live_wait("the alert", has_text, &start, 10);
+	CHECK(write(gate[1], "", 1) == 1, "write");
+	live_wait("the end of the alert", has_text, &end, 10);
+	CHECK(write(gate[1], "", 1) == 1, "write");
+	waitpid(pid, NULL, 0);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	check_alerts(&st, pid, "memory", 64);
+}
+
+static void whole_machine(void)
+{
+	static const char *const keys[] = {"cpu.cores",	       "cpu.load_avg_1min", "memory.total_kb",
+					   "memory.used_kb",   "memory.free_kb",    "memory.available_kb",
+					   "memory.total_mb",  "memory.used_mb",    "memory.rss_mb",
+					   "memory.used_percent"};
+	struct await sample;
+	struct stream st;
+	struct sight s;
+	struct line *l;
+	size_t i = 0;
+
+	sight_start(&s, "system", "--interval", "0.2", NULL);
+	sample = (struct await){s.out, "system_wide"};
+	live_wait("a sample", has_text, &sample, 10);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	l = stream_find(&st, &i, 0, "system", "system_wide");
+	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+		CHECK(object_at(l->data, keys[k]), "no %s: %s", keys[k],
+		      json_object_to_json_string(l->json));
+	CHECK(l->pid == 0, "pid %d", l->pid);
+	CHECK(line_int(l, "timestamp") == (int64_t)l->timestamp, "two times in one event");
+	CHECK(line_int(l, "cpu.cores") == sysconf(_SC_NPROCESSORS_ONLN), "%lld cores",
+	      (long long)line_int(l, "cpu.cores"));
+}
+
+/* ---- what must not be told ---- */
+
+static const char *const secrets[] = {
+	"sk-ant-api03-Zm9yIHRlc3Rpbmcgb25seSwgbm90aGluZyBlbHNlIGF0IGFsbAabcdefghijklmnopqrstuv-wxyzAAAA",
+	"ghp_0123456789abcdefghijklmnopqrstuvwxyz",
+	"correct-horse-battery-staple",
+};
+
+static char *record_secrets(const char *option)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold(&w, "args", live_printf("--api-key=%s", secrets[0]), "--token", secrets[1],
+		      live_printf("--password=%s", secrets[2]), NULL);
+	sight_start(&s, "process", "-p", live_printf("%d", w.pid), option, NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, w.pid, "process", "exec");
+	if (option)
+		CHECK(strstr(sight_messages(&s), "no-redact"), "it is not loud: %s",
+		      sight_messages(&s));
+	return live_read_file(s.out);
+}
+
+static void redacted(void)
+{
+	char *text = record_secrets(NULL);
+
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		CHECK(!strstr(text, secrets[i]), "the output holds %s", secrets[i]);
+	CHECK(strstr(text, "\"redacted\":true"), "it does not say that something was overwritten");
+}
+
+static void not_redacted(void)
+{
+	char *text = record_secrets("--no-redact");
+
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		CHECK(strstr(text, secrets[i]), "the output lacks %s", secrets[i]);
+	CHECK(!strstr(text, "\"redacted\""), "something was overwritten");
+}
+
+const struct live_test system_tests[] = {
+	{"CPU_of_a_process_is_within_5_points", own_cpu, 60},
+	{"CPU_of_threads_is_within_5_points", threads_cpu, 60},
+	{"CPU_of_children_that_live_20_ms_is_within_5_points", children_cpu, 60},
+	{"a_CPU_threshold_raises_and_ends_one_alert", cpu_threshold, 60},
+	{"a_memory_threshold_raises_and_ends_one_alert", memory_threshold, 60},
+	{"without_a_target_the_machine_is_sampled", whole_machine, 30},
+	{"planted_secrets_are_in_no_output", redacted, 30},
+	{"planted_secrets_are_shown_when_asked_for", not_redacted, 30},
+	{},
+};

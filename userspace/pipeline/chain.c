@@ -72,7 +72,9 @@ static void fanout_event(struct emitter *self, const struct event *ev)
 	if (c->file) {
 		buf_reset(&c->line);
 		event_encode_json(&c->line, ev);
-		if (!c->line.failed)
+		if (c->line.failed)
+			writer_drop(c->file, ev->desc->type);
+		else
 			writer_append(c->file, ev->desc->type, c->line.data, c->line.len);
 		/* one huge body shall not keep its memory for the rest of the run */
 		if (c->line.cap > (4U << 20))

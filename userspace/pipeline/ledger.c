@@ -190,8 +190,12 @@ static void sum_rows(const struct ledger *l, struct as_stats *s)
 	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
 		const struct ledger_row *row = &l->rows[type];
 
+		/* what goes from the kernel to a stage only counts where it is lost */
 		s->produced += row->produced;
-		s->delivered += row->delivered;
+		if (schema_event(type)->internal)
+			s->produced -= row->delivered;
+		else
+			s->delivered += row->delivered;
 		s->dropped += row_lost(row);
 		s->filtered += row->filtered;
 		s->shed += row->shed;

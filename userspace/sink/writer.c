@@ -581,6 +581,13 @@ void writer_append(struct writer *w, unsigned type, const char *line, size_t len
 	pthread_mutex_unlock(&w->lock);
 }
 
+void writer_drop(struct writer *w, unsigned type)
+{
+	pthread_mutex_lock(&w->lock);
+	w->counts.dropped[type]++;
+	pthread_mutex_unlock(&w->lock);
+}
+
 void writer_flush(struct writer *w)
 {
 	if (w->current && w->current->n_lines)

@@ -39,6 +39,9 @@ int writer_open(const struct writer_options *opt, struct writer **ret, struct er
  */
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len);
 
+/* Counts an event of @type that could not be made into a line. */
+void writer_drop(struct writer *w, unsigned type);
+
 /* Hands what was appended to the thread. Never blocks. */
 void writer_flush(struct writer *w);
 
