@@ -3,7 +3,6 @@
  * The ELF reader and the TLS site finder on arbitrary files. Whatever is found must lie in the file's
  * executable segments, and a site's offset must fit its address.
  */
-#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -92,6 +92,7 @@ struct sight {
 void sight_start(struct sight *s, ...);
 /* The same without waiting, without --output; its standard output goes to @out_fd, or to s->out. */
 void sight_launch(struct sight *s, int out_fd, char *const argv[]);
+/* Until all hooks are in place, which it says when it has the option -v. */
 void sight_wait_ready(struct sight *s);
 /* Interrupts it and expects an end in order. */
 void sight_stop(struct sight *s);

@@ -107,7 +107,7 @@ static void rotation(void)
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 	workload_hold(&w, "spawn", "-n", live_printf("%lu", live_scaled(10000)), "-j", "2", NULL);
-	LAUNCH(&s, fd, "process", "-o", out, "--rotate-size", "1", "--rotate-keep", "50", "-p",
+	LAUNCH(&s, fd, "process", "-v", "-o", out, "--rotate-size", "1", "--rotate-keep", "50", "-p",
 	       live_printf("%d", w.pid));
 	sight_wait_ready(&s);
 	workload_finish(&w);
@@ -225,7 +225,7 @@ static void full_disk(void)
 	s.out = live_printf("%s/events", disk);
 	workload_hold(&w, "spawn", "-q", "-n", "2000", "-j", "2", NULL);
 	workload_hold(&later, "spawn", "-q", "-n", "50", NULL);
-	LAUNCH(&s, fd, "process", "-o", s.out, "-p", live_printf("%d,%d", w.pid, later.pid));
+	LAUNCH(&s, fd, "process", "-v", "-o", s.out, "-p", live_printf("%d,%d", w.pid, later.pid));
 	sight_wait_ready(&s);
 	workload_finish(&w);
 	CHECK(occurrences(sight_messages(&s), "No space left") == 1, "it says: %s",

@@ -148,7 +148,7 @@ void sight_launch(struct sight *s, int out_fd, char *const argv[])
 void sight_start(struct sight *s, ...)
 {
 	static unsigned number;
-	char *argv[MAX_ARGS + 4] = {sight_program()};
+	char *argv[MAX_ARGS + 5] = {sight_program()};
 	int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	size_t n = 1;
 	va_list ap;
@@ -156,6 +156,7 @@ void sight_start(struct sight *s, ...)
 	*s = (struct sight){.out = live_printf("%s/recording.%u.json", live_dir(), number++)};
 	va_start(ap, s);
 	argv[n++] = va_arg(ap, char *);
+	argv[n++] = (char *)"-v"; /* which says when it watches */
 	argv[n++] = live_printf("--output=%s", s->out);
 	while (n < MAX_ARGS && (argv[n] = va_arg(ap, char *)))
 		n++;
@@ -166,21 +167,24 @@ void sight_start(struct sight *s, ...)
 	sight_wait_ready(s);
 }
 
-/* `start` is written by the loop, which runs once all that is asked for is attached. */
 static bool is_ready(void *context)
 {
 	struct sight *s = context;
-	struct stat st;
+	char *text;
 	int status;
+	bool yes;
 
 	if (waitpid(s->pid, &status, WNOHANG) == s->pid)
 		live_fail("agentsight ended with status %#x: %s", status, sight_messages(s));
-	return stat(s->out, &st) == 0 && st.st_size > 0;
+	text = sight_messages(s);
+	yes = strstr(text, "watching\n") != NULL;
+	free(text);
+	return yes;
 }
 
 void sight_wait_ready(struct sight *s)
 {
-	live_wait("agentsight's first line", is_ready, s, 30);
+	live_wait("agentsight to watch", is_ready, s, 30);
 }
 
 void sight_wait(struct sight *s)

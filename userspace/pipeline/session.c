@@ -28,6 +28,7 @@
 #include "stage/select.h"
 
 #define COALESCE_MS	  5 /* between two looks at the rings while events keep coming */
+#define STATS_TICKS	  60 /* seconds between two `stats` events */
 #define STALL_MS	  5000 /* how long the end waits for an output that takes nothing */
 #define RING_EVENTS_BYTES (4U << 20)
 #define RING_DATA_BYTES	  (8U << 20)
@@ -59,6 +60,7 @@ struct session {
 	sigset_t old_signals;
 	uint64_t start_ns;
 	struct ledger reported; /* what loss events have said */
+	unsigned ticks;
 	size_t capabilities_said;
 	const char *stop_reason; /* not NULL: end */
 };
@@ -181,6 +183,14 @@ static void report_losses(struct session *s, struct emitter *to)
 	s->reported = now;
 }
 
+static void report_stats(struct session *s)
+{
+	struct ledger now;
+
+	take_ledger(s, &now);
+	ledger_emit_totals(&now, AS_EV_STATS, NULL, s->start_ns, order_input(s->order));
+}
+
 /* ---- opening ---- */
 
 static int compile_filter(struct session *s, struct err *e)
@@ -292,6 +302,7 @@ static int open_signals(struct session *s)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	signal(SIGPIPE, SIG_IGN);
 	if (sigprocmask(SIG_BLOCK, &set, &s->old_signals) < 0)
 		return -errno;
@@ -331,6 +342,8 @@ static void on_signal(struct session *s)
 	while (read(s->fds[FD_SIGNAL], &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
 			chain_reopen(s->chain);
+		else if (info.ssi_signo == SIGUSR1)
+			report_stats(s);
 		else
 			s->stop_reason = info.ssi_signo == SIGINT ? "interrupted" : "terminated";
 	}
@@ -353,6 +366,8 @@ static void on_tick(struct session *s)
 	chain_tick(s->chain, now);
 	emit_capabilities(s);
 	report_losses(s, order_input(s->order));
+	if (++s->ticks % STATS_TICKS == 0)
+		report_stats(s);
 }
 
 static void handle(struct session *s, enum descriptor which)
@@ -463,6 +478,8 @@ static void say_who_is_watched(const struct session *s)
 	if (s->opt->n_names && !sources_followed(s->sources))
 		log_notice("nothing called '%s' is running yet; waiting for it",
 			   log_safe(s->opt->names[0]));
+	/* with -v: who starts us can tell when the hooks are in place */
+	log_debug("watching");
 }
 
 static void breathe(void *context)

@@ -113,6 +113,11 @@ static int open_kernel(struct sources *s, struct err *e)
 	int r;
 
 	raise_limits();
+	if (access("/sys/kernel/btf/vmlinux", F_OK) < 0)
+		return err_set(e, -EOPNOTSUPP,
+			       "this kernel does not describe its types (/sys/kernel/btf/vmlinux is "
+			       "missing): boot one built with CONFIG_DEBUG_INFO_BTF, as Debian's and "
+			       "Ubuntu's are. 'agentsight system' works without");
 	r = bpf_shared_open(&bpf, &s->shared, e);
 	if (r < 0)
 		return r;

@@ -68,13 +68,15 @@ struct bpf_shared {
 
 DEFINE_FREEP(struct bpf_shared *, bpf_shared_free)
 
-/* libbpf speaks of details that matter only to who debugs them; failures reach the user as
- * capabilities with a reason. */
-static int libbpf_log(enum libbpf_print_level level, const char *fmt, va_list ap)
+/* libbpf's warnings matter to who debugs; failures reach the user as capabilities with a reason. */
+__attribute__((format(printf, 2, 0))) static int libbpf_log(enum libbpf_print_level level,
+							     const char *fmt, va_list ap)
 {
 	char line[1024];
 	size_t n;
 
+	if (level != LIBBPF_WARN)
+		return 0;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	n = strlen(line);
 	if (n && line[n - 1] == '\n')

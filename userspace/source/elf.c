@@ -4,7 +4,6 @@
  * charged against one budget per file, so loops and huge counts end in -E2BIG instead of in time. It
  * knows nothing about TLS or probes.
  */
-#define _GNU_SOURCE /* memmem */
 #include "source/elf.h"
 
 #include <elf.h>

@@ -49,8 +49,6 @@ struct order {
 	struct order_counts counts;
 };
 
-DEFINE_FREEP(struct order *, order_free)
-
 static int run_room(struct run *r)
 {
 	size_t cap = r->cap ? 2 * r->cap : 256;

@@ -4,9 +4,6 @@
  * forward for `and` and `or`. Matching is one loop without recursion, and fetches a field only when
  * the result still depends on it. The parser recurses, at most FILTER_DEPTH_MAX deep.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memmem */
-#endif
 #include "stage/filter.h"
 
 #include <ctype.h>

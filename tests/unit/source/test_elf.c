@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The ELF reader, on a small image built in memory and then damaged in one place per test. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -3,7 +3,6 @@
  * Probe sites of small libraries assembled by the test, one per way a compiler lays the functions out,
  * and of the real libssl where there is one. Skipped where `cc` cannot make x86-64 code.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
