@@ -11,8 +11,10 @@
 #include "cmd/cmd.h"
 #include "pipeline/sources.h"
 
+/* Columns as wide as what stands in them. */
 struct painter {
 	bool colour;
+	int what, how;
 };
 
 static const struct {
@@ -28,9 +30,19 @@ static const struct {
 static void print_row(const struct painter *p, enum capability_state state, const char *what,
 		      const char *how, const char *reason)
 {
-	printf("  %s%-2s%s %-34s %-28s %s\n", p->colour ? states[state].colour : "",
-	       states[state].mark, p->colour ? "\033[0m" : "", log_safe(what), how ? how : "",
-	       log_safe(reason));
+	printf("  %s%-2s%s %-*s  %-*s", p->colour ? states[state].colour : "", states[state].mark,
+	       p->colour ? "\033[0m" : "", p->what, log_safe(what), p->how, how ? how : "");
+	if (reason[0])
+		printf("  %s", log_safe(reason));
+	putchar('\n');
+}
+
+static void fit_columns(struct painter *p, const struct capability *all, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		p->what = MAX(p->what, (int)strlen(all[i].hook));
+		p->how = MAX(p->how, all[i].mechanism ? (int)strlen(all[i].mechanism) : 0);
+	}
 }
 
 /* ---- what is true of the machine, whoever asks ---- */
@@ -172,7 +184,7 @@ static void no_breath(void *context)
 
 int cmd_doctor(const struct command *c, struct options *o)
 {
-	struct painter p = {o->session.colour};
+	struct painter p = {o->session.colour, 24, 24};
 	struct emitter nowhere = {discard};
 	struct proc_table *procs = NULL;
 	const struct capability *all = NULL;
@@ -184,8 +196,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 	o->session.sources = SOURCE_PROCESS | SOURCE_FILES | SOURCE_NETWORK | SOURCE_TLS |
 			     SOURCE_SYSTEM;
 	o->session.each_call = true;
-	if (!o->json)
-		print_machine(&p);
+	o->session.examine = true;
 
 	r = proc_table_new(&procs);
 	if (r >= 0)
@@ -197,10 +208,13 @@ int cmd_doctor(const struct command *c, struct options *o)
 			sources_poll(sources, 0);
 		all = bpf_capabilities(sources_shared(sources), &n);
 	}
-	if (o->json)
+	if (o->json) {
 		print_json(all, n);
-	else
+	} else {
+		fit_columns(&p, all, n);
+		print_machine(&p);
 		print_families(&p, all, n);
+	}
 	fflush(stdout);
 
 	status = complete(all, n) ? EXIT_ASKED : EXIT_FAILED;

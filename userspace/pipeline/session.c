@@ -572,7 +572,7 @@ int session_run(const struct session_options *opt, struct err *e)
 	r = open_all(&s, e);
 	if (r >= 0) {
 		/* the reader must not wait behind the programs it watches */
-		setpriority(PRIO_PROCESS, 0, -10);
+		setpriority(PRIO_PROCESS, 0, -20);
 		say_who_is_watched(&s);
 		r = start_command(&s, e);
 	}

@@ -46,6 +46,7 @@ struct session_options {
 	bool colour;
 	bool quiet;
 	bool summary;		 /* say at the end what was seen */
+	bool examine;		 /* load whatever can be loaded: nothing is recorded, only told */
 	char **argv;		 /* how agentsight was called, for the `start` event */
 	int argc;
 };

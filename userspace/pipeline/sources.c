@@ -228,7 +228,8 @@ static bool samples_processes(const struct sources *s)
 {
 	const struct session_options *o = s->opt;
 
-	return wants(o, SOURCE_SYSTEM) && (o->n_names || o->n_pids || o->by_uid || o->command);
+	return wants(o, SOURCE_SYSTEM) &&
+	       (o->n_names || o->n_pids || o->by_uid || o->command || o->examine);
 }
 
 static void load_file_and_tasks(struct loader *l)
@@ -239,8 +240,14 @@ static void load_file_and_tasks(struct loader *l)
 	if (wants(s->opt, SOURCE_FILES) &&
 	    file_source_open(s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
 		log_warning("no file events: %s", e.text);
-	if (samples_processes(s) && task_bpf_open(s->shared, &l->tasks, &e) < 0)
-		log_info("samples come from /proc: %s", e.text);
+	if (!samples_processes(s))
+		return;
+	if (task_bpf_open(s->shared, &l->tasks, &e) < 0)
+		bpf_capability(s->shared, "system", "samples of processes", "/proc",
+			       CAPABILITY_DEGRADED, "10 us a process instead of 1: %s", e.text);
+	else
+		bpf_capability(s->shared, "system", "samples of processes", "task iterator",
+			       CAPABILITY_ATTACHED, NULL);
 }
 
 static void load_tls_and_net(struct loader *l)
