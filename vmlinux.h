@@ -389,6 +389,11 @@ struct socket {
 	struct sock *sk;
 };
 
+/* since 6.14, with a stack per task for the state of return hooks: hlist_array came with it */
+struct fprobe {
+	void *hlist_array;
+};
+
 /* iterators */
 
 struct seq_file;

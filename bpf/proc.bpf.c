@@ -513,3 +513,17 @@ int clock_compare(void *ctx)
 		s->sched_sample_ns = offset;
 	return 0;
 }
+
+/* ---- what this kernel has ---- */
+
+/* Questions to the kernel's type information, answered once for all families. */
+SEC("raw_tp/sched_switch")
+int ask_features(void *ctx)
+{
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	if (s && bpf_core_field_exists(struct fprobe, hlist_array))
+		s->features |= AS_FEATURE_RETURN_STACK;
+	return 0;
+}

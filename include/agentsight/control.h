@@ -50,6 +50,10 @@ struct as_count {
 	__u64 unread;  /* delivered, but memory of the process could not be read: a part is missing */
 };
 
+enum as_feature {
+	AS_FEATURE_RETURN_STACK = 1 << 0, /* return hooks never run out of room (6.14) */
+};
+
 /*
  * One word of memory shared with the reader. Before it sleeps it sets `armed`; the first record
  * after that wakes it, all others are submitted without a wake-up. While it waits for more to
@@ -60,6 +64,8 @@ struct as_shared {
 	__u32 urgent;
 	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
 	__s64 sched_sample_ns; /* the largest difference seen while it is being measured */
+	__u32 features;	       /* enum as_feature: what this kernel has, asked once */
+	__u32 pad;
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

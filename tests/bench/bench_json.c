@@ -189,8 +189,7 @@ static double median(double *v, size_t n)
 
 static void row_escape(const struct input *input)
 {
-	_cleanup_(freep)
-	char *p = malloc(input->len);
+	_cleanup_(freep) char *p = malloc(input->len);
 	double ours[ROUNDS], scalar[ROUNDS], jsonc[ROUNDS], ratio[ROUNDS];
 
 	if (!p)
@@ -211,8 +210,7 @@ static void row_escape(const struct input *input)
 
 static void row_plain(const char *bench, encode_fn encode, const struct input *input)
 {
-	_cleanup_(freep)
-	char *p = malloc(input->len);
+	_cleanup_(freep) char *p = malloc(input->len);
 	double v[ROUNDS];
 
 	if (!p)

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -25,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "event/schema.h"
 #include "pipeline/chain.h"
 #include "source/bpf.h"
 #include "source/order.h"
@@ -32,9 +34,10 @@
 #include "generate.skel.h"
 
 #define RING_BYTES  (8U << 20)
-#define PER_RUN	    100
+#define PER_RUN     100
 #define FILL_EVENTS 40000 /* fewer than the ring holds */
 #define COALESCE_MS 5
+#define PACE_NS     100000 /* how far the generator may run ahead */
 
 static struct {
 	struct bpf_shared *shared;
@@ -107,6 +110,20 @@ static void kernel_counts(struct as_count *ret)
 	}
 }
 
+/* ---- scheduling ---- */
+
+/* First come, first served before everything else, where that is permitted. */
+static void run_on(int cpu, int priority)
+{
+	struct sched_param param = {.sched_priority = priority};
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	sched_setscheduler(0, SCHED_FIFO, &param);
+}
+
 /* ---- what is behind the ring ---- */
 
 static void count_event(struct emitter *self, const struct event *ev)
@@ -137,6 +154,7 @@ static void open_reader(const char *path)
 	if (r < 0)
 		die("order", r, NULL);
 	order_add_ring(b.order, b.ring, RING_BYTES);
+	run_on(0, 2); /* on the one processor of both, the reader goes before the writer */
 	b.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_ctl(b.epoll_fd, EPOLL_CTL_ADD, bpf_shared_ring_events(b.shared), &ev))
 		err(1, "epoll");
@@ -158,20 +176,6 @@ static uint64_t delivered(void)
 	for (size_t i = 0; i < AS_EV_COUNT; i++)
 		sum += counts.delivered[i];
 	return sum;
-}
-
-/* ---- scheduling ---- */
-
-/* First come, first served before everything else, where that is permitted. */
-static void run_on(int cpu)
-{
-	struct sched_param param = {.sched_priority = 1};
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-	sched_setscheduler(0, SCHED_FIFO, &param);
 }
 
 /* ---- cost ---- */
@@ -198,7 +202,6 @@ static int bench_cost(char **args)
 	unsigned rounds = args[1] ? atoi(args[1]) : 25;
 	uint64_t before;
 
-	run_on(0);
 	open_reader(args[0]);
 	for (unsigned i = 0; i < rounds; i++) {
 		struct cost c;
@@ -218,22 +221,26 @@ static int bench_cost(char **args)
 
 static void pace(uint64_t begin_ns)
 {
-	uint64_t n = b.generated;
+	uint64_t n = b.generated, due;
 
 	if (!b.rate) {
-		while (b.generated - b.consumed > FILL_EVENTS / 2 && clock_boot_ns() < b.end_ns)
+		while (n > b.consumed + FILL_EVENTS / 2 && clock_boot_ns() < b.end_ns)
 			;
 		return;
 	}
-	while (clock_boot_ns() - begin_ns < n * NSEC_PER_SEC / b.rate)
-		;
+	due = begin_ns + n * NSEC_PER_SEC / b.rate;
+	/* asleep, not turning: a real-time thread that never sleeps is stopped for 50 ms each second */
+	if (clock_boot_ns() + PACE_NS < due)
+		clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME,
+				&(struct timespec){due / NSEC_PER_SEC, due % NSEC_PER_SEC}, NULL);
 }
 
 static void *generator_main(void *seconds)
 {
-	uint64_t begin = clock_boot_ns();
+	uint64_t begin;
 
-	run_on(1);
+	run_on(1, 1);
+	begin = clock_boot_ns();
 	b.end_ns = begin + *(uint64_t *)seconds * NSEC_PER_SEC;
 	while (clock_boot_ns() < b.end_ns) {
 		generate(PER_RUN);
@@ -256,12 +263,19 @@ static void reader_wait(void)
 /* Reads until the generator ends; returns the longest time that one look at the ring took. */
 static uint64_t read_along(uint64_t seconds)
 {
+	pthread_attr_t attr;
 	pthread_t thread;
 	uint64_t worst = 0;
+	cpu_set_t other;
 
-	run_on(0);
-	if (pthread_create(&thread, NULL, generator_main, &seconds))
+	/* a thread that began on this processor would never get it: this one does not give it up */
+	CPU_ZERO(&other);
+	CPU_SET(1, &other);
+	pthread_attr_init(&attr);
+	pthread_attr_setaffinity_np(&attr, sizeof(other), &other);
+	if (pthread_create(&thread, &attr, generator_main, &seconds))
 		errx(1, "pthread_create failed");
+	pthread_attr_destroy(&attr);
 	while (!b.generator_done) {
 		uint64_t now = clock_boot_ns();
 
@@ -343,10 +357,13 @@ int main(int argc, char **argv)
 	};
 
 	clock_sync();
+	if (schema_init() < 0)
+		errx(1, "not enough memory");
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(modes); i++) {
 		if (strcmp(argv[1], modes[i].name) || argc - 2 < modes[i].args)
 			continue;
 		open_kernel();
+		run_on(0, 1); /* the writer's thread inherits it */
 		return modes[i].run(argv + 2);
 	}
 	errx(2, "usage: bench_ring cost|limit|loss|stall ARGUMENTS");

@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define NSEC_PER_SEC 1000000000ULL
-#define WARM_UP	     50
+#define WARM_UP      50
 
 extern char **environ;
 

@@ -2,6 +2,7 @@
 #include "pipeline/sources.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,14 +241,8 @@ static void load_file_and_tasks(struct loader *l)
 	if (wants(s->opt, SOURCE_FILES) &&
 	    file_source_open(s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
 		log_warning("no file events: %s", e.text);
-	if (!samples_processes(s))
-		return;
-	if (task_bpf_open(s->shared, &l->tasks, &e) < 0)
-		bpf_capability(s->shared, "system", "samples of processes", "/proc",
-			       CAPABILITY_DEGRADED, "10 us a process instead of 1: %s", e.text);
-	else
-		bpf_capability(s->shared, "system", "samples of processes", "task iterator",
-			       CAPABILITY_ATTACHED, NULL);
+	if (samples_processes(s) && task_bpf_open(s->shared, &l->tasks, &e) < 0)
+		log_info("samples come from /proc: %s", e.text);
 }
 
 static void load_tls_and_net(struct loader *l)
@@ -306,6 +301,8 @@ static void load_families(struct sources *s, void (*breathe)(void *context), voi
 		while (!loader_done(&loaders[i]))
 			breathe(context);
 	}
+	/* reading the kernel's types took some 10 MB per thread */
+	malloc_trim(0);
 	s->tls = loaders[0].tls;
 	s->net = loaders[0].net;
 	s->file = loaders[1].file;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 
 #include "base/cleanup.h"
 #include "file.skel.h"
@@ -30,7 +29,6 @@ struct file_source {
 
 DEFINE_FREEP(struct file_source *, file_source_free)
 DEFINE_FREEP(struct file_bpf *, file_bpf__destroy)
-DEFINE_FREEP(struct btf *, btf__free)
 
 /* ---- the functions behind the system calls ---- */
 
@@ -60,28 +58,11 @@ static const char *const functions[] = {
 /*
  * Return probes on many functions keep their state in a pool until 6.13: as many threads as wait in
  * read() at a time are covered, the next call is skipped without a count. Since 6.14 every
- * task has a stack for it. The type that came with the change tells the two apart.
+ * task has a stack for it.
  */
-static bool function_returns_reliable(void)
+static bool function_returns_reliable(const struct bpf_shared *s)
 {
-	_cleanup_(btf__freep)
-	struct btf *btf = btf__load_vmlinux_btf();
-	const struct btf_type *t;
-	const struct btf_member *m;
-	int id;
-
-	if (!btf)
-		return false;
-	id = btf__find_by_name_kind(btf, "fprobe", BTF_KIND_STRUCT);
-	if (id < 0)
-		return false;
-	t = btf__type_by_id(btf, id);
-	m = btf_members(t);
-	for (int i = 0; i < btf_vlen(t); i++) {
-		if (!strcmp(btf__name_by_offset(btf, m[i].name_off), "hlist_array"))
-			return true;
-	}
-	return false;
+	return bpf_shared_memory(s)->features & AS_FEATURE_RETURN_STACK;
 }
 
 /* ---- opening ---- */
@@ -161,7 +142,7 @@ static int open_best(struct bpf_shared *s, enum file_hook hook, struct file_bpf 
 
 		if (hook != FILE_HOOK_BEST && hook != rung->hook)
 			continue;
-		if (hook == FILE_HOOK_BEST && rung->functions && !function_returns_reliable())
+		if (hook == FILE_HOOK_BEST && rung->functions && !function_returns_reliable(s))
 			continue;
 		r = open_rung(s, rung, ret, e);
 		if (r == 0) {

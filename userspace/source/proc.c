@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "proc.skel.h"
 
 struct proc_source {
@@ -42,6 +43,15 @@ static int attach(struct bpf_shared *s, struct proc_bpf *skel)
 	return 0;
 }
 
+static void ask_features(struct proc_source *p)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+	int r = bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.ask_features), &run);
+
+	if (r < 0)
+		log_debug("cannot ask the kernel what it has: %s", strerror(-r));
+}
+
 int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err *e)
 {
 	_cleanup_(proc_source_freep) struct proc_source *p = calloc(1, sizeof(*p));
@@ -63,6 +73,7 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 	if (r < 0)
 		return err_set(e, r, "cannot attach to the scheduler's tracepoints: %s",
 			       strerror(-r));
+	ask_features(p);
 	proc_source_sync_clock(p);
 
 	*ret = TAKE_PTR(p);

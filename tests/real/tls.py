@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: MIT
+"""Plaintext of real TLS clients and servers, byte for byte."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from peer import body
+from real import HERE, PYTHON, Skip, Stream, check, check_equal, library_of, need, wait_until
+
+SIZE = 1_000_000
+REQUESTS = 20_000
+
+# It blocks before TLS is in its memory.
+LATE_PYTHON = """
+import sys
+sys.stdin.readline()
+import http.client, ssl
+context = ssl._create_unverified_context()
+connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=context)
+body = open(sys.argv[2], "rb").read()
+for i in range(int(sys.argv[3])):
+    connection.request("POST", sys.argv[4], body)
+    connection.getresponse().read()
+connection.close()
+"""
+
+NODE = """
+const https = require("https"), fs = require("fs");
+fs.readSync(0, Buffer.alloc(1));
+const options = {method: "POST", host: "127.0.0.1", port: process.argv[2], path: process.argv[4],
+	rejectUnauthorized: false, agent: false};
+const request = https.request(options, (r) => { r.resume(); });
+request.end(fs.readFileSync(process.argv[3]));
+"""
+
+# One request through a library that nothing but this script loads, and after the recording began.
+DLOPEN = """
+import ctypes, socket, sys
+sys.stdin.readline()
+ssl = ctypes.CDLL(sys.argv[1])
+for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
+    getattr(ssl, name).restype = ctypes.c_void_p
+context = ctypes.c_void_p(ssl.SSL_CTX_new(ctypes.c_void_p(ssl.TLS_client_method())))
+with socket.create_connection(("127.0.0.1", int(sys.argv[2]))) as s:
+    session = ctypes.c_void_p(ssl.SSL_new(context))
+    ssl.SSL_set_fd(session, s.fileno())
+    assert ssl.SSL_connect(session) == 1
+    request = b"GET /late HTTP/1.1\\r\\n\\r\\n"
+    assert ssl.SSL_write(session, request, len(request)) == len(request)
+    reply = ctypes.create_string_buffer(4096)
+    assert ssl.SSL_read(session, reply, 4096) > 0
+    ssl.SSL_shutdown(session)
+"""
+
+# A request for every line on its input, on one connection; says how many were answered.
+BUSY = """
+import http.client, ssl, sys
+context = ssl._create_unverified_context()
+connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=context)
+done = 0
+while True:
+    connection.request("GET", "/bytes/100")
+    assert len(connection.getresponse().read()) == 100
+    done += 1
+    print(done, flush=True)
+"""
+
+
+def check_plaintext(stream, pid, told, comm, library, connection=True):
+    """What the process wrote is what the server received, and the reverse, to the last byte."""
+    for direction, n, digest in (
+        ("write", told["received"], told["received_sha256"]),
+        ("read", told["sent"], told["sent_sha256"]),
+    ):
+        streams = stream.plaintext(pid, direction)
+        check_equal(len(streams), 1, f"TLS sessions in which {comm} did {direction}")
+        data = next(iter(streams.values()))
+        check_equal(len(data), n, f"bytes of {direction} by {comm}")
+        check_equal(hashlib.sha256(data).hexdigest(), digest, f"the SHA-256 of {direction} by {comm}")
+    for event in stream.select("ssl", "data", pid):
+        check_equal(event["comm"], comm, "the name of the process")
+        check_equal(Path(event["data"]["library"]).name, library, "the library")
+        if connection:
+            check("connection" in event["data"], f"an event of {comm} without its connection")
+            check_equal(event["data"]["connection"]["remote"]["port"], told["port"], "the server's port")
+            check_equal(event["data"]["connection"]["local"]["port"], told["peer"], "the client's port")
+
+
+def check_bodies(stream, pid, sent, received):
+    for direction, want in (("write", sent), ("read", received)):
+        data = next(iter(stream.plaintext(pid, direction).values()))
+        check(bytes(data).endswith(b"\r\n\r\n" + want), f"the body of {direction} is not in the plaintext")
+
+
+def exchange(bench, client, comm, library, connection=True, both=False):
+    """One POST of SIZE bytes that is answered with as many; `client` takes URL, port, body file, path."""
+    up = bench.dir / "body"
+    up.write_bytes(body(SIZE + 1))
+    peer = bench.peer(tls=True)
+    process = client(peer, up, f"/bytes/{SIZE}")
+    sight = bench.sight("ssl", "--no-redact", "-p", f"{peer.pid},{process.pid}" if both else str(process.pid))
+    bench.release(process)
+    bench.finish(process)
+    told = dict(peer.told(), port=peer.port)
+    stream = sight.stop()
+
+    check_equal(told["requests"], 1, "requests at the server")
+    check_plaintext(stream, process.pid, told, comm, library, connection)
+    check_bodies(stream, process.pid, body(SIZE + 1), body(SIZE))
+    check_equal(len(stream.select("ssl", "handshake", process.pid)), 1, "handshakes")
+    if both:
+        read = next(iter(stream.plaintext(peer.pid, "read").values()))
+        check_equal(hashlib.sha256(read).hexdigest(), told["received_sha256"], "what the server read")
+    return stream
+
+
+def curl_argv(*args):
+    return [need("curl"), "-sSk", "--noproxy", "*", "-o", "/dev/null", *args]
+
+
+def plaintext_of_curl_is_exact_both_ways(bench):
+    def client(peer, up, path):
+        return bench.hold(curl_argv("-H", "Expect:", "--data-binary", f"@{up}", peer.url + path))
+
+    exchange(bench, client, "curl", "libssl.so.3", both=True)
+
+
+def plaintext_of_python_that_imports_ssl_late_is_exact_both_ways(bench):
+    def client(peer, up, path):
+        argv = [PYTHON, "-I", "-c", LATE_PYTHON, str(peer.port), str(up), "1", path]
+        return bench.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    exchange(bench, client, "python3", "libssl.so.3")
+
+
+def plaintext_of_node_is_exact_both_ways(bench):
+    node = need("node")
+    library = library_of(node)
+
+    def client(peer, up, path):
+        argv = [node, bench.script("client.js", NODE), str(peer.port), str(up), path]
+        return bench.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    # node moves the ciphertext itself, so its TLS library knows of no socket
+    exchange(bench, client, "node", library.name if library else "node", connection=False)
+
+
+def twenty_thousand_requests_of_python_on_one_connection_are_all_there(bench):
+    up = bench.dir / "body"
+    up.write_bytes(b"x" * 64)
+    peer = bench.peer(tls=True)
+    argv = [PYTHON, "-I", "-c", LATE_PYTHON, str(peer.port), str(up), str(REQUESTS), "/bytes/200"]
+    process = bench.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    sight = bench.sight("ssl", "--no-redact", "-p", str(process.pid))
+    bench.release(process)
+    bench.finish(process)
+    told = dict(peer.told(), port=peer.port)
+    stream = sight.stop()
+
+    check_equal(told["requests"], REQUESTS, "requests at the server")
+    check_plaintext(stream, process.pid, told, "python3", "libssl.so.3")
+
+
+NGINX = """
+daemon off; master_process on; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
+events {{ worker_connections 64; }}
+http {{
+	access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};
+	uwsgi_temp_path {dir}; scgi_temp_path {dir};
+	server {{
+		listen 127.0.0.1:{port} ssl; root {dir}/www;
+		ssl_certificate {certificate}; ssl_certificate_key {key};
+	}}
+}}
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def nginx_serving_https_is_seen_in_plaintext(bench):
+    nginx = need("nginx")
+    certificate, key = bench.certificate()
+    port = free_port()
+    (bench.dir / "www").mkdir()
+    (bench.dir / "www/page").write_bytes(body(SIZE))
+    text = NGINX.format(dir=bench.dir, port=port, certificate=certificate, key=key)
+    server = bench.spawn([nginx, "-e", bench.dir / "error.log", "-c", bench.script("nginx.conf", text)])
+    wait_until("nginx to listen", lambda: answers(port))
+    sight = bench.sight("ssl", "--no-redact", "-c", "nginx")
+    got = bench.dir / "got"
+    argv = curl_argv("-o", str(got), "-D", str(bench.dir / "head"), f"https://localhost:{port}/page?of=nginx")
+    bench.finish(bench.spawn(argv, stdout=subprocess.PIPE))
+    stream = sight.stop()
+    server.send_signal(signal.SIGTERM)
+
+    check_equal(got.read_bytes(), body(SIZE), "what curl got")
+    events = stream.select("ssl", "data")
+    check_equal({e["comm"] for e in events}, {"nginx"}, "who is in the stream")
+    pids = {e["pid"] for e in events}
+    check(len(pids) == 1 and server.pid not in pids, f"the plaintext is of {pids}, not of one worker")
+    written = [bytes(s) for s in stream.plaintext(pids.pop(), "write").values()]
+    check_equal(written, [(bench.dir / "head").read_bytes() + body(SIZE)], "what nginx wrote")
+    read = stream.select("ssl", "data", direction="read")[0]["data"]["data"]
+    check(read.startswith("GET /page?of=nginx HTTP/1.1\r\n"), f"nginx read {read[:60]}")
+
+
+# ---- where the library lies ----
+
+
+def private_copy(directory):
+    """libssl and libcrypto as curl uses them, in a directory of its own."""
+    directory.mkdir(exist_ok=True)
+    for name in ("libssl.so", "libcrypto.so"):
+        library = library_of(need("curl"), name)
+        if not library:
+            raise Skip(f"curl does not use {name}")
+        shutil.copy(library, directory)
+    return directory / library_of(need("curl")).name
+
+
+# A root of its own, with libraries on a file system that no other process sees.
+CONTAINER = """
+set -e
+mkdir root
+mount --rbind / root
+mount -t tmpfs none root/mnt
+cp private/* root/mnt
+exec chroot root /usr/bin/env LD_LIBRARY_PATH=/mnt /bin/sh -c 'echo ready; read _ && exec "$@"' gate "$@"
+"""
+
+
+def container(bench, argv):
+    need("unshare")
+    command = ["unshare", "--mount", "/bin/sh", "-c", CONTAINER, "container", *argv]
+    process = bench.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    if process.stdout.readline() != b"ready\n":
+        raise Skip("this machine allows no mount namespaces")
+    return process
+
+
+def check_request(stream, pid, told, library):
+    check_plaintext(stream, pid, told, stream.select("ssl", "data", pid)[0]["comm"], library.name)
+    return stream.select("ssl", "data", pid)[0]["data"]["library"]
+
+
+def a_library_in_another_mount_namespace_and_root_is_captured(bench):
+    library = private_copy(bench.dir / "private")
+    peer = bench.peer(tls=True)
+    process = container(bench, curl_argv(f"{peer.url}/bytes/5000"))
+    sight = bench.sight("ssl", "-p", str(process.pid), "--no-redact")
+    bench.release(process)
+    bench.finish(process)
+    told = dict(peer.told(), port=peer.port)
+    stream = sight.stop()
+
+    check(stream.select("ssl", "data", process.pid), "no plaintext was seen")
+    where = check_request(stream, process.pid, told, library)
+    check_equal(Path(where).parent.name, "mnt", "the library's directory")
+
+
+def a_library_mapped_before_in_another_root_is_captured(bench):
+    library = private_copy(bench.dir / "private")
+    peer = bench.peer(tls=True)
+    # its libraries are in its memory when it blocks
+    code = LATE_PYTHON.replace("\nimport http", "\n").replace("import sys", "import sys, http.client, ssl", 1)
+    code = code.replace(".client, ssl\ncontext", "context").replace("sys.stdin", "print('in', flush=True); sys.stdin")
+    (bench.dir / "none").write_bytes(b"")
+    argv = [PYTHON, "-I", "-c", code, str(peer.port), str(bench.dir / "none"), "1", "/bytes/5000"]
+    process = container(bench, argv)
+    bench.release(process)
+    check_equal(process.stdout.readline(), b"in\n", "what python said")
+    sight = bench.sight("ssl", "-p", str(process.pid), "--no-redact")
+    bench.release(process)
+    bench.finish(process)
+    told = dict(peer.told(), port=peer.port)
+    stream = sight.stop()
+
+    check(stream.select("ssl", "data", process.pid), "no plaintext was seen")
+    check_request(stream, process.pid, told, library)
+
+
+def a_library_loaded_late_is_captured_from_its_first_write(bench):
+    library = private_copy(bench.dir / "private")
+    peer = bench.peer(tls=True)
+    argv = [PYTHON, "-I", "-c", DLOPEN, str(library), str(peer.port)]
+    environment = {"LD_LIBRARY_PATH": str(library.parent)}
+    process = bench.spawn(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    sight = bench.sight("ssl", "-p", str(process.pid), "--no-redact")
+    bench.release(process)
+    bench.finish(process)
+    told = dict(peer.told(), port=peer.port)
+    stream = sight.stop()
+
+    check(stream.select("ssl", "data", process.pid), "no plaintext was seen")
+    where = check_request(stream, process.pid, told, library)
+    check_equal(where, str(library), "the library")
+
+
+def a_library_replaced_while_traced_is_captured_in_later_programs(bench):
+    library = private_copy(bench.dir / "private")
+    environment = {"LD_LIBRARY_PATH": str(library.parent)}
+    peer = bench.peer(tls=True)
+    old = bench.spawn([PYTHON, "-I", "-c", BUSY, str(peer.port)], env=environment, stdout=subprocess.PIPE)
+    old.stdout.readline()
+    sight = bench.sight("ssl", "-c", "python3,curl", "--no-redact")
+    sight.wait_for("the old program's plaintext", lambda e: e["source"] == "ssl" and e["pid"] == old.pid)
+    told = []
+    for path in ("/before", "/after"):
+        curl = bench.spawn(curl_argv(f"{peer.url}{path}"), env=environment, stdout=subprocess.PIPE)
+        bench.finish(curl)
+        told.append((curl.pid, dict(peer.told(), port=peer.port)))
+        shutil.copy(library, bench.dir / "new")
+        os.rename(bench.dir / "new", library)
+    after = sight.lines()[-1]["timestamp"]
+    sight.wait_for("more of the old program", lambda e: e["pid"] == old.pid and e["timestamp"] > after)
+    stream = sight.stop()
+
+    for pid, what in told:
+        check(stream.select("ssl", "data", pid), f"no plaintext of the {'first' if pid == told[0][0] else 'second'} curl")
+        check_request(stream, pid, what, library)
+
+
+# ---- leaving ----
+
+
+def progress(process, n):
+    """Reads on until `n` more requests were answered."""
+    for _ in range(n):
+        check(process.stdout.readline(), "the client died")
+
+
+def leave_a_busy_client(bench, leave):
+    peer = bench.peer(tls=True)
+    process = bench.spawn([PYTHON, "-I", "-c", BUSY, str(peer.port)], stdout=subprocess.PIPE)
+    progress(process, 1)
+    for _ in range(3):
+        sight = bench.sight("ssl", "-p", str(process.pid))
+        progress(process, 100)
+        leave(sight)
+        progress(process, 200)
+    check(process.poll() is None, "the client ended")
+    process.kill()
+    told = peer.told()
+    check(told["requests"] >= 900, f"only {told['requests']} requests were answered")
+
+
+def ending_in_order_leaves_a_busy_client_running(bench):
+    leave_a_busy_client(bench, lambda sight: check(sight.stop().select("ssl", "data"), "nothing was seen"))
+
+
+def a_hard_kill_leaves_a_busy_client_running(bench):
+    def leave(sight):
+        sight.process.kill()
+        sight.process.wait()
+
+    leave_a_busy_client(bench, leave)
+
+
+TESTS = [
+    plaintext_of_curl_is_exact_both_ways,
+    plaintext_of_python_that_imports_ssl_late_is_exact_both_ways,
+    plaintext_of_node_is_exact_both_ways,
+    twenty_thousand_requests_of_python_on_one_connection_are_all_there,
+    nginx_serving_https_is_seen_in_plaintext,
+    a_library_in_another_mount_namespace_and_root_is_captured,
+    a_library_mapped_before_in_another_root_is_captured,
+    a_library_loaded_late_is_captured_from_its_first_write,
+    a_library_replaced_while_traced_is_captured_in_later_programs,
+    ending_in_order_leaves_a_busy_client_running,
+    a_hard_kill_leaves_a_busy_client_running,
+]
