@@ -145,6 +145,7 @@ static void hangup_reopens(void)
 
 	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
 	old = live_printf("%s.old", s.out);
+	live_wait("the first line", exists, s.out, 10);
 	CHECK(!rename(s.out, old), "rename");
 	kill(s.pid, SIGHUP);
 	/* the file is there before the first line that goes into it */

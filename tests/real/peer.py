@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""peer.py ADDRESS [CERTIFICATE KEY]: an HTTP/1.1 server on a free port of ADDRESS, with TLS when a
-certificate is given. `/bytes/N` is answered with N bytes, anything else with a line of text.
+"""peer.py ADDRESS MS [CERTIFICATE KEY]: an HTTP/1.1 server on a free port of ADDRESS, with TLS when a
+certificate is given. `/bytes/N` is answered with N bytes, anything else with a line of text. It first
+speaks MS milliseconds after a connection came in, as if it were that far away.
 
 On standard output stand JSON lines: the port, then for each connection that ended the bytes that
 passed, how many and with which SHA-256.
@@ -13,6 +14,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 
 said = threading.Lock()
 bodies = {}
@@ -85,11 +87,12 @@ def converse(connection):
         connection.requests += 1
 
 
-def serve(sock, peer, context):
+def serve(sock, peer, context, delay_s):
     connection = error = None
     with sock:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            time.sleep(delay_s)
             if context:
                 sock = context.wrap_socket(sock, server_side=True)
             connection = Counted(sock)
@@ -110,7 +113,7 @@ def serve(sock, peer, context):
 
 
 def main():
-    address, *files = sys.argv[1:]
+    address, delay_ms, *files = sys.argv[1:]
     context = None
     if files:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -120,7 +123,7 @@ def main():
         say(port=listener.getsockname()[1])
         while True:
             sock, peer = listener.accept()
-            threading.Thread(target=serve, args=(sock, peer, context), daemon=True).start()
+            threading.Thread(target=serve, args=(sock, peer, context, int(delay_ms) / 1000), daemon=True).start()
 
 
 if __name__ == "__main__":

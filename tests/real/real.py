@@ -212,9 +212,9 @@ class Sight:
 class Peer:
     """tests/real/peer.py: a server that says for each connection what passed."""
 
-    def __init__(self, bench, tls=False, address="127.0.0.1"):
+    def __init__(self, bench, tls=False, address="127.0.0.1", delay_ms=0):
         self.address = address
-        argv = [PYTHON, "-I", str(HERE / "peer.py"), address]
+        argv = [PYTHON, "-I", str(HERE / "peer.py"), address, str(delay_ms)]
         if tls:
             argv += [str(path) for path in bench.certificate()]
         self.process = bench.spawn(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

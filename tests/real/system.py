@@ -1,1 +1,167 @@
-TESTS = []
+# SPDX-License-Identifier: MIT
+"""CPU and memory samples of real programs."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+from real import AGENTSIGHT, PYTHON, check, check_equal, need, wait_until
+
+SLEEPERS = 10_000
+NOBODY = 65534
+
+# Children that live 20 ms; then what the kernel counted, and a wait for the last sample.
+BURN = """
+i=0
+while [ $i -lt %d ]; do sh -c 'j=0; while [ $j -lt %d ]; do j=$((j + 1)); done'; i=$((i + 1)); done
+times
+read _
+"""
+
+HEAVY = """
+import sys, time
+sys.stdin.readline()
+hold = bytearray(b"x") * (200 << 20)
+end = time.monotonic() + 1.2
+while time.monotonic() < end:
+    pass
+del hold
+sys.stdin.readline()
+"""
+
+SPAWN = """
+import os, sys
+for i in range(int(sys.argv[1])):
+    print(os.posix_spawn("/usr/bin/sleep", ["sleep", "300"], {}))
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def minutes(text):
+    """What the shell's `times` prints: 0m1.250000s."""
+    m, _, s = text.rstrip("s").partition("m")
+    return 60 * float(m) + float(s)
+
+
+def calibrate():
+    """Turns of the shell's loop that take about 20 ms."""
+    begin = time.monotonic()
+    subprocess.run(["/bin/sh", "-c", "j=0; while [ $j -lt 200000 ]; do j=$((j + 1)); done"], check=True)
+    return int(200_000 * 0.02 / (time.monotonic() - begin))
+
+
+def children_that_live_20_ms_are_in_the_percentage(bench):
+    shell = bench.hold(["/bin/sh", "-c", BURN % (150, calibrate())])
+    sight = bench.sight("system", "-p", str(shell.pid), "--interval", "0.25")
+    bench.release(shell)
+    begin = time.monotonic()
+    told = [shell.stdout.readline().split() for _ in range(2)]
+    wall = time.monotonic() - begin
+    burned = sum(minutes(t.decode()) for line in told for t in line)
+
+    enough = sight.lines()[-1]["timestamp"] + 600_000_000
+    sight.wait_for("two more samples", lambda e: e["pid"] == shell.pid and e["timestamp"] > enough)
+    stream = sight.stop()
+    samples = [e["data"] for e in stream.select("system", "system_metrics", shell.pid)]
+    seen = sum(float(s["cpu"]["percent"]) / 100 * s["interval_ns"] / 1e9 for s in samples)
+    check(burned / wall > 0.3, f"the shell burned {burned:.2f} s in {wall:.2f} s, which says nothing")
+    off = 100 * abs(seen - burned) / wall
+    check(off <= 5, f"{100 * seen / wall:.1f} % instead of {100 * burned / wall:.1f} %")
+
+
+def thresholds_raise_and_end_an_alert(bench):
+    process = bench.spawn([PYTHON, "-I", "-c", HEAVY], stdin=subprocess.PIPE)
+    limits = ["--cpu-threshold", "50", "--memory-threshold", "100"]
+    sight = bench.sight("system", "-p", str(process.pid), "--interval", "0.2", *limits)
+    sight.wait_for("a quiet sample", lambda e: e["pid"] == process.pid)
+    bench.release(process)
+
+    def both_ended():
+        return sum(e["source"] == "alert" and e["data"]["state"] == "end" for e in sight.lines()) == 2
+
+    wait_until("both alerts to end", both_ended)
+    stream = sight.stop()
+    spans = []
+    for metric, limit in (("cpu", 50), ("memory", 100)):
+        events = [e for e in stream.select("alert", "threshold", process.pid) if metric in e["data"]["rule"]]
+        check_equal([e["data"]["state"] for e in events], ["start", "end"], f"the alerts of {metric}")
+        start, end = events
+        check_equal(start["data"]["limit"], limit, f"the limit of {metric}")
+        check(start["data"]["value"] > limit and end["data"]["value"] >= start["data"]["value"], f"{start} {end}")
+        check(end["data"]["duration_ns"] > 500_000_000, f"the alert was over after {end['data']['duration_ns']} ns")
+        spans.append((start["timestamp"], end["timestamp"]))
+    for sample in stream.select("system", "system_metrics", process.pid):
+        above = any(start <= sample["timestamp"] < end for start, end in spans)
+        check_equal(sample["data"]["alert"], above, f"alert in the sample at {sample['timestamp']} with {spans}")
+
+
+def ones_own_processes_need_no_root(bench):
+    """Also when the program lies where nobody's capabilities could come from."""
+    program = bench.dir / "agentsight"
+    shutil.copy(AGENTSIGHT, program)
+    program.chmod(0o755)
+    home = bench.dir / "home"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    become = [need("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    process = bench.spawn([*become, PYTHON, "-I", "-c", HEAVY], stdin=subprocess.PIPE)
+    wait_until("python to be nobody", lambda: os.stat(f"/proc/{process.pid}").st_uid == NOBODY)
+    args = ["system", "-p", str(process.pid), "--interval", "0.2"]
+    sight = bench.sight(*args, prefix=become, directory=home, program=program)
+    bench.release(process)
+    sight.wait_for(
+        "a busy sample",
+        lambda e: e["source"] == "system" and float(e["data"]["cpu"]["percent"]) > 50,
+    )
+    sight.wait_for("a large sample", lambda e: e["source"] == "system" and e["data"]["memory"]["rss_mb"] > 200)
+    stream = sight.stop()
+    check_equal({e["pid"] for e in stream.select("system", "system_metrics")}, {process.pid}, "who was sampled")
+    check_equal(stream.events[0]["uid"], NOBODY, "who ran agentsight")
+
+
+def sleepers():
+    """As many as this machine bears: each costs about half a megabyte."""
+    with open("/proc/meminfo", encoding="ascii") as f:
+        free_kb = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable:"))
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as f:
+        pids = int(f.read())
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    users = pids if limit == resource.RLIM_INFINITY else limit
+    return max(100, min(SLEEPERS, free_kb // 1024, (pids - 4000) // 2, (users - 1000) // 2))
+
+
+def ten_thousand_processes_are_all_sampled(bench):
+    n = sleepers()
+    spawner = bench.spawn(
+        [PYTHON, "-I", "-c", SPAWN, str(n)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        pids = {int(line) for line in iter(spawner.stdout.readline, b"ready\n")}
+        check_equal(len(pids), n, "processes that were started")
+        sight = bench.sight("system", "--comm", "sleep", "--interval", "1", "--duration", "4")
+        check(sight.started_s < 2, f"it took {sight.started_s:.1f} s to start beside {n} processes")
+        stream = sight.end()
+    finally:
+        os.killpg(spawner.pid, signal.SIGKILL)
+
+    seen = Counter(e["pid"] for e in stream.select("system", "system_metrics"))
+    missing = pids - set(seen)
+    check(not missing, f"{len(missing)} of {n} processes have no sample")
+    rounds = [seen[pid] for pid in pids]
+    check(min(rounds) >= 2 and max(rounds) - min(rounds) <= 1, f"from {min(rounds)} to {max(rounds)} samples each")
+
+
+TESTS = [
+    children_that_live_20_ms_are_in_the_percentage,
+    thresholds_raise_and_end_an_alert,
+    ones_own_processes_need_no_root,
+    ten_thousand_processes_are_all_sampled,
+]

@@ -2,9 +2,7 @@
 """Plaintext of real TLS clients and servers, byte for byte."""
 
 import hashlib
-import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -12,10 +10,11 @@ import subprocess
 from pathlib import Path
 
 from peer import body
-from real import HERE, PYTHON, Skip, Stream, check, check_equal, library_of, need, wait_until
+from real import HERE, PYTHON, Skip, check, check_equal, library_of, need, wait_until
 
 SIZE = 1_000_000
 REQUESTS = 20_000
+DELAY_MS = 50  # how far away a server is whose client brings a library that was never seen before
 
 # It blocks before TLS is in its memory.
 LATE_PYTHON = """
@@ -59,7 +58,19 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[2]))) as s:
     ssl.SSL_shutdown(session)
 """
 
-# A request for every line on its input, on one connection; says how many were answered.
+# Its libraries are in its memory when it blocks.
+READY_PYTHON = """
+import http.client, ssl, sys
+context = ssl._create_unverified_context()
+print("ready", flush=True)
+sys.stdin.readline()
+connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=context)
+connection.request("GET", "/bytes/5000")
+assert len(connection.getresponse().read()) == 5000
+connection.close()
+"""
+
+# One request after the other on one connection; says how many were answered.
 BUSY = """
 import http.client, ssl, sys
 context = ssl._create_unverified_context()
@@ -99,7 +110,7 @@ def check_bodies(stream, pid, sent, received):
         check(bytes(data).endswith(b"\r\n\r\n" + want), f"the body of {direction} is not in the plaintext")
 
 
-def exchange(bench, client, comm, library, connection=True, both=False):
+def exchange(bench, client, comm, library, connection=True, handshakes=1, both=False):
     """One POST of SIZE bytes that is answered with as many; `client` takes URL, port, body file, path."""
     up = bench.dir / "body"
     up.write_bytes(body(SIZE + 1))
@@ -114,15 +125,15 @@ def exchange(bench, client, comm, library, connection=True, both=False):
     check_equal(told["requests"], 1, "requests at the server")
     check_plaintext(stream, process.pid, told, comm, library, connection)
     check_bodies(stream, process.pid, body(SIZE + 1), body(SIZE))
-    check_equal(len(stream.select("ssl", "handshake", process.pid)), 1, "handshakes")
+    check_equal(len(stream.select("ssl", "handshake", process.pid)), handshakes, "handshakes")
     if both:
         read = next(iter(stream.plaintext(peer.pid, "read").values()))
         check_equal(hashlib.sha256(read).hexdigest(), told["received_sha256"], "what the server read")
     return stream
 
 
-def curl_argv(*args):
-    return [need("curl"), "-sSk", "--noproxy", "*", "-o", "/dev/null", *args]
+def curl_argv(*args, output="/dev/null"):
+    return [need("curl"), "-sSk", "--noproxy", "*", "-o", output, *args]
 
 
 def plaintext_of_curl_is_exact_both_ways(bench):
@@ -148,8 +159,8 @@ def plaintext_of_node_is_exact_both_ways(bench):
         argv = [node, bench.script("client.js", NODE), str(peer.port), str(up), path]
         return bench.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    # node moves the ciphertext itself, so its TLS library knows of no socket
-    exchange(bench, client, "node", library.name if library else "node", connection=False)
+    # node moves the ciphertext itself, so its TLS library knows of no socket; reads drive the handshake
+    exchange(bench, client, "node", library.name if library else "node", connection=False, handshakes=0)
 
 
 def twenty_thousand_requests_of_python_on_one_connection_are_all_there(bench):
@@ -203,7 +214,7 @@ def nginx_serving_https_is_seen_in_plaintext(bench):
     wait_until("nginx to listen", lambda: answers(port))
     sight = bench.sight("ssl", "--no-redact", "-c", "nginx")
     got = bench.dir / "got"
-    argv = curl_argv("-o", str(got), "-D", str(bench.dir / "head"), f"https://localhost:{port}/page?of=nginx")
+    argv = curl_argv("-D", str(bench.dir / "head"), f"https://localhost:{port}/page?of=nginx", output=str(got))
     bench.finish(bench.spawn(argv, stdout=subprocess.PIPE))
     stream = sight.stop()
     server.send_signal(signal.SIGTERM)
@@ -253,86 +264,75 @@ def container(bench, argv):
     return process
 
 
-def check_request(stream, pid, told, library):
-    check_plaintext(stream, pid, told, stream.select("ssl", "data", pid)[0]["comm"], library.name)
-    return stream.select("ssl", "data", pid)[0]["data"]["library"]
+def check_library(sight, path):
+    """Waits until the stream says that this file is probed: events hold no more than its base name."""
+    sight.wait_for(f"the probes of {path}", lambda e: e["data"].get("hook", "").endswith(path), 5)
+
+
+def check_request(stream, pid, peer, told, library):
+    check(stream.select("ssl", "data", pid), "no plaintext was seen")
+    comm = stream.select("ssl", "data", pid)[0]["comm"]
+    check_plaintext(stream, pid, dict(told, port=peer.port), comm, library.name)
 
 
 def a_library_in_another_mount_namespace_and_root_is_captured(bench):
     library = private_copy(bench.dir / "private")
-    peer = bench.peer(tls=True)
+    peer = bench.peer(tls=True, delay_ms=DELAY_MS)
     process = container(bench, curl_argv(f"{peer.url}/bytes/5000"))
     sight = bench.sight("ssl", "-p", str(process.pid), "--no-redact")
     bench.release(process)
     bench.finish(process)
-    told = dict(peer.told(), port=peer.port)
-    stream = sight.stop()
-
-    check(stream.select("ssl", "data", process.pid), "no plaintext was seen")
-    where = check_request(stream, process.pid, told, library)
-    check_equal(Path(where).parent.name, "mnt", "the library's directory")
+    check_library(sight, "/mnt/" + library.name)
+    check_request(sight.stop(), process.pid, peer, peer.told(), library)
 
 
 def a_library_mapped_before_in_another_root_is_captured(bench):
     library = private_copy(bench.dir / "private")
     peer = bench.peer(tls=True)
-    # its libraries are in its memory when it blocks
-    code = LATE_PYTHON.replace("\nimport http", "\n").replace("import sys", "import sys, http.client, ssl", 1)
-    code = code.replace(".client, ssl\ncontext", "context").replace("sys.stdin", "print('in', flush=True); sys.stdin")
-    (bench.dir / "none").write_bytes(b"")
-    argv = [PYTHON, "-I", "-c", code, str(peer.port), str(bench.dir / "none"), "1", "/bytes/5000"]
-    process = container(bench, argv)
+    process = container(bench, [PYTHON, "-I", "-c", READY_PYTHON, str(peer.port)])
     bench.release(process)
-    check_equal(process.stdout.readline(), b"in\n", "what python said")
+    check_equal(process.stdout.readline(), b"ready\n", "what python said")
     sight = bench.sight("ssl", "-p", str(process.pid), "--no-redact")
     bench.release(process)
     bench.finish(process)
-    told = dict(peer.told(), port=peer.port)
-    stream = sight.stop()
-
-    check(stream.select("ssl", "data", process.pid), "no plaintext was seen")
-    check_request(stream, process.pid, told, library)
+    check_library(sight, "/mnt/" + library.name)
+    check_request(sight.stop(), process.pid, peer, peer.told(), library)
 
 
 def a_library_loaded_late_is_captured_from_its_first_write(bench):
     library = private_copy(bench.dir / "private")
-    peer = bench.peer(tls=True)
+    peer = bench.peer(tls=True, delay_ms=DELAY_MS)
     argv = [PYTHON, "-I", "-c", DLOPEN, str(library), str(peer.port)]
     environment = {"LD_LIBRARY_PATH": str(library.parent)}
     process = bench.spawn(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    sight = bench.sight("ssl", "-p", str(process.pid), "--no-redact")
+    sight = bench.sight("record", "-p", str(process.pid), "--no-redact")
     bench.release(process)
     bench.finish(process)
-    told = dict(peer.told(), port=peer.port)
-    stream = sight.stop()
-
-    check(stream.select("ssl", "data", process.pid), "no plaintext was seen")
-    where = check_request(stream, process.pid, told, library)
-    check_equal(where, str(library), "the library")
+    check_library(sight, str(library))
+    check_request(sight.stop(), process.pid, peer, peer.told(), library)
 
 
 def a_library_replaced_while_traced_is_captured_in_later_programs(bench):
     library = private_copy(bench.dir / "private")
     environment = {"LD_LIBRARY_PATH": str(library.parent)}
-    peer = bench.peer(tls=True)
+    peer = bench.peer(tls=True, delay_ms=DELAY_MS)
     old = bench.spawn([PYTHON, "-I", "-c", BUSY, str(peer.port)], env=environment, stdout=subprocess.PIPE)
-    old.stdout.readline()
-    sight = bench.sight("ssl", "-c", "python3,curl", "--no-redact")
+    progress(old, 1)
+    sight = bench.sight("ssl", "-c", "curl", "-p", str(old.pid), "--no-redact")
     sight.wait_for("the old program's plaintext", lambda e: e["source"] == "ssl" and e["pid"] == old.pid)
-    told = []
-    for path in ("/before", "/after"):
+    later = []
+    for path in ("/before", "/after", "/again"):
         curl = bench.spawn(curl_argv(f"{peer.url}{path}"), env=environment, stdout=subprocess.PIPE)
         bench.finish(curl)
-        told.append((curl.pid, dict(peer.told(), port=peer.port)))
+        later.append((curl.pid, peer.told()))
         shutil.copy(library, bench.dir / "new")
         os.rename(bench.dir / "new", library)
-    after = sight.lines()[-1]["timestamp"]
-    sight.wait_for("more of the old program", lambda e: e["pid"] == old.pid and e["timestamp"] > after)
+    last = sight.lines()[-1]["timestamp"]
+    sight.wait_for("more of the old program", lambda e: e["pid"] == old.pid and e["timestamp"] > last)
+    old.kill()
     stream = sight.stop()
-
-    for pid, what in told:
-        check(stream.select("ssl", "data", pid), f"no plaintext of the {'first' if pid == told[0][0] else 'second'} curl")
-        check_request(stream, pid, what, library)
+    for pid, told in later:
+        check_request(stream, pid, peer, told, library)
 
 
 # ---- leaving ----

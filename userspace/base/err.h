@@ -6,6 +6,7 @@
 #ifndef AGENTSIGHT_BASE_ERR_H
 #define AGENTSIGHT_BASE_ERR_H
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -13,12 +14,17 @@ struct err {
 	char text[512];
 };
 
-/* Stores the sentence and returns @r, so that `return err_set(e, -EINVAL, "…")` is one statement. */
+/*
+ * Stores the sentence and returns @r, so that `return err_set(e, -EINVAL, "…")` is one statement. What it
+ * returns is an error even if a library failed without setting errno.
+ */
 __attribute__((format(printf, 3, 4))) static inline int err_set(struct err *e, int r,
 								const char *fmt, ...)
 {
 	va_list ap;
 
+	if (r >= 0)
+		r = -EIO;
 	if (!e)
 		return r;
 

@@ -101,7 +101,7 @@ static int parse_bool(const struct row *row, const char *text, struct options *o
 
 static int parse_source(const struct row *row, const char *text, struct options *o, struct err *e)
 {
-	bool on;
+	bool on = false;
 	int r = read_bool(row, text, &on, e);
 
 	if (r < 0)

@@ -26,6 +26,7 @@ struct chain {
 	struct emitter enrich; /* the entrance */
 	struct emitter meter;  /* before the selection */
 	struct emitter fanout; /* the sinks */
+	struct emitter ending; /* the sinks, for what no stage sees */
 	struct emitter *after_enrich;
 	struct emitter *after_meter;
 	struct stage *stages[MAX_STAGES]; /* the last one first */
@@ -83,6 +84,14 @@ static void fanout_event(struct emitter *self, const struct event *ev)
 	if (c->terminal)
 		c->terminal->write(c->terminal, ev, NULL, 0);
 	summary_event(c->summary, ev);
+}
+
+static void ending_event(struct emitter *self, const struct event *ev)
+{
+	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, ending));
+
+	c->arrived[ev->desc->type]++;
+	event_emit(&c->fanout, ev);
 }
 
 /* ---- putting it together, from the end ---- */
@@ -242,6 +251,7 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	c->enrich.emit = enrich_event;
 	c->meter.emit = meter_event;
 	c->fanout.emit = fanout_event;
+	c->ending.emit = ending_event;
 
 	r = open_sinks(c, e);
 	if (r < 0)
@@ -278,7 +288,7 @@ struct emitter *chain_input(struct chain *c)
 
 struct emitter *chain_sinks(struct chain *c)
 {
-	return &c->fanout;
+	return &c->ending;
 }
 
 void chain_tick(struct chain *c, uint64_t boot_ns)

@@ -453,7 +453,7 @@ static void finish(struct session *s)
 	sources_finish(s->sources);
 	order_drain(s->order, UINT64_MAX);
 	chain_finish(s->chain);
-	report_losses(s, chain_sinks(s->chain));
+	report_losses(s, chain_input(s->chain));
 	if (!chain_sync(s->chain, STALL_MS))
 		log_warning("the output takes nothing any more; what it did not take is lost");
 

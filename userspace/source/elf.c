@@ -319,7 +319,7 @@ int elf_open(int fd, struct elf **ret)
 {
 	_cleanup_(elf_freep)
 	struct elf *elf = calloc(1, sizeof(*elf));
-	Elf64_Ehdr eh;
+	Elf64_Ehdr eh = {};
 	int r;
 
 	if (!elf)

@@ -579,7 +579,7 @@ static bool wanted(const struct tls_source *t, uint32_t tgid)
 static int mapping_open(const struct mapping *m)
 {
 	char path[4096 + 64];
-	struct stat st;
+	struct stat st = {};
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, m->tgid, m->addr,

@@ -1091,7 +1091,8 @@ static bool regex_holds(const struct regex *re, const struct filter_value *v)
 static bool test_holds(const struct filter *f, const struct test *test,
 		       const struct filter_value *v)
 {
-	const struct filter_value *lit = f->literals ? &f->literals[test->literal] : NULL;
+	static const struct filter_value none;
+	const struct filter_value *lit = f->literals ? &f->literals[test->literal] : &none;
 
 	switch (test->op) {
 	case TEST_TRUE:

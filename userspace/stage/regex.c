@@ -123,8 +123,8 @@ static void set_invert(struct set *s)
 
 static void set_fold(struct set *s)
 {
-	for (uint8_t c = 'a'; c <= 'z'; c++) {
-		uint8_t upper = (uint8_t)(c - 32);
+	for (unsigned int c = 'a'; c <= 'z'; c++) {
+		unsigned int upper = c - 32;
 
 		if (set_has(s, c))
 			set_add(s, upper);
@@ -655,6 +655,7 @@ static bool live_add(struct sim *sim, struct live *live, size_t pc, size_t at)
 		const struct insn *in;
 
 		pc = sim->stack[--n];
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): seen_clear() */
 		if (sim->seen[pc / 64] >> (pc % 64) & 1)
 			continue;
 		sim->seen[pc / 64] |= 1ULL << (pc % 64);

@@ -76,9 +76,8 @@ static size_t each_span(void (*fn)(struct as_span *s, size_t size))
 static void span_is_checked(struct as_span *s, size_t size)
 {
 	const struct as_span good[] = {
-		{size, BEHIND, BEHIND},	      {size, 1, 1},
-		{size + BEHIND - 1, 1, 1},    {size, BEHIND, UINT32_MAX},
-		{0, 0, 0},		      {UINT32_MAX, 0, 0},
+		{size, BEHIND, BEHIND},         {size, 1, 1}, {size + BEHIND - 1, 1, 1},
+		{size, BEHIND, UINT32_MAX},     {0, 0, 0},    {UINT32_MAX, 0, 0},
 		{size + BEHIND, 0, UINT32_MAX},
 	};
 	const struct as_span wrong[] = {
@@ -259,7 +258,8 @@ static uint32_t random_near(size_t size)
 /* A struct of words near its own size, so that spans are often good, and bytes of all kinds behind it. */
 static void make_random(void)
 {
-	static const char *const pieces[] = {"/", "..", ".", "\0", "a", "\xff", "\xc3\xa9", "\"", "\n"};
+	static const char *const pieces[] = {"/",    "..",       ".",  "\0", "a",
+					     "\xff", "\xc3\xa9", "\"", "\n"};
 	unsigned type = 1 + random_next() % (AS_EV_COUNT - 1);
 	const struct event_desc *d = schema_event(type);
 	char *p;

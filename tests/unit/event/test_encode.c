@@ -63,7 +63,7 @@ static void put_span(size_t offset, const void *p, size_t n, size_t full)
 
 #define SET(S, member, value) (record_struct(&b, S)->member = (value))
 #define TEXT(S, member, text) put_span(offsetof(struct S, member), text, strlen(text), strlen(text))
-#define BYTES(S, member, text)                                                                     \
+#define BYTES(S, member, text) \
 	put_span(offsetof(struct S, member), text, sizeof(text) - 1, sizeof(text) - 1)
 
 static struct as_addr address(int family, const char *text, uint16_t port)
@@ -97,7 +97,8 @@ static void line_is(const char *source, const char *data)
 	struct buf expected = {};
 
 	buf_printf(&expected,
-		   "{\"timestamp\":1759888851112727203,\"source\":\"%s\",\"pid\":12,\"comm\":\"claude\","
+		   "{\"timestamp\":1759888851112727203,\"source\":\"%s\",\"pid\":12,\"comm\":"
+		   "\"claude\","
 		   "\"tid\":13,\"ppid\":11,\"uid\":1000,\"exec_id\":\"12@77\",\"data\":%s}\n",
 		   source, data);
 	assert_string_equal(encoded(), buf_cstr(&expected));
@@ -464,34 +465,36 @@ static void make_stop(void)
 }
 
 #define TOTALS                                                                                     \
-	"\"duration_ns\":9,\"produced\":28,\"delivered\":2,\"lost\":7,\"dropped\":3,\"missed\":4,"    \
-	"\"filtered\":5,\"shed\":6,\"difference\":12,\"late\":8,\"rss_kb\":10,\"cpu_ns\":11,"          \
+	"\"duration_ns\":9,\"produced\":28,\"delivered\":2,\"lost\":7,\"dropped\":3,\"missed\":4," \
+	"\"filtered\":5,\"shed\":6,\"difference\":12,\"late\":8,\"rss_kb\":10,\"cpu_ns\":11,"      \
 	"\"streams\":{\"process.exec\":{\"produced\":1}}}"
-#define SUMS                                                                                       \
-	"\"protocol\":\"tcp\",\"local\":{\"address\":\"10.0.0.1\",\"port\":1},"                        \
-	"\"remote\":{\"address\":\"10.0.0.2\",\"port\":65535},\"conn_id\":9,\"role\":\"client\","      \
-	"\"tx_bytes\":1,\"rx_bytes\":2,\"rtt_us\":7,\"min_rtt_us\":8,\"jitter_us\":9,"                 \
+#define SUMS                                                                                      \
+	"\"protocol\":\"tcp\",\"local\":{\"address\":\"10.0.0.1\",\"port\":1},"                   \
+	"\"remote\":{\"address\":\"10.0.0.2\",\"port\":65535},\"conn_id\":9,\"role\":\"client\"," \
+	"\"tx_bytes\":1,\"rx_bytes\":2,\"rtt_us\":7,\"min_rtt_us\":8,\"jitter_us\":9,"            \
 	"\"retransmits\":10,\"duration_ns\":5"
-#define DATAGRAM                                                                                   \
-	"\"protocol\":\"udp\",\"local\":{\"address\":\"\",\"port\":0},"                                \
+#define DATAGRAM                                                        \
+	"\"protocol\":\"udp\",\"local\":{\"address\":\"\",\"port\":0}," \
 	"\"remote\":{\"address\":\"8.8.8.8\",\"port\":53},\"conn_id\":9,\"bytes\":512}"
-#define SOCKET                                                                                     \
-	"\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1},"                             \
+#define SOCKET                                                             \
+	"\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1}," \
 	"\"remote\":{\"address\":\"10.0.0.2\",\"port\":443}}"
 
 static const struct {
 	void (*make)(void);
 	const char *data;
 } examples[AS_EV_COUNT] = {
-	[AS_EV_EXEC] = {make_exec, "{\"type\":\"exec\",\"filename\":\"/bin/sh\",\"argv\":[\"sh\","
-				   "\"-c\",\"echo \\\"hi\\\"\\n\"],\"cwd\":\"/home/src\",\"ppid\":11,"
-				   "\"uid\":1000}"},
+	[AS_EV_EXEC] = {make_exec,
+			"{\"type\":\"exec\",\"filename\":\"/bin/sh\",\"argv\":[\"sh\","
+			"\"-c\",\"echo \\\"hi\\\"\\n\"],\"cwd\":\"/home/src\",\"ppid\":11,"
+			"\"uid\":1000}"},
 	[AS_EV_FORK] = {make_fork, "{\"type\":\"fork\",\"child_pid\":14,\"ppid\":12}"},
-	[AS_EV_EXIT] = {make_exit,
-			"{\"type\":\"exit\",\"exit_code\":0,\"signal\":11,\"core_dumped\":true,"
-			"\"duration_ns\":1,\"cpu_user_ns\":2,\"cpu_system_ns\":3,\"max_rss_kb\":4,"
-			"\"read_bytes\":5,\"write_bytes\":6,\"rchar\":7,\"wchar\":18446744073709551615,"
-			"\"sums_incomplete\":true}"},
+	[AS_EV_EXIT] =
+		{make_exit,
+		 "{\"type\":\"exit\",\"exit_code\":0,\"signal\":11,\"core_dumped\":true,"
+		 "\"duration_ns\":1,\"cpu_user_ns\":2,\"cpu_system_ns\":3,\"max_rss_kb\":4,"
+		 "\"read_bytes\":5,\"write_bytes\":6,\"rchar\":7,\"wchar\":18446744073709551615,"
+		 "\"sums_incomplete\":true}"},
 	[AS_EV_FILE_OPEN] = {make_file_open,
 			     "{\"type\":\"open\",\"path\":\"/work/a/b.txt\",\"fd\":5,\"flags\":"
 			     "[\"O_WRONLY\",\"O_CREAT\",\"O_CLOEXEC\"],\"mode\":\"0644\"}"},
@@ -505,43 +508,51 @@ static const struct {
 			       "{\"type\":\"unlink\",\"path\":\"/a\",\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_RENAME] = {make_file_rename,
 			       "{\"type\":\"rename\",\"path\":\"/a\",\"new_path\":\"/b\"}"},
-	[AS_EV_FILE_MKDIR] = {make_file_mkdir, "{\"type\":\"mkdir\",\"path\":\"/a\",\"mode\":\"0755\","
-					       "\"error\":\"ENOENT\"}"},
+	[AS_EV_FILE_MKDIR] = {make_file_mkdir,
+			      "{\"type\":\"mkdir\",\"path\":\"/a\",\"mode\":\"0755\","
+			      "\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_RMDIR] = {make_file_rmdir,
 			      "{\"type\":\"rmdir\",\"path\":\"/a\",\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_TRUNCATE] = {make_file_truncate, "{\"type\":\"truncate\",\"path\":\"/a\","
 						     "\"length\":100,\"error\":\"ENOENT\"}"},
-	[AS_EV_FILE_LINK] = {make_file_link, "{\"type\":\"link\",\"path\":\"/a\",\"new_path\":\"/b\","
-					     "\"error\":\"ENOENT\"}"},
+	[AS_EV_FILE_LINK] = {make_file_link,
+			     "{\"type\":\"link\",\"path\":\"/a\",\"new_path\":\"/b\","
+			     "\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_SYMLINK] = {make_file_symlink,
 				"{\"type\":\"symlink\",\"path\":\"/a\",\"target\":\"../x\"}"},
-	[AS_EV_FILE_CHMOD] = {make_file_chmod, "{\"type\":\"chmod\",\"path\":\"/a\",\"mode\":\"0755\","
-					       "\"error\":\"ENOENT\"}"},
-	[AS_EV_CONNECT] = {make_connect,
-			   "{\"type\":\"connect\",\"protocol\":\"tcp\",\"local\":{\"address\":"
-			   "\"10.0.0.1\",\"port\":50000},\"remote\":{\"address\":\"1.2.3.4\",\"port\":443},"
-			   "\"conn_id\":9,\"latency_ns\":1234,\"error\":\"ECONNREFUSED\"}"},
-	[AS_EV_ACCEPT] = {make_accept,
-			  "{\"type\":\"accept\",\"protocol\":\"tcp\",\"local\":{\"address\":\"::1\","
-			  "\"port\":80},\"remote\":{\"address\":\"2001:db8::2\",\"port\":1024},"
-			  "\"conn_id\":18446744073709551615}"},
+	[AS_EV_FILE_CHMOD] = {make_file_chmod,
+			      "{\"type\":\"chmod\",\"path\":\"/a\",\"mode\":\"0755\","
+			      "\"error\":\"ENOENT\"}"},
+	[AS_EV_CONNECT] =
+		{make_connect,
+		 "{\"type\":\"connect\",\"protocol\":\"tcp\",\"local\":{\"address\":"
+		 "\"10.0.0.1\",\"port\":50000},\"remote\":{\"address\":\"1.2.3.4\",\"port\":443},"
+		 "\"conn_id\":9,\"latency_ns\":1234,\"error\":\"ECONNREFUSED\"}"},
+	[AS_EV_ACCEPT] =
+		{make_accept,
+		 "{\"type\":\"accept\",\"protocol\":\"tcp\",\"local\":{\"address\":\"::1\","
+		 "\"port\":80},\"remote\":{\"address\":\"2001:db8::2\",\"port\":1024},"
+		 "\"conn_id\":18446744073709551615}"},
 	[AS_EV_SEND] = {make_send, "{\"type\":\"send\"," DATAGRAM},
 	[AS_EV_RECV] = {make_recv, "{\"type\":\"recv\"," DATAGRAM},
 	[AS_EV_FLOW] = {make_flow, "{\"type\":\"flow\"," SUMS ",\"tx_interval_bytes\":3,"
 				   "\"rx_interval_bytes\":4,\"interval_ns\":6}"},
 	[AS_EV_CLOSE] = {make_close, "{\"type\":\"close\"," SUMS ",\"error\":\"ECONNRESET\"}"},
-	[AS_EV_RETRANSMIT] = {make_retransmit,
-			      "{\"type\":\"retransmit\",\"protocol\":\"tcp\",\"local\":{\"address\":"
-			      "\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0.0.2\",\"port\":2},"
-			      "\"conn_id\":9,\"retransmits\":3}"},
-	[AS_EV_SSL_DATA] = {make_ssl_data,
-			    "{\"type\":\"data\",\"direction\":\"write\",\"function\":\"SSL_write_ex\","
-			    "\"library\":\"/usr/lib/libssl.so.3\",\"stream_id\":8,\"len\":15," SOCKET
-			    ",\"data\":\"GET / HTTP/1.1\\n\"}"},
-	[AS_EV_SSL_HANDSHAKE] = {make_ssl_handshake,
-				 "{\"type\":\"handshake\",\"latency_ns\":20,\"failed\":true,\"library\":"
-				 "\"/usr/lib/libssl.so.3\",\"stream_id\":8,\"server_name\":"
-				 "\"api.example.com\",\"version\":\"TLSv1.3\",\"alpn\":\"h2\"," SOCKET "}"},
+	[AS_EV_RETRANSMIT] =
+		{make_retransmit,
+		 "{\"type\":\"retransmit\",\"protocol\":\"tcp\",\"local\":{\"address\":"
+		 "\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0.0.2\",\"port\":2},"
+		 "\"conn_id\":9,\"retransmits\":3}"},
+	[AS_EV_SSL_DATA] =
+		{make_ssl_data,
+		 "{\"type\":\"data\",\"direction\":\"write\",\"function\":\"SSL_write_ex\","
+		 "\"library\":\"/usr/lib/libssl.so.3\",\"stream_id\":8,\"len\":15," SOCKET
+		 ",\"data\":\"GET / HTTP/1.1\\n\"}"},
+	[AS_EV_SSL_HANDSHAKE] =
+		{make_ssl_handshake,
+		 "{\"type\":\"handshake\",\"latency_ns\":20,\"failed\":true,\"library\":"
+		 "\"/usr/lib/libssl.so.3\",\"stream_id\":8,\"server_name\":"
+		 "\"api.example.com\",\"version\":\"TLSv1.3\",\"alpn\":\"h2\"," SOCKET "}"},
 	[AS_EV_SYSTEM_METRICS] = {make_system_metrics,
 				  "{\"type\":\"system_metrics\",\"pid\":12,\"comm\":\"claude\","
 				  "\"timestamp\":1759888851112727203,"
@@ -561,11 +572,13 @@ static const struct {
 			     "{\"type\":\"threshold\",\"rule\":\"cpu > 80.00 %\",\"metric\":"
 			     "\"cpu.percent\",\"value\":90.00,\"limit\":80.00,\"state\":\"end\","
 			     "\"duration_ns\":3}"},
-	[AS_EV_START] = {make_start, "{\"type\":\"start\",\"version\":\"0.1.0\",\"kernel\":\"6.18.0\","
-				     "\"boot_id\":\"0-1\",\"argv\":[\"agentsight\",\"trace\"]}"},
-	[AS_EV_CAPABILITY] = {make_capability,
-			      "{\"type\":\"capability\",\"family\":\"proc\",\"hook\":\"exec\","
-			      "\"state\":\"degraded\",\"mechanism\":\"tracepoint\",\"reason\":\"slow\"}"},
+	[AS_EV_START] = {make_start,
+			 "{\"type\":\"start\",\"version\":\"0.1.0\",\"kernel\":\"6.18.0\","
+			 "\"boot_id\":\"0-1\",\"argv\":[\"agentsight\",\"trace\"]}"},
+	[AS_EV_CAPABILITY] =
+		{make_capability,
+		 "{\"type\":\"capability\",\"family\":\"proc\",\"hook\":\"exec\","
+		 "\"state\":\"degraded\",\"mechanism\":\"tracepoint\",\"reason\":\"slow\"}"},
 	[AS_EV_LOSS] = {make_loss, "{\"type\":\"loss\",\"reason\":\"ring full\",\"event\":"
 				   "\"process.exec\",\"count\":1,\"total\":2}"},
 	[AS_EV_STATS] = {make_stats, "{\"type\":\"stats\"," TOTALS},
@@ -592,7 +605,10 @@ static void every_type_becomes_exactly_the_expected_line(void **state)
 static void a_name_that_is_not_utf8_stands_beside_its_bytes(void **state)
 {
 	begin(AS_EV_FORK);
-	memcpy(record_struct(&b, as_hdr)->comm, "\xff" "laude", 7);
+	memcpy(record_struct(&b, as_hdr)->comm,
+	       "\xff"
+	       "laude",
+	       7);
 	data_has("\"comm\":\"\xef\xbf\xbdlaude\",\"comm_base64\":\"/2xhdWRl\",\"tid\":");
 }
 
@@ -606,7 +622,10 @@ static void a_name_of_sixteen_bytes_needs_no_end(void **state)
 static void the_name_within_data_stands_beside_its_bytes_too(void **state)
 {
 	make_system_metrics();
-	memcpy(record_struct(&b, as_hdr)->comm, "\xff" "laude", 7);
+	memcpy(record_struct(&b, as_hdr)->comm,
+	       "\xff"
+	       "laude",
+	       7);
 	data_has("\"comm\":\"\xef\xbf\xbdlaude\",\"comm_base64\":\"/2xhdWRl\",\"timestamp\":");
 }
 
@@ -637,8 +656,11 @@ static void marks_stand_at_the_end_of_data(void **state)
 static void text_that_is_not_utf8_stands_beside_its_bytes(void **state)
 {
 	make_exec();
-	BYTES(as_exec, filename, "a\xff" "b");
-	data_has("\"filename\":\"a\xef\xbf\xbd" "b\",\"filename_base64\":\"Yf9i\",\"argv\"");
+	BYTES(as_exec, filename,
+	      "a\xff"
+	      "b");
+	data_has("\"filename\":\"a\xef\xbf\xbd"
+		 "b\",\"filename_base64\":\"Yf9i\",\"argv\"");
 }
 
 static void cut_text_says_so_and_how_long_it_was(void **state)
@@ -668,8 +690,9 @@ static void text_cut_within_a_character_is_bad_and_cut(void **state)
 {
 	make_exec();
 	put_span(offsetof(struct as_exec, filename), "a\xc3", 2, 3);
-	data_has("\"filename\":\"a\xef\xbf\xbd\",\"filename_base64\":\"YcM=\",\"filename_length\":3,"
-		 "\"truncated\":true");
+	data_has(
+		"\"filename\":\"a\xef\xbf\xbd\",\"filename_base64\":\"YcM=\",\"filename_length\":3,"
+		"\"truncated\":true");
 }
 
 static void optional_text_of_which_no_byte_could_be_read_is_not_silent(void **state)

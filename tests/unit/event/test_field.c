@@ -94,9 +94,10 @@ static void every_path_is_found_by_its_text(void **state)
 
 static void what_is_no_path_is_not_found(void **state)
 {
-	static const char *const none[] = {"",       ".",	  "..pid",     "pi",	     "pidd",
-					   "data",   "data.",	  "data.cpu",  "data.nope",  "path",
-					   "data.remote", "data.streams", "data.pad", "pid.x"};
+	static const char *const none[] = {"",          ".",    "..pid",       "pi",
+					   "pidd",      "data", "data.",       "data.cpu",
+					   "data.nope", "path", "data.remote", "data.streams",
+					   "data.pad",  "pid.x"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
 		assert_int_equal(field_resolve(none[i], strlen(none[i])), -ENOENT);

@@ -11,8 +11,12 @@
 #include "event/record.h"
 #include "event/schema.h"
 
-static const struct as_hdr who = {
-	.type = AS_EV_EXIT, .flags = AS_F_REDACTED, .boot_ns = 1, .start_ns = 2, .tgid = 3, .comm = "sh"};
+static const struct as_hdr who = {.type = AS_EV_EXIT,
+				  .flags = AS_F_REDACTED,
+				  .boot_ns = 1,
+				  .start_ns = 2,
+				  .tgid = 3,
+				  .comm = "sh"};
 
 static int set_up(void **state)
 {

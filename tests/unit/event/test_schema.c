@@ -146,9 +146,9 @@ static void a_name_is_found_by_its_value(void **state)
 static void no_two_rows_of_a_table_have_the_same_value_or_name(void **state)
 {
 	static const struct name_table *const tables[] = {
-		&names_protocol,      &names_role,	   &names_open_flags,
-		&names_file_flush,    &names_tls_direction, &names_tls_function,
-		&names_tls_version,   &names_alert_state,  &names_capability,
+		&names_protocol,    &names_role,          &names_open_flags,
+		&names_file_flush,  &names_tls_direction, &names_tls_function,
+		&names_tls_version, &names_alert_state,   &names_capability,
 	};
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {

@@ -95,8 +95,7 @@ static void put(struct fake_ring *f, uint64_t ns, uint32_t tag)
 static void put_user(uint64_t ns, uint32_t tag, const char *label)
 {
 	struct as_fork e = event_of(ns, tag);
-	const struct event ev = {
-		.rec = &e.h, .desc = schema_event(AS_EV_FORK), .label = label};
+	const struct event ev = {.rec = &e.h, .desc = schema_event(AS_EV_FORK), .label = label};
 
 	event_emit(order_input(order), &ev);
 	memset(&e, 0xff, sizeof(e)); /* it was borrowed for the call only */

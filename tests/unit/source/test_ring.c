@@ -157,8 +157,9 @@ static void records_wrap_around_the_end(void **state)
 
 	fake_start_at(&f, 7 * f.ring.size + f.ring.size - 64);
 	for (int round = 0; round < 2000; round++) {
-		for (size_t len; len = 20 + written % 170,
-				 fake_used(&f) + fake_space(len) <= f.ring.size; written++) {
+		for (size_t len;
+		     len = 20 + written % 170, fake_used(&f) + fake_space(len) <= f.ring.size;
+		     written++) {
 			memset(text, 'a' + (int)(written % 26), len);
 			fake_write(&f, text, len, 0);
 		}

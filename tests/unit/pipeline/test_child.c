@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "pipeline/child.h"
+
+static void sh(const char *script, char *argv[4])
+{
+	argv[0] = (char *)"sh";
+	argv[1] = (char *)"-c";
+	argv[2] = (char *)script;
+	argv[3] = NULL;
+}
+
+static size_t open_files(void)
+{
+	_cleanup_(closedirp) DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	return n;
+}
+
+/* The status, when it has ended; the child is left for child_done() to reap. */
+static siginfo_t wait_for_end(const struct child *c)
+{
+	siginfo_t info = {};
+
+	assert_int_equal(waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOWAIT), 0);
+	return info;
+}
+
+static void the_command_waits_until_it_is_released(void **state)
+{
+	_cleanup_(freep) char *script = NULL;
+	struct child c = {};
+	struct err e = {};
+	char *argv[4], byte;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_true(asprintf(&script, "echo x >&%d", fds[1]) > 0);
+	sh(script, argv);
+	assert_int_equal(child_hold(argv, &c, &e), 0);
+	assert_true(c.pid > 0);
+	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(read(fds[0], &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(kill(c.pid, 0), 0);
+
+	assert_int_equal(child_release(&c, "sh", &e), 0);
+	assert_int_equal(wait_for_end(&c).si_status, 0);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(byte, 'x');
+	child_done(&c);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void its_end_can_be_polled_and_tells_its_status(void **state)
+{
+	struct child c = {};
+	siginfo_t info;
+	char *argv[4];
+
+	sh("exit 7", argv);
+	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	if (c.pid_fd >= 0) {
+		struct pollfd p = {.fd = c.pid_fd, .events = POLLIN};
+
+		assert_int_equal(poll(&p, 1, -1), 1);
+	}
+	info = wait_for_end(&c);
+	assert_int_equal(info.si_code, CLD_EXITED);
+	assert_int_equal(info.si_status, 7);
+	child_done(&c);
+}
+
+static void a_command_that_is_not_there_is_told_with_its_name(void **state)
+{
+	char *argv[] = {(char *)"/nonexistent/agent", NULL};
+	struct child c = {};
+	struct err e = {};
+
+	assert_int_equal(child_hold(argv, &c, &e), 0);
+	assert_int_equal(child_release(&c, argv[0], &e), -ENOENT);
+	assert_non_null(strstr(e.text, "'/nonexistent/agent'"));
+	assert_int_equal(wait_for_end(&c).si_status, 127);
+	child_done(&c);
+}
+
+static void a_command_that_may_not_be_run_is_told(void **state)
+{
+	char *argv[] = {(char *)"/dev/null", NULL};
+	struct child c = {};
+	struct err e = {};
+
+	assert_int_equal(child_hold(argv, &c, &e), 0);
+	assert_int_equal(child_release(&c, argv[0], &e), -EACCES);
+	assert_int_equal(wait_for_end(&c).si_status, 126);
+	child_done(&c);
+}
+
+static void a_child_that_was_never_released_is_ended(void **state)
+{
+	struct child c = {};
+	char *argv[4];
+	pid_t pid;
+
+	sh("exit 0", argv);
+	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	pid = c.pid;
+	child_done(&c);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
+	assert_int_equal(c.pid, 0);
+	child_done(&c);
+}
+
+/* As when agentsight is killed before it has attached: the command shall not run unseen. */
+static void without_the_word_to_go_the_command_never_runs(void **state)
+{
+	struct child c = {};
+	siginfo_t info;
+	char *argv[4];
+
+	sh("exit 0", argv);
+	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	close(c.gate_fd);
+	c.gate_fd = -1;
+	info = wait_for_end(&c);
+	assert_int_equal(info.si_code, CLD_EXITED);
+	assert_int_equal(info.si_status, 126);
+	child_done(&c);
+}
+
+static void releasing_a_child_that_was_killed_harms_nobody(void **state)
+{
+	struct child c = {};
+	char *argv[4];
+
+	sh("exit 0", argv);
+	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(kill(c.pid, SIGKILL), 0);
+	assert_int_equal(wait_for_end(&c).si_code, CLD_KILLED);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	child_done(&c);
+}
+
+static void blocked_and_ignored_signals_are_not_inherited(void **state)
+{
+	struct child c = {};
+	sigset_t all, was;
+	char *argv[4];
+
+	sh("grep -q '^SigBlk:.0*$' /proc/self/status && kill -PIPE $$; exit 1", argv);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &was);
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &was, NULL);
+	assert_int_equal(wait_for_end(&c).si_status, SIGPIPE);
+	child_done(&c);
+}
+
+static void no_descriptor_stays_open(void **state)
+{
+	size_t before = open_files();
+	struct child c = {};
+	char *argv[4];
+
+	sh("exit 0", argv);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(child_hold(argv, &c, NULL), 0);
+		if (i)
+			assert_int_equal(child_release(&c, "sh", NULL), 0);
+		child_done(&c);
+	}
+	assert_int_equal(open_files(), before);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_command_waits_until_it_is_released),
+		cmocka_unit_test(its_end_can_be_polled_and_tells_its_status),
+		cmocka_unit_test(a_command_that_is_not_there_is_told_with_its_name),
+		cmocka_unit_test(a_command_that_may_not_be_run_is_told),
+		cmocka_unit_test(a_child_that_was_never_released_is_ended),
+		cmocka_unit_test(without_the_word_to_go_the_command_never_runs),
+		cmocka_unit_test(releasing_a_child_that_was_killed_harms_nobody),
+		cmocka_unit_test(blocked_and_ignored_signals_are_not_inherited),
+		cmocka_unit_test(no_descriptor_stays_open),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "event/encode.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "stage/redact.h"
+
+#define KEY "sk-ant-api03-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEf"
+
+static const struct as_hdr who = {.boot_ns = 1, .start_ns = 2, .tgid = 3, .comm = "sh"};
+
+static struct stage *stage;
+static struct buf rec, line;
+static const struct as_hdr *received; /* where the record lay */
+static bool redacted;
+static size_t n_received;
+
+static void hear(struct emitter *self, const struct event *ev)
+{
+	n_received++;
+	received = ev->rec;
+	redacted = ev->rec->flags & AS_F_REDACTED;
+	buf_reset(&line);
+	event_encode_json(&line, ev);
+	buf_cstr(&line);
+}
+
+static struct emitter out = {hear};
+
+static int set_up(void **state)
+{
+	n_received = 0;
+	return schema_init() < 0 ? -1 : redact_new(&out, &stage);
+}
+
+static int tear_down(void **state)
+{
+	stage->free(stage);
+	buf_done(&rec);
+	buf_done(&line);
+	return 0;
+}
+
+/* Sends what is in `rec`; the sender's copy must not be written to. */
+static void send(void)
+{
+	_cleanup_(freep) char *before = NULL;
+	struct event ev;
+
+	assert_int_equal(record_end(&rec, &ev), 0);
+	before = malloc(rec.len);
+	assert_non_null(before);
+	memcpy(before, rec.data, rec.len);
+	event_emit(&stage->in, &ev);
+	assert_memory_equal(before, rec.data, rec.len);
+}
+
+static void send_exec(const char *argv, size_t n)
+{
+	struct as_span span, name;
+
+	record_begin(&rec, AS_EV_EXEC, &who);
+	name = record_add_str(&rec, "/usr/bin/curl");
+	span = record_add(&rec, argv, n);
+	record_struct(&rec, as_exec)->filename = name;
+	record_struct(&rec, as_exec)->argv = span;
+	send();
+}
+
+struct piece {
+	uint32_t tgid;
+	uint64_t stream;
+	enum as_tls_direction direction;
+};
+
+static void send_piece(struct piece p, const void *text, size_t n)
+{
+	struct as_span span;
+
+	record_begin(&rec, AS_EV_SSL_DATA, &who);
+	span = record_add(&rec, text, n);
+	record_struct(&rec, as_hdr)->tgid = p.tgid;
+	record_struct(&rec, as_ssl_data)->stream_id = p.stream;
+	record_struct(&rec, as_ssl_data)->direction = p.direction;
+	record_struct(&rec, as_ssl_data)->data = span;
+	send();
+}
+
+static void send_text(struct piece p, const char *text)
+{
+	send_piece(p, text, strlen(text));
+}
+
+static void line_has(const char *text)
+{
+	if (!strstr(line.data, text))
+		fail_msg("no %s in %s", text, line.data);
+}
+
+static void line_has_not(const char *text)
+{
+	if (strstr(line.data, text))
+		fail_msg("%s in %s", text, line.data);
+}
+
+static void an_event_without_a_secret_passes_as_it_is(void **state)
+{
+	send_exec("curl\0http://localhost/\0", 23);
+	assert_int_equal(n_received, 1);
+	assert_ptr_equal(received, rec.data);
+	assert_false(redacted);
+	line_has_not("redacted");
+}
+
+static void a_secret_in_the_arguments_is_masked_in_a_copy(void **state)
+{
+	static const char argv[] = "curl\0-H\0Authorization: Bearer " KEY "\0http://x/\0";
+
+	send_exec(argv, sizeof(argv) - 1);
+	assert_ptr_not_equal(received, rec.data);
+	assert_true(redacted);
+	line_has_not("AbCdEfGh");
+	line_has("\"curl\",\"-H\",\"Authorization: Bearer ");
+	line_has("\"http://x/\"]");
+	line_has("\"redacted\":true");
+}
+
+static void a_secret_in_the_next_argument_is_found(void **state)
+{
+	static const char argv[] = "tool\0--api-key\0" KEY "\0--verbose\0";
+
+	send_exec(argv, sizeof(argv) - 1);
+	assert_true(redacted);
+	line_has_not("AbCdEfGh");
+	line_has("\"--verbose\"]");
+}
+
+static void the_copy_is_not_used_for_the_next_event(void **state)
+{
+	send_exec(KEY, sizeof(KEY));
+	assert_true(redacted);
+	send_exec("ls\0", 3);
+	assert_false(redacted);
+	assert_ptr_equal(received, rec.data);
+	line_has("[\"ls\"]");
+}
+
+static void several_fields_of_one_event_are_masked(void **state)
+{
+	struct as_span name, argv;
+
+	record_begin(&rec, AS_EV_EXEC, &who);
+	name = record_add_str(&rec, "/tmp/" KEY);
+	argv = record_add_str(&rec, "first\npassword=hunter2hunter2 and " KEY);
+	record_struct(&rec, as_exec)->filename = name;
+	record_struct(&rec, as_exec)->argv = argv;
+	send();
+	line_has_not("AbCdEfGh");
+	line_has_not("hunter2");
+	line_has("\"filename\":\"/tmp/sk-");
+	line_has("[\"first\\n");
+}
+
+static void lengths_stay_as_they_were(void **state)
+{
+	const struct as_exec *e;
+
+	send_exec(KEY, sizeof(KEY));
+	e = (const struct as_exec *)received;
+	assert_int_equal(e->argv.len, sizeof(KEY));
+	assert_int_equal(received->len, rec.len);
+}
+
+/* ---- streams ---- */
+
+static const struct piece one = {10, 77, AS_TLS_WRITE};
+
+static void a_secret_in_a_payload_is_masked(void **state)
+{
+	send_text(one, "POST / HTTP/1.1\r\nAuthorization: Bearer " KEY "\r\nHost: x\r\n\r\n{}");
+	assert_true(redacted);
+	line_has_not("AbCdEfGh");
+	line_has("POST / HTTP/1.1");
+	line_has("Host: x");
+}
+
+static void a_secret_cut_by_a_call_is_masked_in_both_parts(void **state)
+{
+	send_text(one, "GET / HTTP/1.1\r\nx-api-key: abcdefgh");
+	assert_true(redacted);
+	line_has_not("abcdefgh");
+	send_text(one, "ijklmnop12345678\r\nHost: y\r\n\r\n");
+	assert_true(redacted);
+	line_has_not("ijklmnop");
+	line_has("Host: y");
+}
+
+static void a_name_cut_from_its_secret_is_remembered(void **state)
+{
+	send_text(one, "GET / HTTP/1.1\r\nAuthori");
+	assert_false(redacted);
+	send_text(one, "zation: Bearer abcdefgh12345678\r\n\r\n");
+	assert_true(redacted);
+	line_has_not("abcdefgh");
+}
+
+static void what_one_stream_began_does_not_go_on_in_another(void **state)
+{
+	const struct piece others[] = {
+		{10, 77, AS_TLS_READ}, {10, 78, AS_TLS_WRITE}, {11, 77, AS_TLS_WRITE}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		send_text(one, "x-api-key: abcdefgh");
+		assert_true(redacted);
+		send_text(others[i], "plainandinnocent\r\n");
+		assert_false(redacted);
+		line_has("plainandinnocent");
+		send_text(one, "ijklmnop12345678\r\n\r\n");
+		assert_true(redacted);
+		line_has_not("ijklmnop");
+	}
+}
+
+static void arguments_do_not_go_on_in_a_stream(void **state)
+{
+	static const char argv[] = "curl\0x-api-key: abcdefgh";
+
+	send_exec(argv, sizeof(argv) - 1);
+	send_text((struct piece){3, 0, 0}, "plainandinnocent\r\n");
+	assert_false(redacted);
+}
+
+static uint32_t random_next(void)
+{
+	static uint64_t seed = 1;
+
+	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (uint32_t)(seed >> 33);
+}
+
+/* Cuts a text with keys anywhere; no piece shows eight bytes of any key, and the rest is there. */
+static void planted_keys_never_come_out(void **state)
+{
+	static const char *const plants[] = {
+		"Authorization: Bearer " KEY "\r\n",
+		"x-api-key: " KEY "\r\n",
+		"{\"api_key\": \"" KEY "\"}\n",
+		" " KEY " ",
+	};
+	char text[4096];
+
+	for (int round = 0; round < 2000; round++) {
+		struct piece p = {random_next() % 5, random_next() % 50, random_next() % 2};
+		size_t n = 0, cut;
+
+		while (n < 800) {
+			bool plant = random_next() % 4 == 0;
+
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s",
+					      plant ? plants[random_next() % ARRAY_SIZE(plants)]
+						    : "\r\nmiddle of nowhere\r\n");
+		}
+		for (size_t at = 0; at < n; at += cut) {
+			cut = 1 + random_next() % 400;
+			cut = MIN(cut, n - at);
+			send_piece(p, text + at, cut);
+			for (size_t i = 14; i + 8 < sizeof(KEY); i++) {
+				char part[9] = "";
+
+				memcpy(part, &KEY[i], 8);
+				line_has_not(part);
+			}
+		}
+		/* the streams end apart, as texts do */
+		send_text(p, "\r\n\r\n   \r\n");
+	}
+}
+
+static void more_secrets_than_spans_are_all_masked(void **state)
+{
+	_cleanup_(buf_done) struct buf text = {};
+
+	for (int i = 0; i < 600; i++)
+		buf_add_lit(&text, KEY "\n");
+	send_piece(one, text.data, text.len);
+	assert_true(redacted);
+	line_has_not("AbCdEfGh");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_event_without_a_secret_passes_as_it_is),
+		TEST(a_secret_in_the_arguments_is_masked_in_a_copy),
+		TEST(a_secret_in_the_next_argument_is_found),
+		TEST(the_copy_is_not_used_for_the_next_event),
+		TEST(several_fields_of_one_event_are_masked),
+		TEST(lengths_stay_as_they_were),
+		TEST(a_secret_in_a_payload_is_masked),
+		TEST(a_secret_cut_by_a_call_is_masked_in_both_parts),
+		TEST(a_name_cut_from_its_secret_is_remembered),
+		TEST(what_one_stream_began_does_not_go_on_in_another),
+		TEST(arguments_do_not_go_on_in_a_stream),
+		TEST(planted_keys_never_come_out),
+		TEST(more_secrets_than_spans_are_all_masked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
