@@ -493,10 +493,7 @@ int proc_exit(void *ctx)
 
 /* ---- the scheduler's clock ---- */
 
-/*
- * Run by user space right after it was switched in: the run queue's clock was set a moment ago. The
- * largest of several differences is the nearest to the truth.
- */
+/* Run by user space right after it was switched in: the run queue's clock was set a moment ago. */
 SEC("raw_tp/sched_switch")
 int clock_compare(void *ctx)
 {
@@ -504,13 +501,9 @@ int clock_compare(void *ctx)
 	struct rq *rq = current_rq(task);
 	__u32 zero = 0;
 	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
-	__s64 offset;
 
-	if (!s || !rq)
-		return 0;
-	offset = BPF_CORE_READ(rq, clock) - bpf_ktime_get_ns();
-	if (!s->sched_sample_ns || offset > s->sched_sample_ns)
-		s->sched_sample_ns = offset;
+	if (s && rq)
+		s->sched_sample_ns = BPF_CORE_READ(rq, clock) - bpf_ktime_get_ns();
 	return 0;
 }
 

@@ -63,7 +63,7 @@ struct as_shared {
 	__u32 armed;
 	__u32 urgent;
 	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
-	__s64 sched_sample_ns; /* the largest difference seen while it is being measured */
+	__s64 sched_sample_ns; /* the last measurement of it */
 	__u32 features;	       /* enum as_feature: what this kernel has, asked once */
 	__u32 pad;
 };

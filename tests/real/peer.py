@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """peer.py ADDRESS MS [CERTIFICATE KEY]: an HTTP/1.1 server on a free port of ADDRESS, with TLS when a
-certificate is given. `/bytes/N` is answered with N bytes, anything else with a line of text. It first
-speaks MS milliseconds after a connection came in, as if it were that far away.
+certificate is given. `/bytes/N` is answered with N bytes, `/echo` with the request's body, anything
+else with a line of text. It first speaks MS milliseconds after a connection came in, as if it were that far away.
 
 On standard output stand JSON lines: the port, then for each connection that ended the bytes that
 passed, how many and with which SHA-256.
@@ -52,9 +52,13 @@ class Counted:
         self.sent_sum.update(data)
 
 
-def answer(head):
-    path = head.split(b" ", 2)[1]
-    text = body(int(path[7:].split(b"?")[0])) if path.startswith(b"/bytes/") else b"all is well\n"
+def answer(head, sent):
+    path = head.split(b" ", 2)[1].split(b"?")[0]
+    text = b"all is well\n"
+    if path.startswith(b"/bytes/"):
+        text = body(int(path[7:]))
+    elif path == b"/echo":
+        text = sent
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text
 
 
@@ -82,8 +86,9 @@ def converse(connection):
                 return
             pieces.append(data)
             missing -= len(data)
+        sent = b"".join(pieces)[: request_length(head)]
         rest = b"".join(pieces)[request_length(head) :]
-        connection.send(answer(head))
+        connection.send(answer(head, sent))
         connection.requests += 1
 
 

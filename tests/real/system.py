@@ -87,8 +87,8 @@ def thresholds_raise_and_end_an_alert(bench):
     wait_until("both alerts to end", both_ended)
     stream = sight.stop()
     spans = []
-    for metric, limit in (("cpu", 50), ("memory", 100)):
-        events = [e for e in stream.select("alert", "threshold", process.pid) if metric in e["data"]["rule"]]
+    for metric, limit in (("cpu.percent", 50), ("memory.rss_mb", 100)):
+        events = stream.select("alert", "threshold", process.pid, metric=metric)
         check_equal([e["data"]["state"] for e in events], ["start", "end"], f"the alerts of {metric}")
         start, end = events
         check_equal(start["data"]["limit"], limit, f"the limit of {metric}")

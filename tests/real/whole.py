@@ -1,1 +1,158 @@
-TESTS = []
+# SPDX-License-Identifier: MIT
+"""The documented lines for jq, and the demonstration."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+
+from real import AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, check, check_equal, need
+
+# Word for word as they are promised; the tests cut off nothing but what makes them a pipe.
+COMPLETE = """jq -r 'select(.source == "ssl" and .data.request.path == "/v1/complete") | .timestamp' log.json"""
+BUSY = """jq -r 'select(.source == "system" and (.data.cpu.percent | tonumber) > 50) | .timestamp' log.json"""
+PERCENT = (
+    """cat agent_metrics.log | jq -r 'select(.source == "system") | """
+    """"[\\(.data.timestamp)] CPU: \\(.data.cpu.percent)%"' | head -20"""
+)
+MEMORY = """cat agent_metrics.log | jq -r 'select(.source == "system") | .data.memory.rss_mb' | sort -n | tail -1"""
+ALERTS = """cat alerts.log | jq 'select(.data.alert == true)'"""
+
+AGENT = """
+import http.client, ssl, sys, time
+connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=ssl._create_unverified_context())
+connection.request("POST", "/v1/complete", b"{}")
+connection.getresponse().read()
+end = time.monotonic() + 1.5
+while time.monotonic() < end:
+    pass
+"""
+
+
+def pipe(bench, line):
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], cwd=bench.dir, env=ENVIRONMENT, capture_output=True, check=False
+    )
+    # head closes the pipe when it has seen enough
+    check(done.returncode in (0, 141) and not done.stderr, f"{line} ended with {done.returncode}: {done.stderr}")
+    return done.stdout.decode()
+
+
+def numbers(text):
+    return [int(line) for line in text.split()]
+
+
+def check_lines(bench, stream):
+    system = [e for e in stream.events if e["source"] == "system"]
+    asked = [e for e in stream.events if e["data"].get("request", {}).get("path") == "/v1/complete"]
+    busy = [e for e in system if float(e["data"]["cpu"]["percent"]) > 50]
+    alerts = [e for e in stream.events if e["data"].get("alert") is True]
+
+    check_equal(numbers(pipe(bench, COMPLETE)), [e["timestamp"] for e in asked if e["source"] == "ssl"], COMPLETE)
+    check_equal(numbers(pipe(bench, BUSY)), [e["timestamp"] for e in busy], BUSY)
+    lines = [f"[{e['data']['timestamp']}] CPU: {e['data']['cpu']['percent']}%" for e in system]
+    check_equal(pipe(bench, PERCENT).splitlines(), lines[:20], PERCENT)
+    check_equal(numbers(pipe(bench, MEMORY)), [max(e["data"]["memory"]["rss_mb"] for e in system)], MEMORY)
+    decoder, text, printed = json.JSONDecoder(), pipe(bench, ALERTS), []
+    while text := text.lstrip():
+        event, end = decoder.raw_decode(text)
+        printed.append(event)
+        text = text[end:]
+    check_equal(printed, alerts, ALERTS)
+    return system, busy, alerts
+
+
+def the_documented_jq_lines_work_word_for_word(bench):
+    need("jq")
+    peer = bench.peer(tls=True)
+    agent = bench.hold([PYTHON, "-I", "-c", AGENT, str(peer.port)])
+    limits = ["--system-interval", "0.1", "--cpu-threshold", "50"]
+    sight = bench.sight("record", "-p", str(agent.pid), *limits)
+    bench.release(agent)
+    bench.finish(agent)
+    stream = sight.stop()
+    for name in ("log.json", "agent_metrics.log", "alerts.log"):
+        shutil.copy(sight.output, bench.dir / name)
+
+    system, busy, alerts = check_lines(bench, stream)
+    check(len(system) > 5 and busy and alerts, f"{len(system)} samples, {len(busy)} busy, {len(alerts)} alerts")
+    check(stream.select("ssl", "data", agent.pid), "the request is not in the stream")
+
+
+def the_documented_jq_lines_work_on_the_whole_machine(bench):
+    """A recording that begins with a sample of the machine has the same members."""
+    need("jq")
+    for line in (PERCENT, MEMORY):
+        check("agent_metrics.log" in line, line)
+    sight = bench.sight("system", "--interval", "0.2")
+    sight.wait_for("a sample", lambda e: e["data"]["type"] == "system_wide")
+    stream = sight.stop()
+    for name in ("log.json", "agent_metrics.log", "alerts.log"):
+        shutil.copy(sight.output, bench.dir / name)
+    system, _, _ = check_lines(bench, stream)
+    check_equal({e["data"]["type"] for e in system}, {"system_wide"}, "what was sampled")
+
+
+# ---- the demonstration ----
+
+
+def summary(text):
+    """'processes 2 forked, 3 programs started' -> {('processes', 'forked'): 2, ...}"""
+    counts = {}
+    for line in text[text.index("Summary\n") :].splitlines()[1:]:
+        topic = re.match(r"  ([A-Za-z]+|lost events) +(\d.*)$", line)
+        if not topic:
+            break
+        if topic[1] == "lost events":
+            counts["lost"] = int(topic[2])
+            continue
+        for part in re.split(r"[,;] ", topic[2]):
+            n, _, what = part.partition(" ")
+            if re.fullmatch(r"[\d,]+", n):
+                counts[topic[1], what] = int(n.replace(",", ""))
+    return counts
+
+
+def the_demonstration_runs_and_its_summary_is_right(bench):
+    if AGENTSIGHT != str(TOP / "agentsight"):
+        raise Skip("the demonstration runs ./agentsight")
+    need("curl")
+    need("openssl")
+    process = bench.spawn(
+        ["sh", TOP / "tools/demo.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    text = bench.finish(process).decode()
+    stream = Stream(TOP / "out/demo.log")
+    counts = summary(text)
+
+    def count(source, name, wanted=lambda d: True):
+        return sum(wanted(e["data"]) for e in stream.select(source, name))
+
+    want = {
+        ("processes", "forked"): count("process", "fork"),
+        ("processes", "programs started"): count("process", "exec"),
+        ("processes", "ended"): count("process", "exit"),
+        ("processes", "with an error"): count("process", "exit", lambda d: d["exit_code"] or d["signal"]),
+        ("files", "opened"): count("file", "open", lambda d: "fd" in d),
+        ("files", "not"): count("file", "open", lambda d: "error" in d),
+        ("connections", "made"): count("network", "connect", lambda d: "error" not in d),
+        ("connections", "accepted"): count("network", "accept"),
+        ("TLS", "calls"): count("ssl", "data"),
+        "lost": 0,
+    }
+    for key, n in want.items():
+        check_equal(counts.get(key), n, f"{key} in the summary")
+    programs = Counter(e["data"]["filename"].rsplit("/", 1)[-1] for e in stream.select("process", "exec"))
+    for program, least in (("curl", 2), ("python3", 1), ("grep", 1), ("mkdir", 1), ("ls", 1)):
+        check(programs[program] >= least, f"{program} was started {programs[program]} times")
+    check(want["TLS", "calls"] >= 6 and want["connections", "made"] == 3, f"{want}")
+    failed = stream.select("process", "exit", exit_code=2)
+    check_equal([e["comm"] for e in failed], ["ls"], "the command that failed")
+
+
+TESTS = [
+    the_documented_jq_lines_work_word_for_word,
+    the_documented_jq_lines_work_on_the_whole_machine,
+    the_demonstration_runs_and_its_summary_is_right,
+]

@@ -16,6 +16,8 @@
 struct proc_source {
 	struct bpf_shared *shared;
 	struct proc_bpf *skel;
+	int64_t clock_samples[4]; /* the last ones; older ones have drifted */
+	size_t next_sample;
 };
 
 DEFINE_FREEP(struct proc_source *, proc_source_free)
@@ -52,6 +54,52 @@ static void ask_features(struct proc_source *p)
 		log_debug("cannot ask the kernel what it has: %s", strerror(-r));
 }
 
+void proc_source_free(struct proc_source *p)
+{
+	if (!p)
+		return;
+	proc_bpf__destroy(p->skel);
+	free(p);
+}
+
+/* One look at the difference of the clocks; 0 when it failed. */
+static int64_t compare_clocks(struct proc_source *p)
+{
+	volatile struct as_shared *memory = bpf_shared_memory(p->shared);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+
+	memory->sched_sample_ns = 0;
+	if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.clock_compare), &run) < 0)
+		return 0;
+	return memory->sched_sample_ns;
+}
+
+/* The run queue's clock is that of the last switch: the largest difference is the freshest. */
+void proc_source_sync_clock(struct proc_source *p)
+{
+	int64_t best = 0;
+
+	p->clock_samples[p->next_sample++ % ARRAY_SIZE(p->clock_samples)] = compare_clocks(p);
+	for (size_t i = 0; i < ARRAY_SIZE(p->clock_samples); i++) {
+		int64_t sample = p->clock_samples[i];
+
+		if (sample && (!best || sample > best))
+			best = sample;
+	}
+	bpf_shared_memory(p->shared)->sched_offset_ns = best;
+}
+
+/* At the start there is no earlier sample to rely on: short sleeps make fresh ones. */
+static void first_sync(struct proc_source *p)
+{
+	struct timespec nap = {.tv_nsec = 1000};
+
+	for (size_t i = 0; i < ARRAY_SIZE(p->clock_samples); i++) {
+		nanosleep(&nap, NULL);
+		proc_source_sync_clock(p);
+	}
+}
+
 int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err *e)
 {
 	_cleanup_(proc_source_freep) struct proc_source *p = calloc(1, sizeof(*p));
@@ -74,35 +122,10 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 		return err_set(e, r, "cannot attach to the scheduler's tracepoints: %s",
 			       strerror(-r));
 	ask_features(p);
-	proc_source_sync_clock(p);
+	first_sync(p);
 
 	*ret = TAKE_PTR(p);
 	return 0;
-}
-
-void proc_source_free(struct proc_source *p)
-{
-	if (!p)
-		return;
-	proc_bpf__destroy(p->skel);
-	free(p);
-}
-
-void proc_source_sync_clock(struct proc_source *p)
-{
-	volatile struct as_shared *memory = bpf_shared_memory(p->shared);
-	LIBBPF_OPTS(bpf_test_run_opts, run);
-
-	memory->sched_sample_ns = 0;
-	for (int i = 0; i < 8; i++) {
-		struct timespec nap = {.tv_nsec = 1000};
-
-		/* a short sleep makes the scheduler set exec_start anew */
-		nanosleep(&nap, NULL);
-		if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.clock_compare), &run) < 0)
-			return;
-	}
-	memory->sched_offset_ns = memory->sched_sample_ns;
 }
 
 int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, uint32_t flags)
