@@ -78,8 +78,12 @@ check-real: agentsight ## recordings of curl, python3, node, nginx; needs root
 test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) ## all tests that this machine can run; needs root
 	$(Q)$(RUN_TESTS) unit fuzz judge golden live real validate
 
-check-vm: $(LIVE_NEEDS) ## the live tests in emulated guests of several kernels
-	$(Q)tests/vm/run.sh $(if $(KERNEL),--kernel $(KERNEL)) --timeout 3600
+# This very build, not the static one that may lie about from yesterday.
+VM_FILES = agentsight:/agentsight tests/live $(O)/tests/live:/out/tests/live $(O)/tests/workloads:/out/tests/workloads
+VM_TIMEOUT_S ?= 3600
+
+check-vm: $(LIVE_NEEDS) ## the live tests in emulated guests, of every kernel or KERNEL=6.1, all or TESTS='...'
+	$(Q)tests/vm/run.sh $(KERNEL:%=--kernel %) --timeout $(VM_TIMEOUT_S) --command '/tests/live/run.sh $(TESTS)' -- $(VM_FILES)
 
 # The program and the unit tests with sanitizers; the live tests run that program.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer

@@ -37,9 +37,10 @@ static void scenario(const char *name)
 		     "\"filename\":\"%s\",\"argv\":[\"%s\",\"%s\"]}}",
 		     w.pid, path, path, name);
 	expected_load(&x, w.out);
-	expected_add(&x,
-		     "{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exit\",\"exit_code\":0}}",
-		     w.pid);
+	expected_add(
+		&x,
+		"{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exit\",\"exit_code\":0}}",
+		w.pid);
 	stream_match(&st, &x, ALL_OF_PROCESS);
 }
 

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define WHY_LEN	      2048
+#define WHY_LEN       2048
 
 enum verdict {
 	VERDICT_OK = 0,
@@ -34,8 +34,8 @@ enum verdict {
 };
 
 static const struct live_test *const tables[] = {
-	process_tests, life_tests, who_tests, output_tests,
-	file_tests, network_tests, tls_tests, system_tests,
+	process_tests, life_tests,    who_tests, output_tests,
+	file_tests,    network_tests, tls_tests, system_tests,
 };
 
 static char *why; /* shared with the test's process */

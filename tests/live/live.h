@@ -40,10 +40,10 @@ extern const struct live_test system_tests[];
 _Noreturn void live_fail(const char *fmt, ...) PRINTF(1, 2);
 _Noreturn void live_skip(const char *fmt, ...) PRINTF(1, 2);
 
-#define CHECK(condition, ...)                                                                      \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			live_fail(__VA_ARGS__);                                                    \
+#define CHECK(condition, ...)                   \
+	do {                                    \
+		if (!(condition))               \
+			live_fail(__VA_ARGS__); \
 	} while (0)
 
 /* The test's own directory, kept when it fails and, on a real machine, when it succeeds. */
@@ -116,7 +116,7 @@ struct line {
 struct stream {
 	struct line *lines;
 	size_t n;
-	size_t *by_pid; /* indices, sorted by pid, then by position */
+	size_t *by_pid;    /* indices, sorted by pid, then by position */
 	json_object *stop; /* data of the last line, if that is `stop` */
 };
 

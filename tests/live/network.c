@@ -54,10 +54,10 @@ static void exchange(const char *program, const char *mode, const char *n, const
 		check_calls_add_up(&st);
 }
 
-#define TCP_TEST(name, mode, n, size)                                                              \
-	static void name(void)                                                                     \
-	{                                                                                          \
-		exchange("tcp", mode, n, size, "127.0.0.1");                                       \
+#define TCP_TEST(name, mode, n, size)                        \
+	static void name(void)                               \
+	{                                                    \
+		exchange("tcp", mode, n, size, "127.0.0.1"); \
 	}
 
 TCP_TEST(pingpong, "pingpong", "200", "100")

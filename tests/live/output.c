@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static void sudo_caller(void)
 	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
 	sight_stop(&s);
 	CHECK(!stat(s.out, &st), "no %s", s.out);
-	CHECK(st.st_uid == 54321 && st.st_gid == 54322, "it belongs to %u:%u", st.st_uid, st.st_gid);
+	CHECK(st.st_uid == 54321 && st.st_gid == 54322, "it belongs to %u:%u", st.st_uid,
+	      st.st_gid);
 }
 
 static void symbolic_link(void)
@@ -107,8 +109,8 @@ static void rotation(void)
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 	workload_hold(&w, "spawn", "-n", live_printf("%lu", live_scaled(10000)), "-j", "2", NULL);
-	LAUNCH(&s, fd, "process", "-v", "-o", out, "--rotate-size", "1", "--rotate-keep", "50", "-p",
-	       live_printf("%d", w.pid));
+	LAUNCH(&s, fd, "process", "-v", "-o", out, "--rotate-size", "1", "--rotate-keep", "50",
+	       "-p", live_printf("%d", w.pid));
 	sight_wait_ready(&s);
 	workload_finish(&w);
 	sight_stop(&s);
@@ -220,7 +222,9 @@ static void full_disk(void)
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 	CHECK(!mkdir(disk, 0700), "mkdir");
-	if (mount("tmpfs", disk, "tmpfs", 0, "size=1m"))
+	/* of our own, so that it goes with us whatever happens */
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", disk, "tmpfs", 0, "size=1m"))
 		live_skip("cannot mount a tmpfs: %s", strerror(errno));
 	CHECK(!system(live_printf("head -c 600000 /dev/zero >'%s'", ballast)), "ballast");
 	s.out = live_printf("%s/events", disk);
@@ -238,7 +242,6 @@ static void full_disk(void)
 	CHECK(occurrences(sight_messages(&s), "No space left") == 1, "it says: %s",
 	      sight_messages(&s));
 	CHECK(!system(live_printf("cp '%s' '%s/kept'", s.out, live_dir())), "cp");
-	umount2(disk, MNT_DETACH);
 	stream_load(&st, live_printf("%s/kept", live_dir()));
 	stream_check_whole(&st);
 	CHECK(stop_count(&st, "lost") > 0, "nothing was lost?");
@@ -294,7 +297,7 @@ static void expect_usage(int status, const char *word, const char *const args[])
 	      sight_messages(&s));
 }
 
-#define EXPECT_USAGE(status, word, ...)                                                            \
+#define EXPECT_USAGE(status, word, ...) \
 	expect_usage(status, word, (const char *const[]){__VA_ARGS__, NULL})
 
 static void wrong_usage(void)
@@ -329,9 +332,9 @@ static void no_privilege(void)
 
 static _Noreturn void sample_as_nobody(int out_fd, pid_t pid)
 {
-	char *argv[] = {sight_program(), (char *)"system",     (char *)"-p",
+	char *argv[] = {sight_program(),        (char *)"system",     (char *)"-p",
 			live_printf("%d", pid), (char *)"--interval", (char *)"0.2",
-			(char *)"--duration", (char *)"1.5", NULL};
+			(char *)"--duration",   (char *)"1.5",        NULL};
 
 	dup2(out_fd, STDOUT_FILENO);
 	if (setgid(65534) || setuid(65534))

@@ -14,9 +14,10 @@ static void expect_with_own(struct expected *x, const struct workload *w)
 {
 	expected_add(x, "{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\"}}", w->pid);
 	expected_load(x, w->out);
-	expected_add(x,
-		     "{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exit\",\"exit_code\":0}}",
-		     w->pid);
+	expected_add(
+		x,
+		"{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exit\",\"exit_code\":0}}",
+		w->pid);
 }
 
 /* Runs the workload under `agentsight process` and compares everything. */
@@ -61,7 +62,8 @@ static void check_processes_lossless(const struct stream *st)
 
 		json_object_object_get_ex(object_at(st->stop, "streams"),
 					  live_printf("process.%s", types[i]), &row);
-		CHECK(row && json_object_equal(object_at(row, "produced"), object_at(row, "delivered")),
+		CHECK(row && json_object_equal(object_at(row, "produced"),
+					       object_at(row, "delivered")),
 		      "%s events were lost: %s", types[i], json_object_to_json_string(st->stop));
 	}
 }
@@ -147,7 +149,7 @@ static void long_arguments(void)
 	struct stream st;
 
 	workload_hold(&w, "args", "long", "131072", NULL);
-	compare(&w, &st, "process.fork");
+	compare(&w, &st, "process.exec");
 }
 
 static void odd_arguments(void)
@@ -156,7 +158,7 @@ static void odd_arguments(void)
 	struct stream st;
 
 	workload_hold(&w, "args", "odd", NULL);
-	compare(&w, &st, "");
+	compare(&w, &st, "process.exec");
 }
 
 static void odd_names(void)
@@ -165,7 +167,7 @@ static void odd_names(void)
 	struct stream st;
 
 	workload_hold(&w, "args", "names", (char *)live_dir(), NULL);
-	compare(&w, &st, "");
+	compare(&w, &st, "process.exec");
 }
 
 static void check_cpu(const struct line *l, const struct workload *w)

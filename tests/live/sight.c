@@ -196,8 +196,8 @@ void sight_stop(struct sight *s)
 {
 	kill(s->pid, SIGINT);
 	sight_wait(s);
-	CHECK(WIFEXITED(s->status) && !WEXITSTATUS(s->status), "agentsight ended with status %#x: %s",
-	      s->status, sight_messages(s));
+	CHECK(WIFEXITED(s->status) && !WEXITSTATUS(s->status),
+	      "agentsight ended with status %#x: %s", s->status, sight_messages(s));
 }
 
 char *sight_messages(const struct sight *s)

@@ -231,7 +231,8 @@ void stream_check_lossless(const struct stream *st)
 	stream_check_whole(st);
 	CHECK(stop_count(st, "lost") == 0 && stop_count(st, "shed") == 0, "events were lost: %s",
 	      json_object_to_json_string(st->stop));
-	CHECK(stream_count(st, "agentsight", "loss") == 0, "a `loss` event though nothing was lost");
+	CHECK(stream_count(st, "agentsight", "loss") == 0,
+	      "a `loss` event though nothing was lost");
 }
 
 /* Is @word one of the words of @list? */
@@ -366,7 +367,8 @@ struct cursor {
 	size_t at;
 };
 
-static struct cursor *cursor_of(struct cursor *cursors, size_t *n, const struct stream *st, pid_t pid)
+static struct cursor *cursor_of(struct cursor *cursors, size_t *n, const struct stream *st,
+				pid_t pid)
 {
 	for (size_t i = *n; i-- > 0;) {
 		if (cursors[i].pid == pid)
@@ -407,7 +409,8 @@ static void check_no_more(const struct stream *st, pid_t pid, const char *comple
 	}
 }
 
-static void match_all(struct stream *st, const struct expected *x, const char *complete, bool ordered)
+static void match_all(struct stream *st, const struct expected *x, const char *complete,
+		      bool ordered)
 {
 	struct cursor *cursors = calloc(x->n + 1, sizeof(*cursors));
 	size_t n = 0;

@@ -18,7 +18,8 @@ static double sampled_s(const struct stream *st, pid_t pid)
 	size_t i = 0;
 
 	while ((l = stream_find(st, &i, pid, "system", "system_metrics")))
-		sum += strtod(line_str(l, "cpu.percent"), NULL) / 100 * line_int(l, "interval_ns") / 1e9;
+		sum += strtod(line_str(l, "cpu.percent"), NULL) / 100 * line_int(l, "interval_ns") /
+		       1e9;
 	return sum;
 }
 
@@ -183,10 +184,10 @@ static void memory_threshold(void)
 
 static void whole_machine(void)
 {
-	static const char *const keys[] = {"cpu.cores",	       "cpu.load_avg_1min", "memory.total_kb",
-					   "memory.used_kb",   "memory.free_kb",    "memory.available_kb",
-					   "memory.total_mb",  "memory.used_mb",    "memory.rss_mb",
-					   "memory.used_percent"};
+	static const char *const keys[] = {
+		"cpu.cores",      "cpu.load_avg_1min",   "memory.total_kb", "memory.used_kb",
+		"memory.free_kb", "memory.available_kb", "memory.total_mb", "memory.used_mb",
+		"memory.rss_mb",  "memory.used_percent"};
 	struct await sample;
 	struct stream st;
 	struct sight s;
@@ -212,7 +213,8 @@ static void whole_machine(void)
 /* ---- what must not be told ---- */
 
 static const char *const secrets[] = {
-	"sk-ant-api03-Zm9yIHRlc3Rpbmcgb25seSwgbm90aGluZyBlbHNlIGF0IGFsbAabcdefghijklmnopqrstuv-wxyzAAAA",
+	"sk-ant-api03-Zm9yIHRlc3Rpbmcgb25seSwgbm90aGluZyBlbHNlIGF0IGFsbAabcdefghijklmnopqrstuv-"
+	"wxyzAAAA",
 	"ghp_0123456789abcdefghijklmnopqrstuvwxyz",
 	"correct-horse-battery-staple",
 };

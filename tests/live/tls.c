@@ -90,7 +90,8 @@ static void compare_side(const struct stream *st, json_object *told)
 	      (unsigned long long)t.bytes, (long long)told_int(told, "bytes"),
 	      json_object_to_json_string(told));
 	sha256_end(&t.sum, hex);
-	CHECK(!strcmp(hex, want), "other bytes than were sent: %s", json_object_to_json_string(told));
+	CHECK(!strcmp(hex, want), "other bytes than were sent: %s",
+	      json_object_to_json_string(told));
 }
 
 static void compare_sides(const struct stream *st, const char *path)

@@ -18,7 +18,8 @@
 static char *copy_of_life(const char *name)
 {
 	char *path = live_printf("/tmp/livetest.%d.%s", getpid(), name);
-	char *command = live_printf("cp '%s' '%s' && chmod 755 '%s'", workload_path("life"), path, path);
+	char *command =
+		live_printf("cp '%s' '%s' && chmod 755 '%s'", workload_path("life"), path, path);
 
 	CHECK(!system(command), "cannot copy to %s", path);
 	return path;
@@ -271,13 +272,14 @@ static void not_itself(void)
 	stream_check_whole(&st);
 	for (size_t i = 0; i < st.n; i++)
 		CHECK(st.lines[i].pid != s.pid || !strcmp(st.lines[i].source, "agentsight"),
-		      "agentsight watches itself: %s", json_object_to_json_string(st.lines[i].json));
+		      "agentsight watches itself: %s",
+		      json_object_to_json_string(st.lines[i].json));
 	CHECK(stream_count(&st, "process", "exit") > 0, "nothing was seen at all");
 }
 
 static void started_command(void)
 {
-	char *argv[] = {sight_program(), (char *)"process",	   (char *)"--",
+	char *argv[] = {sight_program(),       (char *)"process",     (char *)"--",
 			workload_path("life"), (char *)"double-exec", NULL};
 	struct expected x = {};
 	struct stream st;
@@ -335,11 +337,13 @@ static void gone_target(void)
 	if (pid == 0)
 		_exit(0);
 	waitpid(pid, NULL, 0);
-	sight_launch(&s, -1, (char *[]){sight_program(), (char *)"process", (char *)"-p",
-					live_printf("%d", pid), NULL});
+	sight_launch(&s, -1,
+		     (char *[]){sight_program(), (char *)"process", (char *)"-p",
+				live_printf("%d", pid), NULL});
 	sight_wait(&s);
 	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 1, "status %#x", s.status);
-	CHECK(strstr(sight_messages(&s), live_printf("%d", pid)), "it says: %s", sight_messages(&s));
+	CHECK(strstr(sight_messages(&s), live_printf("%d", pid)), "it says: %s",
+	      sight_messages(&s));
 }
 
 /* Whenever the end comes: a clear refusal, or a run in order. */
@@ -355,9 +359,10 @@ static void ending_target(void)
 			usleep(ms * 1000);
 			_exit(0);
 		}
-		sight_launch(&s, -1, (char *[]){sight_program(), (char *)"process", (char *)"-p",
-						live_printf("%d", pid), (char *)"--duration",
-						(char *)"0.5", NULL});
+		sight_launch(&s, -1,
+			     (char *[]){sight_program(), (char *)"process", (char *)"-p",
+					live_printf("%d", pid), (char *)"--duration", (char *)"0.5",
+					NULL});
 		waitpid(pid, &status, 0);
 		sight_wait(&s);
 		CHECK(WIFEXITED(s.status), "it died of signal %d", WTERMSIG(s.status));

@@ -14,7 +14,8 @@ SCRIPT = """
 ask() {{ curl -sSk --noproxy '*' -o /dev/null "$@"; }}
 ask -H 'Authorization: Bearer {bearer}' {url}/echo
 ask -H 'x-api-key: {header}' {url}/echo
-ask -b 'session={cookie}; csrftoken={cookie2}' {url}/echo
+ask --cookie 'session={cookie}; csrftoken={cookie2}' {url}/echo
+ask -H 'Cookie: session={cookie3}' {url}/echo
 ask '{url}/v1/models?key={query}&page=2'
 ask -H 'Content-Type: application/json' -d '{{"model":"m","api_key":"{json}"}}' {url}/echo
 ask -d 'user=me&password={form}' {url}/echo
@@ -79,7 +80,7 @@ def record(bench, *options):
     bench.finish(shell)
     stream = sight.stop()
 
-    check(len(stream.select("ssl", "data", peer.pid)) >= 16, "the server's plaintext is not in the stream")
+    check(len(stream.select("ssl", "data", peer.pid)) >= 18, "the server's plaintext is not in the stream")
     check(len(stream.select("process", "exec")) >= 12, "the programs are not in the stream")
     output = [stream.raw, sight.messages().encode()]
     output += [piece for event in stream.events for piece in decoded(event)]

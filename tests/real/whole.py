@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 
-from real import AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, check, check_equal, need
+from real import AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, check, check_equal, need, wait_until
 
 # Word for word as they are promised; the tests cut off nothing but what makes them a pipe.
 COMPLETE = """jq -r 'select(.source == "ssl" and .data.request.path == "/v1/complete") | .timestamp' log.json"""
@@ -20,13 +20,12 @@ MEMORY = """cat agent_metrics.log | jq -r 'select(.source == "system") | .data.m
 ALERTS = """cat alerts.log | jq 'select(.data.alert == true)'"""
 
 AGENT = """
-import http.client, ssl, sys, time
+import http.client, select, ssl, sys
 connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=ssl._create_unverified_context())
 connection.request("POST", "/v1/complete", b"{}")
 connection.getresponse().read()
-end = time.monotonic() + 1.5
-while time.monotonic() < end:
-    pass
+while not select.select([sys.stdin], [], [], 0)[0]:
+    sum(range(10000))
 """
 
 
@@ -39,8 +38,15 @@ def pipe(bench, line):
     return done.stdout.decode()
 
 
+def rounded(value):
+    """Numbers as jq knows them: older ones keep 53 bits."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def numbers(text):
-    return [int(line) for line in text.split()]
+    return [float(line) for line in text.split()]
 
 
 def check_lines(bench, stream):
@@ -49,26 +55,30 @@ def check_lines(bench, stream):
     busy = [e for e in system if float(e["data"]["cpu"]["percent"]) > 50]
     alerts = [e for e in stream.events if e["data"].get("alert") is True]
 
-    check_equal(numbers(pipe(bench, COMPLETE)), [e["timestamp"] for e in asked if e["source"] == "ssl"], COMPLETE)
-    check_equal(numbers(pipe(bench, BUSY)), [e["timestamp"] for e in busy], BUSY)
-    lines = [f"[{e['data']['timestamp']}] CPU: {e['data']['cpu']['percent']}%" for e in system]
-    check_equal(pipe(bench, PERCENT).splitlines(), lines[:20], PERCENT)
+    check_equal(numbers(pipe(bench, COMPLETE)), [float(e["timestamp"]) for e in asked if e["source"] == "ssl"], COMPLETE)
+    check_equal(numbers(pipe(bench, BUSY)), [float(e["timestamp"]) for e in busy], BUSY)
+    lines = [re.fullmatch(r"\[(\d+)\] CPU: (\d+\.\d\d)%", line) for line in pipe(bench, PERCENT).splitlines()]
+    check(all(lines), PERCENT)
+    want = [(float(e["data"]["timestamp"]), e["data"]["cpu"]["percent"]) for e in system[:20]]
+    check_equal([(float(m[1]), m[2]) for m in lines], want, PERCENT)
     check_equal(numbers(pipe(bench, MEMORY)), [max(e["data"]["memory"]["rss_mb"] for e in system)], MEMORY)
     decoder, text, printed = json.JSONDecoder(), pipe(bench, ALERTS), []
     while text := text.lstrip():
         event, end = decoder.raw_decode(text)
-        printed.append(event)
+        printed.append(rounded(event))
         text = text[end:]
-    check_equal(printed, alerts, ALERTS)
+    check_equal(printed, [rounded(e) for e in alerts], ALERTS)
     return system, busy, alerts
 
 
 def the_documented_jq_lines_work_word_for_word(bench):
     need("jq")
     peer = bench.peer(tls=True)
-    agent = bench.hold([PYTHON, "-I", "-c", AGENT, str(peer.port)])
+    agent = bench.hold(["nice", "-n", "-19", PYTHON, "-I", "-c", AGENT, str(peer.port)])
     limits = ["--system-interval", "0.1", "--cpu-threshold", "50"]
     sight = bench.sight("record", "-p", str(agent.pid), *limits)
+    bench.release(agent)
+    wait_until("busy samples", lambda: sum(e["data"].get("alert") is True for e in sight.lines()) >= 5)
     bench.release(agent)
     bench.finish(agent)
     stream = sight.stop()
@@ -76,15 +86,13 @@ def the_documented_jq_lines_work_word_for_word(bench):
         shutil.copy(sight.output, bench.dir / name)
 
     system, busy, alerts = check_lines(bench, stream)
-    check(len(system) > 5 and busy and alerts, f"{len(system)} samples, {len(busy)} busy, {len(alerts)} alerts")
+    check(len(system) > len(busy) > 0 and len(alerts) >= 5, f"{len(system)} samples, {len(busy)} busy, {len(alerts)} alerts")
     check(stream.select("ssl", "data", agent.pid), "the request is not in the stream")
 
 
 def the_documented_jq_lines_work_on_the_whole_machine(bench):
-    """A recording that begins with a sample of the machine has the same members."""
+    """A sample of the machine has the same members."""
     need("jq")
-    for line in (PERCENT, MEMORY):
-        check("agent_metrics.log" in line, line)
     sight = bench.sight("system", "--interval", "0.2")
     sight.wait_for("a sample", lambda e: e["data"]["type"] == "system_wide")
     stream = sight.stop()
@@ -133,7 +141,7 @@ def the_demonstration_runs_and_its_summary_is_right(bench):
         ("processes", "forked"): count("process", "fork"),
         ("processes", "programs started"): count("process", "exec"),
         ("processes", "ended"): count("process", "exit"),
-        ("processes", "with an error"): count("process", "exit", lambda d: d["exit_code"] or d["signal"]),
+        ("processes", "with an error"): count("process", "exit", lambda d: d["exit_code"] != 0 or d["signal"] != 0),
         ("files", "opened"): count("file", "open", lambda d: "fd" in d),
         ("files", "not"): count("file", "open", lambda d: "error" in d),
         ("connections", "made"): count("network", "connect", lambda d: "error" not in d),

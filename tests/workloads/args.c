@@ -86,7 +86,8 @@ static void odd_bytes(char *const argv[])
 {
 	pid_t pid = run(self, argv);
 
-	tell("{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"argv_base64\":[", pid);
+	tell("{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"argv_base64\":[",
+	     pid);
 	for (size_t i = 0; argv[i]; i++) {
 		tell("%s", i ? "," : "");
 		tell_base64(argv[i], strlen(argv[i]));
@@ -102,10 +103,12 @@ static void group_odd(void)
 	odd_text(ARGV((char *)"two\nlines", (char *)"tab\there", (char *)"\r"));
 	odd_text(ARGV((char *)"quote\"", (char *)"back\\slash", (char *)"{\"a\":1}", (char *)"'"));
 	odd_text(ARGV((char *)"\033[31mred\033[0m", (char *)"\033]0;title\007", (char *)"\177"));
-	odd_text(ARGV((char *)"\303\244\303\266\303\274", (char *)"\360\237\246\212", (char *)"\342\200\250"));
+	odd_text(ARGV((char *)"\303\244\303\266\303\274", (char *)"\360\237\246\212",
+		      (char *)"\342\200\250"));
 	odd_bytes(ARGV((char *)"args", (char *)"\377\376", (char *)"ok"));
 	odd_bytes(ARGV((char *)"args", (char *)"cut\303"));
-	odd_bytes(ARGV((char *)"args", (char *)"\355\240\200", (char *)"\300\257", (char *)"\364\220\200\200"));
+	odd_bytes(ARGV((char *)"args", (char *)"\355\240\200", (char *)"\300\257",
+		       (char *)"\364\220\200\200"));
 }
 
 /* ---- names ---- */

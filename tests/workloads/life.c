@@ -355,12 +355,18 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } scenarios[] = {
-	{"thread-execs", scenario_thread_execs}, {"leader-first", scenario_leader_first},
-	{"leader-code", scenario_leader_code},	 {"threads-end", scenario_threads_end},
-	{"fork-only", scenario_fork_only},	 {"killed", scenario_killed},
-	{"double-exec", scenario_double_exec},	 {"failed-exec", scenario_failed_exec},
-	{"vfork", scenario_vfork},		 {"sibling", scenario_sibling},
-	{"orphan", scenario_orphan},		 {"moved-bytes", scenario_moved_bytes},
+	{"thread-execs", scenario_thread_execs},
+	{"leader-first", scenario_leader_first},
+	{"leader-code", scenario_leader_code},
+	{"threads-end", scenario_threads_end},
+	{"fork-only", scenario_fork_only},
+	{"killed", scenario_killed},
+	{"double-exec", scenario_double_exec},
+	{"failed-exec", scenario_failed_exec},
+	{"vfork", scenario_vfork},
+	{"sibling", scenario_sibling},
+	{"orphan", scenario_orphan},
+	{"moved-bytes", scenario_moved_bytes},
 };
 
 int main(int argc, char **argv)

@@ -16,15 +16,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MUST(call)                                                                          \
-	({                                                                                  \
-		long _r = (call);                                                           \
-		if (_r < 0) {                                                               \
-			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call,       \
-				strerror(errno));                                           \
-			exit(1);                                                            \
-		}                                                                           \
-		_r;                                                                         \
+#define MUST(call)                                                                    \
+	({                                                                            \
+		long _r = (call);                                                     \
+		if (_r < 0) {                                                         \
+			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
+				strerror(errno));                                     \
+			exit(1);                                                      \
+		}                                                                     \
+		_r;                                                                   \
 	})
 
 /* Shared with children: each adds behind what the others wrote. */
@@ -113,7 +113,8 @@ static inline void tell_fork(pid_t parent, pid_t child)
 
 static inline void tell_exec(pid_t pid, pid_t ppid, const char *filename, char *const argv[])
 {
-	tell("{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"ppid\":%d,\"filename\":",
+	tell("{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"ppid\":%d,"
+	     "\"filename\":",
 	     pid, ppid);
 	tell_string(filename, strlen(filename));
 	tell(",\"argv\":[");

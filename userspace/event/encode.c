@@ -20,6 +20,26 @@ struct encoder {
 	bool truncated;
 };
 
+/* Names are short: two moves that overlap cost less than the call of memcpy(). */
+static void put_name(struct buf *b, const char *p, size_t n)
+{
+	char *to;
+
+	if (n < 8 || n > 32 || !buf_room(b, n)) {
+		buf_add(b, p, n);
+		return;
+	}
+	to = b->data + b->len;
+	if (n >= 16) {
+		memcpy(to, p, 16);
+		memcpy(to + n - 16, p + n - 16, 16);
+	} else {
+		memcpy(to, p, 8);
+		memcpy(to + n - 8, p + n - 8, 8);
+	}
+	b->len += n;
+}
+
 static bool is_text(const char *p, size_t n)
 {
 	return utf8_valid_prefix(p, n) == n;
@@ -371,7 +391,7 @@ static void put_field(struct encoder *en, const struct field_desc *f)
 	if (f->kind == AS_KIND_PAYLOAD) {
 		put_payload(en, f, p);
 	} else {
-		buf_add(en->b, f->before, f->before_len);
+		put_name(en->b, f->before, f->before_len);
 		put_value(en, f, p);
 	}
 	if (f->closes_group)

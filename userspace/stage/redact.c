@@ -10,11 +10,15 @@
 #include "event/schema.h"
 #include "stage/secrets.h"
 
-#define STREAMS	  1024 /* sessions whose state is kept; a power of two. Another's is forgotten */
+/* Sessions whose state is kept: a session has a few places, so that two rarely share one. What is
+ * longest unused is forgotten. */
+#define SETS      256
+#define WAYS      4
 #define MAX_SPANS 256
 
 struct stream {
 	uint64_t id;
+	uint64_t used; /* when, in events */
 	uint32_t tgid;
 	uint32_t direction;
 	struct secret_scan scan;
@@ -24,20 +28,39 @@ struct redact {
 	struct stage stage;
 	struct buf copy; /* of the record, made when the first secret in it is found */
 	struct secret_span spans[MAX_SPANS];
-	struct stream streams[STREAMS];
+	struct stream streams[SETS][WAYS];
+	uint64_t uses;
 };
 
-/* The state of a session's direction. A slot taken over from another session starts afresh. */
+static bool is_stream(const struct stream *s, const struct as_hdr *rec)
+{
+	const struct as_ssl_data *d = (const struct as_ssl_data *)rec;
+
+	return s->id == d->stream_id && s->tgid == rec->tgid && s->direction == d->direction;
+}
+
+/* The state of a session's direction. A place taken over from another session starts afresh. */
 static struct secret_scan *stream_of(struct redact *r, const struct as_hdr *rec)
 {
 	const struct as_ssl_data *d = (const struct as_ssl_data *)rec;
-	uint64_t hash = (d->stream_id * 2 + d->direction + rec->tgid) * 0x9e3779b97f4a7c15ULL;
-	struct stream *s = &r->streams[hash >> 54];
+	uint64_t key = (d->stream_id * 2 + d->direction) ^ (uint64_t)rec->tgid << 32;
+	struct stream *set = r->streams[key * 0x9e3779b97f4a7c15ULL >> 56];
+	struct stream *oldest = &set[0];
 
-	_Static_assert(STREAMS == 1 << 10, "the shift above");
-	if (s->id != d->stream_id || s->tgid != rec->tgid || s->direction != d->direction)
-		*s = (struct stream){d->stream_id, rec->tgid, d->direction, {}};
-	return &s->scan;
+	_Static_assert(SETS == 1 << 8, "the shift above");
+	for (size_t i = 0; i < WAYS; i++) {
+		if (is_stream(&set[i], rec)) {
+			set[i].used = ++r->uses;
+			return &set[i].scan;
+		}
+		if (set[i].used < oldest->used)
+			oldest = &set[i];
+	}
+	*oldest = (struct stream){.id = d->stream_id,
+				  .used = ++r->uses,
+				  .tgid = rec->tgid,
+				  .direction = d->direction};
+	return &oldest->scan;
 }
 
 static bool holds_text(const struct field_desc *f)

@@ -70,7 +70,7 @@ static const struct name {
 	uint8_t json_min; /* shorter JSON values are left alone: model output has "token":"Hello" */
 } names[] = {
 	{"authorization", N_END | N_HEADER | N_JSON | N_SCHEME, 0},
-	{"cookie", N_HEADER | N_JSON, 0},
+	{"cookie", N_HEADER | N_JSON | N_OPTION, 0},
 	{"setcookie", N_HEADER | N_JSON, 0},
 	{"apikey", N_END | N_HEADER | N_DASH | N_ALL, 0},
 	{"xamzsecuritytoken", N_HEADER | N_ALL, 0},

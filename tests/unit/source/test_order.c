@@ -296,6 +296,21 @@ static void more_than_a_batch_comes_out_in_order(void **state)
 	assert_true(order_idle(order));
 }
 
+/* A ring that is far ahead must not overtake what does not fit the other's batch. */
+static void a_quiet_ring_waits_for_a_busy_one(void **state)
+{
+	out.emit = count;
+	for (uint32_t i = 0; i < 4 * BATCH; i++) {
+		put(&a, 1000 + i, i);
+		if (i % 1000 == 999)
+			put(&b, 1000 + i, i);
+	}
+	order_drain(order, UINT64_MAX);
+	assert_int_equal(n_said, 4 * BATCH + 4 * BATCH / 1000);
+	assert_int_equal(n_unsorted, 0);
+	assert_int_equal(order_counts(order).late, 0);
+}
+
 /*
  * Producers are at most WINDOW apart between their clock and the ring, and the watermark stays that
  * far behind: then nothing is late, nothing lost and nothing doubled.
@@ -379,6 +394,7 @@ int main(void)
 		TEST(discarded_records_are_released),
 		TEST(who_receives_an_event_may_send_one),
 		TEST(more_than_a_batch_comes_out_in_order),
+		TEST(a_quiet_ring_waits_for_a_busy_one),
 		TEST(behind_the_window_nothing_is_late_whatever_comes),
 		TEST(the_memory_of_held_events_is_used_again),
 		TEST(a_quiet_order_is_idle),

@@ -215,8 +215,10 @@ static void a_name_cut_from_its_secret_is_remembered(void **state)
 
 static void what_one_stream_began_does_not_go_on_in_another(void **state)
 {
-	const struct piece others[] = {
-		{10, 77, AS_TLS_READ}, {10, 78, AS_TLS_WRITE}, {11, 77, AS_TLS_WRITE}};
+	const struct piece others[] = {{10, 77, AS_TLS_READ},
+				       {10, 78, AS_TLS_WRITE},
+				       {11, 77, AS_TLS_WRITE},
+				       {11, 77, AS_TLS_READ}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		send_text(one, "x-api-key: abcdefgh");
@@ -226,6 +228,23 @@ static void what_one_stream_began_does_not_go_on_in_another(void **state)
 		line_has("plainandinnocent");
 		send_text(one, "ijklmnop12345678\r\n\r\n");
 		assert_true(redacted);
+		line_has_not("ijklmnop");
+	}
+}
+
+static void many_streams_are_remembered_at_once(void **state)
+{
+	enum { STREAMS = 150 };
+
+	for (uint32_t i = 0; i < STREAMS; i++) {
+		const struct piece p = {10 + i % 3, 77 + i / 2, i % 2};
+
+		send_text(p, "x-api-key: abcdefgh");
+	}
+	for (uint32_t i = 0; i < STREAMS; i++) {
+		const struct piece p = {10 + i % 3, 77 + i / 2, i % 2};
+
+		send_text(p, "ijklmnop12345678\r\n\r\n");
 		line_has_not("ijklmnop");
 	}
 }
@@ -311,6 +330,7 @@ int main(void)
 		TEST(a_secret_cut_by_a_call_is_masked_in_both_parts),
 		TEST(a_name_cut_from_its_secret_is_remembered),
 		TEST(what_one_stream_began_does_not_go_on_in_another),
+		TEST(many_streams_are_remembered_at_once),
 		TEST(arguments_do_not_go_on_in_a_stream),
 		TEST(planted_keys_never_come_out),
 		TEST(more_secrets_than_spans_are_all_masked),
