@@ -345,11 +345,24 @@ static __always_inline struct sock_entry *entry_find(const struct sock *sk)
 	return bpf_map_lookup_elem(&socks, &key);
 }
 
+/* Counted, since walking an empty table costs as much as a full one. */
+static __always_inline void entries_add(__u32 n)
+{
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	if (s)
+		__sync_fetch_and_add(&s->sockets, n);
+}
+
 static __always_inline bool entry_delete(const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 
-	return !bpf_map_delete_elem(&socks, &key);
+	if (bpf_map_delete_elem(&socks, &key))
+		return false;
+	entries_add(-1);
+	return true;
 }
 
 static __always_inline void count_shed(__u32 type)
@@ -363,7 +376,10 @@ static __always_inline bool entry_insert(const struct sock *sk, const struct soc
 {
 	__u64 key = (__u64)sk;
 
-	return !bpf_map_update_elem(&socks, &key, s, flags);
+	if (bpf_map_update_elem(&socks, &key, s, flags))
+		return false;
+	entries_add(1);
+	return true;
 }
 
 static __always_inline __u64 *settled_slot(const struct sock *sk)

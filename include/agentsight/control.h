@@ -65,7 +65,7 @@ struct as_shared {
 	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
 	__s64 sched_sample_ns; /* the last measurement of it */
 	__u32 features;	       /* enum as_feature: what this kernel has, asked once */
-	__u32 pad;
+	__u32 sockets;	       /* in the network family's table: none, nothing to look through */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

@@ -116,7 +116,8 @@ struct as_file_op {
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
 #define AS_FILE_SYMLINK_FIELDS(F, S)                                                               \
 	F(S, PATH, path, "path", AS_ALWAYS, "the new symbolic link")                               \
-	F(S, PATH, new_path, "target", AS_ALWAYS, "what it points at, as it was given")            \
+	F(S, STR, new_path.base, "", AS_OPT, "")                                                   \
+	F(S, STR, new_path.rel, "target", AS_ALWAYS, "what it points at, as it was given")         \
 	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
 #define AS_FILE_MODE_FIELDS(F, S)                                                                  \

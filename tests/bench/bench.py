@@ -135,15 +135,17 @@ class Tracer:
             time.sleep(0.0005)
         self.start_ms = (time.monotonic() - self.begin) * 1e3
         self.pid = self.process.pid
+        if arguments != ["trace", "--process"]:
+            self.settle(0.2)  # the other families attach after the first line, and say so
         self.cpu = cpu_ns(self.pid)
 
-    def settle(self):
+    def settle(self, quiet_s=0.03):
         """Until nothing more is written; returns the CPU nanoseconds since the start."""
         size = -1
         while size != os.path.getsize(self.path):
             size = os.path.getsize(self.path)
-            time.sleep(0.03)
-        return cpu_ns(self.pid) - self.cpu
+            time.sleep(quiet_s)
+        return cpu_ns(self.pid) - getattr(self, "cpu", 0)
 
     def stop(self):
         begin = time.monotonic()
@@ -337,7 +339,6 @@ def tls_run(n, size, arguments):
     if arguments is None:
         return load.go()
     tracer = Tracer([*arguments, "-p", str(load.pid)], options.work)
-    time.sleep(0.1)  # the libraries of a process that is there already are found right after
     result = load.go()
     result["collector_us"] = tracer.settle() / n / 1e3
     tracer.stop()

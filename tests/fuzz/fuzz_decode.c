@@ -45,12 +45,12 @@ static void check_fields(const struct event *ev)
 {
 	for (size_t i = 0; field_path(i); i++) {
 		struct field_value v;
-		uint8_t sum = 0;
+		volatile uint8_t sum = 0; /* reads every byte, for the sanitizer to see */
 
 		field_get(ev, (int)i, &scratch, &v);
 		for (size_t at = 0; v.kind == FIELD_TEXT && at < v.text.len; at++)
 			sum ^= (uint8_t)v.text.p[at];
-		must(v.kind <= FIELD_TEXT && sum <= UINT8_MAX, "a value");
+		must(v.kind <= FIELD_TEXT, "a value");
 	}
 }
 

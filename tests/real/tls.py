@@ -129,6 +129,7 @@ def exchange(bench, client, comm, library, connection=True, handshakes=1, both=F
     if both:
         read = next(iter(stream.plaintext(peer.pid, "read").values()))
         check_equal(hashlib.sha256(read).hexdigest(), told["received_sha256"], "what the server read")
+        check_equal(len(stream.select("ssl", "handshake", peer.pid)), 1, "handshakes of the server")
     return stream
 
 

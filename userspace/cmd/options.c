@@ -109,7 +109,7 @@ static int parse_source(const struct row *row, const char *text, struct options 
 	if (on)
 		o->session.sources |= row->bit;
 	else
-		o->session.sources &= ~row->bit;
+		o->sources_off |= row->bit;
 	return 0;
 }
 

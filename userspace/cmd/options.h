@@ -36,6 +36,7 @@ enum command_bit {
 
 struct options {
 	struct session_options session;
+	unsigned sources_off; /* SOURCE_*: switched off by name */
 	bool help;
 	bool verbose;
 	bool quiet;

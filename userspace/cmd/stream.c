@@ -8,12 +8,15 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 
-static void choose_sources(const struct command *c, struct session_options *s)
+static void choose_sources(const struct command *c, struct options *o)
 {
+	struct session_options *s = &o->session;
+
 	if (c->sources)
 		s->sources = c->sources;
 	else if (!s->sources)
 		s->sources = SOURCE_TLS | SOURCE_PROCESS;
+	s->sources &= ~o->sources_off;
 	s->each_call = c->bit != CMD_RECORD;
 }
 
@@ -38,6 +41,11 @@ static int check(const struct command *c, const struct options *o)
 			  "(-- claude)");
 		return EXIT_USAGE;
 	}
+	if (!s->sources) {
+		log_error("every source is switched off; name one: --ssl, --process, --network, --files "
+			  "or --system");
+		return EXIT_USAGE;
+	}
 	if (s->no_redact)
 		log_warning("--no-redact: keys, tokens and passwords will stand in the output");
 	return EXIT_ASKED;
@@ -48,7 +56,7 @@ int cmd_stream(const struct command *c, struct options *o)
 	struct err e = {};
 	int r;
 
-	choose_sources(c, &o->session);
+	choose_sources(c, o);
 	r = check(c, o);
 	if (r != EXIT_ASKED)
 		return r;

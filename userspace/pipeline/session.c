@@ -27,7 +27,7 @@
 #include "stage/filter.h"
 #include "stage/select.h"
 
-#define COALESCE_MS	  5 /* between two looks at the rings while events keep coming */
+#define COALESCE_MS	  10 /* between two looks at the rings while events keep coming */
 #define STATS_TICKS	  60 /* seconds between two `stats` events */
 #define STALL_MS	  5000 /* how long the end waits for an output that takes nothing */
 #define RING_EVENTS_BYTES (4U << 20)

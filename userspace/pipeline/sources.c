@@ -20,7 +20,7 @@
 #include "source/tls.h"
 #include "stage/file_io.h"
 
-#define REAP_BUDGET 256 /* processes checked against /proc per second, for exits nobody reported */
+#define REAP_BUDGET 32 /* processes checked against /proc per second, for exits nobody reported */
 
 #define BREATH_MS   5	/* between two looks at the rings while families are loaded */
 

@@ -273,7 +273,7 @@ int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct 
 
 void net_source_tick(struct net_source *n, uint64_t boot_ns)
 {
-	if (!n->flows)
+	if (!n->flows || !bpf_shared_memory(n->shared)->sockets)
 		return;
 	n->skel->bss->unowned = 0;
 	iterate(n->flows);
