@@ -357,11 +357,9 @@ def row_tls():
         pairs = rounds_of(ROUNDS, lambda: tls_run(n, size, None),
                           lambda: tls_run(n, size, ["ssl"]))
         wrong = [w for _, p in pairs for w in p["wrong"]]
-        # at full speed a burst of large bodies is more than a core can write: a loss is a row of its own
         results.add(f"HTTPS {size >> 10} KiB", "ssl", "wall ratio", "", target,
-                    ratios(pairs, "ns_per_request"), [],
-                    {"off_ns": statistics.median(p["ns_per_request"] for p, _ in pairs),
-                     "losses": sorted(set(wrong))})
+                    ratios(pairs, "ns_per_request"), wrong,
+                    {"off_ns": statistics.median(p["ns_per_request"] for p, _ in pairs)})
         results.add(f"HTTPS {size >> 10} KiB", "ssl", "collector per request", "us", None,
                     [p["collector_us"] for _, p in pairs])
     for size, n in ((1024, 20000), (65536, 50)):
@@ -432,13 +430,14 @@ def row_ring():
     results.add("ring, only counted", "two cores", "speed", "M/s", None, [limit / 1e6])
 
     path = os.path.join(memory, f"agentsight-bench-{os.getpid()}.log")
-    lost, run = [], {}
+    lost, ring_full = [], []
     for _ in range(ROUNDS):
         run = lines_of("bench_ring", "loss", path, str(int(limit * 0.35)), "1")[0]
         lost.append(run["produced"] - run["delivered"])
+        ring_full.append(run["ring_full"])
         os.unlink(path)
     results.add("ring at 35 % of that", "8 MiB, file in memory", "lost of 1 s", "", 0, lost, (),
-                {"rate": int(limit * 0.35)})
+                {"rate": int(limit * 0.35), "of_which_ring_full": ring_full})
     run = lines_of("bench_ring", "stall", os.path.join(options.work, "stalled"))[0]
     results.add("output that takes nothing", "200 k/s", "ring dropped", "", 0, [run["ring_full"]])
     results.add("output that takes nothing", "200 k/s", "reader held up", "ms", 5,
@@ -591,7 +590,7 @@ def row_start():
 def row_tax():
     command = [program("load"), "getuid", "1500000"]
     sleeper = subprocess.Popen(["sleep", "300"])
-    configurations = (("record without files", ["trace", "--process", "--network", "--ssl"], 1.01),
+    configurations = (("without files", ["trace", "--process", "--network", "--ssl"], 1.01),
                       ("with files", ["trace", "--files"], 1.4))
     for name, arguments, target in configurations:
         def on():

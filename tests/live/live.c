@@ -44,7 +44,8 @@ static bool in_guest;
 
 /* ---- for the tests ---- */
 
-static _Noreturn void leave(enum verdict v, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static _Noreturn void leave(enum verdict v, const char *fmt,
+								  va_list ap)
 {
 	vsnprintf(why, WHY_LEN, fmt, ap);
 	for (char *p = why; *p; p++) {

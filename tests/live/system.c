@@ -212,9 +212,13 @@ static void whole_machine(void)
 
 /* ---- what must not be told ---- */
 
+/* As long as a real one. */
+#define API_KEY                                                         \
+	"sk-ant-api03-Zm9yIHRlc3Rpbmcgb25seSwgbm90aGluZyBlbHNlIGF0IGFs" \
+	"bAabcdefghijklmnopqrstuv-wxyzAAAA"
+
 static const char *const secrets[] = {
-	"sk-ant-api03-Zm9yIHRlc3Rpbmcgb25seSwgbm90aGluZyBlbHNlIGF0IGFsbAabcdefghijklmnopqrstuv-"
-	"wxyzAAAA",
+	API_KEY,
 	"ghp_0123456789abcdefghijklmnopqrstuvwxyz",
 	"correct-horse-battery-staple",
 };

@@ -14,24 +14,26 @@ struct err {
 	char text[512];
 };
 
-/*
- * Stores the sentence and returns @r, so that `return err_set(e, -EINVAL, "…")` is one statement. What it
- * returns is an error even if a library failed without setting errno.
- */
-__attribute__((format(printf, 3, 4))) static inline int err_set(struct err *e, int r,
-								const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline void err_say(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (r >= 0)
-		r = -EIO;
 	if (!e)
-		return r;
-
+		return;
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
-	return r;
 }
+
+/*
+ * Stores the sentence and gives @r, so that `return err_set(e, -EINVAL, "…")` is one statement. It gives an
+ * error even if a library failed without setting errno.
+ */
+#define err_set(e, r, ...)                                                                         \
+	({                                                                                         \
+		int _err = (r);                                                                    \
+		err_say(e, __VA_ARGS__);                                                           \
+		_err < 0 ? _err : -EIO;                                                            \
+	})
 
 #endif
