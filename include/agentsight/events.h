@@ -473,7 +473,7 @@ struct as_threshold {
 	__u64 pad2;
 };
 #define AS_THRESHOLD_FIELDS(F, S)                                                                  \
-	F(S, STR, rule, "rule", AS_ALWAYS, "as the user gave it")                                  \
+	F(S, STR, rule, "rule", AS_ALWAYS, "the threshold in words")                                  \
 	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                                 \
 	F(S, CENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak")      \
 	F(S, CENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                              \

@@ -108,7 +108,7 @@ static void rotation(void)
 	size_t files = 0;
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	workload_hold(&w, "spawn", "-n", live_printf("%lu", live_scaled(10000)), "-j", "2", NULL);
+	workload_hold(&w, "spawn", "-n", "5000", "-j", "2", NULL);
 	LAUNCH(&s, fd, "process", "-v", "-o", out, "--rotate-size", "1", "--rotate-keep", "50",
 	       "-p", live_printf("%d", w.pid));
 	sight_wait_ready(&s);

@@ -17,7 +17,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import hostile  # noqa: E402
 import network  # noqa: E402
 import redaction  # noqa: E402
-
 import system  # noqa: E402
 import tls  # noqa: E402
 import whole  # noqa: E402

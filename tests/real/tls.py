@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from peer import body
-from real import HERE, PYTHON, Skip, check, check_equal, library_of, need, wait_until
+from real import PYTHON, Skip, check, check_equal, library_of, need, wait_until
 
 SIZE = 1_000_000
 REQUESTS = 20_000
@@ -70,9 +70,10 @@ assert len(connection.getresponse().read()) == 5000
 connection.close()
 """
 
-# One request after the other on one connection; says how many were answered.
+# One request after the other on one connection; the file says how many were answered.
 BUSY = """
-import http.client, ssl, sys
+import http.client, os, ssl, sys
+file = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
 context = ssl._create_unverified_context()
 connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=context)
 done = 0
@@ -80,7 +81,7 @@ while True:
     connection.request("GET", "/bytes/100")
     assert len(connection.getresponse().read()) == 100
     done += 1
-    print(done, flush=True)
+    os.pwrite(file, b"%09d" % done, 0)
 """
 
 
@@ -231,6 +232,29 @@ def nginx_serving_https_is_seen_in_plaintext(bench):
     check(read.startswith("GET /page?of=nginx HTTP/1.1\r\n"), f"nginx read {read[:60]}")
 
 
+def busy(bench, peer, **kw):
+    argv = [PYTHON, "-I", "-c", BUSY, str(peer.port), str(bench.dir / "answered")]
+    process = bench.spawn(argv, **kw)
+    progress(bench, process, 1)
+    return process
+
+
+def answered(bench):
+    path = bench.dir / "answered"
+    return int(path.read_bytes() or 0) if path.exists() else 0
+
+
+def progress(bench, process, n):
+    """Waits until `n` more requests were answered."""
+    target = answered(bench) + n
+
+    def there():
+        check(process.poll() is None, "the client died")
+        return answered(bench) >= target
+
+    wait_until(f"{n} more requests", there)
+
+
 # ---- where the library lies ----
 
 
@@ -317,8 +341,7 @@ def a_library_replaced_while_traced_is_captured_in_later_programs(bench):
     library = private_copy(bench.dir / "private")
     environment = {"LD_LIBRARY_PATH": str(library.parent)}
     peer = bench.peer(tls=True, delay_ms=DELAY_MS)
-    old = bench.spawn([PYTHON, "-I", "-c", BUSY, str(peer.port)], env=environment, stdout=subprocess.PIPE)
-    progress(old, 1)
+    old = busy(bench, peer, env=environment)
     sight = bench.sight("ssl", "-c", "curl", "-p", str(old.pid), "--no-redact")
     sight.wait_for("the old program's plaintext", lambda e: e["source"] == "ssl" and e["pid"] == old.pid)
     later = []
@@ -339,21 +362,14 @@ def a_library_replaced_while_traced_is_captured_in_later_programs(bench):
 # ---- leaving ----
 
 
-def progress(process, n):
-    """Reads on until `n` more requests were answered."""
-    for _ in range(n):
-        check(process.stdout.readline(), "the client died")
-
-
 def leave_a_busy_client(bench, leave):
     peer = bench.peer(tls=True)
-    process = bench.spawn([PYTHON, "-I", "-c", BUSY, str(peer.port)], stdout=subprocess.PIPE)
-    progress(process, 1)
+    process = busy(bench, peer)
     for _ in range(3):
         sight = bench.sight("ssl", "-p", str(process.pid))
-        progress(process, 100)
+        progress(bench, process, 100)
         leave(sight)
-        progress(process, 200)
+        progress(bench, process, 200)
     check(process.poll() is None, "the client ended")
     process.kill()
     told = peer.told()
@@ -361,7 +377,16 @@ def leave_a_busy_client(bench, leave):
 
 
 def ending_in_order_leaves_a_busy_client_running(bench):
-    leave_a_busy_client(bench, lambda sight: check(sight.stop().select("ssl", "data"), "nothing was seen"))
+    """Which is in the middle of a session when the probes arrive, and has all members from its first event."""
+
+    def leave(sight):
+        events = sight.stop().select("ssl", "data")
+        check(events, "nothing was seen")
+        check_equal({e["data"]["library"] for e in events}, {"libssl.so.3"}, "the library")
+        without = sum("connection" not in e["data"] for e in events)
+        check(not without, f"{without} of {len(events)} events without their connection")
+
+    leave_a_busy_client(bench, leave)
 
 
 def a_hard_kill_leaves_a_busy_client_running(bench):

@@ -9,7 +9,7 @@ from collections import Counter
 
 from real import AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, check, check_equal, need, wait_until
 
-# Word for word as they are promised; the tests cut off nothing but what makes them a pipe.
+# Word for word as they are promised.
 COMPLETE = """jq -r 'select(.source == "ssl" and .data.request.path == "/v1/complete") | .timestamp' log.json"""
 BUSY = """jq -r 'select(.source == "system" and (.data.cpu.percent | tonumber) > 50) | .timestamp' log.json"""
 PERCENT = (
@@ -55,7 +55,8 @@ def check_lines(bench, stream):
     busy = [e for e in system if float(e["data"]["cpu"]["percent"]) > 50]
     alerts = [e for e in stream.events if e["data"].get("alert") is True]
 
-    check_equal(numbers(pipe(bench, COMPLETE)), [float(e["timestamp"]) for e in asked if e["source"] == "ssl"], COMPLETE)
+    want = [float(e["timestamp"]) for e in asked if e["source"] == "ssl"]
+    check_equal(numbers(pipe(bench, COMPLETE)), want, COMPLETE)
     check_equal(numbers(pipe(bench, BUSY)), [float(e["timestamp"]) for e in busy], BUSY)
     lines = [re.fullmatch(r"\[(\d+)\] CPU: (\d+\.\d\d)%", line) for line in pipe(bench, PERCENT).splitlines()]
     check(all(lines), PERCENT)
@@ -77,6 +78,7 @@ def the_documented_jq_lines_work_word_for_word(bench):
     agent = bench.hold(["nice", "-n", "-19", PYTHON, "-I", "-c", AGENT, str(peer.port)])
     limits = ["--system-interval", "0.1", "--cpu-threshold", "50"]
     sight = bench.sight("record", "-p", str(agent.pid), *limits)
+    sight.wait_for("a quiet sample", lambda e: e["source"] == "system" and e["data"]["cpu"]["percent"] == "0.00")
     bench.release(agent)
     wait_until("busy samples", lambda: sum(e["data"].get("alert") is True for e in sight.lines()) >= 5)
     bench.release(agent)
@@ -86,7 +88,8 @@ def the_documented_jq_lines_work_word_for_word(bench):
         shutil.copy(sight.output, bench.dir / name)
 
     system, busy, alerts = check_lines(bench, stream)
-    check(len(system) > len(busy) > 0 and len(alerts) >= 5, f"{len(system)} samples, {len(busy)} busy, {len(alerts)} alerts")
+    counts = len(system), len(busy), len(alerts)
+    check(counts[0] > counts[1] > 0 and counts[2] >= 5, f"samples, busy ones and those with an alert: {counts}")
     check(stream.select("ssl", "data", agent.pid), "the request is not in the stream")
 
 

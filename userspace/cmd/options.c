@@ -13,6 +13,7 @@
 #define CMD_STREAMS \
 	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
 #define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM)
+#define CMD_CHOOSE  (CMD_RECORD | CMD_TRACE) /* record has all; --files=false takes one away */
 #define CMD_TLS     (CMD_RECORD | CMD_TRACE | CMD_SSL)
 #define CMD_ALL     (CMD_STREAMS | CMD_DOCTOR | CMD_SCHEMA)
 
@@ -286,15 +287,15 @@ static const struct row rows[] = {
 	 parse_uid, 0, 0},
 	{"no-children", 0, ARG_NONE, NULL, "do not follow what they start", CMD_STREAMS, parse_bool,
 	 AT(session.no_children), 0},
-	{"ssl", 0, ARG_SWITCH, NULL, "plaintext at TLS library calls", CMD_TRACE, parse_source, 0,
+	{"ssl", 0, ARG_SWITCH, NULL, "plaintext at TLS library calls", CMD_CHOOSE, parse_source, 0,
 	 SOURCE_TLS},
-	{"process", 0, ARG_SWITCH, NULL, "exec, fork and exit", CMD_TRACE, parse_source, 0,
+	{"process", 0, ARG_SWITCH, NULL, "exec, fork and exit", CMD_CHOOSE, parse_source, 0,
 	 SOURCE_PROCESS},
-	{"network", 0, ARG_SWITCH, NULL, "connections, every send and receive", CMD_TRACE,
+	{"network", 0, ARG_SWITCH, NULL, "connections, every send and receive", CMD_CHOOSE,
 	 parse_source, 0, SOURCE_NETWORK},
-	{"files", 0, ARG_SWITCH, NULL, "file operations, reads and writes summed", CMD_TRACE,
+	{"files", 0, ARG_SWITCH, NULL, "file operations, reads and writes summed", CMD_CHOOSE,
 	 parse_source, 0, SOURCE_FILES},
-	{"system", 0, ARG_SWITCH, NULL, "CPU and memory samples", CMD_TRACE, parse_source, 0,
+	{"system", 0, ARG_SWITCH, NULL, "CPU and memory samples", CMD_CHOOSE, parse_source, 0,
 	 SOURCE_SYSTEM},
 	{"binary-path", 0, ARG_REQUIRED, "FILE",
 	 "also attach to the TLS library inside this executable", CMD_TLS, parse_binary, 0, 0},

@@ -451,6 +451,7 @@ static void finish(struct session *s)
 	uint64_t lost;
 
 	sources_finish(s->sources);
+	emit_capabilities(s);
 	order_drain(s->order, UINT64_MAX);
 	chain_finish(s->chain);
 	report_losses(s, chain_input(s->chain));

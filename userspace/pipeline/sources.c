@@ -309,18 +309,26 @@ static void load_families(struct sources *s, void (*breathe)(void *context), voi
 	s->tasks = loaders[1].tasks;
 }
 
-/* Tells TLS discovery of those that run already. */
-static void introduce_processes(struct sources *s)
+/* Now that events find the names of their libraries; tells TLS discovery of those that run already. */
+static int start_tls(struct sources *s, struct err *e)
 {
 	struct proc *p = NULL;
 
 	if (!s->tls)
-		return;
+		return 0;
+	tls_source_start(s->tls);
+	for (size_t i = 0; i < s->opt->n_binary_paths; i++) {
+		int r = tls_source_file(s->tls, s->opt->binary_paths[i], e);
+
+		if (r < 0)
+			return r;
+	}
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed || !bpf_shared_config(s->shared)->by_process)
 			tls_source_process(s->tls, p->tgid);
 	}
 	s->poll_more = true;
+	return 0;
 }
 
 static void discard(struct emitter *self, const struct event *ev)
@@ -362,7 +370,9 @@ int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(v
 		return r;
 	if (s->shared) {
 		load_families(s, breathe, context);
-		introduce_processes(s);
+		r = start_tls(s, e);
+		if (r < 0)
+			return r;
 	}
 	return open_sampler(s, e);
 }

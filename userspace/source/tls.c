@@ -864,10 +864,33 @@ int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e
 	bpf_capability(s, "tls", "libraries that are loaded later", "perf mmap records",
 		       r < 0 ? CAPABILITY_MISSING : CAPABILITY_ATTACHED, r < 0 ? "%s" : NULL,
 		       strerror(-r));
-	inspect_directories(t);
-	t->scan = opendir("/proc");
 
 	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+void tls_source_start(struct tls_source *t)
+{
+	inspect_directories(t);
+	t->scan = opendir("/proc");
+}
+
+int tls_source_file(struct tls_source *t, const char *path, struct err *e)
+{
+	struct stat st;
+	_cleanup_(closep) int fd = open_regular(path, &st);
+	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
+	struct tls_sites sites;
+	struct err why = {};
+	int r;
+
+	if (!real)
+		return err_set(e, fd < 0 ? fd : -errno, "cannot open '%s': %s", path,
+			       strerror(fd < 0 ? -fd : errno));
+	r = tls_sites_find(fd, &sites, &why);
+	if (r < 0)
+		return err_set(e, r, "no TLS functions to watch in '%s': %s", path, why.text);
+	file_inspect(t, fd, real, 0);
 	return 0;
 }
 

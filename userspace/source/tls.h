@@ -17,11 +17,19 @@
 struct tls_source;
 
 /*
- * Loads the programs and probes the system's libraries. What else runs is looked at by
- * tls_source_poll(), slice by slice. SIGIO is ignored from here on: asking for a lease on a file
- * that is then opened for writing would raise it.
+ * Loads the programs. SIGIO is ignored from here on: asking for a lease on a file that is then opened
+ * for writing would raise it.
  */
 int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e);
+
+/*
+ * Probes the system's libraries: from now on there are events, so whoever names their libraries and
+ * connections is to be in place. What else runs is looked at by tls_source_poll(), slice by slice.
+ */
+void tls_source_start(struct tls_source *t);
+
+/* Probes a file that the user named; an error says why it cannot be. */
+int tls_source_file(struct tls_source *t, const char *path, struct err *e);
 
 /* For the network family: descriptors of the maps `tls_threads` and `tls_conns`, borrowed. */
 int tls_source_threads(const struct tls_source *t);
