@@ -22,7 +22,8 @@
 
 #define REAP_BUDGET 32 /* processes checked against /proc per second, for exits nobody reported */
 
-#define BREATH_MS   5	/* between two looks at the rings while families are loaded */
+#define BREATH_MS     5            /* between two looks at the rings while families are loaded */
+#define FIRST_LOOK_NS NSEC_PER_SEC /* then the rest of the processes comes while it runs */
 
 /* After an exec or a connect, libraries are looked for at these times, in ms. */
 static const unsigned poll_plan_ms[] = {5, 20, 80, 320};
@@ -43,7 +44,7 @@ struct sources {
 	size_t followed;
 	uint64_t active_ns; /* last exec or connection */
 	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
-	bool poll_more;	    /* discovery has more to look at right away */
+	bool poll_more;     /* discovery has more to look at right away */
 };
 
 DEFINE_FREEP(struct sources *, sources_free)
@@ -80,13 +81,15 @@ static struct as_config configure(const struct session_options *o)
 static int say_missing_privilege(int r, struct err *e)
 {
 	if (geteuid() != 0)
-		return err_set(e, -EPERM,
-			       "this needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run it "
-			       "with sudo. Without it, 'agentsight system' samples your own processes");
-	return err_set(e, -EPERM,
-		       "the kernel refuses BPF programs here (%s): a container without CAP_BPF, or "
-		       "lockdown? 'agentsight doctor' tells more; 'agentsight system' works without",
-		       strerror(-r));
+		return err_set(
+			e, -EPERM,
+			"this needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run it "
+			"with sudo. Without it, 'agentsight system' samples your own processes");
+	return err_set(
+		e, -EPERM,
+		"the kernel refuses BPF programs here (%s): a container without CAP_BPF, or "
+		"lockdown? 'agentsight doctor' tells more; 'agentsight system' works without",
+		strerror(-r));
 }
 
 /* ---- the process family, which all others need ---- */
@@ -115,10 +118,11 @@ static int open_kernel(struct sources *s, struct err *e)
 
 	raise_limits();
 	if (access("/sys/kernel/btf/vmlinux", F_OK) < 0)
-		return err_set(e, -EOPNOTSUPP,
-			       "this kernel does not describe its types (/sys/kernel/btf/vmlinux is "
-			       "missing): boot one built with CONFIG_DEBUG_INFO_BTF, as Debian's and "
-			       "Ubuntu's are. 'agentsight system' works without");
+		return err_set(
+			e, -EOPNOTSUPP,
+			"this kernel does not describe its types (/sys/kernel/btf/vmlinux is "
+			"missing): boot one built with CONFIG_DEBUG_INFO_BTF, as Debian's and "
+			"Ubuntu's are. 'agentsight system' works without");
 	r = bpf_shared_open(&bpf, &s->shared, e);
 	if (r < 0)
 		return r;
@@ -128,8 +132,8 @@ static int open_kernel(struct sources *s, struct err *e)
 	for (size_t i = 0; i < s->opt->n_names; i++) {
 		r = proc_source_name(s->proc, s->opt->names[i]);
 		if (r < 0)
-			return err_set(e, r, "cannot watch for the name '%s': %s",
-				       s->opt->names[i], strerror(-r));
+			return err_set(e, r, "cannot watch for the name '%s': %s", s->opt->names[i],
+				       strerror(-r));
 	}
 	return 0;
 }
@@ -309,26 +313,26 @@ static void load_families(struct sources *s, void (*breathe)(void *context), voi
 	s->tasks = loaders[1].tasks;
 }
 
-/* Now that events find the names of their libraries; tells TLS discovery of those that run already. */
-static int start_tls(struct sources *s, struct err *e)
+/*
+ * Now that events find the names of their libraries. Who runs already is looked at before the hooks are
+ * said to be in place; a machine that has very many is finished while it runs.
+ */
+static void start_tls(struct sources *s, void (*breathe)(void *context), void *context)
 {
+	uint64_t until = clock_boot_ns() + FIRST_LOOK_NS;
 	struct proc *p = NULL;
 
 	if (!s->tls)
-		return 0;
+		return;
 	tls_source_start(s->tls);
-	for (size_t i = 0; i < s->opt->n_binary_paths; i++) {
-		int r = tls_source_file(s->tls, s->opt->binary_paths[i], e);
-
-		if (r < 0)
-			return r;
-	}
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed || !bpf_shared_config(s->shared)->by_process)
 			tls_source_process(s->tls, p->tgid);
 	}
-	s->poll_more = true;
-	return 0;
+	do {
+		breathe(context);
+		s->poll_more = tls_source_poll(s->tls);
+	} while (s->poll_more && clock_boot_ns() < until);
 }
 
 static void discard(struct emitter *self, const struct event *ev)
