@@ -335,6 +335,18 @@ static void start_tls(struct sources *s, void (*breathe)(void *context), void *c
 	} while (s->poll_more && clock_boot_ns() < until);
 }
 
+/* --binary-path: for what is not found by itself. */
+static int probe_named_files(struct sources *s, struct err *e)
+{
+	for (size_t i = 0; s->tls && i < s->opt->n_binary_paths; i++) {
+		int r = tls_source_file(s->tls, s->opt->binary_paths[i], e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static void discard(struct emitter *self, const struct event *ev)
 {
 }
@@ -374,7 +386,8 @@ int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(v
 		return r;
 	if (s->shared) {
 		load_families(s, breathe, context);
-		r = start_tls(s, e);
+		start_tls(s, breathe, context);
+		r = probe_named_files(s, e);
 		if (r < 0)
 			return r;
 	}
