@@ -90,10 +90,8 @@ test: ## install what the tests need, build, run them all
 	$(Q)$(MAKE) all static
 	$(Q)$(MAKE) test-run
 
-schema: agentsight ## write docs/EVENTS.md and the golden schema from the event table
-	$(Q)./agentsight schema --markdown >docs/EVENTS.md
-	$(Q)./agentsight schema --markdown >tests/golden/EVENTS.md
-	$(Q)./agentsight schema --json >tests/golden/schema.json
+schema: agentsight ## write docs/EVENTS.md and the golden files from the event table
+	$(Q)sh tests/check-golden.sh --update
 
 clean: ## remove what was built
 	$(Q)rm -rf $(O) agentsight

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Processes: exec, fork, exit, and the set of those that are followed.
  *
@@ -16,7 +16,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* ---- who belongs ---- */
 
 #define SCRIPT_PATH_MAX 512
-#define SCRIPT_ARGS	8 /* arguments that are looked at */
+#define SCRIPT_ARGS     8 /* arguments that are looked at */
 
 static __always_inline bool name_wanted(const struct as_name *name)
 {
@@ -304,7 +304,7 @@ static __always_inline void usage_add_io(struct usage *u, const struct task_io_a
 
 	bpf_probe_read_kernel(raw, bpf_core_type_size(struct task_io_accounting) & (IO_BYTES - 1),
 			      io);
-#define IO_MEMBER(m)                                                                               \
+#define IO_MEMBER(m) \
 	(*(__u64 *)&raw[bpf_core_field_offset(struct task_io_accounting, m) & (IO_BYTES - 8)])
 	u->rchar += IO_MEMBER(rchar);
 	u->wchar += IO_MEMBER(wchar);
@@ -334,8 +334,8 @@ __noinline int usage_round(void)
 
 		if (!pos || pos == u->head)
 			return 1;
-		usage_add_thread(u, (void *)pos - bpf_core_field_offset(struct task_struct,
-									thread_node));
+		usage_add_thread(u, (void *)pos -
+					    bpf_core_field_offset(struct task_struct, thread_node));
 		u->pos = BPF_CORE_READ(pos, next);
 	}
 	return 0;

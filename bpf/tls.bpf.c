@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Plaintext of TLS calls. User space loads either the two programs for uprobe multi links, which
  * learn from the cookie what was hit, or one program per shape for uprobes of the older kind, whose

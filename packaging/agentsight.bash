@@ -52,7 +52,7 @@ _agentsight()
 	esac
 
 	case $command in
-	record) set -- "$whom" "$output" "$samples" "--binary-path" "$say" ;;
+	record) set -- "$whom" "$output" "$samples" "--binary-path" "$sources" "$say" ;;
 	trace) set -- "$whom" "$output" "$samples" "-u --uid --binary-path" "$sources" "$say" ;;
 	ssl) set -- "$whom" "$output" "-u --uid --binary-path" "$say" ;;
 	process | network | files) set -- "$whom" "$output" "-u --uid" "$say" ;;

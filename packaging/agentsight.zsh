@@ -32,11 +32,11 @@ _agentsight() {
 		'--no-redact[keep secrets in the output]'
 	)
 	sources=(
-		'--ssl[plaintext at TLS library calls]'
-		'--process[exec, fork and exit]'
-		'--network[connections, every send and receive]'
-		'--files[file operations]'
-		'--system[CPU and memory samples]'
+		'--ssl=-[plaintext at TLS library calls]::switch:(true false)'
+		'--process=-[exec, fork and exit]::switch:(true false)'
+		'--network=-[connections, every send and receive]::switch:(true false)'
+		'--files=-[file operations]::switch:(true false)'
+		'--system=-[CPU and memory samples]::switch:(true false)'
 	)
 	samples=(
 		{-i,--interval,--system-interval}'[time between samples]:seconds:'
@@ -57,7 +57,7 @@ _agentsight() {
 		return
 	fi
 	case $words[2] in
-	record) _arguments -S $whom $output $samples $tls $say '*::program:_normal' ;;
+	record) _arguments -S $whom $output $samples $tls $sources $say '*::program:_normal' ;;
 	trace) _arguments -S $whom $user $output $samples $tls $sources $say '*::program:_normal' ;;
 	ssl) _arguments -S $whom $user $output $tls $say '*::program:_normal' ;;
 	process | network | files) _arguments -S $whom $user $output $say '*::program:_normal' ;;

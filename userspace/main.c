@@ -19,13 +19,14 @@ static void print_usage(FILE *f)
 		   "usage: agentsight COMMAND [OPTIONS]\n\n");
 	for (size_t i = 0; i < n_commands; i++)
 		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
-	fprintf(f,
-		"\nexamples:\n"
-		"  sudo agentsight record -c claude\n"
-		"  sudo agentsight record -- python3 agent.py\n"
-		"  sudo agentsight trace --ssl --process --system --comm python --output trace.log\n"
-		"  agentsight system --comm python --interval 2\n\n"
-		"'agentsight COMMAND --help' lists the options of a command; agentsight(8) tells all.\n");
+	fprintf(f, "\nexamples:\n"
+		   "  sudo agentsight record -c claude\n"
+		   "  sudo agentsight record -- python3 agent.py\n"
+		   "  sudo agentsight trace --ssl --process --system --comm python --output "
+		   "trace.log\n"
+		   "  agentsight system --comm python --interval 2\n\n"
+		   "'agentsight COMMAND --help' lists the options of a command; agentsight(8) "
+		   "tells all.\n");
 }
 
 static void print_command_usage(const struct command *c)
@@ -71,7 +72,9 @@ static int run_command(const struct command *c, int argc, char **argv)
 		print_command_usage(c);
 		return EXIT_ASKED;
 	}
-	log_setup(o.verbose ? LOG_DEBUG : o.quiet ? LOG_ERROR : LOG_NOTICE,
+	log_setup(o.verbose ? LOG_DEBUG
+		  : o.quiet ? LOG_ERROR
+			    : LOG_NOTICE,
 		  colour_wanted(&o, STDERR_FILENO));
 	o.session.colour = colour_wanted(&o, STDOUT_FILENO);
 	o.session.quiet = o.quiet;

@@ -12,17 +12,16 @@
 #include "maps.bpf.h"
 
 /* Atomic although per processor: on preemptible kernels another program may come in between. */
-#define ledger_add(event_type, member, n)                                                          \
-	({                                                                                         \
-		__u32 _type = (event_type);                                                        \
-		struct as_count *_count = bpf_map_lookup_elem(&ledger, &_type);                    \
-		if (_count)                                                                        \
-			__sync_fetch_and_add(&_count->member, (n));                                \
+#define ledger_add(event_type, member, n)                                       \
+	({                                                                      \
+		__u32 _type = (event_type);                                     \
+		struct as_count *_count = bpf_map_lookup_elem(&ledger, &_type); \
+		if (_count)                                                     \
+			__sync_fetch_and_add(&_count->member, (n));             \
 	})
 
 /* KERNEL < 5.11 has no typed pointer to the current task: its members cost a helper call each. */
-#define HAVE_TASK_BTF                                                                              \
-	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+#define HAVE_TASK_BTF bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 
 /* Who the current process is. */
 static __always_inline void hdr_identity(struct as_hdr *h)
@@ -79,23 +78,23 @@ static __always_inline __u64 wakeup_flags(void *ring)
 }
 
 /* A record of constant size, or NULL; counted either way. @size must be a constant. */
-#define event_reserve(ring, event_type, size)                                                      \
-	({                                                                                         \
-		void *_rec = bpf_ringbuf_reserve(ring, size, 0);                                   \
-		ledger_add(event_type, produced, 1);                                               \
-		if (!_rec)                                                                         \
-			ledger_add(event_type, dropped, 1);                                        \
-		_rec;                                                                              \
+#define event_reserve(ring, event_type, size)                    \
+	({                                                       \
+		void *_rec = bpf_ringbuf_reserve(ring, size, 0); \
+		ledger_add(event_type, produced, 1);             \
+		if (!_rec)                                       \
+			ledger_add(event_type, dropped, 1);      \
+		_rec;                                            \
 	})
 
 #define event_submit(ring, rec) bpf_ringbuf_submit(rec, wakeup_flags(ring))
 
 /* Copies a finished record of @len bytes into the ring; for records built in scratch memory. */
-#define event_output(ring, event_type, rec, len)                                                   \
-	({                                                                                         \
-		ledger_add(event_type, produced, 1);                                               \
-		if (bpf_ringbuf_output(ring, rec, len, wakeup_flags(ring)))                        \
-			ledger_add(event_type, dropped, 1);                                        \
+#define event_output(ring, event_type, rec, len)                            \
+	({                                                                  \
+		ledger_add(event_type, produced, 1);                        \
+		if (bpf_ringbuf_output(ring, rec, len, wakeup_flags(ring))) \
+			ledger_add(event_type, dropped, 1);                 \
 	})
 
 #endif

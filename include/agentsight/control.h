@@ -12,13 +12,13 @@
 struct as_config {
 	__u32 self_tgid;       /* agentsight never reports itself */
 	__u32 by_process;      /* only processes in the map `procs`; else everyone */
-	__u32 by_uid;	       /* only processes of `uid` */
-	__u32 uid;	       /* compared with the real user id */
-	__u32 by_name;	       /* exec adds processes whose name is in `names` */
+	__u32 by_uid;          /* only processes of `uid` */
+	__u32 uid;             /* compared with the real user id */
+	__u32 by_name;         /* exec adds processes whose name is in `names` */
 	__u32 follow_children; /* fork adds the children of followed processes */
 	__u32 net_each_call;   /* network: an event per send and receive, not sums only */
 	__u32 net_events;      /* network: events are wanted; else sockets are only joined to TLS */
-	__u32 tls_join;	       /* network: tell the TLS family which socket a call used */
+	__u32 tls_join;        /* network: tell the TLS family which socket a call used */
 	__u32 page_kb;
 };
 
@@ -47,7 +47,7 @@ struct as_count {
 	__u64 produced;
 	__u64 dropped; /* no room in the ring */
 	__u64 shed;    /* a stated limit: a full table, a call too long */
-	__u64 unread;  /* delivered, but memory of the process could not be read: a part is missing */
+	__u64 unread; /* delivered, but memory of the process could not be read: a part is missing */
 };
 
 enum as_feature {
@@ -64,8 +64,8 @@ struct as_shared {
 	__u32 urgent;
 	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
 	__s64 sched_sample_ns; /* the last measurement of it */
-	__u32 features;	       /* enum as_feature: what this kernel has, asked once */
-	__u32 sockets;	       /* in the network family's table: none, nothing to look through */
+	__u32 features;        /* enum as_feature: what this kernel has, asked once */
+	__u32 sockets;         /* in the network family's table: none, nothing to look through */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

@@ -14,7 +14,7 @@
 #include <agentsight/wire.h>
 
 #define AS_ALWAYS 0
-#define AS_OPT	  1 /* left out when zero, empty or unknown */
+#define AS_OPT    1 /* left out when zero, empty or unknown */
 
 /* ---- process ---- */
 
@@ -24,11 +24,11 @@ struct as_exec {
 	struct as_span argv;
 	struct as_path cwd;
 };
-#define AS_EXEC_FIELDS(F, S)                                                                       \
-	F(S, STR, filename, "filename", AS_ALWAYS, "the file as it was given to execve")           \
-	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments, complete up to 128 KiB")                   \
-	F(S, PATH, cwd, "cwd", AS_ALWAYS, "working directory at that moment")                      \
-	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                                     \
+#define AS_EXEC_FIELDS(F, S)                                                             \
+	F(S, STR, filename, "filename", AS_ALWAYS, "the file as it was given to execve") \
+	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments, complete up to 128 KiB")         \
+	F(S, PATH, cwd, "cwd", AS_ALWAYS, "working directory at that moment")            \
+	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                           \
 	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")
 
 struct as_fork {
@@ -37,9 +37,9 @@ struct as_fork {
 	__u32 child_pid;
 	__u32 child_ppid; /* differs from the caller for CLONE_PARENT */
 };
-#define AS_FORK_FIELDS(F, S)                                                                       \
-	F(S, HIDDEN, child_start_ns, "", AS_ALWAYS, "start of the child, boot clock")              \
-	F(S, PID, child_pid, "child_pid", AS_ALWAYS, "the new process")                            \
+#define AS_FORK_FIELDS(F, S)                                                          \
+	F(S, HIDDEN, child_start_ns, "", AS_ALWAYS, "start of the child, boot clock") \
+	F(S, PID, child_pid, "child_pid", AS_ALWAYS, "the new process")               \
 	F(S, PID, child_ppid, "ppid", AS_ALWAYS, "its parent")
 
 struct as_exit {
@@ -57,19 +57,20 @@ struct as_exit {
 	__u32 core_dumped;
 	__u32 incomplete; /* more threads ended at once than are summed */
 };
-#define AS_EXIT_FIELDS(F, S)                                                                       \
-	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")         \
-	F(S, U32, signal, "signal", AS_ALWAYS, "the signal that ended it, 0 if none")              \
-	F(S, BOOL, core_dumped, "core_dumped", AS_OPT, "a core file was written")                  \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "from fork to exit")                      \
-	F(S, DUR, cpu_user_ns, "cpu_user_ns", AS_ALWAYS, "user CPU time of all its threads")       \
-	F(S, DUR, cpu_system_ns, "cpu_system_ns", AS_ALWAYS, "system CPU time of all threads")     \
-	F(S, U64, max_rss_kb, "max_rss_kb", AS_ALWAYS, "peak resident set")                        \
-	F(S, U64, read_bytes, "read_bytes", AS_ALWAYS, "fetched from storage")                     \
-	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                        \
-	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included")   \
-	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")    \
-	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT, "of more than 1,024 threads, some are left out")
+#define AS_EXIT_FIELDS(F, S)                                                                     \
+	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")       \
+	F(S, U32, signal, "signal", AS_ALWAYS, "the signal that ended it, 0 if none")            \
+	F(S, BOOL, core_dumped, "core_dumped", AS_OPT, "a core file was written")                \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "from fork to exit")                    \
+	F(S, DUR, cpu_user_ns, "cpu_user_ns", AS_ALWAYS, "user CPU time of all its threads")     \
+	F(S, DUR, cpu_system_ns, "cpu_system_ns", AS_ALWAYS, "system CPU time of all threads")   \
+	F(S, U64, max_rss_kb, "max_rss_kb", AS_ALWAYS, "peak resident set")                      \
+	F(S, U64, read_bytes, "read_bytes", AS_ALWAYS, "fetched from storage")                   \
+	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                      \
+	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included") \
+	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")  \
+	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                        \
+	  "of more than 1,024 threads, some are left out")
 
 /* ---- file ---- */
 
@@ -81,11 +82,11 @@ struct as_file_open {
 	__u32 flags;
 	__u32 mode;
 };
-#define AS_FILE_OPEN_FIELDS(F, S)                                                                  \
-	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")                                       \
-	F(S, FD, fd, "fd", AS_OPT, "the new descriptor")                                           \
-	F(S, ERRNO, error, "error", AS_OPT, "why it failed")                                       \
-	F(S, FLAGS, flags, "flags", AS_ALWAYS, "how it was opened", open_flags)                    \
+#define AS_FILE_OPEN_FIELDS(F, S)                                               \
+	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")                    \
+	F(S, FD, fd, "fd", AS_OPT, "the new descriptor")                        \
+	F(S, ERRNO, error, "error", AS_OPT, "why it failed")                    \
+	F(S, FLAGS, flags, "flags", AS_ALWAYS, "how it was opened", open_flags) \
 	F(S, MODE, mode, "mode", AS_OPT, "permission bits of a new file, before the umask")
 
 /* Calls that change names or attributes; each type shows the members it has. */
@@ -97,38 +98,38 @@ struct as_file_op {
 	__u32 mode;
 	__s32 error;
 };
-#define AS_FILE_PATH_ROW(F, S)	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")
+#define AS_FILE_PATH_ROW(F, S)  F(S, PATH, path, "path", AS_ALWAYS, "absolute path")
 #define AS_FILE_ERROR_ROW(F, S) F(S, ERRNO, error, "error", AS_OPT, "why it failed")
-#define AS_FILE_OP_FIELDS(F, S)                                                                    \
-	AS_FILE_PATH_ROW(F, S)                                                                     \
-	F(S, PATH, new_path, "new_path", AS_OPT, "unused")                                         \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+#define AS_FILE_OP_FIELDS(F, S)                            \
+	AS_FILE_PATH_ROW(F, S)                             \
+	F(S, PATH, new_path, "new_path", AS_OPT, "unused") \
+	F(S, HIDDEN, length, "", AS_OPT, "")               \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_RENAME_FIELDS(F, S)                                                                \
-	AS_FILE_PATH_ROW(F, S)                                                                     \
-	F(S, PATH, new_path, "new_path", AS_ALWAYS, "absolute path it has from then on")           \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+#define AS_FILE_RENAME_FIELDS(F, S)                                                      \
+	AS_FILE_PATH_ROW(F, S)                                                           \
+	F(S, PATH, new_path, "new_path", AS_ALWAYS, "absolute path it has from then on") \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                             \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_LINK_FIELDS(F, S)                                                                  \
-	F(S, PATH, path, "path", AS_ALWAYS, "the existing file")                                   \
-	F(S, PATH, new_path, "new_path", AS_ALWAYS, "the new name")                                \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+#define AS_FILE_LINK_FIELDS(F, S)                                   \
+	F(S, PATH, path, "path", AS_ALWAYS, "the existing file")    \
+	F(S, PATH, new_path, "new_path", AS_ALWAYS, "the new name") \
+	F(S, HIDDEN, length, "", AS_OPT, "")                        \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_SYMLINK_FIELDS(F, S)                                                               \
-	F(S, PATH, path, "path", AS_ALWAYS, "the new symbolic link")                               \
-	F(S, STR, new_path.base, "", AS_OPT, "")                                                   \
-	F(S, STR, new_path.rel, "target", AS_ALWAYS, "what it points at, as it was given")         \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+#define AS_FILE_SYMLINK_FIELDS(F, S)                                                       \
+	F(S, PATH, path, "path", AS_ALWAYS, "the new symbolic link")                       \
+	F(S, STR, new_path.base, "", AS_OPT, "")                                           \
+	F(S, STR, new_path.rel, "target", AS_ALWAYS, "what it points at, as it was given") \
+	F(S, HIDDEN, length, "", AS_OPT, "")                                               \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_MODE_FIELDS(F, S)                                                                  \
-	AS_FILE_PATH_ROW(F, S)                                                                     \
-	F(S, PATH, new_path, "", AS_OPT, "")                                                       \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                                       \
+#define AS_FILE_MODE_FIELDS(F, S)            \
+	AS_FILE_PATH_ROW(F, S)               \
+	F(S, PATH, new_path, "", AS_OPT, "") \
+	F(S, HIDDEN, length, "", AS_OPT, "") \
 	F(S, MODE, mode, "mode", AS_ALWAYS, "permission bits") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_TRUNCATE_FIELDS(F, S)                                                              \
-	AS_FILE_PATH_ROW(F, S)                                                                     \
-	F(S, PATH, new_path, "", AS_OPT, "")                                                       \
-	F(S, U64, length, "length", AS_ALWAYS, "the new length")                                   \
+#define AS_FILE_TRUNCATE_FIELDS(F, S)                            \
+	AS_FILE_PATH_ROW(F, S)                                   \
+	F(S, PATH, new_path, "", AS_OPT, "")                     \
+	F(S, U64, length, "length", AS_ALWAYS, "the new length") \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
 
 enum as_file_flush {
@@ -147,11 +148,11 @@ struct as_file_io {
 	__s32 fd;
 	__u32 reason;
 };
-#define AS_FILE_IO_FIELDS(F, S)                                                                    \
-	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")                                       \
-	F(S, FD, fd, "fd", AS_OPT, "descriptor that was used")                                     \
-	F(S, U64, bytes, "bytes", AS_ALWAYS, "sum since the last flush")                           \
-	F(S, U64, count, "count", AS_ALWAYS, "calls since the last flush")                         \
+#define AS_FILE_IO_FIELDS(F, S)                                            \
+	F(S, PATH, path, "path", AS_ALWAYS, "absolute path")               \
+	F(S, FD, fd, "fd", AS_OPT, "descriptor that was used")             \
+	F(S, U64, bytes, "bytes", AS_ALWAYS, "sum since the last flush")   \
+	F(S, U64, count, "count", AS_ALWAYS, "calls since the last flush") \
 	F(S, ENUM, reason, "flushed", AS_ALWAYS, "what made the sum due", file_flush)
 
 /* Kernel to user space only: the first transfer on a descriptor, and the end of one. */
@@ -162,10 +163,10 @@ struct as_file_seen {
 	__s32 fd;
 	__u32 pad;
 };
-#define AS_FILE_SEEN_FIELDS(F, S)                                                                  \
-	F(S, PATH, path, "", AS_ALWAYS, "")                                                        \
-	F(S, HIDDEN, file_id, "", AS_ALWAYS, "")                                                   \
-	F(S, FD, fd, "", AS_ALWAYS, "")                                                            \
+#define AS_FILE_SEEN_FIELDS(F, S)                \
+	F(S, PATH, path, "", AS_ALWAYS, "")      \
+	F(S, HIDDEN, file_id, "", AS_ALWAYS, "") \
+	F(S, FD, fd, "", AS_ALWAYS, "")          \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 struct as_file_done {
@@ -178,13 +179,13 @@ struct as_file_done {
 	__s32 fd;
 	__u32 pad;
 };
-#define AS_FILE_DONE_FIELDS(F, S)                                                                  \
-	F(S, HIDDEN, file_id, "", AS_ALWAYS, "")                                                   \
-	F(S, HIDDEN, read_bytes, "", AS_ALWAYS, "")                                                \
-	F(S, HIDDEN, read_count, "", AS_ALWAYS, "")                                                \
-	F(S, HIDDEN, write_bytes, "", AS_ALWAYS, "")                                               \
-	F(S, HIDDEN, write_count, "", AS_ALWAYS, "")                                               \
-	F(S, FD, fd, "", AS_ALWAYS, "")                                                            \
+#define AS_FILE_DONE_FIELDS(F, S)                    \
+	F(S, HIDDEN, file_id, "", AS_ALWAYS, "")     \
+	F(S, HIDDEN, read_bytes, "", AS_ALWAYS, "")  \
+	F(S, HIDDEN, read_count, "", AS_ALWAYS, "")  \
+	F(S, HIDDEN, write_bytes, "", AS_ALWAYS, "") \
+	F(S, HIDDEN, write_count, "", AS_ALWAYS, "") \
+	F(S, FD, fd, "", AS_ALWAYS, "")              \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 /* Key and value of the kernel's table `file_sums`: what was moved through an open descriptor. */
@@ -219,10 +220,10 @@ enum as_role {
 	AS_ROLE_SERVER,
 };
 
-#define AS_NET_ENDS(F, S)                                                                          \
-	F(S, ENUM, protocol, "protocol", AS_ALWAYS, "transport", protocol)                         \
-	F(S, ADDR, local, "local", AS_ALWAYS, "this end")                                          \
-	F(S, ADDR, remote, "remote", AS_ALWAYS, "the other end")                                   \
+#define AS_NET_ENDS(F, S)                                                  \
+	F(S, ENUM, protocol, "protocol", AS_ALWAYS, "transport", protocol) \
+	F(S, ADDR, local, "local", AS_ALWAYS, "this end")                  \
+	F(S, ADDR, remote, "remote", AS_ALWAYS, "the other end")           \
 	F(S, U64, conn_id, "conn_id", AS_ALWAYS, "the same in all events of one connection")
 
 struct as_connect {
@@ -234,9 +235,9 @@ struct as_connect {
 	__s32 error;
 	__u32 protocol;
 };
-#define AS_CONNECT_FIELDS(F, S)                                                                    \
-	AS_NET_ENDS(F, S)                                                                          \
-	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from SYN to established or failed")        \
+#define AS_CONNECT_FIELDS(F, S)                                                             \
+	AS_NET_ENDS(F, S)                                                                   \
+	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from SYN to established or failed") \
 	F(S, ERRNO, error, "error", AS_OPT, "why it failed")
 
 struct as_accept {
@@ -247,8 +248,8 @@ struct as_accept {
 	__u32 protocol;
 	__u32 pad;
 };
-#define AS_ACCEPT_FIELDS(F, S)                                                                     \
-	AS_NET_ENDS(F, S)                                                                          \
+#define AS_ACCEPT_FIELDS(F, S) \
+	AS_NET_ENDS(F, S)      \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 struct as_net_io {
@@ -260,9 +261,9 @@ struct as_net_io {
 	__u32 protocol;
 	__u32 pad;
 };
-#define AS_NET_IO_FIELDS(F, S)                                                                     \
-	AS_NET_ENDS(F, S)                                                                          \
-	F(S, U64, bytes, "bytes", AS_ALWAYS, "payload bytes of this call")                         \
+#define AS_NET_IO_FIELDS(F, S)                                             \
+	AS_NET_ENDS(F, S)                                                  \
+	F(S, U64, bytes, "bytes", AS_ALWAYS, "payload bytes of this call") \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 /* `flow` while it lives, `close` at its end; sums since the connection, or the tracing, began. */
@@ -296,19 +297,19 @@ struct as_flow {
 	F(S, U32, jitter_us, "jitter_us", AS_ALWAYS, "mean deviation of the round-trip time")      \
 	F(S, U32, retransmits, "retransmits", AS_ALWAYS, "segments sent again")                    \
 	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since it was established or first seen")
-#define AS_FLOW_FIELDS(F, S)                                                                       \
-	AS_FLOW_SUMS(F, S)                                                                         \
-	F(S, U64, tx_interval_bytes, "tx_interval_bytes", AS_ALWAYS, "since the last flow event")  \
-	F(S, U64, rx_interval_bytes, "rx_interval_bytes", AS_ALWAYS, "since the last flow event")  \
-	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last flow event")              \
-	F(S, ERRNO, error, "error", AS_OPT, "")                                                    \
+#define AS_FLOW_FIELDS(F, S)                                                                      \
+	AS_FLOW_SUMS(F, S)                                                                        \
+	F(S, U64, tx_interval_bytes, "tx_interval_bytes", AS_ALWAYS, "since the last flow event") \
+	F(S, U64, rx_interval_bytes, "rx_interval_bytes", AS_ALWAYS, "since the last flow event") \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last flow event")             \
+	F(S, ERRNO, error, "error", AS_OPT, "")                                                   \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
-#define AS_CLOSE_FIELDS(F, S)                                                                      \
-	AS_FLOW_SUMS(F, S)                                                                         \
-	F(S, HIDDEN, tx_interval_bytes, "", AS_ALWAYS, "")                                         \
-	F(S, HIDDEN, rx_interval_bytes, "", AS_ALWAYS, "")                                         \
-	F(S, HIDDEN, interval_ns, "", AS_ALWAYS, "")                                               \
-	F(S, ERRNO, error, "error", AS_OPT, "what ended it, if it did not end in order")           \
+#define AS_CLOSE_FIELDS(F, S)                                                            \
+	AS_FLOW_SUMS(F, S)                                                               \
+	F(S, HIDDEN, tx_interval_bytes, "", AS_ALWAYS, "")                               \
+	F(S, HIDDEN, rx_interval_bytes, "", AS_ALWAYS, "")                               \
+	F(S, HIDDEN, interval_ns, "", AS_ALWAYS, "")                                     \
+	F(S, ERRNO, error, "error", AS_OPT, "what ended it, if it did not end in order") \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 struct as_retransmit {
@@ -319,8 +320,8 @@ struct as_retransmit {
 	__u32 protocol;
 	__u32 retransmits;
 };
-#define AS_RETRANSMIT_FIELDS(F, S)                                                                 \
-	AS_NET_ENDS(F, S)                                                                          \
+#define AS_RETRANSMIT_FIELDS(F, S) \
+	AS_NET_ENDS(F, S)          \
 	F(S, U32, retransmits, "retransmits", AS_ALWAYS, "segments sent again so far")
 
 /* ---- TLS ---- */
@@ -346,22 +347,22 @@ struct as_ssl_data {
 	struct as_hdr h;
 	struct as_conn conn;
 	__u64 stream_id; /* the SSL object, hashed: kernel and user addresses stay here */
-	__u64 len;	 /* bytes of the call */
+	__u64 len;       /* bytes of the call */
 	__u64 offset;
 	struct as_span data;
 	__u32 direction;
 	__u32 function;
 	__u32 library; /* number of the traced file */
 };
-#define AS_SSL_DATA_FIELDS(F, S)                                                                   \
-	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction)      \
-	F(S, ENUM, function, "function", AS_ALWAYS, "the call", tls_function)                      \
-	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                       \
-	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                 \
-	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session")  \
-	F(S, U64, len, "len", AS_ALWAYS, "plaintext bytes of the call")                            \
-	F(S, HIDDEN, offset, "", AS_ALWAYS, "")                                                    \
-	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")                \
+#define AS_SSL_DATA_FIELDS(F, S)                                                                  \
+	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction)     \
+	F(S, ENUM, function, "function", AS_ALWAYS, "the call", tls_function)                     \
+	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                      \
+	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session") \
+	F(S, U64, len, "len", AS_ALWAYS, "plaintext bytes of the call")                           \
+	F(S, HIDDEN, offset, "", AS_ALWAYS, "")                                                   \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
 	F(S, PAYLOAD, data, "data", AS_ALWAYS, "the plaintext")
 
 struct as_ssl_handshake {
@@ -376,16 +377,16 @@ struct as_ssl_handshake {
 	__u32 library;
 	__u32 pad;
 };
-#define AS_SSL_HANDSHAKE_FIELDS(F, S)                                                              \
-	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from the first call to the result")        \
-	F(S, BOOL, failed, "failed", AS_OPT, "the handshake failed")                               \
-	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                       \
-	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                 \
-	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session")  \
-	F(S, STR, server_name, "server_name", AS_OPT, "SNI that the client asked for")             \
-	F(S, ENUM, version, "version", AS_OPT, "negotiated protocol version", tls_version)         \
-	F(S, STR, alpn, "alpn", AS_OPT, "negotiated application protocol")                         \
-	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")                \
+#define AS_SSL_HANDSHAKE_FIELDS(F, S)                                                             \
+	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from the first call to the result")       \
+	F(S, BOOL, failed, "failed", AS_OPT, "the handshake failed")                              \
+	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                      \
+	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session") \
+	F(S, STR, server_name, "server_name", AS_OPT, "SNI that the client asked for")            \
+	F(S, ENUM, version, "version", AS_OPT, "negotiated protocol version", tls_version)        \
+	F(S, STR, alpn, "alpn", AS_OPT, "negotiated application protocol")                        \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 /* ---- system ---- */
@@ -405,22 +406,22 @@ struct as_system_metrics {
 	__u32 children;
 	__u32 alert;
 };
-#define AS_SYSTEM_METRICS_FIELDS(F, S)                                                             \
-	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                         \
-	F(S, HDR_COMM, h, "comm", AS_ALWAYS, "its name")                                           \
-	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                             \
-	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                      \
-	  "since the last sample, 100 = one core, ended children included")                        \
-	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                      \
-	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS, "resident set")                              \
-	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "resident set")                              \
-	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "address space")                             \
-	F(S, U64, vsz_mb, "memory.vsz_mb", AS_ALWAYS, "address space")                             \
-	F(S, U32, threads, "process.threads", AS_ALWAYS, "threads")                                \
-	F(S, U32, children, "process.children", AS_ALWAYS, "living descendants")                   \
-	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                           \
-	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage since its start")  \
-	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")     \
+#define AS_SYSTEM_METRICS_FIELDS(F, S)                                                            \
+	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                        \
+	F(S, HDR_COMM, h, "comm", AS_ALWAYS, "its name")                                          \
+	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                            \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                     \
+	  "since the last sample, 100 = one core, ended children included")                       \
+	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                     \
+	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS, "resident set")                             \
+	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "resident set")                             \
+	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "address space")                            \
+	F(S, U64, vsz_mb, "memory.vsz_mb", AS_ALWAYS, "address space")                            \
+	F(S, U32, threads, "process.threads", AS_ALWAYS, "threads")                               \
+	F(S, U32, children, "process.children", AS_ALWAYS, "living descendants")                  \
+	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                          \
+	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage since its start") \
+	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")    \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
 
 struct as_system_wide {
@@ -441,22 +442,22 @@ struct as_system_wide {
 	__u32 cores;
 	__u32 alert;
 };
-#define AS_SYSTEM_WIDE_FIELDS(F, S)                                                                \
-	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                             \
-	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                      \
-	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS, "of all cores, 100 = one core")      \
-	F(S, CENTI, load1_centi, "cpu.load_avg_1min", AS_ALWAYS, "load average")                   \
-	F(S, CENTI, load5_centi, "cpu.load_avg_5min", AS_ALWAYS, "load average")                   \
-	F(S, CENTI, load15_centi, "cpu.load_avg_15min", AS_ALWAYS, "load average")                 \
-	F(S, U64, total_kb, "memory.total_kb", AS_ALWAYS, "main memory")                           \
-	F(S, U64, used_kb, "memory.used_kb", AS_ALWAYS, "total less available")                    \
-	F(S, U64, free_kb, "memory.free_kb", AS_ALWAYS, "unused")                                  \
-	F(S, U64, available_kb, "memory.available_kb", AS_ALWAYS, "to be had without swapping")    \
-	F(S, U64, total_mb, "memory.total_mb", AS_ALWAYS, "main memory")                           \
-	F(S, U64, used_mb, "memory.used_mb", AS_ALWAYS, "total less available")                    \
-	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "the same as used_mb")                       \
-	F(S, CENTI, used_centi, "memory.used_percent", AS_ALWAYS, "of the total")                  \
-	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                           \
+#define AS_SYSTEM_WIDE_FIELDS(F, S)                                                             \
+	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                          \
+	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                   \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS, "of all cores, 100 = one core")   \
+	F(S, CENTI, load1_centi, "cpu.load_avg_1min", AS_ALWAYS, "load average")                \
+	F(S, CENTI, load5_centi, "cpu.load_avg_5min", AS_ALWAYS, "load average")                \
+	F(S, CENTI, load15_centi, "cpu.load_avg_15min", AS_ALWAYS, "load average")              \
+	F(S, U64, total_kb, "memory.total_kb", AS_ALWAYS, "main memory")                        \
+	F(S, U64, used_kb, "memory.used_kb", AS_ALWAYS, "total less available")                 \
+	F(S, U64, free_kb, "memory.free_kb", AS_ALWAYS, "unused")                               \
+	F(S, U64, available_kb, "memory.available_kb", AS_ALWAYS, "to be had without swapping") \
+	F(S, U64, total_mb, "memory.total_mb", AS_ALWAYS, "main memory")                        \
+	F(S, U64, used_mb, "memory.used_mb", AS_ALWAYS, "total less available")                 \
+	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "the same as used_mb")                    \
+	F(S, CENTI, used_centi, "memory.used_percent", AS_ALWAYS, "of the total")               \
+	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                        \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
 
 /* ---- alert ---- */
@@ -472,14 +473,14 @@ struct as_threshold {
 	__u32 pad;
 	__u64 pad2;
 };
-#define AS_THRESHOLD_FIELDS(F, S)                                                                  \
-	F(S, STR, rule, "rule", AS_ALWAYS, "the threshold in words")                                  \
-	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                                 \
-	F(S, CENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak")      \
-	F(S, CENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                              \
-	F(S, ENUM, ended, "state", AS_ALWAYS, "start or end", alert_state)                         \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "above the limit so far")                 \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                     \
+#define AS_THRESHOLD_FIELDS(F, S)                                                             \
+	F(S, STR, rule, "rule", AS_ALWAYS, "the threshold in words")                          \
+	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                            \
+	F(S, CENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak") \
+	F(S, CENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                         \
+	F(S, ENUM, ended, "state", AS_ALWAYS, "start or end", alert_state)                    \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "above the limit so far")            \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                \
 	F(S, HIDDEN, pad2, "", AS_ALWAYS, "")
 
 /* ---- agentsight ---- */
@@ -491,10 +492,10 @@ struct as_start {
 	struct as_span boot_id;
 	struct as_span argv;
 };
-#define AS_START_FIELDS(F, S)                                                                      \
-	F(S, STR, version, "version", AS_ALWAYS, "of agentsight")                                  \
-	F(S, STR, kernel, "kernel", AS_ALWAYS, "release of the running kernel")                    \
-	F(S, STR, boot_id, "boot_id", AS_ALWAYS, "random id of this boot")                         \
+#define AS_START_FIELDS(F, S)                                                   \
+	F(S, STR, version, "version", AS_ALWAYS, "of agentsight")               \
+	F(S, STR, kernel, "kernel", AS_ALWAYS, "release of the running kernel") \
+	F(S, STR, boot_id, "boot_id", AS_ALWAYS, "random id of this boot")      \
 	F(S, ARGV, argv, "argv", AS_ALWAYS, "how agentsight was called")
 
 struct as_capability {
@@ -506,12 +507,12 @@ struct as_capability {
 	__u32 state;
 	__u32 pad;
 };
-#define AS_CAPABILITY_FIELDS(F, S)                                                                 \
-	F(S, STR, family, "family", AS_ALWAYS, "proc, file, net, tls or system")                   \
-	F(S, STR, hook, "hook", AS_ALWAYS, "what is watched")                                      \
-	F(S, ENUM, state, "state", AS_ALWAYS, "attached, degraded or missing", capability)         \
-	F(S, STR, mechanism, "mechanism", AS_OPT, "how it is watched")                             \
-	F(S, STR, reason, "reason", AS_OPT, "why not, or what the mechanism costs")                \
+#define AS_CAPABILITY_FIELDS(F, S)                                                         \
+	F(S, STR, family, "family", AS_ALWAYS, "proc, file, net, tls or system")           \
+	F(S, STR, hook, "hook", AS_ALWAYS, "what is watched")                              \
+	F(S, ENUM, state, "state", AS_ALWAYS, "attached, degraded or missing", capability) \
+	F(S, STR, mechanism, "mechanism", AS_OPT, "how it is watched")                     \
+	F(S, STR, reason, "reason", AS_OPT, "why not, or what the mechanism costs")        \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 struct as_loss {
@@ -521,10 +522,10 @@ struct as_loss {
 	__u64 count;
 	__u64 total;
 };
-#define AS_LOSS_FIELDS(F, S)                                                                       \
-	F(S, STR, reason, "reason", AS_ALWAYS, "where it was lost")                                \
-	F(S, STR, event, "event", AS_ALWAYS, "type of the events lost")                            \
-	F(S, U64, count, "count", AS_ALWAYS, "since the last loss event")                          \
+#define AS_LOSS_FIELDS(F, S)                                              \
+	F(S, STR, reason, "reason", AS_ALWAYS, "where it was lost")       \
+	F(S, STR, event, "event", AS_ALWAYS, "type of the events lost")   \
+	F(S, U64, count, "count", AS_ALWAYS, "since the last loss event") \
 	F(S, U64, total, "total", AS_ALWAYS, "since the start")
 
 /* The ledger: produced = delivered + dropped + missed + filtered + shed + difference. */
@@ -545,20 +546,21 @@ struct as_stats {
 	struct as_span streams;
 	struct as_span reason;
 };
-#define AS_STATS_FIELDS(F, S)                                                                      \
-	F(S, STR, reason, "reason", AS_OPT, "what ended the run")                                  \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since the start")                        \
-	F(S, U64, produced, "produced", AS_ALWAYS, "events that happened")                         \
-	F(S, U64, delivered, "delivered", AS_ALWAYS, "events written to the output")               \
-	F(S, U64, lost, "lost", AS_ALWAYS, "dropped + missed")                                     \
-	F(S, U64, dropped, "dropped", AS_ALWAYS, "for lack of room, or an output error")           \
-	F(S, U64, missed, "missed", AS_ALWAYS, "hooks that the kernel skipped")                    \
-	F(S, U64, filtered, "filtered", AS_ALWAYS, "not asked for")                                \
-	F(S, U64, shed, "shed", AS_ALWAYS, "beyond a stated limit")                                \
-	F(S, U64, difference, "difference", AS_ALWAYS, "produced less the sum of the others: 0")   \
-	F(S, U64, late, "late", AS_ALWAYS, "delivered out of their order in time")                 \
-	F(S, U64, rss_kb, "rss_kb", AS_ALWAYS, "agentsight's own memory")                          \
-	F(S, DUR, cpu_ns, "cpu_ns", AS_ALWAYS, "agentsight's own CPU time")                        \
+#define AS_STATS_FIELDS(F, S)                                                            \
+	F(S, STR, reason, "reason", AS_OPT, "what ended the run")                        \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since the start")              \
+	F(S, U64, produced, "produced", AS_ALWAYS, "events that happened")               \
+	F(S, U64, delivered, "delivered", AS_ALWAYS, "events written to the output")     \
+	F(S, U64, lost, "lost", AS_ALWAYS, "dropped + missed")                           \
+	F(S, U64, dropped, "dropped", AS_ALWAYS, "for lack of room, or an output error") \
+	F(S, U64, missed, "missed", AS_ALWAYS, "hooks that the kernel skipped")          \
+	F(S, U64, filtered, "filtered", AS_ALWAYS, "not asked for")                      \
+	F(S, U64, shed, "shed", AS_ALWAYS, "beyond a stated limit")                      \
+	F(S, U64, difference, "difference", AS_ALWAYS,                                   \
+	  "produced less the others: 0; in `stats`, on its way")                         \
+	F(S, U64, late, "late", AS_ALWAYS, "delivered out of their order in time")       \
+	F(S, U64, rss_kb, "rss_kb", AS_ALWAYS, "agentsight's own memory")                \
+	F(S, DUR, cpu_ns, "cpu_ns", AS_ALWAYS, "agentsight's own CPU time")              \
 	F(S, JSON, streams, "streams", AS_ALWAYS, "the same per event type, where not zero")
 
 /*
@@ -597,8 +599,8 @@ struct as_stats {
 	E(SSL_DATA, as_ssl_data, "ssl", "data", AS_SSL_DATA_FIELDS, "plaintext of one call")       \
 	E(SSL_HANDSHAKE, as_ssl_handshake, "ssl", "handshake", AS_SSL_HANDSHAKE_FIELDS,            \
 	  "a TLS session was set up")                                                              \
-	E(SYSTEM_METRICS, as_system_metrics, "system", "system_metrics",                           \
-	  AS_SYSTEM_METRICS_FIELDS, "CPU and memory of one process")                               \
+	E(SYSTEM_METRICS, as_system_metrics, "system", "system_metrics", AS_SYSTEM_METRICS_FIELDS, \
+	  "CPU and memory of one process")                                                         \
 	E(SYSTEM_WIDE, as_system_wide, "system", "system_wide", AS_SYSTEM_WIDE_FIELDS,             \
 	  "CPU and memory of the machine")                                                         \
 	E(THRESHOLD, as_threshold, "alert", "threshold", AS_THRESHOLD_FIELDS,                      \
@@ -615,7 +617,7 @@ enum as_event_type {
 #define AS_EVENT_ENUM(ID, ...) AS_EV_##ID,
 	AS_EVENTS(AS_EVENT_ENUM)
 #undef AS_EVENT_ENUM
-	AS_EV_COUNT
+		AS_EV_COUNT
 };
 
 AS_EVENTS(AS_CHECK_EVENT)

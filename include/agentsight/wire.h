@@ -17,10 +17,10 @@
 #define AS_COMM_LEN 16
 
 struct as_hdr {
-	__u32 len;	/* bytes of the whole record, this header included */
-	__u16 type;	/* enum as_event_type */
-	__u16 flags;	/* AS_F_* */
-	__u64 boot_ns;	/* CLOCK_BOOTTIME: goes on during suspend */
+	__u32 len;      /* bytes of the whole record, this header included */
+	__u16 type;     /* enum as_event_type */
+	__u16 flags;    /* AS_F_* */
+	__u64 boot_ns;  /* CLOCK_BOOTTIME: goes on during suspend */
 	__u64 start_ns; /* start of the process, CLOCK_BOOTTIME; with tgid its identity */
 	__u32 tgid;
 	__u32 tid;
@@ -31,7 +31,7 @@ struct as_hdr {
 
 enum as_flags {
 	AS_F_REDACTED = 1 << 0, /* a secret was overwritten */
-	AS_F_MORE = 1 << 1,	/* a piece of a call; further pieces follow */
+	AS_F_MORE = 1 << 1,     /* a piece of a call; further pieces follow */
 	AS_F_INFERRED = 1 << 2, /* the owner was derived, not observed */
 };
 
@@ -71,40 +71,40 @@ struct as_nothing {
  * schema and to the filter language (userspace/event/kinds.c). Kinds with `struct as_nothing` have
  * no storage of their own: what they show stands in the header or beside the record.
  */
-#define AS_KINDS(K)                                                                                \
-	K(U32, __u32)			 /* number */                                              \
-	K(U64, __u64)			 /* number */                                              \
-	K(BOOL, __u32)			 /* true, false */                                         \
-	K(DUR, __u64)			 /* nanoseconds */                                         \
-	K(PID, __u32)			 /* thread group id */                                     \
-	K(FD, __s32)			 /* descriptor; left out when negative */                  \
-	K(ERRNO, __s32)			 /* "ENOENT"; left out when 0 */                           \
-	K(MODE, __u32)			 /* "0644" */                                              \
-	K(FLAGS, __u32)			 /* ["O_RDONLY", "O_CLOEXEC"], names from a table */       \
-	K(ENUM, __u32)			 /* "read", name from a table */                           \
-	K(CENTI, __u64)			 /* hundredths: 23.45 */                                   \
-	K(CENTI_TEXT, __u64)		 /* hundredths as a string: "23.45" */                     \
-	K(ADDR, struct as_addr)		 /* {"address":…,"port":…} */                              \
-	K(CONN, struct as_conn)		 /* {"local":{…},"remote":{…}} */                          \
-	K(PATH, struct as_path)		 /* absolute path */                                       \
-	K(STR, struct as_span)		 /* text */                                                \
-	K(ARGV, struct as_span)		 /* NUL-separated strings, as an array */                  \
-	K(PAYLOAD, struct as_span)	 /* text, or <name>_base64 when it is not text */          \
-	K(JSON, struct as_span)		 /* JSON text made by user space */                        \
-	K(HIDDEN, __u64)		 /* not shown */                                           \
-	K(HIDDEN32, __u32)		 /* not shown */                                           \
-	K(HDR_TGID, struct as_nothing)	 /* from the header */                                     \
-	K(HDR_PPID, struct as_nothing)	 /* from the header */                                     \
-	K(HDR_UID, struct as_nothing)	 /* from the header */                                     \
-	K(HDR_COMM, struct as_nothing)	 /* from the header */                                     \
-	K(UNIX_NS, struct as_nothing)	 /* the event's time, nanoseconds since the epoch */       \
-	K(LABEL, struct as_nothing)	 /* a name that the source knows and the kernel does not */
+#define AS_KINDS(K)                                                                        \
+	K(U32, __u32)                  /* number */                                        \
+	K(U64, __u64)                  /* number */                                        \
+	K(BOOL, __u32)                 /* true, false */                                   \
+	K(DUR, __u64)                  /* nanoseconds */                                   \
+	K(PID, __u32)                  /* thread group id */                               \
+	K(FD, __s32)                   /* descriptor; left out when negative */            \
+	K(ERRNO, __s32)                /* "ENOENT"; left out when 0 */                     \
+	K(MODE, __u32)                 /* "0644" */                                        \
+	K(FLAGS, __u32)                /* ["O_RDONLY", "O_CLOEXEC"], names from a table */ \
+	K(ENUM, __u32)                 /* "read", name from a table */                     \
+	K(CENTI, __u64)                /* hundredths: 23.45 */                             \
+	K(CENTI_TEXT, __u64)           /* hundredths as a string: "23.45" */               \
+	K(ADDR, struct as_addr)        /* {"address":…,"port":…} */                    \
+	K(CONN, struct as_conn)        /* {"local":{…},"remote":{…}} */                \
+	K(PATH, struct as_path)        /* absolute path */                                 \
+	K(STR, struct as_span)         /* text */                                          \
+	K(ARGV, struct as_span)        /* NUL-separated strings, as an array */            \
+	K(PAYLOAD, struct as_span)     /* text, or <name>_base64 when it is not text */    \
+	K(JSON, struct as_span)        /* JSON text made by user space */                  \
+	K(HIDDEN, __u64)               /* not shown */                                     \
+	K(HIDDEN32, __u32)             /* not shown */                                     \
+	K(HDR_TGID, struct as_nothing) /* from the header */                               \
+	K(HDR_PPID, struct as_nothing) /* from the header */                               \
+	K(HDR_UID, struct as_nothing)  /* from the header */                               \
+	K(HDR_COMM, struct as_nothing) /* from the header */                               \
+	K(UNIX_NS, struct as_nothing)  /* the event's time, nanoseconds since the epoch */ \
+	K(LABEL, struct as_nothing)    /* a name that the source knows and the kernel does not */
 
 enum as_kind {
 #define AS_KIND_ENUM(name, ctype) AS_KIND_##name,
 	AS_KINDS(AS_KIND_ENUM)
 #undef AS_KIND_ENUM
-	AS_KIND_COUNT
+		AS_KIND_COUNT
 };
 
 #define AS_KIND_TYPE(name, ctype) typedef ctype as_kind_##name;
@@ -116,15 +116,15 @@ AS_KINDS(AS_KIND_TYPE)
  * its kind, and header plus members fill the struct, so that neither a forgotten member nor silent
  * padding passes. Storage-less kinds name the member `h` and count nothing.
  */
-#define AS_CHECK_FIELD(S, KIND, member, name, opt, help, ...)                                      \
-	_Static_assert(sizeof(as_kind_##KIND) == 0 ||                                              \
-			       __builtin_types_compatible_p(__typeof__(((struct S *)0)->member),   \
-							    as_kind_##KIND),                       \
+#define AS_CHECK_FIELD(S, KIND, member, name, opt, help, ...)                                    \
+	_Static_assert(sizeof(as_kind_##KIND) == 0 ||                                            \
+			       __builtin_types_compatible_p(__typeof__(((struct S *)0)->member), \
+							    as_kind_##KIND),                     \
 		       #S "." #member " has not the type of kind " #KIND);
 #define AS_SIZE_FIELD(S, KIND, member, name, opt, help, ...) +sizeof(as_kind_##KIND)
-#define AS_CHECK_EVENT(ID, S, source, type, FIELDS, help)                                          \
-	FIELDS(AS_CHECK_FIELD, S)                                                                  \
-	_Static_assert(sizeof(struct S) == sizeof(struct as_hdr) FIELDS(AS_SIZE_FIELD, S),         \
+#define AS_CHECK_EVENT(ID, S, source, type, FIELDS, help)                                  \
+	FIELDS(AS_CHECK_FIELD, S)                                                          \
+	_Static_assert(sizeof(struct S) == sizeof(struct as_hdr) FIELDS(AS_SIZE_FIELD, S), \
 		       "struct " #S ": a member is not in its field list, or there is padding");
 
 #endif

@@ -72,10 +72,8 @@ static void sites_check(int fd, struct elf *elf)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
-	_cleanup_(closep)
-	int fd = memfd_create("elf", MFD_CLOEXEC);
+	_cleanup_(elf_freep) struct elf *elf = NULL;
+	_cleanup_(closep) int fd = memfd_create("elf", MFD_CLOEXEC);
 
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size)
 		return 0;

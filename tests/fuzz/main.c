@@ -28,10 +28,8 @@ static int failed(const char *path, int r)
 
 static int run_file(const char *path, size_t size)
 {
-	_cleanup_(freep)
-	uint8_t *data = malloc(size ? size : 1);
-	_cleanup_(fclosep)
-	FILE *f = fopen(path, "re");
+	_cleanup_(freep) uint8_t *data = malloc(size ? size : 1);
+	_cleanup_(fclosep) FILE *f = fopen(path, "re");
 
 	if (!data)
 		return failed(path, -ENOMEM);
@@ -49,8 +47,7 @@ static int run_path(const char *path);
 
 static int run_dir(const char *path)
 {
-	_cleanup_(closedirp)
-	DIR *dir = opendir(path);
+	_cleanup_(closedirp) DIR *dir = opendir(path);
 	char child[PATH_MAX];
 	struct dirent *entry;
 	int r;

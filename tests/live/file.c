@@ -152,6 +152,28 @@ static void storm(void)
 	group("storm", live_scaled(20000), true);
 }
 
+static void left_out(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold(&w, "files", "basic", NULL);
+	sight_start(&s, "record", "--files=false", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, w.pid, "process", "exec");
+	for (size_t i = 0; i < st.n; i++) {
+		json_object *family = object_at(st.lines[i].data, "family");
+
+		CHECK(strcmp(st.lines[i].source, "file") &&
+			      (!family || strcmp(json_object_get_string(family), "file")),
+		      "it was to be left out: %s", json_object_to_json_string(st.lines[i].json));
+	}
+}
+
 const struct live_test file_tests[] = {
 	{"every_file_call_is_one_event_with_absolute_paths", basic, 30},
 	{"file_calls_that_fail_carry_the_reason", errors, 30},
@@ -161,5 +183,6 @@ const struct live_test file_tests[] = {
 	{"transfers_before_and_behind_an_exec_add_up", exec, 30},
 	{"the_bytes_of_500_files_are_exact", many, 60},
 	{"a_file_opened_20000_times_has_exact_sums", storm, 60},
+	{"a_recording_without_files_has_none_and_attaches_nothing", left_out, 30},
 	{},
 };

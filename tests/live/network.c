@@ -98,6 +98,133 @@ static void udp_peek(void)
 	exchange("udp", "peek", "300", "700", "::1");
 }
 
+/*
+ * The total is exact. Of the events some one in a hundred may lack: the kernel counts a segment and does
+ * not trace it (seen on 6.18, by two observers alike); the next event or the close tells.
+ */
+static size_t check_retransmits(const struct stream *st, const struct line *end)
+{
+	int64_t last = 0, now;
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, end->pid, "network", "retransmit"))) {
+		now = line_int(l, "retransmits");
+		CHECK(line_int(l, "conn_id") == line_int(end, "conn_id"), "whose is it: %s",
+		      json_object_to_json_string(l->json));
+		CHECK(l < end && now > last, "%lld behind %lld: %s", (long long)now,
+		      (long long)last, json_object_to_json_string(l->json));
+		last = now;
+		n++;
+	}
+	CHECK(last <= line_int(end, "retransmits"), "%lld, but at the end: %s", (long long)last,
+	      json_object_to_json_string(end->json));
+	return n;
+}
+
+static void retransmit(void)
+{
+	struct expected x = {};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	struct line *end;
+	size_t i = 0, n = 0;
+
+	workload_hold(&w, "tcp", "retransmit", "1", "1000", NULL);
+	sight_start(&s, "network", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	expected_load(&x, w.out);
+	stream_match_unordered(&st, &x, WHOLE);
+	while ((end = stream_find(&st, &i, 0, "network", "close")))
+		n += check_retransmits(&st, end);
+	CHECK(n > 0, "no segment was sent again");
+	check_calls_add_up(&st);
+}
+
+/* ---- sums once a second ---- */
+
+struct flow_sums {
+	size_t n;
+	int64_t tx, rx, ns; /* of the intervals */
+};
+
+static void flow_add(struct flow_sums *sums, const struct line *l)
+{
+	const char *text = json_object_to_json_string(l->json);
+	int64_t tx = line_int(l, "tx_interval_bytes"), rx = line_int(l, "rx_interval_bytes");
+	int64_t ns = line_int(l, "interval_ns");
+
+	CHECK(tx >= 0 && rx >= 0 && tx + rx > 0, "nothing moved: %s", text);
+	CHECK(ns > 0, "no time passed: %s", text);
+	sums->n++;
+	sums->tx += tx;
+	sums->rx += rx;
+	sums->ns += ns;
+	CHECK(sums->tx == line_int(l, "tx_bytes") && sums->rx == line_int(l, "rx_bytes"),
+	      "the intervals add up to %lld and %lld: %s", (long long)sums->tx, (long long)sums->rx,
+	      text);
+	CHECK(sums->ns == line_int(l, "duration_ns"), "the intervals add up to %lld ns: %s",
+	      (long long)sums->ns, text);
+}
+
+/* The sums of the flow events of the connection that ended with @end. */
+static struct flow_sums flow_sum(const struct stream *st, const struct line *end)
+{
+	struct flow_sums sums = {};
+	struct line *l;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, end->pid, "network", "flow"))) {
+		if (line_int(l, "conn_id") != line_int(end, "conn_id"))
+			continue;
+		CHECK(l < end, "a flow event behind the end: %s",
+		      json_object_to_json_string(l->json));
+		CHECK(!strcmp(line_str(l, "role"), line_str(end, "role")), "another role: %s",
+		      json_object_to_json_string(l->json));
+		flow_add(&sums, l);
+	}
+	return sums;
+}
+
+/*
+ * Five times a second for four seconds; the last interval is told by the close. A recording less two of
+ * its sources tells the connections all the same.
+ */
+static void flow(void)
+{
+	struct expected x = {};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	struct line *end;
+	size_t i = 0;
+
+	workload_hold(&w, "tcp", "paced", "20", "5000", NULL);
+	sight_start(&s, "record", "--files=false", "--ssl=false", "-p", live_printf("%d", w.pid),
+		    NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	expected_load(&x, w.out);
+	stream_match_unordered(&st, &x, WHOLE);
+	while ((end = stream_find(&st, &i, 0, "network", "close"))) {
+		struct flow_sums sums = flow_sum(&st, end);
+
+		CHECK(sums.n >= 2 && sums.n <= 6, "%zu flow events in four seconds", sums.n);
+		CHECK(sums.tx <= line_int(end, "tx_bytes") && sums.rx <= line_int(end, "rx_bytes"),
+		      "the flow events are ahead of the end: %s",
+		      json_object_to_json_string(end->json));
+		CHECK(sums.tx >= line_int(end, "tx_bytes") / 2, "the flow events tell too little");
+	}
+}
+
 const struct live_test network_tests[] = {
 	{"questions_and_answers_over_TCP_are_exact", pingpong, 30},
 	{"questions_and_answers_over_TCP_of_IPv6_are_exact", pingpong_v6, 30},
@@ -109,6 +236,8 @@ const struct live_test network_tests[] = {
 	{"a_reset_connection_carries_the_reason", reset, 30},
 	{"peeking_is_not_receiving", peek, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
+	{"segments_sent_again_are_told_and_counted", retransmit, 30},
+	{"a_connection_tells_its_sums_once_a_second", flow, 60},
 	{"datagrams_of_a_connected_socket_add_up", udp_connected, 30},
 	{"datagrams_of_an_unconnected_socket_add_up", udp_unconnected, 30},
 	{"peeking_at_a_datagram_is_not_receiving_it", udp_peek, 30},

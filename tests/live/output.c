@@ -416,6 +416,81 @@ static void filtered(void)
 	      (unsigned long long)stop_count(&st, "filtered"));
 }
 
+/* ---- the ledger on request ---- */
+
+/* What @row counts under @key: not there when zero. */
+static int64_t row_count(json_object *row, const char *key)
+{
+	return json_object_get_int64(object_at(row, key));
+}
+
+/* Every event type accounts for itself, and the sum is what @stats says was produced. */
+static void check_rows(const struct line *stats)
+{
+	json_object *streams = object_at(stats->data, "streams");
+	int64_t produced = 0;
+
+	CHECK(streams, "no streams: %s", json_object_to_json_string(stats->json));
+	json_object_object_foreach(streams, name, row)
+	{
+		CHECK(row_count(row, "produced") ==
+			      row_count(row, "delivered") + row_count(row, "filtered"),
+		      "%s: %s", name, json_object_to_json_string(row));
+		if (strncmp(name, "internal.", 9))
+			produced += row_count(row, "produced");
+	}
+	CHECK(produced == line_int(stats, "produced"), "the types sum up to %lld: %s",
+	      (long long)produced, json_object_to_json_string(stats->json));
+}
+
+static bool has_stats(void *path)
+{
+	char *text = live_read_file(path);
+	bool yes = strstr(text, "\"type\":\"stats\"") != NULL;
+
+	free(text);
+	return yes;
+}
+
+static bool has_closes(void *path)
+{
+	char *text = live_read_file(path);
+	bool yes = occurrences(text, "\"type\":\"close\"") == 2;
+
+	free(text);
+	return yes;
+}
+
+static void stats(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	struct line *l;
+
+	workload_hold(&w, "tcp", "pingpong", "100", "100", NULL);
+	sight_start(&s, "network", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	live_wait("the end of both ends", has_closes, s.out, 10);
+	sleep(1); /* the workload's own end is still on its way, and counts until it has arrived */
+	kill(s.pid, SIGUSR1);
+	live_wait("the event", has_stats, s.out, 10);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	l = stream_only(&st, s.pid, "agentsight", "stats");
+	CHECK(line_int(l, "difference") == 0 && line_int(l, "lost") == 0, "it does not close: %s",
+	      json_object_to_json_string(l->json));
+	CHECK(line_int(l, "produced") >= 400, "the workload made more than %lld events",
+	      (long long)line_int(l, "produced"));
+	CHECK(line_int(l, "delivered") == l - st.lines, "%td lines stand before it: %s",
+	      l - st.lines, json_object_to_json_string(l->json));
+	CHECK(line_int(l, "delivered") <= (int64_t)stop_count(&st, "delivered"),
+	      "more than at the end");
+	check_rows(l);
+}
+
 const struct live_test output_tests[] = {
 	{"the_output_file_is_private", private_file, 30},
 	{"the_output_file_belongs_to_who_called_sudo", sudo_caller, 30},
@@ -432,5 +507,6 @@ const struct live_test output_tests[] = {
 	{"a_duration_ends_the_run_in_order", duration, 30},
 	{"a_termination_ends_the_run_in_order", terminated, 30},
 	{"a_filter_keeps_what_it_says_and_counts_the_rest", filtered, 30},
+	{"a_signal_puts_the_ledger_so_far_into_the_stream_once", stats, 30},
 	{},
 };

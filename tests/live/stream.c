@@ -229,9 +229,11 @@ void stream_check_whole(const struct stream *st)
 void stream_check_lossless(const struct stream *st)
 {
 	stream_check_whole(st);
-	CHECK(stop_count(st, "lost") == 0 && stop_count(st, "shed") == 0, "events were lost: %s",
+	/* A hook that the kernel skipped (7.1 and later, when busy) is counted; whether something is
+	 * missing for it is for the comparison with what the workload said. */
+	CHECK(stop_count(st, "dropped") == 0 && stop_count(st, "shed") == 0, "events were lost: %s",
 	      json_object_to_json_string(st->stop));
-	CHECK(stream_count(st, "agentsight", "loss") == 0,
+	CHECK(stream_count(st, "agentsight", "loss") == 0 || stop_count(st, "missed"),
 	      "a `loss` event though nothing was lost");
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "sha256.h"
 
@@ -159,11 +160,95 @@ static void many(void)
 	exchange("many", live_printf("%lu", live_scaled(300)), NULL, NULL);
 }
 
+/* ---- files that are named ---- */
+
+static void named_without_functions(void)
+{
+	char *path = workload_path("cpu");
+	char *argv[] = {sight_program(), (char *)"ssl", (char *)"--binary-path", path, NULL};
+	struct sight s = {};
+
+	sight_launch(&s, -1, argv);
+	sight_wait(&s);
+	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 1, "it ended with status %#x: %s",
+	      s.status, sight_messages(&s));
+	CHECK(strstr(sight_messages(&s), path), "it does not name the file: %s",
+	      sight_messages(&s));
+}
+
+static void hold_with(struct workload *w, const char *variable, const char *value)
+{
+	setenv(variable, value, 1);
+	workload_hold(w, "tls", "ex", "50", "3000", NULL);
+	unsetenv(variable);
+}
+
+/* Where the workload's libssl lies: the dynamic loader tells, and runs nothing. */
+static char *library_path(void)
+{
+	char *text, *path, *end;
+	struct workload w;
+
+	hold_with(&w, "LD_TRACE_LOADED_OBJECTS", "1");
+	workload_finish(&w);
+	text = live_read_file(w.out);
+	path = strstr(text, "libssl.so");
+	path = path ? strchr(path, '/') : NULL;
+	end = path ? strpbrk(path, " \n") : NULL;
+	CHECK(end, "the workload uses no libssl: %s", text);
+	*end = '\0';
+	return path;
+}
+
+/* Under a name that says nothing. The loader takes it for libssl, by the name inside. */
+static char *library_copy(const char *path)
+{
+	char *copy = live_printf("%s/private-copy.so", live_dir()), chunk[65536];
+	FILE *from = fopen(path, "re"), *to = fopen(copy, "we");
+	size_t n;
+
+	CHECK(from && to, "cannot copy %s: %s", path, strerror(errno));
+	while ((n = fread(chunk, 1, sizeof(chunk), from)) > 0)
+		CHECK(fwrite(chunk, 1, n, to) == n, "cannot write %s", copy);
+	fclose(from);
+	CHECK(!fclose(to), "cannot write %s: %s", copy, strerror(errno));
+	return copy;
+}
+
+static void exchange_with_copy(const char *copy, const char *option)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	hold_with(&w, "LD_PRELOAD", copy);
+	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid), option, NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_check_family(&st, w.pid);
+	if (option)
+		compare_sides(&st, w.out);
+	else
+		CHECK(!stream_count(&st, "ssl", "data"), "it was found without its name");
+}
+
+static void named_library(void)
+{
+	char *copy = library_copy(library_path());
+
+	exchange_with_copy(copy, NULL);
+	exchange_with_copy(copy, live_printf("--binary-path=%s", copy));
+}
+
 const struct live_test tls_tests[] = {
 	{"a_megabyte_over_TLS_is_exact_both_ways", big, 60},
 	{"twenty_thousand_kept_alive_requests_are_all_there", keepalive, 180},
 	{"SSL_read_ex_and_SSL_write_ex_are_seen", ex, 60},
 	{"requests_on_new_connections_are_exact", reconnecting, 120},
 	{"many_connections_with_one_request_are_exact", many, 120},
+	{"a_named_file_without_TLS_functions_is_an_error", named_without_functions, 30},
+	{"a_library_under_another_name_is_captured_when_named", named_library, 60},
 	{},
 };

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -291,6 +292,81 @@ static void peek_client(struct conn *c)
 	conn_close(c, "");
 }
 
+/* Some traffic both ways in each second, for the sums that are told once a second. */
+static void paced_server(struct conn *c)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		conn_recv(c, size);
+		conn_send(c, 2 * size);
+	}
+	conn_recv_all(c);
+	conn_close(c, "");
+}
+
+static void paced_client(struct conn *c)
+{
+	struct timespec nap = {.tv_nsec = 200000000};
+
+	for (unsigned long i = 0; i < count; i++) {
+		conn_send(c, size);
+		conn_recv(c, 2 * size);
+		nanosleep(&nap, NULL);
+	}
+	conn_close(c, "");
+}
+
+/* Has the kernel drop what arrives for this end: segments longer than any bare header. */
+static void conn_deaf(struct conn *c, bool deaf)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 60, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+	if (setsockopt(c->fd, SOL_SOCKET, deaf ? SO_ATTACH_FILTER : SO_DETACH_FILTER, &program,
+		       sizeof(program)))
+		err(1, "cannot set a socket filter");
+}
+
+/* How many segments were sent again, the kernel knows. */
+static unsigned conn_close_retransmitted(struct conn *c)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+	char text[64];
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		err(1, "getsockopt");
+	snprintf(text, sizeof(text), ",\"retransmits\":%u", info.tcpi_total_retrans);
+	conn_close(c, text);
+	return info.tcpi_total_retrans;
+}
+
+/* SIZE is that of one segment. */
+static void retransmit_server(struct conn *c)
+{
+	conn_recv(c, 1);
+	conn_send(c, size);
+	conn_recv_all(c);
+	if (!conn_close_retransmitted(c))
+		errx(1, "nothing was sent again");
+}
+
+static void retransmit_client(struct conn *c)
+{
+	struct timespec nap = {.tv_nsec = 700000000};
+
+	conn_deaf(c, true);
+	conn_send(c, 1);
+	nanosleep(&nap, NULL);
+	conn_deaf(c, false);
+	conn_recv(c, size);
+	conn_close_retransmitted(c);
+}
+
 static void sendfile_client(struct conn *c)
 {
 	int fd = memfd_create("payload", 0);
@@ -322,6 +398,8 @@ static const struct mode {
 	{"reset", reset_server, reset_client, false},
 	{"peek", peek_server, peek_client, false},
 	{"sendfile", stream_server, sendfile_client, false},
+	{"paced", paced_server, paced_client, false},
+	{"retransmit", retransmit_server, retransmit_client, false},
 };
 
 /* ---- both ends ---- */

@@ -13,28 +13,28 @@
 
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
-#define TAKE_PTR(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) *_slot = &(p);                                                       \
-		__typeof__(p) _taken = *_slot;                                                     \
-		*_slot = NULL;                                                                     \
-		_taken;                                                                            \
+#define TAKE_PTR(p)                            \
+	({                                     \
+		__typeof__(p) *_slot = &(p);   \
+		__typeof__(p) _taken = *_slot; \
+		*_slot = NULL;                 \
+		_taken;                        \
 	})
 
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int *_slot = &(fd);                                                                \
-		int _taken = *_slot;                                                               \
-		*_slot = -1;                                                                       \
-		_taken;                                                                            \
+#define TAKE_FD(fd)                  \
+	({                           \
+		int *_slot = &(fd);  \
+		int _taken = *_slot; \
+		*_slot = -1;         \
+		_taken;              \
 	})
 
 /* DEFINE_FREEP(struct x *, x_free) makes x_freep() for use with _cleanup_. */
-#define DEFINE_FREEP(type, fn)                                                                     \
-	static inline void fn##p(type *p)                                                          \
-	{                                                                                          \
-		if (*p)                                                                            \
-			fn(*p);                                                                    \
+#define DEFINE_FREEP(type, fn)            \
+	static inline void fn##p(type *p) \
+	{                                 \
+		if (*p)                   \
+			fn(*p);           \
 	}
 
 static inline void freep(void *p)
@@ -61,17 +61,17 @@ static inline void closep(int *fd)
 }
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)                                                                                  \
-	({                                                                                         \
-		__typeof__(a) _a = (a);                                                            \
-		__typeof__(b) _b = (b);                                                            \
-		_a < _b ? _a : _b;                                                                 \
+#define MIN(a, b)                       \
+	({                              \
+		__typeof__(a) _a = (a); \
+		__typeof__(b) _b = (b); \
+		_a < _b ? _a : _b;      \
 	})
-#define MAX(a, b)                                                                                  \
-	({                                                                                         \
-		__typeof__(a) _a = (a);                                                            \
-		__typeof__(b) _b = (b);                                                            \
-		_a > _b ? _a : _b;                                                                 \
+#define MAX(a, b)                       \
+	({                              \
+		__typeof__(a) _a = (a); \
+		__typeof__(b) _b = (b); \
+		_a > _b ? _a : _b;      \
 	})
 
 #endif

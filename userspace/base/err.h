@@ -14,7 +14,8 @@ struct err {
 	char text[512];
 };
 
-__attribute__((format(printf, 2, 3))) static inline void err_say(struct err *e, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline void err_say(struct err *e, const char *fmt,
+								 ...)
 {
 	va_list ap;
 
@@ -29,11 +30,11 @@ __attribute__((format(printf, 2, 3))) static inline void err_say(struct err *e, 
  * Stores the sentence and gives @r, so that `return err_set(e, -EINVAL, "…")` is one statement. It gives an
  * error even if a library failed without setting errno.
  */
-#define err_set(e, r, ...)                                                                         \
-	({                                                                                         \
-		int _err = (r);                                                                    \
-		err_say(e, __VA_ARGS__);                                                           \
-		_err < 0 ? _err : -EIO;                                                            \
+#define err_set(e, r, ...)               \
+	({                               \
+		int _err = (r);          \
+		err_say(e, __VA_ARGS__); \
+		_err < 0 ? _err : -EIO;  \
 	})
 
 #endif

@@ -11,8 +11,10 @@ static const struct {
 	const char *word;
 	const char *colour;
 } levels[] = {
-	[LOG_ERROR] = {"error: ", "\033[31m"}, [LOG_WARNING] = {"warning: ", "\033[33m"},
-	[LOG_NOTICE] = {"", ""},	       [LOG_INFO] = {"", ""},
+	[LOG_ERROR] = {"error: ", "\033[31m"},
+	[LOG_WARNING] = {"warning: ", "\033[33m"},
+	[LOG_NOTICE] = {"", ""},
+	[LOG_INFO] = {"", ""},
 	[LOG_DEBUG] = {"debug: ", "\033[2m"},
 };
 

@@ -22,11 +22,11 @@ void log_setup(enum log_level level, bool colour);
 
 __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *fmt, ...);
 
-#define log_error(...)	 log_say(LOG_ERROR, __VA_ARGS__)
+#define log_error(...)   log_say(LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_say(LOG_WARNING, __VA_ARGS__)
-#define log_notice(...)	 log_say(LOG_NOTICE, __VA_ARGS__)
-#define log_info(...)	 log_say(LOG_INFO, __VA_ARGS__)
-#define log_debug(...)	 log_say(LOG_DEBUG, __VA_ARGS__)
+#define log_notice(...)  log_say(LOG_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_say(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)   log_say(LOG_DEBUG, __VA_ARGS__)
 
 /* @text with control bytes replaced by '?', in one of a few static buffers. */
 const char *log_safe(const char *text);

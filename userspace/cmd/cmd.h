@@ -9,7 +9,7 @@ struct command {
 	const char *name;
 	const char *help;  /* one line */
 	const char *about; /* a paragraph */
-	unsigned bit;	   /* enum command_bit */
+	unsigned bit;      /* enum command_bit */
 	unsigned sources;  /* SOURCE_*: what the command watches, where it is not asked */
 	int (*run)(const struct command *c, struct options *o); /* returns the exit status */
 };

@@ -193,8 +193,8 @@ int cmd_doctor(const struct command *c, struct options *o)
 	size_t n = 0;
 	int r, status;
 
-	o->session.sources = SOURCE_PROCESS | SOURCE_FILES | SOURCE_NETWORK | SOURCE_TLS |
-			     SOURCE_SYSTEM;
+	o->session.sources =
+		SOURCE_PROCESS | SOURCE_FILES | SOURCE_NETWORK | SOURCE_TLS | SOURCE_SYSTEM;
 	o->session.each_call = true;
 	o->session.examine = true;
 

@@ -15,9 +15,9 @@
 
 /* Exit statuses of the program. */
 enum {
-	EXIT_ASKED = 0,	  /* ended as asked */
+	EXIT_ASKED = 0,   /* ended as asked */
 	EXIT_FAILED = 1,  /* could not do its work */
-	EXIT_USAGE = 2,	  /* wrong usage */
+	EXIT_USAGE = 2,   /* wrong usage */
 	EXIT_NO_PRIV = 3, /* privilege is missing */
 };
 

@@ -37,12 +37,14 @@ static int check(const struct command *c, const struct options *o)
 	const struct session_options *s = &o->session;
 
 	if (c->bit == CMD_RECORD && !s->n_names && !s->n_pids && !s->command) {
-		log_error("record whom? Name programs (-c claude) or processes (-p 1234), or start one "
+		log_error("record whom? Name programs (-c claude) or processes (-p 1234), or start "
+			  "one "
 			  "(-- claude)");
 		return EXIT_USAGE;
 	}
 	if (!s->sources) {
-		log_error("every source is switched off; name one: --ssl, --process, --network, --files "
+		log_error("every source is switched off; name one: --ssl, --process, --network, "
+			  "--files "
 			  "or --system");
 		return EXIT_USAGE;
 	}

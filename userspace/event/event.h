@@ -20,8 +20,8 @@ struct event_desc;
 struct event {
 	const struct as_hdr *rec;
 	const struct event_desc *desc; /* its row in the schema, never NULL */
-	uint64_t unix_ns;	       /* boot clock already converted */
-	const char *label;	       /* value of LABEL fields; lives as long as the run */
+	uint64_t unix_ns;              /* boot clock already converted */
+	const char *label;             /* value of LABEL fields; lives as long as the run */
 };
 
 /* The only way forward. Events that are not passed on are counted by whoever keeps them back. */
@@ -39,7 +39,7 @@ struct stage {
 	struct emitter in;
 	struct emitter *out;
 	void (*tick)(struct stage *self, uint64_t boot_ns); /* about once a second; may be NULL */
-	void (*finish)(struct stage *self);		    /* pass on what is held; may be NULL */
+	void (*finish)(struct stage *self);                 /* pass on what is held; may be NULL */
 	void (*free)(struct stage *self);
 };
 

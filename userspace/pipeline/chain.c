@@ -144,8 +144,8 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 		const char *source;
 		unsigned bit;
 	} sources[] = {
-		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES},	{"network", SOURCE_NETWORK},
-		{"ssl", SOURCE_TLS},	     {"system", SOURCE_SYSTEM},
+		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES},    {"network", SOURCE_NETWORK},
+		{"ssl", SOURCE_TLS},         {"system", SOURCE_SYSTEM},
 	};
 
 	memset(wanted, 0, AS_EV_COUNT);

@@ -25,9 +25,11 @@ struct chain_options {
 	const struct file_sums_ops *file_sums; /* NULL: no file family */
 	/* who wants to know of an exec or a new connection at once (TLS discovery); may be NULL */
 	void (*on_activity)(void *context, const struct event *ev);
-	const char *(*library_name)(void *context, uint32_t number, uint32_t tgid); /* may be NULL */
+	const char *(*library_name)(void *context, uint32_t number,
+				    uint32_t tgid); /* may be NULL */
 	void *context;
-	void (*on_closed)(void *context); /* nobody reads the output any more; from another thread */
+	void (*on_closed)(
+		void *context); /* nobody reads the output any more; from another thread */
 };
 
 struct chain;

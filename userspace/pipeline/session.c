@@ -27,11 +27,11 @@
 #include "stage/filter.h"
 #include "stage/select.h"
 
-#define COALESCE_MS	  10 /* between two looks at the rings while events keep coming */
-#define STATS_TICKS	  60 /* seconds between two `stats` events */
-#define STALL_MS	  5000 /* how long the end waits for an output that takes nothing */
+#define COALESCE_MS       10   /* between two looks at the rings while events keep coming */
+#define STATS_TICKS       60   /* seconds between two `stats` events */
+#define STALL_MS          5000 /* how long the end waits for an output that takes nothing */
 #define RING_EVENTS_BYTES (4U << 20)
-#define RING_DATA_BYTES	  (8U << 20)
+#define RING_DATA_BYTES   (8U << 20)
 
 enum descriptor {
 	FD_RING_EVENTS,
@@ -577,10 +577,13 @@ int session_run(const struct session_options *opt, struct err *e)
 		say_who_is_watched(&s);
 		r = start_command(&s, e);
 	}
-	if (r >= 0) {
+	if (r >= 0)
 		loop(&s);
+	else
+		s.stop_reason = "failed";
+	/* what has begun ends in order, also when it could not go on */
+	if (s.order)
 		finish(&s);
-	}
 	close_all(&s);
 	return r;
 }

@@ -19,35 +19,35 @@ enum session_source {
 };
 
 struct session_options {
-	unsigned sources;	 /* SOURCE_*: whose events are delivered */
-	bool each_call;		 /* network: every send and receive */
-	char **names;		 /* -c; with n_names */
+	unsigned sources; /* SOURCE_*: whose events are delivered */
+	bool each_call;   /* network: every send and receive */
+	char **names;     /* -c; with n_names */
 	size_t n_names;
-	uint32_t *pids;		 /* -p; with n_pids */
+	uint32_t *pids; /* -p; with n_pids */
 	size_t n_pids;
 	bool by_uid;
 	uint32_t uid;
 	bool no_children;
 	char **binary_paths;
 	size_t n_binary_paths;
-	uint64_t interval_ns;	 /* of the samples */
+	uint64_t interval_ns;         /* of the samples */
 	uint64_t cpu_threshold_centi; /* 0: none */
 	uint64_t memory_threshold_kb; /* 0: none */
-	uint64_t duration_ns;	 /* 0: until it is stopped */
-	const char *filter;	 /* NULL: everything */
+	uint64_t duration_ns;         /* 0: until it is stopped */
+	const char *filter;           /* NULL: everything */
 	bool no_redact;
-	const char *output;	 /* NULL: standard output */
+	const char *output; /* NULL: standard output */
 	size_t rotate_bytes;
 	unsigned rotate_keep;
-	size_t ring_bytes;	 /* of each ring; 0: the defaults */
+	size_t ring_bytes; /* of each ring; 0: the defaults */
 	size_t queue_bytes;
-	char **command;		 /* started and followed; NULL: none */
-	bool readable;		 /* lines for a person on standard output */
+	char **command; /* started and followed; NULL: none */
+	bool readable;  /* lines for a person on standard output */
 	bool colour;
 	bool quiet;
-	bool summary;		 /* say at the end what was seen */
-	bool examine;		 /* load whatever can be loaded: nothing is recorded, only told */
-	char **argv;		 /* how agentsight was called, for the `start` event */
+	bool summary; /* say at the end what was seen */
+	bool examine; /* load whatever can be loaded: nothing is recorded, only told */
+	char **argv;  /* how agentsight was called, for the `start` event */
 	int argc;
 };
 

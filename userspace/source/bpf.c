@@ -37,14 +37,14 @@ static const struct {
 	[SHARED_RING_EVENTS] = {"ring_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0},
 	[SHARED_RING_DATA] = {"ring_data", BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0},
 	[SHARED_LEDGER] = {"ledger", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct as_count),
-			AS_EV_COUNT, 0},
+			   AS_EV_COUNT, 0},
 	[SHARED_PROCS] = {"procs", BPF_MAP_TYPE_HASH, 4, sizeof(struct as_proc), 65536, 0},
 	[SHARED_NAMES] = {"names", BPF_MAP_TYPE_HASH, sizeof(struct as_name), 4, 64, 0},
 	[SHARED_MEMORY] = {"shared", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct as_shared), 1,
-			BPF_F_MMAPABLE},
+			   BPF_F_MMAPABLE},
 };
 
-#define MAX_HOOKS	 64
+#define MAX_HOOKS        64
 #define MAX_CAPABILITIES 256
 
 struct hook {
@@ -70,7 +70,7 @@ DEFINE_FREEP(struct bpf_shared *, bpf_shared_free)
 
 /* libbpf's warnings matter to who debugs; failures reach the user as capabilities with a reason. */
 __attribute__((format(printf, 2, 0))) static int libbpf_log(enum libbpf_print_level level,
-							     const char *fmt, va_list ap)
+							    const char *fmt, va_list ap)
 {
 	char line[1024];
 	size_t n;
@@ -95,9 +95,9 @@ static int create_maps(struct bpf_shared *s, const struct bpf_options *opt, stru
 			entries = opt->ring_events_size;
 		if (i == SHARED_RING_DATA)
 			entries = opt->ring_data_size;
-		s->fds[i] = bpf_map_create(map_specs[i].type, map_specs[i].name,
-					   map_specs[i].key_size, map_specs[i].value_size, entries,
-					   &create);
+		s->fds[i] =
+			bpf_map_create(map_specs[i].type, map_specs[i].name, map_specs[i].key_size,
+				       map_specs[i].value_size, entries, &create);
 		if (s->fds[i] < 0)
 			return err_set(e, -errno, "cannot create the BPF map '%s': %s",
 				       map_specs[i].name, strerror(errno));
@@ -234,7 +234,8 @@ static int set_config(struct bpf_shared *s, struct bpf_object *obj)
 	r = config_offset(obj, &offset);
 	if (r < 0)
 		return r;
-	bpf_object__for_each_map(map, obj) {
+	bpf_object__for_each_map(map, obj)
+	{
 		const char *name = bpf_map__name(map);
 		size_t n = strlen(name);
 
@@ -260,8 +261,8 @@ int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err 
 			continue;
 		r = bpf_map__reuse_fd(map, s->fds[i]);
 		if (r < 0)
-			return err_set(e, r, "cannot share the BPF map '%s': %s",
-				       map_specs[i].name, strerror(-r));
+			return err_set(e, r, "cannot share the BPF map '%s': %s", map_specs[i].name,
+				       strerror(-r));
 	}
 	map = bpf_object__find_map_by_name(obj, "scratch");
 	if (map) {
@@ -334,8 +335,7 @@ static int record_attach(struct bpf_shared *s, const char *family, const char *h
 			 int r)
 {
 	if (r < 0) {
-		bpf_capability(s, family, hook, mechanism, CAPABILITY_MISSING, "%s",
-			       strerror(-r));
+		bpf_capability(s, family, hook, mechanism, CAPABILITY_MISSING, "%s", strerror(-r));
 		return r;
 	}
 	bpf_capability(s, family, hook, mechanism, CAPABILITY_ATTACHED, NULL);

@@ -317,8 +317,7 @@ static int ehdr_read(struct elf *elf, Elf64_Ehdr *ret)
 
 int elf_open(int fd, struct elf **ret)
 {
-	_cleanup_(elf_freep)
-	struct elf *elf = calloc(1, sizeof(*elf));
+	_cleanup_(elf_freep) struct elf *elf = calloc(1, sizeof(*elf));
 	Elf64_Ehdr eh = {};
 	int r;
 
@@ -580,8 +579,7 @@ static int strings_note(const char *piece, size_t len, uint64_t offset, const ch
 static int strings_find(struct elf *elf, const struct symtab *tab, const struct elf_symbol *wanted,
 			size_t from, size_t to, struct named *named, size_t *n)
 {
-	_cleanup_(freep)
-	char *chunk = malloc(ELF_NAME_MAX + ELF_CHUNK);
+	_cleanup_(freep) char *chunk = malloc(ELF_NAME_MAX + ELF_CHUNK);
 	uint64_t offset = 0;
 	size_t kept = 0;
 	int r;
@@ -632,8 +630,7 @@ static void symbol_take(const struct elf *elf, const Elf64_Sym *sym, struct elf_
 static int symbols_scan(struct elf *elf, const struct symtab *tab, struct elf_symbol *wanted,
 			const struct named *named, size_t n_named)
 {
-	_cleanup_(freep)
-	Elf64_Sym *chunk = malloc(ELF_CHUNK);
+	_cleanup_(freep) Elf64_Sym *chunk = malloc(ELF_CHUNK);
 	const uint64_t per_chunk = ELF_CHUNK / sizeof(*chunk);
 
 	if (!chunk)

@@ -82,8 +82,7 @@ static const struct rung {
 /* Opens the object and loads the one program that @rung needs. */
 static int load(struct bpf_shared *s, const struct rung *rung, struct file_bpf **ret, struct err *e)
 {
-	_cleanup_(file_bpf__destroyp)
-	struct file_bpf *skel = file_bpf__open();
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = file_bpf__open();
 	struct bpf_program *prog;
 	int r;
 
@@ -118,8 +117,7 @@ static int attach(struct bpf_shared *s, const struct rung *rung, struct file_bpf
 static int open_rung(struct bpf_shared *s, const struct rung *rung, struct file_bpf **ret,
 		     struct err *e)
 {
-	_cleanup_(file_bpf__destroyp)
-	struct file_bpf *skel = NULL;
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = NULL;
 	int r = load(s, rung, &skel, e);
 
 	if (r < 0)
@@ -159,8 +157,7 @@ static int open_best(struct bpf_shared *s, enum file_hook hook, struct file_bpf 
 int file_source_open(struct bpf_shared *s, enum file_hook hook, struct file_source **ret,
 		     struct err *e)
 {
-	_cleanup_(file_source_freep)
-	struct file_source *f = calloc(1, sizeof(*f));
+	_cleanup_(file_source_freep) struct file_source *f = calloc(1, sizeof(*f));
 	int r;
 
 	if (!f)

@@ -73,8 +73,7 @@ static int ring_start(struct cpu_ring *ring, int cpu, size_t page_size)
 int mmaps_open(struct mmaps **ret)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-	_cleanup_(mmaps_freep)
-	struct mmaps *m = NULL;
+	_cleanup_(mmaps_freep) struct mmaps *m = NULL;
 
 	if (cpus < 1)
 		return -EINVAL;

@@ -36,8 +36,8 @@ static int attach(struct bpf_shared *s, struct proc_bpf *skel)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		int r = bpf_hook_attach_tracepoint(s, "proc", hooks[i].hook, hooks[i].prog,
-						   "sched", hooks[i].tracepoint);
+		int r = bpf_hook_attach_tracepoint(s, "proc", hooks[i].hook, hooks[i].prog, "sched",
+						   hooks[i].tracepoint);
 
 		if (r < 0)
 			return r;
@@ -133,7 +133,7 @@ int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, 
 	struct as_proc proc = {.start_ns = start_ns, .flags = flags};
 
 	return bpf_map_update_elem(bpf_shared_procs(p->shared), &tgid, &proc, BPF_ANY) < 0 ? -errno
-											     : 0;
+											   : 0;
 }
 
 int proc_source_name(struct proc_source *p, const char *name)
@@ -143,5 +143,5 @@ int proc_source_name(struct proc_source *p, const char *name)
 
 	strncpy(key.text, name, sizeof(key.text) - 1);
 	return bpf_map_update_elem(bpf_shared_names(p->shared), &key, &one, BPF_ANY) < 0 ? -errno
-											  : 0;
+											 : 0;
 }

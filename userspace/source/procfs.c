@@ -13,8 +13,8 @@
 #define READ_MAX      4096
 #define SCRIPT_WINDOW 4096 /* bytes of the arguments that are searched for a script */
 #define SCRIPT_ARGS   8    /* and how many of them, as in bpf/proc.bpf.c */
-#define PASSES_MAX    16  /* who forks faster than that is found by its events */
-#define LOOKS_MAX     3   /* a new process soon becomes what it was forked for */
+#define PASSES_MAX    16   /* who forks faster than that is found by its events */
+#define LOOKS_MAX     3    /* a new process soon becomes what it was forked for */
 #define KTHREAD_FLAG  0x00200000
 
 /* ---- scanning text ---- */
@@ -205,7 +205,8 @@ static const char *base_name(const char *p, size_t n)
 static bool takes_code(const char *arg, size_t len)
 {
 	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): read from /proc */
-	return (len == 2 || len == 3) && arg[0] == '-' && (arg[len - 1] == 'c' || arg[len - 1] == 'e');
+	return (len == 2 || len == 3) && arg[0] == '-' &&
+	       (arg[len - 1] == 'c' || arg[len - 1] == 'e');
 }
 
 void procfs_parse_script(const char *args, size_t n, char ret[AS_NAME_LEN])

@@ -610,8 +610,7 @@ static int elf_reason(struct err *e, int r)
 
 int tls_sites_find(int fd, struct tls_sites *ret, struct err *e)
 {
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	int r = elf_open(fd, &elf);
 
 	if (r < 0)

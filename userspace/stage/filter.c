@@ -894,8 +894,7 @@ DEFINE_FREEP(struct filter *, filter_free)
 int filter_compile(const char *text, const struct filter_schema *schema, struct filter **ret,
 		   struct filter_error *err)
 {
-	_cleanup_(filter_freep)
-	struct filter *f = NULL;
+	_cleanup_(filter_freep) struct filter *f = NULL;
 	struct parser ps = {.text = text, .len = strlen(text), .schema = schema, .err = err};
 	int r;
 

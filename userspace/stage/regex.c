@@ -790,8 +790,7 @@ static int program_make(struct parser *ps)
 
 int regex_new(const char *pattern, size_t len, struct regex **ret, struct regex_error *err)
 {
-	_cleanup_(parser_done)
-	struct parser ps = {.p = pattern, .len = len, .err = err};
+	_cleanup_(parser_done) struct parser ps = {.p = pattern, .len = len, .err = err};
 	struct regex *re;
 	int r;
 

@@ -57,8 +57,7 @@ static void get_value(void *ctx, int field, struct filter_value *ret)
 		*ret = (struct filter_value){.kind = FILTER_UINT, .u = v.u};
 		break;
 	case FIELD_TEXT:
-		*ret = (struct filter_value){.kind = FILTER_STR,
-					     .str = {v.text.p, v.text.len}};
+		*ret = (struct filter_value){.kind = FILTER_STR, .str = {v.text.p, v.text.len}};
 		break;
 	}
 }

@@ -125,8 +125,7 @@ static void assert_parses_to(const struct buf *json, const struct buf *plain)
 static void check_text(const char *text, size_t n)
 {
 	static struct buf wide, scalar, quoted;
-	_cleanup_(freep)
-	char *copy = malloc(n ? n : 1);
+	_cleanup_(freep) char *copy = malloc(n ? n : 1);
 	const char *p = n ? copy : copy + 1;
 	struct reference ref;
 
@@ -325,8 +324,7 @@ static void random_obstacles_match_the_reference(void **state)
 static void the_worst_expansion_fits(void **state)
 {
 	size_t n = 100000;
-	_cleanup_(freep)
-	char *text = calloc(n, 1);
+	_cleanup_(freep) char *text = calloc(n, 1);
 	struct buf b = {0};
 
 	assert_non_null(text);

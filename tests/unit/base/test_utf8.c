@@ -56,8 +56,7 @@ static size_t reference_prefix(const uint8_t *p, size_t n)
 /* A copy of exactly @n bytes, so that AddressSanitizer sees a read behind them. */
 static size_t prefix_of_copy(const uint8_t *p, size_t n)
 {
-	_cleanup_(freep)
-	uint8_t *copy = malloc(n ? n : 1);
+	_cleanup_(freep) uint8_t *copy = malloc(n ? n : 1);
 
 	assert_non_null(copy);
 	memcpy(copy, p, n);

@@ -185,10 +185,8 @@ static int image_fd(const struct image *im)
 /* Opens the image, looks one dynamic symbol up and gives the result of whichever step failed. */
 static int image_find(const struct image *im, const char *name, uint64_t *ret_vaddr)
 {
-	_cleanup_(closep)
-	int fd = image_fd(im);
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = image_fd(im);
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	uint64_t size;
 	int r = elf_open(fd, &elf);
 
@@ -229,10 +227,8 @@ static void every_lookup_finds_defined_functions_only(void **state)
 static void symbol_table_finds_all_names_in_one_call(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = image_fd(&im);
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = image_fd(&im);
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	struct elf_symbol some[] = {{.name = "beta"}, {.name = "none"}, {.name = "alpha"}};
 	struct elf_symbol none[] = {{.name = "none"}, {.name = "alpha"}};
 
@@ -250,10 +246,8 @@ static void names_across_the_pieces_of_a_string_table_are_found(void **state)
 {
 	for (size_t seam = 65520 - 8; seam <= 65520 + 2; seam++) {
 		struct image im = image_new();
-		_cleanup_(closep)
-		int fd = -1;
-		_cleanup_(elf_freep)
-		struct elf *elf = NULL;
+		_cleanup_(closep) int fd = -1;
+		_cleanup_(elf_freep) struct elf *elf = NULL;
 		struct elf_symbol wanted = {.name = "alpha"};
 
 		SHDR(&im, 4)->sh_offset = SIZE;
@@ -272,10 +266,8 @@ static void names_across_the_pieces_of_a_string_table_are_found(void **state)
 static void addresses_become_offsets_of_their_segment(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = -1;
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = -1;
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	uint64_t offset = 0;
 	uint8_t b[8];
 
@@ -302,10 +294,8 @@ static void addresses_become_offsets_of_their_segment(void **state)
 static void slots_name_their_import(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = image_fd(&im);
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = image_fd(&im);
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	char name[ELF_NAME_MAX];
 
 	assert_int_equal(elf_open(fd, &elf), 0);
@@ -317,10 +307,8 @@ static void slots_name_their_import(void **state)
 static void build_id_is_found_behind_another_note(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = image_fd(&im);
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = image_fd(&im);
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	uint8_t id[ELF_BUILD_ID_LEN] = {0}, expected[ELF_BUILD_ID_LEN];
 
 	memset(expected, 0xab, sizeof(expected));
@@ -340,10 +328,8 @@ static void notes_with_lying_sizes_give_no_build_id(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		struct image im = image_new();
-		_cleanup_(closep)
-		int fd = -1;
-		_cleanup_(elf_freep)
-		struct elf *elf = NULL;
+		_cleanup_(closep) int fd = -1;
+		_cleanup_(elf_freep) struct elf *elf = NULL;
 		uint8_t id[ELF_BUILD_ID_LEN];
 
 		WORD(&im, lies[i][0]) = lies[i][1];
@@ -384,10 +370,8 @@ static void other_files_are_told_apart_from_damaged_ones(void **state)
 
 static void what_is_not_a_regular_file_is_not_read(void **state)
 {
-	_cleanup_(closep)
-	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	_cleanup_(closep)
-	int dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(closep) int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct elf *elf;
 	int pipes[2];
 
@@ -421,10 +405,8 @@ static void every_truncation_ends_in_an_error_or_the_right_answer(void **state)
 static void a_file_that_shrinks_while_open_is_damage(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = image_fd(&im);
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = image_fd(&im);
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	struct elf_symbol wanted = {.name = "alpha"};
 	uint64_t vaddr, size;
 
@@ -516,10 +498,8 @@ static void broken_gnu_hash_tables_are_refused(void **state)
 static void a_chain_without_end_stops(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = -1;
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = -1;
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	uint64_t vaddr, size;
 
 	/* 1 MB of zeros behind the file: no chain word has its end bit set. */
@@ -554,10 +534,8 @@ static void a_loop_in_a_hash_chain_stops(void **state)
 static void work_on_one_file_is_bounded(void **state)
 {
 	struct image im = image_new();
-	_cleanup_(closep)
-	int fd = -1;
-	_cleanup_(elf_freep)
-	struct elf *elf = NULL;
+	_cleanup_(closep) int fd = -1;
+	_cleanup_(elf_freep) struct elf *elf = NULL;
 	uint64_t vaddr, size;
 	int r = 0;
 
@@ -636,10 +614,8 @@ static void no_single_byte_makes_it_crash(void **state)
 
 	for (size_t i = 0; i < CODE * ARRAY_SIZE(values); i++) {
 		struct image im = image_new();
-		_cleanup_(closep)
-		int fd = -1;
-		_cleanup_(elf_freep)
-		struct elf *elf = NULL;
+		_cleanup_(closep) int fd = -1;
+		_cleanup_(elf_freep) struct elf *elf = NULL;
 
 		im.bytes[i / ARRAY_SIZE(values)] = values[i % ARRAY_SIZE(values)];
 		fd = image_fd(&im);

@@ -70,8 +70,7 @@ static int library_new(const char *source, const char *ext, const char *options)
 
 static struct tls_sites sites_new(const char *source)
 {
-	_cleanup_(closep)
-	int fd = -1;
+	_cleanup_(closep) int fd = -1;
 	struct tls_sites sites;
 	struct err e = {.text = ""};
 
@@ -299,8 +298,7 @@ static void aarch64_functions_are_probed_at_the_symbol(void **state)
 		FUNCTION("SSL_write_ex", "2: .long 0xaa0303e4, 0xd2800003\n"
 					 ".long 0x14000000 + (((SSL_write_target - 2b - 8) >> 2) & "
 					 "0x3ffffff)") ".set SSL_write_target, SSL_write_ex2\n";
-	_cleanup_(closep)
-	int fd = library_new(source, "s", "-Wl,-Bsymbolic");
+	_cleanup_(closep) int fd = library_new(source, "s", "-Wl,-Bsymbolic");
 	uint16_t machine = EM_AARCH64;
 	struct tls_sites s;
 
@@ -314,10 +312,8 @@ static void aarch64_functions_are_probed_at_the_symbol(void **state)
 
 static void half_a_library_is_refused_with_the_reason(void **state)
 {
-	_cleanup_(closep)
-	int reads = library_new(FUNCTION("SSL_read", "ret"), "s", "");
-	_cleanup_(closep)
-	int writes = library_new(FUNCTION("SSL_write", "ret"), "s", "");
+	_cleanup_(closep) int reads = library_new(FUNCTION("SSL_read", "ret"), "s", "");
+	_cleanup_(closep) int writes = library_new(FUNCTION("SSL_write", "ret"), "s", "");
 	struct tls_sites s;
 	struct err e;
 
@@ -330,8 +326,8 @@ static void half_a_library_is_refused_with_the_reason(void **state)
 /* libcurl and _ssl.so import the functions: probes belong into the library that has them. */
 static void users_of_a_tls_library_are_not_one(void **state)
 {
-	_cleanup_(closep)
-	int fd = library_new(FUNCTION("f", "call SSL_read@PLT\ncall SSL_write@PLT\nret"), "s", "");
+	_cleanup_(closep) int fd =
+		library_new(FUNCTION("f", "call SSL_read@PLT\ncall SSL_write@PLT\nret"), "s", "");
 	struct tls_sites s;
 	struct err e;
 
@@ -344,10 +340,8 @@ static void functions_in_the_symbol_table_only_are_found(void **state)
 	static const char source[] = ".hidden SSL_read\n.hidden SSL_write\n" FUNCTION(
 		"SSL_read", "push %rbx\npop %rbx\nret")
 		FUNCTION("SSL_write", "push %rbx\npop %rbx\nret");
-	_cleanup_(closep)
-	int full = library_new(source, "s", "");
-	_cleanup_(closep)
-	int stripped = library_new(source, "s", "-s");
+	_cleanup_(closep) int full = library_new(source, "s", "");
+	_cleanup_(closep) int stripped = library_new(source, "s", "-s");
 	struct tls_sites s;
 
 	assert_int_equal(tls_sites_find(full, &s, NULL), 0);
@@ -358,8 +352,7 @@ static void functions_in_the_symbol_table_only_are_found(void **state)
 
 static void every_error_has_a_reason(void **state)
 {
-	_cleanup_(closep)
-	int fd = memfd_create("text", MFD_CLOEXEC);
+	_cleanup_(closep) int fd = memfd_create("text", MFD_CLOEXEC);
 	struct tls_sites s;
 	struct err e;
 
@@ -413,8 +406,7 @@ static void every_compiler_setting_covers_each_function_once(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		char all[128];
-		_cleanup_(closep)
-		int fd = -1;
+		_cleanup_(closep) int fd = -1;
 		struct tls_sites s;
 
 		snprintf(all, sizeof(all), "-fPIC %s", options[i]);
@@ -433,8 +425,7 @@ static void the_installed_libssl_is_understood(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		void *lib = dlopen(names[i], RTLD_LAZY | RTLD_LOCAL);
-		_cleanup_(closep)
-		int fd = -1;
+		_cleanup_(closep) int fd = -1;
 		struct tls_sites s;
 		Dl_info info;
 

@@ -16,8 +16,7 @@ DEFINE_FREEP(struct regex *, regex_free)
 
 static bool matches(const char *pattern, const char *text)
 {
-	_cleanup_(regex_freep)
-	struct regex *re = NULL;
+	_cleanup_(regex_freep) struct regex *re = NULL;
 	struct regex_error err;
 
 	if (regex_new(pattern, strlen(pattern), &re, &err) < 0)
