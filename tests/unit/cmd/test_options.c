@@ -379,7 +379,7 @@ static void options_belong_to_their_commands(void **state)
 		unsigned command;
 		const char *line;
 	} cases[] = {
-		{CMD_RECORD, "--ssl"},
+		{CMD_SYSTEM, "--ssl"},
 		{CMD_SSL, "--process"},
 		{CMD_RECORD, "--uid"},
 		{CMD_DOCTOR, "--comm"},
