@@ -315,9 +315,18 @@ static void wrong_filter(void)
 	EXPECT_USAGE(2, "^", "process", "--filter", "data.exit_code > \"x");
 }
 
+/* The program for a user who may not search the directories above it, a clone below /root say. */
+static char *program_for_anyone(void)
+{
+	int fd = open(sight_program(), O_RDONLY);
+
+	CHECK(fd >= 0, "%s: %s", sight_program(), strerror(errno));
+	return live_printf("/proc/self/fd/%d", fd);
+}
+
 static void no_privilege(void)
 {
-	char *command = live_printf("%s process --duration 1 >/dev/null", sight_program());
+	char *command = live_printf("%s process --duration 1 >/dev/null", program_for_anyone());
 	pid_t pid = fork();
 	int status;
 
@@ -332,7 +341,7 @@ static void no_privilege(void)
 
 static _Noreturn void sample_as_nobody(int out_fd, pid_t pid)
 {
-	char *argv[] = {sight_program(),        (char *)"system",     (char *)"-p",
+	char *argv[] = {program_for_anyone(),   (char *)"system",     (char *)"-p",
 			live_printf("%d", pid), (char *)"--interval", (char *)"0.2",
 			(char *)"--duration",   (char *)"1.5",        NULL};
 
