@@ -51,7 +51,7 @@ const char *log_safe(const char *text)
 	char *out = slots[next++ % 4];
 	size_t i;
 
-	for (i = 0; text[i] && i < sizeof(slots[0]) - 1; i++) {
+	for (i = 0; i < sizeof(slots[0]) - 1 && text[i]; i++) {
 		unsigned char c = text[i];
 
 		out[i] = c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0) ? '?' : text[i];
