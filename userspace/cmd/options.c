@@ -320,7 +320,7 @@ static const struct row rows[] = {
 	 parse_text, AT(session.filter), 0},
 	{"duration", 0, ARG_REQUIRED, "SEC", "stop after this time", CMD_STREAMS, parse_seconds,
 	 AT(session.duration_ns), 0},
-	{"ring-size", 0, ARG_REQUIRED, "MB", "memory between kernel and agentsight, per ring (8)",
+	{"ring-size", 0, ARG_REQUIRED, "MB", "size of each ring buffer (4 for events, 8 for plaintext)",
 	 CMD_STREAMS, parse_ring, AT(session.ring_bytes), 0},
 	{"queue-size", 0, ARG_REQUIRED, "MB", "memory for output that cannot be written yet (32)",
 	 CMD_STREAMS, parse_megabytes, AT(session.queue_bytes), 0},

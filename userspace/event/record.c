@@ -2,6 +2,7 @@
 #include "event/record.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "event/decode.h"
 #include "event/schema.h"
@@ -20,6 +21,20 @@ void record_begin(struct buf *b, unsigned type, const struct as_hdr *h)
 	*hdr = *h;
 	hdr->type = type;
 	hdr->flags = 0;
+}
+
+void record_begin_own(struct buf *b, unsigned type, uint64_t boot_ns)
+{
+	const struct as_hdr h = {
+		.boot_ns = boot_ns,
+		.tgid = getpid(),
+		.tid = getpid(),
+		.ppid = getppid(),
+		.uid = getuid(),
+		.comm = "agentsight",
+	};
+
+	record_begin(b, type, &h);
 }
 
 struct as_span record_add(struct buf *b, const void *p, size_t n)

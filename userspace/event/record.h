@@ -19,6 +19,9 @@
 /* Starts a record of @type in @b: the struct zeroed, time and identity of @h taken over. */
 void record_begin(struct buf *b, unsigned type, const struct as_hdr *h);
 
+/* The same for what agentsight says of itself. */
+void record_begin_own(struct buf *b, unsigned type, uint64_t boot_ns);
+
 /* The struct; valid until the next append. */
 #define record_struct(b, S) ((struct S *)(b)->data)
 

@@ -68,24 +68,14 @@ uint64_t ledger_lost(const struct ledger *l)
 
 /* ---- events ---- */
 
-static void own_header(struct as_hdr *h)
-{
-	*h = (struct as_hdr){
-		.boot_ns = clock_boot_ns(), .tgid = getpid(), .tid = getpid(), .uid = getuid()};
-	h->ppid = getppid();
-	memcpy(h->comm, "agentsight", sizeof("agentsight"));
-}
-
 static void emit_loss(const char *reason, const char *type, uint64_t count, uint64_t total,
 		      struct emitter *out)
 {
 	_cleanup_(buf_done) struct buf b = {};
 	struct as_span reason_span, type_span;
-	struct as_hdr h;
 	struct event ev;
 
-	own_header(&h);
-	record_begin(&b, AS_EV_LOSS, &h);
+	record_begin_own(&b, AS_EV_LOSS, clock_boot_ns());
 	reason_span = record_add_str(&b, reason);
 	type_span = record_add_str(&b, type);
 	if (b.failed)
@@ -216,11 +206,9 @@ void ledger_emit_totals(const struct ledger *l, unsigned type, const char *reaso
 	struct as_span reason_span, streams_span;
 	struct as_stats *s;
 	struct rusage usage;
-	struct as_hdr h;
 	struct event ev;
 
-	own_header(&h);
-	record_begin(&b, type, &h);
+	record_begin_own(&b, type, clock_boot_ns());
 	reason_span = record_add_str(&b, reason ? reason : "");
 	put_streams(&streams, l);
 	streams_span = record_add(&b, streams.data, streams.len);
@@ -230,7 +218,7 @@ void ledger_emit_totals(const struct ledger *l, unsigned type, const char *reaso
 	s->reason = reason_span;
 	s->streams = streams_span;
 	sum_rows(l, s);
-	s->duration_ns = h.boot_ns - since_ns;
+	s->duration_ns = s->h.boot_ns - since_ns;
 	s->rss_kb = own_rss_kb();
 	getrusage(RUSAGE_SELF, &usage);
 	s->cpu_ns = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * NSEC_PER_SEC +

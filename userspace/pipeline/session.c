@@ -30,8 +30,6 @@
 #define COALESCE_MS       10   /* between two looks at the rings while events keep coming */
 #define STATS_TICKS       60   /* seconds between two `stats` events */
 #define STALL_MS          5000 /* how long the end waits for an output that takes nothing */
-#define RING_EVENTS_BYTES (4U << 20)
-#define RING_DATA_BYTES   (8U << 20)
 
 enum descriptor {
 	FD_RING_EVENTS,
@@ -67,14 +65,6 @@ struct session {
 
 /* ---- what the run says of itself ---- */
 
-static void own_header(struct as_hdr *h)
-{
-	*h = (struct as_hdr){
-		.boot_ns = clock_boot_ns(), .tgid = getpid(), .tid = getpid(), .uid = getuid()};
-	h->ppid = getppid();
-	memcpy(h->comm, "agentsight", sizeof("agentsight"));
-}
-
 static void read_boot_id(char id[64])
 {
 	_cleanup_(fclosep) FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
@@ -91,14 +81,11 @@ static void emit_start(struct session *s)
 	struct utsname uts;
 	char id[64];
 	size_t at;
-	struct as_hdr h;
 	struct event ev;
 
 	uname(&uts);
 	read_boot_id(id);
-	own_header(&h);
-	h.boot_ns = s->start_ns;
-	record_begin(&b, AS_EV_START, &h);
+	record_begin_own(&b, AS_EV_START, s->start_ns);
 	version = record_add_str(&b, AGENTSIGHT_VERSION);
 	kernel = record_add_str(&b, uts.release);
 	boot_id = record_add_str(&b, id);
@@ -120,11 +107,9 @@ static void emit_capability(struct session *s, const struct capability *c)
 {
 	_cleanup_(buf_done) struct buf b = {};
 	struct as_span family, hook, mechanism, reason;
-	struct as_hdr h;
 	struct event ev;
 
-	own_header(&h);
-	record_begin(&b, AS_EV_CAPABILITY, &h);
+	record_begin_own(&b, AS_EV_CAPABILITY, clock_boot_ns());
 	family = record_add_str(&b, c->family);
 	hook = record_add_str(&b, c->hook);
 	mechanism = record_add_str(&b, c->mechanism ? c->mechanism : "");
@@ -251,10 +236,7 @@ static int open_chain(struct session *s, struct err *e)
 static int open_rings(struct session *s, struct err *e)
 {
 	struct bpf_shared *shared = sources_shared(s->sources);
-	const size_t sizes[2] = {
-		s->opt->ring_bytes ? s->opt->ring_bytes : RING_EVENTS_BYTES,
-		s->opt->ring_bytes ? s->opt->ring_bytes : RING_DATA_BYTES,
-	};
+	size_t sizes[2];
 	int r;
 
 	if (!shared)
@@ -262,6 +244,8 @@ static int open_rings(struct session *s, struct err *e)
 	s->fds[FD_RING_EVENTS] = bpf_shared_ring_events(shared);
 	s->fds[FD_RING_DATA] = bpf_shared_ring_data(shared);
 	s->doorbell = bpf_shared_memory(shared);
+	sizes[0] = bpf_shared_ring_events_size(shared);
+	sizes[1] = bpf_shared_ring_data_size(shared);
 	for (size_t i = 0; i < 2; i++) {
 		r = ring_open(s->fds[FD_RING_EVENTS + i], sizes[i], &s->rings[i]);
 		if (r < 0)

@@ -20,6 +20,8 @@
 #include "source/tls.h"
 #include "stage/file_io.h"
 
+#define RING_EVENTS_BYTES (4U << 20)
+#define RING_DATA_BYTES   (8U << 20)
 #define REAP_BUDGET 32 /* processes checked against /proc per second, for exits nobody reported */
 
 #define BREATH_MS     5            /* between two looks at the rings while families are loaded */
@@ -111,8 +113,8 @@ static int open_kernel(struct sources *s, struct err *e)
 {
 	struct bpf_options bpf = {
 		.cfg = configure(s->opt),
-		.ring_events_size = s->opt->ring_bytes ? s->opt->ring_bytes : 4U << 20,
-		.ring_data_size = s->opt->ring_bytes ? s->opt->ring_bytes : 8U << 20,
+		.ring_events_size = s->opt->ring_bytes ? s->opt->ring_bytes : RING_EVENTS_BYTES,
+		.ring_data_size = s->opt->ring_bytes ? s->opt->ring_bytes : RING_DATA_BYTES,
 	};
 	int r;
 

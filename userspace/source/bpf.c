@@ -57,6 +57,7 @@ struct bpf_shared {
 	pthread_mutex_t lock; /* of hooks and capabilities: families load side by side */
 	int cpus;
 	int fds[SHARED_COUNT];
+	size_t ring_events_size, ring_data_size;
 	struct as_shared *memory;
 	struct as_count *percpu; /* one per possible processor */
 	struct hook hooks[MAX_HOOKS];
@@ -115,6 +116,8 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 		return -ENOMEM;
 	for (size_t i = 0; i < SHARED_COUNT; i++)
 		s->fds[i] = -1;
+	s->ring_events_size = opt->ring_events_size;
+	s->ring_data_size = opt->ring_data_size;
 	s->cfg = opt->cfg;
 	s->cfg.self_tgid = getpid();
 	s->cfg.page_kb = sysconf(_SC_PAGESIZE) / 1024;
@@ -168,6 +171,16 @@ int bpf_shared_ring_events(const struct bpf_shared *s)
 int bpf_shared_ring_data(const struct bpf_shared *s)
 {
 	return s->fds[SHARED_RING_DATA];
+}
+
+size_t bpf_shared_ring_events_size(const struct bpf_shared *s)
+{
+	return s->ring_events_size;
+}
+
+size_t bpf_shared_ring_data_size(const struct bpf_shared *s)
+{
+	return s->ring_data_size;
 }
 
 int bpf_shared_procs(const struct bpf_shared *s)
@@ -325,7 +338,7 @@ int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_progra
 	return r;
 }
 
-int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog, unsigned event_type)
+int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog)
 {
 	return add_hook(s, NULL, bpf_program__fd(prog));
 }

@@ -50,6 +50,8 @@ void bpf_shared_free(struct bpf_shared *s);
 const struct as_config *bpf_shared_config(const struct bpf_shared *s);
 int bpf_shared_ring_events(const struct bpf_shared *s);
 int bpf_shared_ring_data(const struct bpf_shared *s);
+size_t bpf_shared_ring_events_size(const struct bpf_shared *s);
+size_t bpf_shared_ring_data_size(const struct bpf_shared *s);
 int bpf_shared_procs(const struct bpf_shared *s);
 int bpf_shared_names(const struct bpf_shared *s);
 volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s);
@@ -78,7 +80,7 @@ int bpf_hook_attach_tracepoint(struct bpf_shared *s, const char *family, const c
 int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_program *prog);
 
 /* Keeps a program in the sum of missed runs, for hooks attached by other means. */
-int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog, unsigned event_type);
+int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog);
 
 /* Records a capability. Strings but @reason must be literals; @reason may be NULL. */
 __attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, const char *family,

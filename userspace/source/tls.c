@@ -842,7 +842,7 @@ static void programs_watch(struct tls_source *t)
 	bpf_object__for_each_program(prog, t->skel->obj)
 	{
 		if (bpf_program__autoload(prog))
-			bpf_hook_watch(t->shared, prog, AS_EV_SSL_DATA);
+			bpf_hook_watch(t->shared, prog);
 	}
 }
 
