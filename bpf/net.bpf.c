@@ -17,6 +17,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Connections that a process has accepted but not used: who it is must be looked up by net_seed. */
 __u32 unowned = 0;
+/* The last look: nothing will tell the end of what is still on its way to it. */
+__u32 finishing = 0;
 
 /* ---- state changes ---- */
 
@@ -346,6 +348,18 @@ static __always_inline void udp_look(const struct sock *sk, struct sock_entry *s
 		close_emit(sk, s, NULL, tx, rx);
 }
 
+/*
+ * The process has let go of it, so the sums are final, but the peer's last acknowledgment is still to
+ * come: that takes up to a minute with a slow peer. In CLOSE the hooks are about to tell.
+ */
+static __always_inline bool closed_by_owner(const struct sock *sk)
+{
+	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return STATES_FIN_SENT & STATE_BIT(state & 31) &&
+	       BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DEAD;
+}
+
 static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s)
 {
 	struct tcp_sums sums;
@@ -368,7 +382,9 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 	/* behind what was told: close() is about to queue its FIN */
 	if ((__s64)(sums.tx - s->flow_tx) < 0 || (__s64)(sums.rx - s->flow_rx) < 0)
 		return;
-	if (sums.tx != s->flow_tx || sums.rx != s->flow_rx)
+	if (finishing && closed_by_owner(sk))
+		close_emit(sk, s, sk, sums.tx, sums.rx);
+	else if (sums.tx != s->flow_tx || sums.rx != s->flow_rx)
 		flow_emit(sk, s, id, sums.tx, sums.rx);
 }
 

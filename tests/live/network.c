@@ -2,9 +2,13 @@
 /* Connections and datagrams; the workloads `tcp` and `udp` tell what both ends did. */
 #include "live.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define WHOLE "network.connect network.accept network.close"
 
@@ -96,6 +100,43 @@ static void udp_unconnected(void)
 static void udp_peek(void)
 {
 	exchange("udp", "peek", "300", "700", "::1");
+}
+
+static int listen_silently(in_port_t *port)
+{
+	struct sockaddr_in where = {.sin_family = AF_INET};
+	socklen_t len = sizeof(where);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(fd >= 0 && !bind(fd, (void *)&where, len) &&
+		      !getsockname(fd, (void *)&where, &len) && !listen(fd, 8),
+	      "cannot listen");
+	*port = ntohs(where.sin_port);
+	return fd;
+}
+
+/* The peer has not closed yet, so the kernel keeps the connection that its owner is done with. */
+static void closed_on_one_side(void)
+{
+	struct expected x = {};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	in_port_t port;
+	int fd = listen_silently(&port);
+
+	workload_hold(&w, "tcp", "stream", "3", "1000", "127.0.0.1", live_printf("%u", port), NULL);
+	sight_start(&s, "network", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	close(fd);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	expected_load(&x, w.out);
+	stream_match_unordered(&st, &x, WHOLE);
+	check_calls_add_up(&st);
 }
 
 /*
@@ -232,6 +273,7 @@ const struct live_test network_tests[] = {
 	{"a_stream_over_TCP_of_IPv6_is_exact_at_both_ends", stream_v6, 60},
 	{"two_thousand_short_connections_all_have_their_owner", short_ones, 120},
 	{"what_is_read_after_the_peers_end_is_counted", halfclose, 30},
+	{"what_its_owner_has_closed_is_told_though_the_peer_has_not", closed_on_one_side, 30},
 	{"a_refused_connection_carries_the_reason", refused, 30},
 	{"a_reset_connection_carries_the_reason", reset, 30},
 	{"peeking_is_not_receiving", peek, 30},

@@ -4,7 +4,9 @@
  * each prints, one per line, the events that a tracer must show of it as JSON objects (what is not
  * named there is left open). `pingpong` and `stream` also print nanoseconds per operation on stderr.
  *
- *	tcp MODE [N] [SIZE] [ADDRESS]
+ *	tcp MODE [N] [SIZE] [ADDRESS [PORT]]
+ *
+ * With a PORT there is only the client; who listens there is the caller's business.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -497,7 +499,7 @@ int main(int argc, char **argv)
 	pid_t child;
 
 	if (argc < 2)
-		errx(2, "usage: tcp MODE [N] [SIZE] [ADDRESS]");
+		errx(2, "usage: tcp MODE [N] [SIZE] [ADDRESS [PORT]]");
 	m = mode_find(argv[1]);
 	if (argc > 2)
 		count = strtoul(argv[2], NULL, 10);
@@ -513,6 +515,12 @@ int main(int argc, char **argv)
 		return 0;
 	}
 
+	if (argc > 5) {
+		where.v4.sin_port = htons(atoi(argv[5])); /* at the same place in both families */
+		visit(m);
+		expect_print();
+		return 0;
+	}
 	fd = listen_anywhere();
 	child = fork();
 	if (child < 0)

@@ -284,6 +284,7 @@ void net_source_tick(struct net_source *n, uint64_t boot_ns)
 
 void net_source_finish(struct net_source *n)
 {
+	n->skel->bss->finishing = 1;
 	net_source_tick(n, 0);
 	/* what has found its owner only now is told too */
 	if (n->flows && n->skel->bss->unowned)
