@@ -41,14 +41,6 @@ static __always_inline void connecting(const struct sock *sk)
 		connection_shed(sk, AS_EV_CONNECT);
 }
 
-static __always_inline void connected(const struct sock *sk, struct sock_entry *s)
-{
-	s->begin_ns = s->flow_ns = bpf_ktime_get_boot_ns();
-	sock_read_ends(sk, &s->local, &s->remote);
-	entry_set_base(s, sk, true);
-	connect_emit(s, 0);
-}
-
 /*
  * SYN_RECV -> ESTABLISHED, mostly while the client is current. Whose it is shows when it is used;
  * until then it counts as the listener's.
@@ -100,8 +92,10 @@ static __always_inline void closing(const struct sock *sk)
 {
 	struct sock_entry *s = entry_find(sk);
 
-	if (s)
-		entry_take(sk, s);
+	if (!s)
+		return;
+	came_up_unseen(sk, s);
+	entry_take(sk, s);
 }
 
 /* The last owner that can be had is the listener's; without one only a run that watches all tells. */

@@ -461,6 +461,25 @@ static __always_inline void connect_emit(const struct sock_entry *s, int error)
 	event_submit(&ring_events, e);
 }
 
+static __always_inline void connected(const struct sock *sk, struct sock_entry *s)
+{
+	s->begin_ns = s->flow_ns = bpf_ktime_get_boot_ns();
+	sock_read_ends(sk, &s->local, &s->remote);
+	entry_set_base(s, sk, true);
+	connect_emit(s, 0);
+}
+
+/* The kernel may skip a hook that interrupts itself, here the one that tells of ESTABLISHED. */
+static __always_inline void came_up_unseen(const struct sock *sk, struct sock_entry *s)
+{
+	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	if (s->flags & ENTRY_UP || !(STATES_CONNECTED & STATE_BIT(state & 31)))
+		return;
+	s->syn_ns = 0; /* how long it took is not known */
+	connected(sk, s);
+}
+
 /* One send or receive by the thread @id, which is current; 0: by the owner, some time ago. */
 static __always_inline void call_emit(const struct sock_entry *s, __u32 type, __u64 bytes, __u64 id)
 {
@@ -667,7 +686,10 @@ static __always_inline void tcp_used(const struct sock *sk, struct sock_entry *s
 		return;
 	if (!s)
 		s = entry_late(sk, sent ? n : 0, sent ? 0 : n);
-	if (!s || !entry_take(sk, s))
+	if (!s)
+		return;
+	came_up_unseen(sk, s);
+	if (!entry_take(sk, s))
 		return;
 	if (cfg.net_each_call)
 		tcp_call(sk, s, id, ret, sent);
