@@ -23,6 +23,9 @@
 #define BLOCK_LINES   65536 /* even if they are empty */
 #define GIVE_UP_MS    1000
 #define SPARE_BLOCKS  8 /* 2 MiB; a fresh block costs 64 page faults, more than filling it */
+#define NAP_NS        (50 * NSEC_PER_MSEC)
+#define PATIENCE_NS   (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
+#define PROGRESS_NS   (2 * NSEC_PER_MSEC)
 
 struct line {
 	uint32_t end; /* offset in the block behind the line */
@@ -32,6 +35,7 @@ struct line {
 struct block {
 	struct block *next;
 	size_t len, cap;
+	size_t written; /* bytes that the reader's thread could write itself */
 	size_t n_lines, cap_lines;
 	struct line *lines;
 	char *data;
@@ -59,6 +63,10 @@ struct writer {
 	size_t n_spare;
 	size_t queued_bytes;
 	bool busy, stop, reopen, give_up;
+	bool waiting;       /* the thread waits for anything at all, not only for something urgent */
+	bool syncing;       /* somebody waits for the last line */
+	uint64_t nap_until; /* CLOCK_MONOTONIC: a regular file is left alone until then */
+	uint64_t patience;  /* how long the reader may still wait for the thread in this round, ns */
 	int wake_fd;               /* readable: stop waiting for the pipe */
 	_Atomic uint64_t progress; /* grows with every write and every block */
 	struct writer_counts counts;
@@ -407,11 +415,11 @@ static void after_write(struct writer *w, int error)
 
 static void write_block(struct writer *w, const struct block *b)
 {
-	size_t done = 0, whole;
+	size_t done = b->written, whole;
 	int error = 0;
 
 	if (!w->closed && mend(w, &error))
-		done = write_some(w, b->data, b->len, &error);
+		done += write_some(w, b->data + done, b->len - done, &error);
 	whole = last_line_end(b, done);
 	if (whole < done) {
 		w->torn = !w->regular || !take_back(w->fd, done - whole);
@@ -441,8 +449,11 @@ static void drop_queue(struct writer *w)
 	eventfd_t ignored;
 
 	for (struct block *b = w->head, *next; b; b = next) {
+		size_t whole = last_line_end(b, b->written);
+
 		next = b->next;
-		count_lines(w, b, 0, true);
+		w->torn |= whole < b->written;
+		count_lines(w, b, whole, true);
 		block_free(b);
 	}
 	w->head = w->tail = NULL;
@@ -456,7 +467,7 @@ static void drop_queue(struct writer *w)
 static void retire(struct writer *w, struct block *b)
 {
 	w->queued_bytes -= block_cost(b);
-	b->len = b->n_lines = 0;
+	b->len = b->n_lines = b->written = 0;
 	if (w->n_spare == SPARE_BLOCKS || b->cap != BLOCK_BYTES) {
 		block_free(b);
 		return;
@@ -478,6 +489,43 @@ static struct block *dequeue(struct writer *w)
 	return b;
 }
 
+/* With the lock held: was the thread asked for something other than writing? */
+static bool called(const struct writer *w)
+{
+	return w->stop || w->reopen || w->give_up;
+}
+
+/* With the lock held: may the nap not go on? */
+static bool urgent(const struct writer *w)
+{
+	return called(w) || w->syncing || w->queued_bytes >= BLOCK_BYTES;
+}
+
+/* With the lock held: waits until @until_ns of CLOCK_MONOTONIC; false when the time is over. */
+static bool wait_until(struct writer *w, pthread_cond_t *cond, uint64_t until_ns)
+{
+	struct timespec until = {
+		.tv_sec = until_ns / NSEC_PER_SEC,
+		.tv_nsec = until_ns % NSEC_PER_SEC,
+	};
+
+	return pthread_cond_timedwait(cond, &w->lock, &until) != ETIMEDOUT;
+}
+
+/*
+ * With the lock held: waits for work. While events keep coming a file is written at most every 50 ms:
+ * waking this thread for each round of the reader would cost more than the events do.
+ */
+static void wait_for_work(struct writer *w)
+{
+	w->waiting = true;
+	while (!w->head && !called(w))
+		pthread_cond_wait(&w->work, &w->lock);
+	w->waiting = false;
+	while (!urgent(w) && wait_until(w, &w->work, w->nap_until))
+		;
+}
+
 static void *writer_main(void *arg)
 {
 	struct writer *w = arg;
@@ -492,7 +540,7 @@ static void *writer_main(void *arg)
 			continue;
 		}
 		if (!w->head && !reopen) {
-			pthread_cond_wait(&w->work, &w->lock);
+			wait_for_work(w);
 			continue;
 		}
 		w->reopen = false;
@@ -507,6 +555,7 @@ static void *writer_main(void *arg)
 		pthread_mutex_lock(&w->lock);
 		w->busy = false;
 		w->progress++;
+		w->nap_until = w->regular ? clock_ns(CLOCK_MONOTONIC) + NAP_NS : 0;
 		if (b)
 			retire(w, b);
 		pthread_cond_broadcast(&w->done);
@@ -517,19 +566,34 @@ static void *writer_main(void *arg)
 
 /* ---- for the reader's thread ---- */
 
-/* Hands the current block over, or drops it. */
-static void queue_current(struct writer *w)
+/*
+ * With the lock held: lets the thread catch up when it writes slower than events come. Waiting moves
+ * them from the queue to the ring, which is why it ends soon, and at once when nothing is written.
+ */
+static void let_catch_up(struct writer *w)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC), now = begin, before;
+
+	while (w->queued_bytes > w->opt.queue_bytes / 2 && now - begin < w->patience) {
+		before = w->progress;
+		if (!wait_until(w, &w->done, now + PROGRESS_NS) && w->progress == before)
+			w->patience = 0;
+		now = clock_ns(CLOCK_MONOTONIC);
+	}
+	w->patience -= MIN(w->patience, now - begin);
+}
+
+/* With the lock held: hands the current block over, or drops it. */
+static void queue_locked(struct writer *w)
 {
 	struct block *b = w->current;
 	size_t cost = block_cost(b);
 
-	pthread_mutex_lock(&w->lock);
 	if (w->queued_bytes + cost > w->opt.queue_bytes) {
 		count_lines(w, b, 0, true);
 		b->len = b->n_lines = 0;
 		if (b->cap > BLOCK_BYTES)
 			block_free(TAKE_PTR(w->current));
-		pthread_mutex_unlock(&w->lock);
 		return;
 	}
 	w->queued_bytes += cost;
@@ -543,8 +607,39 @@ static void queue_current(struct writer *w)
 			w->head = b;
 		w->tail = b;
 	}
-	pthread_cond_signal(&w->work);
+	if (w->waiting || urgent(w))
+		pthread_cond_signal(&w->work);
+}
+
+static void queue_current(struct writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->queued_bytes > w->opt.queue_bytes / 2)
+		let_catch_up(w);
+	queue_locked(w);
 	pthread_mutex_unlock(&w->lock);
+}
+
+/*
+ * With the lock held: a pipe or terminal that never blocks and that the thread is done with needs no
+ * thread. True when nothing is left; what is, and any error, is for the thread.
+ */
+static bool write_directly(struct writer *w)
+{
+	struct block *b = w->current;
+	ssize_t n;
+
+	if (w->regular || w->chunk != SIZE_MAX || w->head || w->busy || w->torn || w->closed ||
+	    w->failing || w->give_up)
+		return false;
+	n = write(w->fd, b->data, b->len);
+	if (n > 0)
+		b->written = n;
+	if (b->written < b->len)
+		return false;
+	count_lines(w, b, b->len, false);
+	b->len = b->n_lines = b->written = 0;
+	return true;
 }
 
 static struct block *take_block(struct writer *w, size_t len)
@@ -590,22 +685,23 @@ void writer_drop(struct writer *w, unsigned type)
 
 void writer_flush(struct writer *w)
 {
-	if (w->current && w->current->n_lines)
-		queue_current(w);
+	if (!w->current || !w->current->n_lines)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->patience = PATIENCE_NS;
+	if (!write_directly(w))
+		queue_locked(w);
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* With the lock held: waits until the thread is idle or moves on. False when @ms saw no progress. */
 static bool wait_done(struct writer *w, unsigned ms)
 {
-	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + ms * NSEC_PER_MSEC;
-	struct timespec until = {
-		.tv_sec = until_ns / NSEC_PER_SEC,
-		.tv_nsec = until_ns % NSEC_PER_SEC,
-	};
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ms * NSEC_PER_MSEC;
 	uint64_t before = w->progress;
 
 	while ((w->head || w->busy || w->give_up) && w->progress == before) {
-		if (pthread_cond_timedwait(&w->done, &w->lock, &until) == ETIMEDOUT)
+		if (!wait_until(w, &w->done, until))
 			return w->progress != before;
 	}
 	return true;
@@ -630,10 +726,13 @@ bool writer_sync(struct writer *w, unsigned stall_ms)
 
 	writer_flush(w);
 	pthread_mutex_lock(&w->lock);
+	w->syncing = true;
+	pthread_cond_signal(&w->work);
 	while (ok && (w->head || w->busy))
 		ok = wait_done(w, stall_ms);
 	if (!ok)
 		give_up(w);
+	w->syncing = false;
 	pthread_mutex_unlock(&w->lock);
 	return ok;
 }

@@ -30,19 +30,24 @@ struct writer;
 /*
  * Opens the output: a file with mode 0600, owned by the user who called sudo, never through a symbolic
  * link, never a file of another user and never anything but a regular file, pipe or terminal. -ELOOP, -EACCES, … with a sentence.
+ * The caller ignores SIGPIPE.
  */
 int writer_open(const struct writer_options *opt, struct writer **ret, struct err *e);
 
 /*
- * Appends a line of an event of @type. Never blocks. An event that this output does not show is
- * appended as no bytes at all, and counted as delivered.
+ * Appends a line of an event of @type. Waits for the thread only while its queue is half full, it moves
+ * on, and not longer than 10 ms between two flushes. An event that this output does not show is appended
+ * as no bytes at all, and counted as delivered.
  */
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len);
 
 /* Counts an event of @type that could not be made into a line. */
 void writer_drop(struct writer *w, unsigned type);
 
-/* Hands what was appended to the thread. Never blocks. */
+/*
+ * Hands what was appended to the thread, or writes it where that cannot block. Never blocks. A regular
+ * file has it within 50 ms.
+ */
 void writer_flush(struct writer *w);
 
 /*
