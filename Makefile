@@ -36,7 +36,17 @@ MAIN := $(O)/userspace/main.o
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wformat=2 -Wundef -Wvla -Wno-unused-parameter
-LIBRARIES := libbpf json-c libelf zlib
+LIBRARIES := libbpf json-c libelf zlib libnghttp2 libbrotlidec libzstd
+
+# llhttp: the library where the distribution has one (Debian 13), else its generated sources, which
+# Debian 12 and Ubuntu 24.04 ship in the package node-llhttp.
+LLHTTP_SOURCES ?= /usr/share/llhttp
+ifeq ($(shell $(PKG_CONFIG) --exists libllhttp 2>/dev/null && echo yes),yes)
+LIBRARIES += libllhttp
+else
+LLHTTP_OBJECTS := $(addprefix $(O)/llhttp/,api.o http.o llhttp.o)
+LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp
+endif
 PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null)
 CFLAGS ?= -O2 -g
@@ -46,7 +56,7 @@ ifeq ($(DEVELOPER),1)
 WARNINGS += -Werror
 endif
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(WARNINGS) -D_GNU_SOURCE -DAGENTSIGHT_VERSION='"$(VERSION)"' \
-	-Iinclude -Iuserspace -I$(O)/bpf $(PC_CFLAGS) $(EXTRA_CFLAGS)
+	-Iinclude -Iuserspace -I$(O)/bpf $(LLHTTP_CFLAGS) $(PC_CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS = $(LDHARDENING) $(LDFLAGS) $(EXTRA_LDFLAGS)
 BPF_CFLAGS := -O2 -g -Wall -Werror --target=bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -I. -Iinclude
 
@@ -56,9 +66,15 @@ agentsight: $(MAIN) $(CORE)
 	$(say) LINK $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
 
-$(CORE): $(OBJECTS)
+$(CORE): $(OBJECTS) $(LLHTTP_OBJECTS)
 	$(say) AR $@
-	$(Q)rm -f $@ && $(AR) rcs $@ $(OBJECTS)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# Somebody else's code: none of our warnings.
+$(O)/llhttp/%.o: $(LLHTTP_SOURCES)/%.c | $(O)/.probed
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(HARDENING) $(LLHTTP_CFLAGS) -w -c -o $@ $<
 
 $(O)/%.o: %.c $(O)/.probed | $(SKELETONS)
 	$(say) CC $<

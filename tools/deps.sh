@@ -19,6 +19,10 @@ needs() {
 			library json-c|libjson-c-dev|json-c, with headers
 			library libelf|libelf-dev|libelf (elfutils), with headers
 			library zlib|zlib1g-dev|zlib, with headers
+			library libnghttp2|libnghttp2-dev|nghttp2, with headers
+			library libbrotlidec|libbrotli-dev|brotli, with headers
+			library libzstd|libzstd-dev|zstd, with headers
+			llhttp|node-llhttp|llhttp, with headers
 		END
 		;;
 	run)
@@ -55,6 +59,7 @@ is_there() {
 	library\ *) pkg-config --exists "${1#* }" 2>/dev/null ;;
 	clang_bpf) echo 'int x;' | clang --target=bpf -x c -c -o /dev/null - 2>/dev/null ;;
 	bpftool) "$(sh tools/find-bpftool.sh)" version >/dev/null 2>&1 ;;
+	llhttp) pkg-config --exists libllhttp 2>/dev/null || [ -e /usr/share/llhttp/llhttp.c ] ;;
 	jsonschema) /usr/bin/python3 -c 'import jsonschema' 2>/dev/null ;;
 	esac
 }

@@ -25,6 +25,10 @@ has_library() {
 	"${PKG_CONFIG:-pkg-config}" --exists "$1"
 }
 
+has_llhttp() {
+	has_library libllhttp || [ -e "${LLHTTP_SOURCES:-/usr/share/llhttp}/llhttp.c" ]
+}
+
 case ${1:-build} in
 build)
 	need "a C compiler" gcc "${CC:-cc}" --version
@@ -35,6 +39,10 @@ build)
 	need json-c libjson-c-dev has_library json-c
 	need libelf libelf-dev has_library libelf
 	need zlib zlib1g-dev has_library zlib
+	need nghttp2 libnghttp2-dev has_library libnghttp2
+	need brotli libbrotli-dev has_library libbrotlidec
+	need zstd libzstd-dev has_library libzstd
+	need llhttp node-llhttp has_llhttp
 	;;
 test)
 	need cmocka libcmocka-dev has_library cmocka

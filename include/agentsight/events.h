@@ -389,6 +389,200 @@ struct as_ssl_handshake {
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
+/* ---- HTTP, made by user space from plaintext ---- */
+
+struct as_http_request {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	__u64 exchange_id;
+	__u64 body_full;
+	struct as_span method;
+	struct as_span path;
+	struct as_span host;
+	struct as_span version;
+	struct as_span headers;
+	struct as_span body;
+	struct as_span body_error;
+	__u32 role;
+	__u32 incomplete;
+	__u32 pad;
+};
+#define AS_HTTP_REQUEST_FIELDS(F, S)                                                              \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")       \
+	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the same in request and response")      \
+	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is in this connection", role)   \
+	F(S, STR, method, "request.method", AS_ALWAYS, "GET, POST, ...")                          \
+	F(S, STR, path, "request.path", AS_ALWAYS, "with the query")                              \
+	F(S, STR, host, "request.host", AS_OPT, "the host header or :authority")                  \
+	F(S, STR, version, "request.version", AS_ALWAYS, "HTTP/1.1, HTTP/2")                      \
+	F(S, JSON, headers, "request.headers", AS_ALWAYS,                                         \
+	  "names in lower case; an array where one came several times")                           \
+	F(S, PAYLOAD, body, "request.body", AS_ALWAYS, "content encodings undone")                \
+	F(S, U64, body_full, "request.body_bytes", AS_ALWAYS, "length of the whole decoded body") \
+	F(S, STR, body_error, "request.body_error", AS_OPT, "why the body ends early")            \
+	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                            \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+struct as_http_response {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	__u64 exchange_id;
+	__u64 request_body_full;
+	__u64 body_full;
+	__u64 duration_ns;
+	__u64 first_byte_ns;
+	struct as_span method;
+	struct as_span path;
+	struct as_span host;
+	struct as_span version;
+	struct as_span request_headers;
+	struct as_span reason;
+	struct as_span headers;
+	struct as_span body;
+	struct as_span body_error;
+	__u32 status;
+	__u32 role;
+	__u32 incomplete;
+};
+#define AS_HTTP_RESPONSE_FIELDS(F, S)                                                              \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")        \
+	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the same in request and response")       \
+	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is in this connection", role)    \
+	F(S, STR, method, "request.method", AS_ALWAYS, "empty when the request was not seen")      \
+	F(S, STR, path, "request.path", AS_ALWAYS, "with the query")                               \
+	F(S, STR, host, "request.host", AS_OPT, "the host header or :authority")                   \
+	F(S, STR, version, "request.version", AS_ALWAYS, "HTTP/1.1, HTTP/2")                       \
+	F(S, JSON, request_headers, "request.headers", AS_ALWAYS, "as in the request's event")     \
+	F(S, U64, request_body_full, "request.body_bytes", AS_ALWAYS,                              \
+	  "length of the request's body, which is in its own event")                               \
+	F(S, U32, status, "response.status", AS_ALWAYS, "200, 404, ...")                           \
+	F(S, STR, reason, "response.reason", AS_OPT, "the text behind the status")                 \
+	F(S, JSON, headers, "response.headers", AS_ALWAYS, "as for the request")                   \
+	F(S, PAYLOAD, body, "response.body", AS_ALWAYS, "content encodings undone")                \
+	F(S, U64, body_full, "response.body_bytes", AS_ALWAYS, "length of the whole decoded body") \
+	F(S, STR, body_error, "response.body_error", AS_OPT, "why the body ends early")            \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "request's first byte to last byte")      \
+	F(S, DUR, first_byte_ns, "first_byte_ns", AS_ALWAYS,                                       \
+	  "request's last byte to the response's first")                                           \
+	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                             \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")
+
+struct as_ws_message {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	__u64 exchange_id;
+	__u64 full;
+	struct as_span path;
+	struct as_span host;
+	struct as_span data;
+	__u32 direction;
+};
+#define AS_WS_MESSAGE_FIELDS(F, S)                                                            \
+	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction) \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")   \
+	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the request that opened it")        \
+	F(S, STR, path, "request.path", AS_ALWAYS, "of that request")                         \
+	F(S, STR, host, "request.host", AS_OPT, "of that request")                            \
+	F(S, U64, full, "len", AS_ALWAYS, "bytes of the whole message")                       \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")           \
+	F(S, PAYLOAD, data, "data", AS_ALWAYS, "fragments joined, compression undone")
+
+/* ---- calls of language models, made by user space from HTTP ---- */
+
+struct as_llm_request {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	__u64 exchange_id;
+	__u64 n_messages;
+	struct as_span provider;
+	struct as_span model;
+	struct as_span host;
+	struct as_span path;
+	struct as_span session;
+	struct as_span system;
+	struct as_span messages;
+	struct as_span tools;
+	struct as_span tool_results;
+	struct as_span parameters;
+	__u32 stream;
+	__u32 pad;
+};
+#define AS_LLM_REQUEST_FIELDS(F, S)                                                              \
+	F(S, STR, provider, "provider", AS_ALWAYS, "anthropic, openai, gcp.gemini, ollama, ...") \
+	F(S, STR, model, "model", AS_ALWAYS, "as asked for")                                     \
+	F(S, STR, host, "host", AS_OPT, "where it was sent")                                     \
+	F(S, STR, path, "path", AS_ALWAYS, "which interface")                                    \
+	F(S, STR, session, "conversation_id", AS_OPT, "where the agent names one")               \
+	F(S, JSON, system, "system", AS_OPT, "instructions, as sent")                            \
+	F(S, JSON, messages, "messages", AS_ALWAYS, "as sent")                                   \
+	F(S, U64, n_messages, "message_count", AS_ALWAYS, "how many")                            \
+	F(S, JSON, tools, "tools", AS_OPT, "names of the tools on offer")                        \
+	F(S, JSON, tool_results, "tool_results", AS_OPT,                                         \
+	  "[{id, is_error, bytes}]: calls of earlier answers that this request reports on")      \
+	F(S, JSON, parameters, "parameters", AS_OPT, "max_tokens, temperature, ...")             \
+	F(S, BOOL, stream, "stream", AS_ALWAYS, "the answer is asked for in pieces")             \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection")                           \
+	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "as in the HTTP events")                \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")              \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
+struct as_llm_response {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	__u64 exchange_id;
+	__u64 input_tokens;
+	__u64 output_tokens;
+	__u64 cache_read_tokens;
+	__u64 cache_write_tokens;
+	__u64 reasoning_tokens;
+	__u64 cost_nano_usd;
+	__u64 time_to_first_token_ns;
+	__u64 duration_ns;
+	struct as_span provider;
+	struct as_span model;
+	struct as_span id;
+	struct as_span text;
+	struct as_span reasoning;
+	struct as_span tool_calls;
+	struct as_span stop_reason;
+	struct as_span error;
+	struct as_span usage_raw;
+	__u32 status;
+	__u32 cost_known;
+	__u32 incomplete;
+};
+#define AS_LLM_RESPONSE_FIELDS(F, S)                                                             \
+	F(S, STR, provider, "provider", AS_ALWAYS, "anthropic, openai, gcp.gemini, ollama, ...") \
+	F(S, STR, model, "model", AS_ALWAYS, "that answered")                                    \
+	F(S, STR, id, "response_id", AS_OPT, "the provider's name for the answer")               \
+	F(S, U32, status, "status", AS_ALWAYS, "of HTTP")                                        \
+	F(S, STR, text, "text", AS_ALWAYS, "the answer, pieces merged")                          \
+	F(S, STR, reasoning, "reasoning", AS_OPT, "what the model thought, where it is told")    \
+	F(S, JSON, tool_calls, "tool_calls", AS_ALWAYS, "[{id, name, input}]")                   \
+	F(S, STR, stop_reason, "stop_reason", AS_OPT, "as the provider says it")                 \
+	F(S, STR, error, "error", AS_OPT, "why there is no answer")                              \
+	F(S, U64, input_tokens, "usage.input_tokens", AS_ALWAYS, "as the provider counts them")  \
+	F(S, U64, output_tokens, "usage.output_tokens", AS_ALWAYS, "reasoning included")         \
+	F(S, U64, cache_read_tokens, "usage.cache_read_tokens", AS_ALWAYS, "taken from a cache") \
+	F(S, U64, cache_write_tokens, "usage.cache_write_tokens", AS_ALWAYS, "put into a cache") \
+	F(S, U64, reasoning_tokens, "usage.reasoning_tokens", AS_OPT, "of the output")           \
+	F(S, JSON, usage_raw, "usage.raw", AS_OPT, "as served")                                  \
+	F(S, DUR, time_to_first_token_ns, "time_to_first_token_ns", AS_OPT,                      \
+	  "request's last byte to the first piece of the answer")                                \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "request's first byte to last byte")    \
+	F(S, U64, cost_nano_usd, "cost_nano_usd", AS_OPT, "1e-9 USD, from the price file")       \
+	F(S, HIDDEN32, cost_known, "", AS_ALWAYS, "")                                            \
+	F(S, BOOL, incomplete, "incomplete", AS_OPT, "the answer was cut off")                   \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection")                           \
+	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "as in the HTTP events")                \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")
+
 /* ---- system ---- */
 
 struct as_system_metrics {
@@ -599,6 +793,16 @@ struct as_stats {
 	E(SSL_DATA, as_ssl_data, "ssl", "data", AS_SSL_DATA_FIELDS, "plaintext of one call")       \
 	E(SSL_HANDSHAKE, as_ssl_handshake, "ssl", "handshake", AS_SSL_HANDSHAKE_FIELDS,            \
 	  "a TLS session was set up")                                                              \
+	E(HTTP_REQUEST, as_http_request, "ssl", "http_request", AS_HTTP_REQUEST_FIELDS,            \
+	  "a request is complete")                                                                 \
+	E(HTTP_RESPONSE, as_http_response, "ssl", "http_response", AS_HTTP_RESPONSE_FIELDS,        \
+	  "a response is complete")                                                                \
+	E(WS_MESSAGE, as_ws_message, "ssl", "ws_message", AS_WS_MESSAGE_FIELDS,                    \
+	  "a message of a WebSocket")                                                              \
+	E(LLM_REQUEST, as_llm_request, "llm", "request", AS_LLM_REQUEST_FIELDS,                    \
+	  "a language model was asked")                                                            \
+	E(LLM_RESPONSE, as_llm_response, "llm", "response", AS_LLM_RESPONSE_FIELDS,                \
+	  "a language model answered")                                                             \
 	E(SYSTEM_METRICS, as_system_metrics, "system", "system_metrics", AS_SYSTEM_METRICS_FIELDS, \
 	  "CPU and memory of one process")                                                         \
 	E(SYSTEM_WIDE, as_system_wide, "system", "system_wide", AS_SYSTEM_WIDE_FIELDS,             \
