@@ -20,6 +20,7 @@ struct as_config {
 	__u32 net_events;      /* network: events are wanted; else sockets are only joined to TLS */
 	__u32 tls_join;        /* network: tell the TLS family which socket a call used */
 	__u32 page_kb;
+	__u32 exec_env; /* exec: look for the variables of agents */
 };
 
 enum as_proc_flags {

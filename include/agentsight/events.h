@@ -23,13 +23,17 @@ struct as_exec {
 	struct as_span filename;
 	struct as_span argv;
 	struct as_path cwd;
+	struct as_span env;
+	__u32 pad;
 };
 #define AS_EXEC_FIELDS(F, S)                                                             \
 	F(S, STR, filename, "filename", AS_ALWAYS, "the file as it was given to execve") \
 	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments, complete up to 128 KiB")         \
 	F(S, PATH, cwd, "cwd", AS_ALWAYS, "working directory at that moment")            \
 	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                           \
-	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")
+	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")                               \
+	F(S, ARGV, env, "env", AS_OPT, "variables by which agents mark what they start") \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 struct as_fork {
 	struct as_hdr h; /* of the process that forked */

@@ -73,6 +73,7 @@ static struct as_config configure(const struct session_options *o)
 		.by_uid = o->by_uid,
 		.uid = o->uid,
 		.by_name = o->n_names > 0,
+		.exec_env = wants(o, SOURCE_PROCESS) && wants(o, SOURCE_TLS),
 		.follow_children = !o->no_children,
 		.net_events = wants(o, SOURCE_NETWORK),
 		.net_each_call = wants(o, SOURCE_NETWORK) && o->each_call,
