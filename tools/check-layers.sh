@@ -11,11 +11,14 @@ allowed() {
 	base) echo base ;;
 	event) echo base event ;;
 	enrich) echo base event enrich ;;
-	source) echo base event enrich source ;;
-	stage) echo base event enrich stage ;;
+	find) echo base find ;;
+	http) echo base http ;;
+	llm) echo base http llm ;;
+	source) echo base event enrich find source ;;
+	stage) echo base event enrich http llm stage ;;
 	sink) echo base event sink ;;
-	pipeline) echo base event enrich source stage sink pipeline ;;
-	cmd | main.c) echo base event enrich source stage sink pipeline cmd ;;
+	pipeline) echo base event enrich find http llm source stage sink pipeline ;;
+	cmd | main.c) echo base event enrich find http llm source stage sink pipeline cmd ;;
 	*) return 1 ;;
 	esac
 }

@@ -415,7 +415,7 @@ struct as_http_request {
 #define AS_HTTP_REQUEST_FIELDS(F, S)                                                              \
 	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")       \
 	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the same in request and response")      \
-	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is in this connection", role)   \
+	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is in this connection", role)       \
 	F(S, STR, method, "request.method", AS_ALWAYS, "GET, POST, ...")                          \
 	F(S, STR, path, "request.path", AS_ALWAYS, "with the query")                              \
 	F(S, STR, host, "request.host", AS_OPT, "the host header or :authority")                  \
@@ -454,7 +454,7 @@ struct as_http_response {
 #define AS_HTTP_RESPONSE_FIELDS(F, S)                                                              \
 	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")        \
 	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the same in request and response")       \
-	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is in this connection", role)    \
+	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is in this connection", role)        \
 	F(S, STR, method, "request.method", AS_ALWAYS, "empty when the request was not seen")      \
 	F(S, STR, path, "request.path", AS_ALWAYS, "with the query")                               \
 	F(S, STR, host, "request.host", AS_OPT, "the host header or :authority")                   \
@@ -586,6 +586,55 @@ struct as_llm_response {
 	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection")                           \
 	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "as in the HTTP events")                \
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")
+
+/* What a tool call of a model did on this machine: once when it is found, once when it is over. */
+struct as_tool_run {
+	struct as_hdr h; /* of the agent */
+	__u64 duration_ns;
+	__u64 n_processes;
+	__u64 n_files;
+	__u64 n_connections;
+	__u64 result_bytes;
+	struct as_span id;
+	struct as_span name;
+	struct as_span input;
+	struct as_span session;
+	struct as_span exec_id;
+	struct as_span argv;
+	struct as_span evidence;
+	struct as_span files;
+	struct as_span connections;
+	__u32 ended;
+	__u32 process;
+	__u32 confidence;
+	__s32 exit_code;
+	__u32 signal;
+	__u32 reported;
+	__u32 is_error;
+};
+#define AS_TOOL_RUN_FIELDS(F, S)                                                                \
+	F(S, ENUM, ended, "state", AS_ALWAYS, "found, over", alert_state)                       \
+	F(S, STR, id, "id", AS_ALWAYS, "of the tool call, as in `response`")                    \
+	F(S, STR, name, "name", AS_ALWAYS, "of the tool")                                       \
+	F(S, JSON, input, "input", AS_ALWAYS, "what the model passed to it")                    \
+	F(S, STR, session, "conversation_id", AS_OPT, "where the agent names one")              \
+	F(S, PID, process, "process.pid", AS_OPT, "the process it led to")                      \
+	F(S, STR, exec_id, "process.exec_id", AS_OPT, "its identity, as in its own events")     \
+	F(S, ARGV, argv, "process.argv", AS_OPT, "its arguments")                               \
+	F(S, JSON, evidence, "evidence", AS_ALWAYS,                                             \
+	  "how the link was found: environment, command_text, ancestry, time, path")            \
+	F(S, U32, confidence, "confidence", AS_ALWAYS, "0 to 100; 0: nothing was found")        \
+	F(S, U64, n_processes, "processes", AS_ALWAYS, "processes that it consisted of so far") \
+	F(S, FD, exit_code, "exit_code", AS_OPT, "of the process, once it has ended")           \
+	F(S, U32, signal, "signal", AS_OPT, "that ended the process")                           \
+	F(S, JSON, files, "files", AS_OPT, "[{op, path, bytes}]: files that it changed")        \
+	F(S, U64, n_files, "file_count", AS_ALWAYS, "how many, listed or not")                  \
+	F(S, JSON, connections, "connections", AS_OPT, "[{address, port}]: where it connected") \
+	F(S, U64, n_connections, "connection_count", AS_ALWAYS, "how many, listed or not")      \
+	F(S, BOOL, reported, "reported", AS_OPT, "a later request told the model the result")   \
+	F(S, BOOL, is_error, "is_error", AS_OPT, "as a failure")                                \
+	F(S, U64, result_bytes, "result_bytes", AS_OPT, "length of that result")                \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since the model asked for it")
 
 /* ---- system ---- */
 
@@ -807,6 +856,7 @@ struct as_stats {
 	  "a language model was asked")                                                            \
 	E(LLM_RESPONSE, as_llm_response, "llm", "response", AS_LLM_RESPONSE_FIELDS,                \
 	  "a language model answered")                                                             \
+	E(TOOL_RUN, as_tool_run, "llm", "tool_run", AS_TOOL_RUN_FIELDS, "what a tool call did")    \
 	E(SYSTEM_METRICS, as_system_metrics, "system", "system_metrics", AS_SYSTEM_METRICS_FIELDS, \
 	  "CPU and memory of one process")                                                         \
 	E(SYSTEM_WIDE, as_system_wide, "system", "system_wide", AS_SYSTEM_WIDE_FIELDS,             \

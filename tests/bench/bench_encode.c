@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* json-c has a type of this name. */
-#define json_bool jsonc_bool
 #include <json-c/json.h>
-#undef json_bool
 
 #include "base/buf.h"
 #include "base/clock.h"

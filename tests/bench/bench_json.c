@@ -9,10 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-/* json-c has a type of this name. */
-#define json_bool jsonc_bool
 #include <json-c/json.h>
-#undef json_bool
 
 #include "base/buf.h"
 #include "base/cleanup.h"

@@ -8,10 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* json-c has a type of this name. */
-#define json_bool jsonc_bool
 #include <json-c/json.h>
-#undef json_bool
 
 #include "base/json.h"
 #include "base/utf8.h"

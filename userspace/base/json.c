@@ -367,7 +367,7 @@ void json_i64(struct buf *b, int64_t value)
 	json_u64(b, size);
 }
 
-void json_bool(struct buf *b, bool value)
+void json_boolean(struct buf *b, bool value)
 {
 	if (value)
 		buf_add_lit(b, "true");

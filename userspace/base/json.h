@@ -15,7 +15,7 @@
 void json_u32(struct buf *b, uint32_t value);
 void json_u64(struct buf *b, uint64_t value);
 void json_i64(struct buf *b, int64_t value);
-void json_bool(struct buf *b, bool value);
+void json_boolean(struct buf *b, bool value);
 
 /* @value / 10^@decimals with all its decimals: 2345, 2 -> 23.45 and 5, 2 -> 0.05. */
 void json_fixed(struct buf *b, uint64_t value, unsigned decimals);

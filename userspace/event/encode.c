@@ -307,7 +307,7 @@ static void put_value(struct encoder *en, const struct field_desc *f, const void
 		json_u64(b, *(const uint64_t *)p);
 		break;
 	case AS_KIND_BOOL:
-		json_bool(b, *(const uint32_t *)p);
+		json_boolean(b, *(const uint32_t *)p);
 		break;
 	case AS_KIND_FD:
 		json_i64(b, *(const int32_t *)p);

@@ -12,10 +12,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 
-/* json-c has a type of this name. */
-#define json_bool jsonc_bool
 #include <json-c/json.h>
-#undef json_bool
 
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -371,7 +368,7 @@ static void a_failed_buffer_takes_nothing(void **state)
 	json_base64(&b, text, sizeof(text));
 	json_u64(&b, 1);
 	json_i64(&b, -1);
-	json_bool(&b, true);
+	json_boolean(&b, true);
 	json_fixed(&b, 1, 2);
 	json_ip(&b, ip, AF_INET);
 	json_ip(&b, ip, AF_INET6);
@@ -440,8 +437,8 @@ static void booleans_are_words(void **state)
 {
 	struct buf b = {0};
 
-	json_bool(&b, true);
-	json_bool(&b, false);
+	json_boolean(&b, true);
+	json_boolean(&b, false);
 	assert_string_equal(buf_cstr(&b), "truefalse");
 	buf_done(&b);
 }

@@ -1,0 +1,881 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/tool_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include <json-c/json.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "event/record.h"
+#include "event/schema.h"
+
+#define BUCKETS       1024 /* a power of two */
+#define ARGV_KEPT     4096
+#define RECENT        64 /* programs started lately, for calls that are told behind them */
+#define RECENT_NS     (5 * NSEC_PER_SEC)
+#define PHRASES       8 /* texts of a call's input that are looked for */
+#define PHRASE_MIN    4
+#define PHRASE_MAX    1024
+#define ANCESTORS     64
+#define UNREPORTED_NS (600 * NSEC_PER_SEC) /* a call nobody speaks of any more */
+
+enum evidence {
+	EVIDENCE_TEXT = 1 << 0,
+	EVIDENCE_ENV = 1 << 1,
+	EVIDENCE_ANCESTRY = 1 << 2,
+	EVIDENCE_TIME = 1 << 3,
+	EVIDENCE_PATH = 1 << 4,
+};
+
+static const struct {
+	unsigned bit;
+	const char *name;
+} evidence_names[] = {
+	{EVIDENCE_TEXT, "command_text"}, {EVIDENCE_ENV, "environment"}, {EVIDENCE_PATH, "path"},
+	{EVIDENCE_ANCESTRY, "ancestry"}, {EVIDENCE_TIME, "time"},
+};
+
+/* A program that was started, as far as it tells what it was started for. */
+struct start {
+	struct as_hdr h;
+	size_t argv_len;
+	char argv[ARGV_KEPT]; /* NUL-separated */
+	size_t plain_len;
+	char plain[ARGV_KEPT]; /* the same without blanks and quotes, see plain_text() */
+	char session[128];     /* from its environment */
+	bool marked;           /* the environment says that an agent started it */
+};
+
+struct phrase {
+	size_t len;
+	char text[PHRASE_MAX]; /* plain */
+};
+
+struct change {
+	unsigned type; /* of the event */
+	uint64_t bytes;
+	char *path;
+};
+
+struct call {
+	char *id, *name, *session;
+	struct buf input; /* JSON text */
+	struct as_hdr agent;
+	uint64_t begin_ns;
+	struct phrase phrases[PHRASES];
+	size_t n_phrases;
+	bool command; /* the input holds one: a process is to be expected */
+	char *path;   /* of a file that the input names, or NULL */
+
+	unsigned evidence, confidence;
+	struct start *root; /* NULL: none found */
+	bool root_ended;
+	int exit_code;
+	unsigned signal;
+	uint64_t processes, living;
+
+	struct change changes[TOOL_RUN_LISTED];
+	size_t n_changes;
+	uint64_t files;
+	struct as_addr peers[TOOL_RUN_LISTED];
+	size_t n_peers;
+	uint64_t connections;
+
+	bool reported, is_error;
+	uint64_t result_bytes;
+	TAILQ_ENTRY(call) order;
+};
+
+/* A living process that belongs to a call. */
+struct member {
+	uint32_t tgid;
+	uint64_t start_ns;
+	struct call *call;
+	struct member *next;
+};
+
+struct tool_run {
+	struct stage stage;
+	struct llm_listener listener;
+	const struct proc_table *procs;
+	struct tool_run_counts counts;
+	struct buf record, text;
+	TAILQ_HEAD(, call) calls; /* oldest first */
+	size_t n_calls;
+	struct member *buckets[BUCKETS];
+	size_t n_members;
+	struct start *recent; /* RECENT of them, a ring */
+	size_t next_recent;
+	char path[PATH_TEXT_MAX];
+};
+
+/* ---- text ---- */
+
+/*
+ * What is left of a command when shells and JSON have had their way with it: no blanks, no quotes, no
+ * backslashes. So 'it'\''s' and "it's" are the same.
+ */
+static size_t plain_text(char *out, size_t cap, const char *in, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len && n < cap; i++) {
+		unsigned char c = in[i];
+
+		if (c > ' ' && c != '\'' && c != '"' && c != '\\')
+			out[n++] = c;
+	}
+	return n;
+}
+
+static bool start_holds(const struct start *s, const struct phrase *p)
+{
+	/* a command longer than what is kept of the arguments: its beginning has to do */
+	size_t len = MIN(p->len, s->plain_len);
+
+	return len >= PHRASE_MIN && memmem(s->plain, s->plain_len, p->text, len);
+}
+
+/* ---- calls ---- */
+
+static void call_free(struct call *c)
+{
+	for (size_t i = 0; i < c->n_changes; i++)
+		free(c->changes[i].path);
+	buf_done(&c->input);
+	free(c->root);
+	free(c->id);
+	free(c->name);
+	free(c->session);
+	free(c->path);
+	free(c);
+}
+
+static void add_phrase(struct call *c, const char *text, size_t len)
+{
+	struct phrase *p = &c->phrases[c->n_phrases];
+
+	if (c->n_phrases == PHRASES)
+		return;
+	p->len = plain_text(p->text, sizeof(p->text), text, len);
+	if (p->len >= PHRASE_MIN)
+		c->n_phrases++;
+}
+
+/* The members by which tools name what they run and what they change; the first that is there counts. */
+static const char *const command_keys[] = {"command", "cmd", "script", "code"};
+static const char *const path_keys[] = {"file_path", "path", "absolute_path", "notebook_path",
+					"filename"};
+
+static bool in_list(const char *const *list, size_t n, const char *word)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(list[i], word))
+			return true;
+	}
+	return false;
+}
+
+/* ["bash", "-lc", "make"]: what the shell is given, or the words one behind the other. */
+static void add_words(struct call *c, struct json_object *list)
+{
+	char all[PHRASE_MAX];
+	size_t n = json_object_array_length(list), len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *word = json_object_array_get_idx(list, i);
+
+		if (!json_object_is_type(word, json_type_string))
+			continue;
+		len += plain_text(all + len, sizeof(all) - len, json_object_get_string(word),
+				  json_object_get_string_len(word));
+	}
+	add_phrase(c, all, len);
+}
+
+static void read_member(struct call *c, const char *key, struct json_object *value)
+{
+	bool command = in_list(command_keys, ARRAY_SIZE(command_keys), key);
+
+	if (json_object_is_type(value, json_type_array) && command) {
+		c->command = true;
+		add_words(c, value);
+	}
+	if (!json_object_is_type(value, json_type_string))
+		return;
+	c->command |= command;
+	add_phrase(c, json_object_get_string(value), json_object_get_string_len(value));
+	if (!c->path && in_list(path_keys, ARRAY_SIZE(path_keys), key))
+		c->path = strdup(json_object_get_string(value));
+}
+
+static void read_input(struct call *c, const char *input, size_t len)
+{
+	struct json_tokener *t = json_tokener_new_ex(32);
+	struct json_object *o;
+
+	if (!t)
+		return;
+	o = json_tokener_parse_ex(t, input, (int)MIN(len, (size_t)INT32_MAX));
+	if (json_object_is_type(o, json_type_object)) {
+		json_object_object_foreach(o, key, value) read_member(c, key, value);
+	}
+	json_object_put(o);
+	json_tokener_free(t);
+}
+
+/* ---- members ---- */
+
+static struct member **member_slot(struct tool_run *t, uint32_t tgid)
+{
+	return &t->buckets[(tgid * 2654435769u) & (BUCKETS - 1)];
+}
+
+static struct member *member_find(struct tool_run *t, uint32_t tgid, uint64_t start_ns)
+{
+	struct member *m = *member_slot(t, tgid);
+
+	while (m && (m->tgid != tgid || m->start_ns != start_ns))
+		m = m->next;
+	return m;
+}
+
+static void member_add(struct tool_run *t, struct call *c, uint32_t tgid, uint64_t start_ns)
+{
+	struct member **slot = member_slot(t, tgid), *m;
+
+	if (member_find(t, tgid, start_ns))
+		return;
+	c->processes++;
+	m = t->n_members < TOOL_RUN_PROCESSES ? malloc(sizeof(*m)) : NULL;
+	if (!m) {
+		t->counts.untracked++;
+		return;
+	}
+	*m = (struct member){.tgid = tgid, .start_ns = start_ns, .call = c, .next = *slot};
+	*slot = m;
+	t->n_members++;
+	c->living++;
+}
+
+static void member_remove(struct tool_run *t, uint32_t tgid, uint64_t start_ns)
+{
+	struct member **at = member_slot(t, tgid), *m;
+
+	for (; (m = *at); at = &m->next) {
+		if (m->tgid != tgid || m->start_ns != start_ns)
+			continue;
+		*at = m->next;
+		m->call->living--;
+		t->n_members--;
+		free(m);
+		return;
+	}
+}
+
+static void members_drop(struct tool_run *t, const struct call *c)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct member **at = &t->buckets[i];
+
+		while (*at) {
+			struct member *m = *at;
+
+			if (m->call != c) {
+				at = &m->next;
+				continue;
+			}
+			*at = m->next;
+			t->n_members--;
+			free(m);
+		}
+	}
+}
+
+/* ---- telling ---- */
+
+static struct as_span add_evidence(struct tool_run *t, const struct call *c)
+{
+	buf_reset(&t->text);
+	buf_add_char(&t->text, '[');
+	for (size_t i = 0; i < ARRAY_SIZE(evidence_names); i++) {
+		if (!(c->evidence & evidence_names[i].bit))
+			continue;
+		if (t->text.len > 1)
+			buf_add_char(&t->text, ',');
+		buf_printf(&t->text, "\"%s\"", evidence_names[i].name);
+	}
+	buf_add_char(&t->text, ']');
+	return record_add(&t->record, t->text.data, t->text.len);
+}
+
+static const char *change_name(unsigned type)
+{
+	switch (type) {
+	case AS_EV_FILE_OPEN:
+		return "create";
+	case AS_EV_FILE_WRITE:
+		return "write";
+	case AS_EV_FILE_UNLINK:
+		return "unlink";
+	case AS_EV_FILE_RENAME:
+		return "rename";
+	case AS_EV_FILE_MKDIR:
+		return "mkdir";
+	case AS_EV_FILE_RMDIR:
+		return "rmdir";
+	case AS_EV_FILE_TRUNCATE:
+		return "truncate";
+	case AS_EV_FILE_LINK:
+		return "link";
+	case AS_EV_FILE_SYMLINK:
+		return "symlink";
+	default:
+		return "chmod";
+	}
+}
+
+static struct as_span add_changes(struct tool_run *t, const struct call *c)
+{
+	if (!c->n_changes)
+		return (struct as_span){};
+	buf_reset(&t->text);
+	for (size_t i = 0; i < c->n_changes; i++) {
+		const struct change *f = &c->changes[i];
+
+		buf_add_char(&t->text, i ? ',' : '[');
+		buf_printf(&t->text, "{\"op\":\"%s\",\"path\":", change_name(f->type));
+		json_string(&t->text, f->path, strlen(f->path));
+		if (f->type == AS_EV_FILE_WRITE) {
+			buf_add_lit(&t->text, ",\"bytes\":");
+			json_u64(&t->text, f->bytes);
+		}
+		buf_add_char(&t->text, '}');
+	}
+	buf_add_char(&t->text, ']');
+	return record_add(&t->record, t->text.data, t->text.len);
+}
+
+static struct as_span add_peers(struct tool_run *t, const struct call *c)
+{
+	if (!c->n_peers)
+		return (struct as_span){};
+	buf_reset(&t->text);
+	for (size_t i = 0; i < c->n_peers; i++) {
+		buf_add_char(&t->text, i ? ',' : '[');
+		buf_add_lit(&t->text, "{\"address\":");
+		json_ip(&t->text, c->peers[i].ip, c->peers[i].family);
+		buf_add_lit(&t->text, ",\"port\":");
+		json_u32(&t->text, c->peers[i].port);
+		buf_add_char(&t->text, '}');
+	}
+	buf_add_char(&t->text, ']');
+	return record_add(&t->record, t->text.data, t->text.len);
+}
+
+static struct as_span add_root(struct tool_run *t, const struct call *c, struct as_span *argv)
+{
+	char id[48];
+
+	*argv = (struct as_span){};
+	if (!c->root)
+		return (struct as_span){};
+	*argv = record_add(&t->record, c->root->argv, c->root->argv_len);
+	snprintf(id, sizeof(id), "%u@%llu", c->root->h.tgid,
+		 (unsigned long long)c->root->h.start_ns);
+	return record_add_str(&t->record, id);
+}
+
+static void call_tell(struct tool_run *t, const struct call *c, uint64_t boot_ns, bool ended)
+{
+	struct as_tool_run r = {.h = c->agent};
+	struct event ev;
+
+	r.h.boot_ns = boot_ns;
+	record_begin(&t->record, AS_EV_TOOL_RUN, &r.h);
+	r.id = record_add_str(&t->record, c->id);
+	r.name = record_add_str(&t->record, c->name);
+	r.input = record_add(&t->record, c->input.data, c->input.len);
+	r.session = record_add_str(&t->record, c->session);
+	r.exec_id = add_root(t, c, &r.argv);
+	r.evidence = add_evidence(t, c);
+	r.files = add_changes(t, c);
+	r.connections = add_peers(t, c);
+	if (t->record.failed)
+		return;
+	r.h = record_struct(&t->record, as_tool_run)->h;
+	r.ended = ended;
+	r.process = c->root ? c->root->h.tgid : 0;
+	r.confidence = c->confidence;
+	r.exit_code = c->root_ended && !c->signal ? c->exit_code : -1;
+	r.signal = c->signal;
+	r.n_processes = c->processes;
+	r.n_files = c->files;
+	r.n_connections = c->connections;
+	r.reported = c->reported;
+	r.is_error = c->is_error;
+	r.result_bytes = c->result_bytes;
+	r.duration_ns = boot_ns > c->begin_ns ? boot_ns - c->begin_ns : 0;
+	*record_struct(&t->record, as_tool_run) = r;
+	if (record_end(&t->record, &ev) < 0)
+		return;
+	t->counts.made++;
+	event_emit(t->stage.out, &ev);
+}
+
+static void call_end(struct tool_run *t, struct call *c, uint64_t boot_ns)
+{
+	call_tell(t, c, boot_ns, true);
+	TAILQ_REMOVE(&t->calls, c, order);
+	t->n_calls--;
+	members_drop(t, c);
+	call_free(c);
+}
+
+/* What was reported goes on as long as its process does: work in the background. */
+static void call_end_if_over(struct tool_run *t, struct call *c, uint64_t boot_ns)
+{
+	if (c->reported && (!c->root || c->root_ended) && !c->living)
+		call_end(t, c, boot_ns);
+}
+
+/* ---- linking ---- */
+
+static bool is_agent(const struct call *c, uint32_t tgid, uint64_t start_ns)
+{
+	return c->agent.tgid == tgid &&
+	       (c->agent.start_ns == start_ns || !start_ns || !c->agent.start_ns);
+}
+
+static bool descends(const struct tool_run *t, const struct call *c, const struct as_hdr *h)
+{
+	const struct proc *p = proc_table_find(t->procs, h->tgid);
+
+	if (is_agent(c, h->ppid, 0))
+		return true;
+	for (int i = 0; p && i < ANCESTORS; i++, p = p->parent) {
+		if (i > 0 && is_agent(c, p->tgid, 0))
+			return true;
+	}
+	return false;
+}
+
+static unsigned evidence_of(const struct tool_run *t, const struct call *c, const struct start *s)
+{
+	unsigned found = 0;
+
+	if (!descends(t, c, &s->h))
+		return 0;
+	found = EVIDENCE_ANCESTRY | EVIDENCE_TIME;
+	if (s->marked && (!s->session[0] || !c->session[0] || strstr(c->session, s->session)))
+		found |= EVIDENCE_ENV;
+	for (size_t i = 0; i < c->n_phrases; i++) {
+		if (start_holds(s, &c->phrases[i]))
+			found |= EVIDENCE_TEXT;
+	}
+	return found;
+}
+
+/* @rivals: other open calls of the agent that could have led to the same process. */
+static unsigned confidence_of(unsigned evidence, size_t rivals)
+{
+	if (evidence & EVIDENCE_TEXT)
+		return evidence & EVIDENCE_ENV ? 99 : 95;
+	if (evidence & EVIDENCE_ENV)
+		return rivals ? 50 : 80;
+	return rivals ? 30 : 60;
+}
+
+static void link_start(struct tool_run *t, struct call *c, const struct start *s, unsigned evidence,
+		       size_t rivals)
+{
+	c->evidence |= evidence;
+	c->confidence = MAX(c->confidence, confidence_of(evidence, rivals));
+	member_add(t, c, s->h.tgid, s->h.start_ns);
+	if (c->root)
+		return;
+	c->root = malloc(sizeof(*c->root));
+	if (!c->root)
+		return;
+	*c->root = *s;
+	call_tell(t, c, s->h.boot_ns, false);
+}
+
+/* Text decides; without it only a call that runs something and has no process yet comes into question. */
+static void place_start(struct tool_run *t, const struct start *s)
+{
+	struct call *best = NULL, *c;
+	unsigned evidence = 0;
+	size_t rivals = 0;
+
+	TAILQ_FOREACH(c, &t->calls, order)
+	{
+		unsigned found = evidence_of(t, c, s);
+
+		if (!found || c->reported)
+			continue;
+		if (!(found & EVIDENCE_TEXT) && (!c->command || c->root))
+			continue;
+		if (found & EVIDENCE_TEXT && !(evidence & EVIDENCE_TEXT)) {
+			best = c;
+			evidence = found;
+			rivals = 0;
+		} else if (!best) {
+			best = c;
+			evidence = found;
+		} else if ((found & EVIDENCE_TEXT) == (evidence & EVIDENCE_TEXT)) {
+			rivals++;
+		}
+	}
+	if (best)
+		link_start(t, best, s, evidence, rivals);
+}
+
+/* ---- what happens ---- */
+
+static void read_environment(struct start *s, const struct as_exec *e)
+{
+	const char *p = record_bytes(&e->h, &e->env), *end = p + e->env.len;
+	static const char session[] = "CLAUDE_CODE_SESSION_ID=";
+
+	s->marked = e->env.len > 0;
+	while (p < end) {
+		size_t len = strnlen(p, end - p);
+
+		if (len > strlen(session) && !memcmp(p, session, strlen(session)))
+			snprintf(s->session, sizeof(s->session), "%.*s",
+				 (int)(len - strlen(session)), p + strlen(session));
+		p += len + 1;
+	}
+}
+
+static void start_read(struct start *s, const struct as_hdr *rec)
+{
+	const struct as_exec *e = (const struct as_exec *)rec;
+
+	s->h = *rec;
+	s->argv_len = MIN(e->argv.len, (uint32_t)sizeof(s->argv));
+	memcpy(s->argv, record_bytes(rec, &e->argv), s->argv_len);
+	s->plain_len =
+		plain_text(s->plain, sizeof(s->plain), record_bytes(rec, &e->argv), e->argv.len);
+	s->session[0] = '\0';
+	read_environment(s, e);
+}
+
+static void on_exec(struct tool_run *t, const struct as_hdr *rec)
+{
+	struct start *s = &t->recent[t->next_recent++ % RECENT];
+
+	start_read(s, rec);
+	if (!member_find(t, rec->tgid, rec->start_ns))
+		place_start(t, s);
+}
+
+static void on_fork(struct tool_run *t, const struct as_hdr *rec)
+{
+	const struct as_fork *f = (const struct as_fork *)rec;
+	const struct member *parent = member_find(t, rec->tgid, rec->start_ns);
+
+	if (parent)
+		member_add(t, parent->call, f->child_pid, f->child_start_ns);
+}
+
+static void on_end(struct tool_run *t, const struct as_hdr *rec)
+{
+	const struct as_exit *e = (const struct as_exit *)rec;
+	const struct member *m = member_find(t, rec->tgid, rec->start_ns);
+	struct call *c;
+
+	if (!m)
+		return;
+	c = m->call;
+	member_remove(t, rec->tgid, rec->start_ns);
+	if (c->root && c->root->h.tgid == rec->tgid && c->root->h.start_ns == rec->start_ns) {
+		c->root_ended = true;
+		c->exit_code = (int)e->exit_code;
+		c->signal = e->signal;
+	}
+	call_end_if_over(t, c, rec->boot_ns);
+}
+
+static void add_change(struct call *c, unsigned type, const char *path, uint64_t bytes)
+{
+	for (size_t i = 0; i < c->n_changes; i++) {
+		if (c->changes[i].type == type && !strcmp(c->changes[i].path, path)) {
+			c->changes[i].bytes += bytes;
+			return;
+		}
+	}
+	c->files++;
+	if (c->n_changes == TOOL_RUN_LISTED)
+		return;
+	c->changes[c->n_changes] = (struct change){type, bytes, strdup(path)};
+	c->n_changes += c->changes[c->n_changes].path != NULL;
+}
+
+/* Does @path, absolute, end in what the call names? */
+static bool names_path(const struct call *c, const char *path)
+{
+	size_t len = strlen(path), named = c->path ? strlen(c->path) : 0;
+
+	if (!named || named > len || strcmp(path + len - named, c->path) != 0)
+		return false;
+	return c->path[0] == '/' ? named == len : path[len - named - 1] == '/';
+}
+
+/* The agent itself changes a file that one of its calls names. */
+static struct call *call_of_path(struct tool_run *t, const struct as_hdr *rec, const char *path)
+{
+	struct call *c;
+
+	TAILQ_FOREACH(c, &t->calls, order)
+	{
+		if (c->reported || !names_path(c, path))
+			continue;
+		if (is_agent(c, rec->tgid, rec->start_ns) || descends(t, c, rec))
+			return c;
+	}
+	return NULL;
+}
+
+static void change_by_agent(struct tool_run *t, struct call *c, unsigned type, const char *path,
+			    const struct as_hdr *rec, uint64_t bytes)
+{
+	bool first = !c->evidence;
+
+	c->evidence |= EVIDENCE_PATH | EVIDENCE_ANCESTRY | EVIDENCE_TIME;
+	c->confidence = MAX(c->confidence, 90U);
+	add_change(c, type, path, bytes);
+	if (first)
+		call_tell(t, c, rec->boot_ns, false);
+}
+
+static void on_change(struct tool_run *t, const struct as_hdr *rec, const struct as_path *where,
+		      uint64_t bytes)
+{
+	const struct member *m = member_find(t, rec->tgid, rec->start_ns);
+	struct call *c;
+
+	if (TAILQ_EMPTY(&t->calls) || !record_path(rec, where, t->path))
+		return;
+	if (m) {
+		add_change(m->call, rec->type, t->path, bytes);
+		return;
+	}
+	c = call_of_path(t, rec, t->path);
+	if (c)
+		change_by_agent(t, c, rec->type, t->path, rec, bytes);
+}
+
+static void on_connect(struct tool_run *t, const struct as_hdr *rec)
+{
+	const struct as_connect *e = (const struct as_connect *)rec;
+	const struct member *m = member_find(t, rec->tgid, rec->start_ns);
+	struct call *c = m ? m->call : NULL;
+
+	if (!c || e->error)
+		return;
+	c->connections++;
+	if (c->n_peers < TOOL_RUN_LISTED)
+		c->peers[c->n_peers++] = e->remote;
+}
+
+static void see_event(struct tool_run *t, const struct event *ev)
+{
+	const struct as_hdr *rec = ev->rec;
+
+	switch (ev->desc->type) {
+	case AS_EV_EXEC:
+		on_exec(t, rec);
+		break;
+	case AS_EV_FORK:
+		on_fork(t, rec);
+		break;
+	case AS_EV_EXIT:
+		on_end(t, rec);
+		break;
+	case AS_EV_FILE_WRITE:
+		on_change(t, rec, &((const struct as_file_io *)rec)->path,
+			  ((const struct as_file_io *)rec)->bytes);
+		break;
+	case AS_EV_FILE_RENAME: /* the name that there is now: editors write beside and rename */
+		if (!((const struct as_file_op *)rec)->error)
+			on_change(t, rec, &((const struct as_file_op *)rec)->new_path, 0);
+		break;
+	case AS_EV_FILE_UNLINK:
+	case AS_EV_FILE_MKDIR:
+	case AS_EV_FILE_RMDIR:
+	case AS_EV_FILE_TRUNCATE:
+	case AS_EV_FILE_CHMOD:
+		if (!((const struct as_file_op *)rec)->error)
+			on_change(t, rec, &((const struct as_file_op *)rec)->path, 0);
+		break;
+	case AS_EV_CONNECT:
+		on_connect(t, rec);
+		break;
+	}
+}
+
+static void tool_run_event(struct emitter *self, const struct event *ev)
+{
+	struct tool_run *t = (struct tool_run *)self;
+
+	event_emit(t->stage.out, ev);
+	see_event(t, ev);
+}
+
+/* ---- what the model says ---- */
+
+static struct call *call_new(const struct llm_tool_call *in)
+{
+	struct call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->id = strdup(in->id);
+	c->name = strdup(in->name);
+	c->session = strdup(in->session);
+	c->agent = in->who;
+	c->begin_ns = in->boot_ns;
+	c->exit_code = -1;
+	/* half a JSON text is none */
+	if (in->input_len && in->input_len <= TOOL_RUN_INPUT_MAX)
+		buf_add(&c->input, in->input, in->input_len);
+	else
+		buf_add_lit(&c->input, "null");
+	if (!c->id || !c->name || !c->session || c->input.failed) {
+		call_free(c);
+		return NULL;
+	}
+	read_input(c, in->input, in->input_len);
+	return c;
+}
+
+static void on_tool_call(void *context, const struct llm_tool_call *in)
+{
+	struct tool_run *t = context;
+	struct call *c = call_new(in);
+
+	if (!c)
+		return;
+	if (t->n_calls == TOOL_RUN_CALLS) {
+		t->counts.forgotten++;
+		call_end(t, TAILQ_FIRST(&t->calls), in->boot_ns);
+	}
+	TAILQ_INSERT_TAIL(&t->calls, c, order);
+	t->n_calls++;
+	/* an agent may act on a call before the answer that holds it is over */
+	for (size_t i = t->next_recent > RECENT ? t->next_recent - RECENT : 0; i < t->next_recent;
+	     i++) {
+		const struct start *s = &t->recent[i % RECENT];
+		unsigned found = evidence_of(t, c, s);
+
+		if (found & EVIDENCE_TEXT && s->h.boot_ns + RECENT_NS > in->boot_ns &&
+		    !member_find(t, s->h.tgid, s->h.start_ns))
+			link_start(t, c, s, found, 0);
+	}
+}
+
+static bool same_call(const struct call *c, const struct llm_tool_result *r)
+{
+	if (c->agent.tgid != r->who.tgid || c->reported)
+		return false;
+	return r->id[0] ? !strcmp(c->id, r->id) : !strcmp(c->name, r->name);
+}
+
+static void on_tool_result(void *context, const struct llm_tool_result *r)
+{
+	struct tool_run *t = context;
+	struct call *c;
+
+	TAILQ_FOREACH(c, &t->calls, order)
+	{
+		if (!same_call(c, r))
+			continue;
+		c->reported = true;
+		c->is_error = r->is_error;
+		c->result_bytes = r->bytes;
+		call_end_if_over(t, c, r->boot_ns);
+		return;
+	}
+}
+
+/* ---- the stage ---- */
+
+static void tool_run_tick(struct stage *s, uint64_t boot_ns)
+{
+	struct tool_run *t = (struct tool_run *)s;
+	struct call *c = TAILQ_FIRST(&t->calls), *next;
+
+	for (; c; c = next) {
+		next = TAILQ_NEXT(c, order);
+		if (!c->living && boot_ns > c->begin_ns + UNREPORTED_NS)
+			call_end(t, c, boot_ns);
+	}
+}
+
+static void tool_run_finish(struct stage *s)
+{
+	struct tool_run *t = (struct tool_run *)s;
+
+	while (!TAILQ_EMPTY(&t->calls))
+		call_end(t, TAILQ_FIRST(&t->calls), clock_boot_ns());
+}
+
+static void tool_run_free(struct stage *s)
+{
+	struct tool_run *t = (struct tool_run *)s;
+	struct call *c;
+
+	while ((c = TAILQ_FIRST(&t->calls))) {
+		TAILQ_REMOVE(&t->calls, c, order);
+		members_drop(t, c);
+		call_free(c);
+	}
+	buf_done(&t->record);
+	buf_done(&t->text);
+	free(t->recent);
+	free(t);
+}
+
+int tool_run_new(struct emitter *out, const struct proc_table *procs, struct stage **ret)
+{
+	struct tool_run *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->recent = calloc(RECENT, sizeof(*t->recent));
+	if (!t->recent) {
+		free(t);
+		return -ENOMEM;
+	}
+	t->stage = (struct stage){
+		.in.emit = tool_run_event,
+		.out = out,
+		.tick = tool_run_tick,
+		.finish = tool_run_finish,
+		.free = tool_run_free,
+	};
+	t->listener = (struct llm_listener){t, on_tool_call, on_tool_result};
+	t->procs = procs;
+	TAILQ_INIT(&t->calls);
+	*ret = &t->stage;
+	return 0;
+}
+
+const struct llm_listener *tool_run_listener(struct stage *s)
+{
+	return &((struct tool_run *)s)->listener;
+}
+
+const struct tool_run_counts *tool_run_counts(const struct stage *s)
+{
+	return &((const struct tool_run *)s)->counts;
+}
