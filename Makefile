@@ -28,7 +28,7 @@ endif
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 FAMILIES := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
-SKELETONS := $(FAMILIES:%=$(O)/bpf/%.skel.h)
+SKELETONS := $(FAMILIES:%=$(O)/bpf/%.skel.h) $(O)/bpf/types.inc
 SOURCES := $(sort $(wildcard userspace/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o)
 CORE := $(O)/libcore.a
@@ -89,6 +89,13 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(O)/.probed
 $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(say) SKEL $@
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
+
+# The names of all types that the programs know, for userspace/source/btf.c.
+$(O)/bpf/types.inc: $(FAMILIES:%=$(O)/bpf/%.bpf.o)
+	$(say) TYPES $@
+	$(Q)for object in $^; do $(BPFTOOL) btf dump file $$object format raw || exit 1; done >$@.raw
+	$(Q)sed -nE "s/^\\[[0-9]+\\] (INT|STRUCT|UNION|ENUM|ENUM64|FWD|TYPEDEF|FLOAT) '([^'(]+)'.*/\"\\2\",/p" $@.raw | \
+		LC_ALL=C sort -u >$@
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 

@@ -36,7 +36,7 @@ check_userspace() {
 	}
 	for include in $(sed -n 's/^[ \t]*#[ \t]*include[ \t]*"\([^"]*\)".*/\1/p' "$1"); do
 		case $include in
-		*.skel.h)
+		*.skel.h | types.inc)
 			[ "$room" = source ] || complain "$1" "only sources include skeletons: $include"
 			continue
 			;;

@@ -12,6 +12,7 @@ Workloads run under SCHED_FIFO on processor 1, the tracer under SCHED_FIFO on pr
 below one second, where that is permitted and there are two processors.
 """
 import argparse
+import glob
 import json
 import os
 import random
@@ -567,6 +568,31 @@ def row_sample():
 
 # ---- start, end, memory, others ----
 
+def copies_of_libssl(n):
+    """Arguments that have n libraries probed, seven probes each; none where there is no libssl."""
+    found = glob.glob("/usr/lib/*/libssl.so.*") + glob.glob("/usr/lib*/libssl.so.*")
+    arguments = []
+    for i in range(n if found else 0):
+        path = os.path.join(options.work, f"libssl_{i}.so")
+        shutil.copy(found[0], path)
+        arguments += ["--binary-path", path]
+    return arguments
+
+
+def row_end_with_probes():
+    libraries = copies_of_libssl(15)
+    if not libraries:
+        return
+    stops, wrong = [], []
+    for _ in range(ROUNDS):
+        tracer = Tracer(["record", "-p", str(os.getpid()), *libraries], options.work)
+        tracer.stop()
+        stops.append(tracer.stop_ms)
+        if tracer.count("capability", "libssl_", '"attached"') != 15:
+            wrong = ["not all libraries are probed"]
+    results.add("end", "record, 105 probes more", "until it is gone", "ms", 200, stops, wrong)
+
+
 def row_start():
     for arguments in (["trace", "--process"], ["record", "-p", str(os.getpid())]):
         name = arguments[0] + (" --process" if arguments[0] == "trace" else " (all hooks)")
@@ -579,6 +605,7 @@ def row_start():
             stops.append(tracer.stop_ms)
         results.add("start", name, "first line on disk", "ms", 60, starts)
         results.add("end", name, "until it is gone", "ms", 200, stops)
+    row_end_with_probes()
     for arguments in (["trace", "--process"], ["record", "-p", str(os.getpid())]):
         tracer = Tracer([*arguments, "--ring-size", "1"], options.work)
         time.sleep(1)

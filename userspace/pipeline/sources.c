@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -22,7 +23,7 @@
 
 #define RING_EVENTS_BYTES (4U << 20)
 #define RING_DATA_BYTES   (8U << 20)
-#define REAP_BUDGET 32 /* processes checked against /proc per second, for exits nobody reported */
+#define REAP_BUDGET       32 /* processes checked against /proc per second, for exits nobody reported */
 
 #define BREATH_MS     5            /* between two looks at the rings while families are loaded */
 #define FIRST_LOOK_NS NSEC_PER_SEC /* then the rest of the processes comes while it runs */
@@ -120,7 +121,7 @@ static int open_kernel(struct sources *s, struct err *e)
 	int r;
 
 	raise_limits();
-	if (access("/sys/kernel/btf/vmlinux", F_OK) < 0)
+	if (access(AS_KERNEL_BTF, F_OK) < 0)
 		return err_set(
 			e, -EOPNOTSUPP,
 			"this kernel does not describe its types (/sys/kernel/btf/vmlinux is "
@@ -217,8 +218,9 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, st
 /* ---- the other families ---- */
 
 /*
- * Loading an object takes some 50 ms of one processor, for the kernel's type information and its
- * verifier. Two threads share the work; this one passes on meanwhile what the process family sees.
+ * Loading an object takes 20 to 50 ms of one processor, mostly for the kernel's verifier.
+ * Threads share the work; this one finds out meanwhile who belongs, and passes on what the process
+ * family sees.
  * A loader touches nothing of struct sources that changes while it runs.
  */
 struct loader {
@@ -240,15 +242,20 @@ static bool samples_processes(const struct sources *s)
 	       (o->n_names || o->n_pids || o->by_uid || o->command || o->examine);
 }
 
-static void load_file_and_tasks(struct loader *l)
+static void load_file(struct loader *l)
 {
-	const struct sources *s = l->s;
 	struct err e = {};
 
-	if (wants(s->opt, SOURCE_FILES) &&
-	    file_source_open(s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
+	if (wants(l->s->opt, SOURCE_FILES) &&
+	    file_source_open(l->s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
 		log_warning("no file events: %s", e.text);
-	if (samples_processes(s) && task_bpf_open(s->shared, &l->tasks, &e) < 0)
+}
+
+static void load_tasks(struct loader *l)
+{
+	struct err e = {};
+
+	if (samples_processes(l->s) && task_bpf_open(l->s->shared, &l->tasks, &e) < 0)
 		log_info("samples come from /proc: %s", e.text);
 }
 
@@ -293,29 +300,6 @@ static bool loader_done(struct loader *l)
 	return pthread_timedjoin_np(l->thread, NULL, &until) != ETIMEDOUT;
 }
 
-static void load_families(struct sources *s, void (*breathe)(void *context), void *context)
-{
-	struct loader loaders[] = {{.s = s, .run = load_tls_and_net},
-				   {.s = s, .run = load_file_and_tasks}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(loaders); i++) {
-		loaders[i].started =
-			!pthread_create(&loaders[i].thread, NULL, loader_main, &loaders[i]);
-		if (!loaders[i].started)
-			loaders[i].run(&loaders[i]);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(loaders); i++) {
-		while (!loader_done(&loaders[i]))
-			breathe(context);
-	}
-	/* reading the kernel's types took some 10 MB per thread */
-	malloc_trim(0);
-	s->tls = loaders[0].tls;
-	s->net = loaders[0].net;
-	s->file = loaders[1].file;
-	s->tasks = loaders[1].tasks;
-}
-
 /*
  * Now that events find the names of their libraries. Who runs already is looked at before the hooks are
  * said to be in place; a machine that has very many is finished while it runs.
@@ -336,6 +320,53 @@ static void start_tls(struct sources *s, void (*breathe)(void *context), void *c
 		breathe(context);
 		s->poll_more = tls_source_poll(s->tls);
 	} while (s->poll_more && clock_boot_ns() < until);
+}
+
+enum {
+	LOAD_TLS_AND_NET,
+	LOAD_FILE,
+	LOAD_TASKS,
+	LOADERS,
+};
+
+static void loaders_start(struct sources *s, struct loader loaders[LOADERS])
+{
+	static void (*const run[LOADERS])(struct loader *) = {
+		[LOAD_TLS_AND_NET] = load_tls_and_net,
+		[LOAD_FILE] = load_file,
+		[LOAD_TASKS] = load_tasks,
+	};
+
+	for (size_t i = 0; i < LOADERS; i++) {
+		struct loader *l = &loaders[i];
+
+		*l = (struct loader){.s = s, .run = run[i]};
+		l->started = !pthread_create(&l->thread, NULL, loader_main, l);
+		if (!l->started)
+			l->run(l);
+	}
+}
+
+/* Takes over what the loaders have made. Libraries are probed while the rest is still being loaded. */
+static void loaders_finish(struct sources *s, struct loader loaders[LOADERS],
+			   void (*breathe)(void *context), void *context)
+{
+	while (!loader_done(&loaders[LOAD_TLS_AND_NET]))
+		breathe(context);
+	s->tls = loaders[LOAD_TLS_AND_NET].tls;
+	s->net = loaders[LOAD_TLS_AND_NET].net;
+	if (s->net)
+		net_source_seed(s->net);
+	start_tls(s, breathe, context);
+
+	for (size_t i = LOAD_FILE; i < LOADERS; i++) {
+		while (!loader_done(&loaders[i]))
+			breathe(context);
+	}
+	s->file = loaders[LOAD_FILE].file;
+	s->tasks = loaders[LOAD_TASKS].tasks;
+	/* programs that need a type's number still read all the kernel's types, some 10 MB per thread */
+	malloc_trim(0);
 }
 
 /* --binary-path: for what is not found by itself. */
@@ -381,19 +412,25 @@ static int open_sampler(struct sources *s, struct err *e)
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
 		   void *context, struct err *e)
 {
+	struct loader loaders[LOADERS];
 	int r;
 
 	s->samples = samples;
+	/*
+	 * What has been said so far shall be on disk before the long work begins. Under a real-time
+	 * policy the writer gets the processor only when this thread gives it up.
+	 */
+	breathe(context);
+	sched_yield();
+	if (s->shared)
+		loaders_start(s, loaders);
 	r = seed(s, e);
+	if (s->shared)
+		loaders_finish(s, loaders, breathe, context);
+	if (r >= 0 && s->shared)
+		r = probe_named_files(s, e);
 	if (r < 0)
 		return r;
-	if (s->shared) {
-		load_families(s, breathe, context);
-		start_tls(s, breathe, context);
-		r = probe_named_files(s, e);
-		if (r < 0)
-			return r;
-	}
 	return open_sampler(s, e);
 }
 
@@ -551,29 +588,24 @@ void sources_sample(struct sources *s, uint64_t boot_ns)
 		sampler_sample(s->sampler, boot_ns, s->samples);
 }
 
-static void *detach(void *shared)
+static void finish_tls(void *context)
 {
-	bpf_shared_detach(shared);
-	return NULL;
+	struct sources *s = context;
+
+	if (s->tls)
+		tls_source_finish(s->tls);
 }
 
 void sources_finish(struct sources *s)
 {
-	pthread_t thread;
-	bool aside;
-
 	if (s->net)
 		net_source_finish(s->net);
-	if (!s->shared)
-		return;
-	/* both wait for the kernel most of the time */
-	aside = s->tls && !pthread_create(&thread, NULL, detach, s->shared);
-	if (s->tls)
-		tls_source_finish(s->tls);
-	if (aside)
-		pthread_join(thread, NULL);
-	else
-		bpf_shared_detach(s->shared);
+	/*
+	 * Three tracepoints wait for one another; a wait for the probes that had begun before theirs would
+	 * come on top.
+	 */
+	if (s->shared)
+		bpf_shared_detach(s->shared, finish_tls, s);
 }
 
 uint64_t sources_missed(const struct sources *s)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "source/btf.h"
 #include "source/tracepoint.h"
 
 /* What bpf/lib/maps.bpf.h declares, created once here and given to every object. */
@@ -58,6 +60,9 @@ struct bpf_shared {
 	int cpus;
 	int fds[SHARED_COUNT];
 	size_t ring_events_size, ring_data_size;
+	int types_fd; /* a short copy of the kernel's types; -1: there is none */
+	char types_path[32];
+	struct bpf_object_open_opts open_opts;
 	struct as_shared *memory;
 	struct as_count *percpu; /* one per possible processor */
 	struct hook hooks[MAX_HOOKS];
@@ -106,6 +111,25 @@ static int create_maps(struct bpf_shared *s, const struct bpf_options *opt, stru
 	return 0;
 }
 
+/* Every type that one of our objects names, made from them when they are compiled. */
+static const char *const type_names[] = {
+#include "types.inc"
+};
+
+/* Without the copy everything works the same, only slower. */
+static void copy_types(struct bpf_shared *s)
+{
+	int r = btf_reduce_file(AS_KERNEL_BTF, type_names, ARRAY_SIZE(type_names), &s->types_fd);
+
+	s->open_opts.sz = sizeof(s->open_opts);
+	if (r < 0) {
+		log_debug("each object reads all the kernel's types: %s", strerror(-r));
+		return;
+	}
+	snprintf(s->types_path, sizeof(s->types_path), "/proc/self/fd/%d", s->types_fd);
+	s->open_opts.btf_custom_path = s->types_path;
+}
+
 int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, struct err *e)
 {
 	_cleanup_(bpf_shared_freep) struct bpf_shared *s = calloc(1, sizeof(*s));
@@ -116,6 +140,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 		return -ENOMEM;
 	for (size_t i = 0; i < SHARED_COUNT; i++)
 		s->fds[i] = -1;
+	s->types_fd = -1;
 	s->ring_events_size = opt->ring_events_size;
 	s->ring_data_size = opt->ring_data_size;
 	s->cfg = opt->cfg;
@@ -140,6 +165,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 	if (p == MAP_FAILED)
 		return err_set(e, -errno, "cannot map the doorbell: %s", strerror(errno));
 	s->memory = p;
+	copy_types(s);
 
 	*ret = TAKE_PTR(s);
 	return 0;
@@ -149,13 +175,19 @@ void bpf_shared_free(struct bpf_shared *s)
 {
 	if (!s)
 		return;
-	bpf_shared_detach(s);
+	bpf_shared_detach(s, NULL, NULL);
 	if (s->memory)
 		munmap(s->memory, sysconf(_SC_PAGESIZE));
 	for (size_t i = 0; i < SHARED_COUNT; i++)
 		closep(&s->fds[i]);
+	closep(&s->types_fd);
 	free(s->percpu);
 	free(s);
+}
+
+const struct bpf_object_open_opts *bpf_shared_open_opts(const struct bpf_shared *s)
+{
+	return &s->open_opts;
 }
 
 const struct as_config *bpf_shared_config(const struct bpf_shared *s)
@@ -401,7 +433,7 @@ static void *close_link(void *link)
  * Closing a perf event waits for a grace period of the kernel, about 0.1 s; side by side they
  * overlap in part. Raw tracepoints close at once.
  */
-void bpf_shared_detach(struct bpf_shared *s)
+void bpf_shared_detach(struct bpf_shared *s, void (*meanwhile)(void *context), void *context)
 {
 	pthread_t threads[MAX_HOOKS];
 	bool started[MAX_HOOKS] = {};
@@ -415,6 +447,10 @@ void bpf_shared_detach(struct bpf_shared *s)
 		started[i] = !pthread_create(&threads[i], NULL, close_link, link);
 		if (!started[i])
 			bpf_link__destroy(link);
+	}
+	if (meanwhile) {
+		sched_yield(); /* the tracepoints' wait shall have begun */
+		meanwhile(context);
 	}
 	for (size_t i = 0; i < s->n_hooks; i++) {
 		if (started[i])

@@ -17,6 +17,9 @@
 struct bpf_object;
 struct bpf_program;
 struct bpf_link;
+struct bpf_object_open_opts;
+
+#define AS_KERNEL_BTF "/sys/kernel/btf/vmlinux"
 
 /* Sizes in bytes, powers of two and multiples of the page size. */
 struct bpf_options {
@@ -46,6 +49,9 @@ struct bpf_shared;
 /* Creates the shared maps. -EPERM and -EACCES when privilege is missing. */
 int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, struct err *e);
 void bpf_shared_free(struct bpf_shared *s);
+
+/* What objects are opened with, so that they do not each go through all types of the kernel. */
+const struct bpf_object_open_opts *bpf_shared_open_opts(const struct bpf_shared *s);
 
 const struct as_config *bpf_shared_config(const struct bpf_shared *s);
 int bpf_shared_ring_events(const struct bpf_shared *s);
@@ -89,8 +95,11 @@ __attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, 
 							  const char *reason, ...);
 const struct capability *bpf_capabilities(struct bpf_shared *s, size_t *ret_n);
 
-/* Closes all links, those that take long (perf events) in parallel. */
-void bpf_shared_detach(struct bpf_shared *s);
+/*
+ * Closes all links, those that take long (perf events) in parallel, and calls @meanwhile (may be NULL) while
+ * they wait for the kernel.
+ */
+void bpf_shared_detach(struct bpf_shared *s, void (*meanwhile)(void *context), void *context);
 
 /* Runs that the kernel skipped (`recursion_misses`), summed over all programs. */
 uint64_t bpf_shared_missed(struct bpf_shared *s);

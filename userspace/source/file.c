@@ -82,7 +82,8 @@ static const struct rung {
 /* Opens the object and loads the one program that @rung needs. */
 static int load(struct bpf_shared *s, const struct rung *rung, struct file_bpf **ret, struct err *e)
 {
-	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = file_bpf__open();
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel =
+		file_bpf__open_opts(bpf_shared_open_opts(s));
 	struct bpf_program *prog;
 	int r;
 

@@ -118,7 +118,7 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 	const struct as_config *cfg = bpf_shared_config(n->shared);
 	int r;
 
-	n->skel = net_bpf__open();
+	n->skel = net_bpf__open_opts(bpf_shared_open_opts(n->shared));
 	if (!n->skel)
 		return err_set(e, -errno, "cannot open the network programs: %s", strerror(errno));
 	if (!cfg->net_events)
@@ -145,7 +145,7 @@ static int kprobe_load(struct net_source *n, const struct net_options *opt, stru
 					  n->skel->maps.udp_owners};
 	int r;
 
-	n->kprobe = net_kprobe_bpf__open();
+	n->kprobe = net_kprobe_bpf__open_opts(bpf_shared_open_opts(n->shared));
 	if (!n->kprobe)
 		return err_set(e, -errno, "cannot open the probes: %s", strerror(errno));
 	r = bpf_family_prepare(n->shared, n->kprobe->obj, e);
@@ -259,14 +259,19 @@ int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct 
 		n->flows = iter_attach(n, "flow", "bpf_map_elem iterator", n->skel->progs.net_flows,
 				       bpf_map__fd(n->skel->maps.socks));
 		n->seed = iter_attach(n, "seed", "task_file iterator", n->skel->progs.net_seed, -1);
-		r = iterate(n->seed);
-		if (r < 0)
-			bpf_capability(s, FAMILY, "seed", "task_file iterator", CAPABILITY_DEGRADED,
-				       "%s", strerror(-r));
 	}
 
 	*ret = TAKE_PTR(n);
 	return 0;
+}
+
+void net_source_seed(struct net_source *n)
+{
+	int r = iterate(n->seed);
+
+	if (r < 0)
+		bpf_capability(n->shared, FAMILY, "seed", "task_file iterator", CAPABILITY_DEGRADED,
+			       "%s", strerror(-r));
 }
 
 /* ---- once a second ---- */

@@ -21,11 +21,14 @@ struct net_options {
 };
 
 /*
- * Loads, attaches, and takes in the sockets that are open already. Fails only if nothing at all can
- * be seen; a hook that this kernel lacks becomes a capability.
+ * Loads and attaches. Fails only if nothing at all can be seen; a hook that this kernel lacks becomes
+ * a capability.
  */
 int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct net_source **ret,
 		    struct err *e);
+
+/* Takes in the sockets that are open already, once it is known which processes are watched. */
+void net_source_seed(struct net_source *n);
 
 /* About once a second: makes the flow events. */
 void net_source_tick(struct net_source *n, uint64_t boot_ns);

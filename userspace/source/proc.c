@@ -108,7 +108,7 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 	if (!p)
 		return -ENOMEM;
 	p->shared = s;
-	p->skel = proc_bpf__open();
+	p->skel = proc_bpf__open_opts(bpf_shared_open_opts(s));
 	if (!p->skel)
 		return err_set(e, -errno, "cannot open the process programs: %s", strerror(errno));
 	r = bpf_family_prepare(s, p->skel->obj, e);

@@ -70,7 +70,7 @@ static int bpf_load(struct task_bpf_source *b, struct bpf_shared *shared, struct
 {
 	int r;
 
-	b->skel = task_bpf__open();
+	b->skel = task_bpf__open_opts(bpf_shared_open_opts(shared));
 	if (!b->skel)
 		return err_set(e, -errno, "cannot open the task iterator: %s", strerror(errno));
 	r = bpf_family_prepare(shared, b->skel->obj, e);

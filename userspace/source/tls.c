@@ -37,7 +37,7 @@
 #define SLICE_NS            (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
 #define REPORTS_MAX         4                   /* capabilities per file */
 #define QUEUE_MAX           256
-#define DETACH_THREADS      32
+#define DETACH_THREADS      64
 #define LINKS_MAX           (2 * TLS_SITES_MAX)
 #define BPF_UPROBE_MULTI    48 /* BPF_TRACE_UPROBE_MULTI; the C library's headers are older */
 #define UPROBE_MULTI_RETURN 1  /* BPF_F_UPROBE_MULTI_RETURN */
@@ -311,61 +311,79 @@ static int attach_single(struct tls_source *t, struct tls_file *f, const struct 
 	return 0;
 }
 
-/* What a file holds open in the kernel, taken out of it so that a thread may close it. */
-struct detach_job {
-	int link_fds[2];
-	struct bpf_link *links[LINKS_MAX];
-	size_t n_links;
+static void file_detach(struct tls_file *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(f->link_fds); i++)
+		closep(&(int){TAKE_FD(f->link_fds[i])});
+	for (size_t i = 0; i < f->n_links; i++)
+		bpf_link__destroy(f->links[i]);
+	f->n_links = 0;
+}
+
+/* What all files hold open in the kernel; threads take one after the other. */
+struct detach {
+	struct handle {
+		int fd;
+		struct bpf_link *link;
+	} * handles;
+	size_t n, next;
 };
 
-static struct detach_job detach_take(struct tls_file *f)
+static bool detach_collect(struct tls_source *t, struct detach *d)
 {
-	struct detach_job job = {.n_links = f->n_links};
+	d->handles = calloc(t->n_files, sizeof(d->handles[0]) * (LINKS_MAX + 2));
+	if (!d->handles)
+		return false;
+	for (size_t i = 0; i < t->n_files; i++) {
+		struct tls_file *f = &t->files[i];
 
-	memcpy(job.links, f->links, sizeof(job.links));
-	f->n_links = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(job.link_fds); i++)
-		job.link_fds[i] = TAKE_FD(f->link_fds[i]);
-	return job;
+		for (size_t k = 0; k < ARRAY_SIZE(f->link_fds); k++) {
+			if (f->link_fds[k] >= 0)
+				d->handles[d->n++] = (struct handle){.fd = TAKE_FD(f->link_fds[k])};
+		}
+		for (size_t k = 0; k < f->n_links; k++)
+			d->handles[d->n++] = (struct handle){-1, f->links[k]};
+		f->n_links = 0;
+	}
+	return true;
 }
 
 static void *detach_run(void *arg)
 {
-	struct detach_job *job = arg;
+	struct detach *d = arg;
+	size_t i;
 
-	for (size_t i = 0; i < ARRAY_SIZE(job->link_fds); i++)
-		closep(&job->link_fds[i]);
-	for (size_t i = 0; i < job->n_links; i++)
-		bpf_link__destroy(job->links[i]);
+	while ((i = __atomic_fetch_add(&d->next, 1, __ATOMIC_RELAXED)) < d->n) {
+		closep(&d->handles[i].fd);
+		bpf_link__destroy(d->handles[i].link);
+	}
 	return NULL;
 }
 
-static void file_detach(struct tls_file *f)
-{
-	struct detach_job job = detach_take(f);
-
-	detach_run(&job);
-}
-
-/* Each close waits for the kernel's grace period; side by side the waits overlap. */
+/*
+ * Each close waits for the kernel's grace period. All at once wait for the same one; a later one would
+ * also hold up the tracepoints, which are closed one after the other meanwhile.
+ */
 static void detach_all(struct tls_source *t)
 {
-	struct detach_job jobs[DETACH_THREADS];
 	pthread_t threads[DETACH_THREADS];
+	struct detach d = {};
+	size_t started = 0;
 
-	for (size_t from = 0; from < t->n_files; from += DETACH_THREADS) {
-		size_t n = MIN(t->n_files - from, (size_t)DETACH_THREADS), started = 0;
-
-		for (size_t i = 0; i < n; i++) {
-			jobs[started] = detach_take(&t->files[from + i]);
-			if (pthread_create(&threads[started], NULL, detach_run, &jobs[started]))
-				detach_run(&jobs[started]);
-			else
-				started++;
-		}
-		for (size_t i = 0; i < started; i++)
-			pthread_join(threads[i], NULL);
+	if (!t->n_files)
+		return;
+	if (!detach_collect(t, &d)) {
+		for (size_t i = 0; i < t->n_files; i++)
+			file_detach(&t->files[i]);
+		return;
 	}
+	while (started < MIN(d.n, (size_t)DETACH_THREADS) &&
+	       !pthread_create(&threads[started], NULL, detach_run, &d))
+		started++;
+	detach_run(&d); /* all, if there are no threads */
+	for (size_t i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
+	free(d.handles);
 }
 
 /* ---- files ---- */
@@ -809,7 +827,7 @@ static int programs_load(struct tls_source *t, struct err *e)
 {
 	int r;
 
-	t->skel = tls_bpf__open();
+	t->skel = tls_bpf__open_opts(bpf_shared_open_opts(t->shared));
 	if (!t->skel)
 		return err_set(e, -errno, "cannot open the TLS programs: %s", strerror(errno));
 	t->multi = multi_offered();

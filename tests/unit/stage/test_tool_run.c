@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "event/encode.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "stage/tool_run.h"
+
+#define AGENT 100
+
+static struct proc_table *procs;
+static struct stage *stage;
+static char said[16384]; /* the tool runs, as text */
+static uint64_t now;
+
+static void hear(struct emitter *self, const struct event *ev)
+{
+	const struct as_tool_run *r = (const void *)ev->rec;
+	char *end = said + strlen(said);
+	size_t room = said + sizeof(said) - end;
+
+	if (ev->rec->type != AS_EV_TOOL_RUN)
+		return;
+#define TEXT(span) (int)r->span.len, record_bytes(ev->rec, &r->span)
+	snprintf(end, room, "%s %.*s %.*s pid=%u %.*s %u%%", r->ended ? "end" : "start", TEXT(id),
+		 TEXT(name), r->process, TEXT(evidence), r->confidence);
+	if (r->ended)
+		snprintf(end + strlen(end), room - strlen(end),
+			 " n=%llu code=%d signal=%u files=%.*s peers=%.*s%s%s",
+			 (unsigned long long)r->n_processes, r->exit_code, r->signal, TEXT(files),
+			 TEXT(connections), r->reported ? " reported" : "",
+			 r->is_error ? " error" : "");
+	strncat(said, "\n", sizeof(said) - strlen(said) - 1);
+#undef TEXT
+}
+
+static struct emitter out = {hear};
+
+#define HEARD(...)                                      \
+	do {                                            \
+		assert_string_equal(said, __VA_ARGS__); \
+		said[0] = '\0';                         \
+	} while (0)
+
+static int set_up(void **state)
+{
+	said[0] = '\0';
+	now = 1000;
+	if (schema_init() || proc_table_new(&procs))
+		return -1;
+	return tool_run_new(&out, procs, &stage);
+}
+
+static int tear_down(void **state)
+{
+	stage->free(stage);
+	proc_table_free(procs);
+	return 0;
+}
+
+static struct as_hdr who(unsigned type, uint32_t tgid, uint32_t ppid)
+{
+	return (struct as_hdr){.type = type,
+			       .tgid = tgid,
+			       .tid = tgid,
+			       .ppid = ppid,
+			       .start_ns = tgid * 1000ULL,
+			       .boot_ns = now += 1000};
+}
+
+static void send(const struct as_hdr *rec)
+{
+	const struct event ev = {.rec = rec, .desc = schema_event(rec->type)};
+
+	proc_table_event(procs, &ev);
+	event_emit(&stage->in, &ev);
+}
+
+static void forks(uint32_t tgid, uint32_t child)
+{
+	struct as_fork f = {.h = who(AS_EV_FORK, tgid, 1),
+			    .child_pid = child,
+			    .child_start_ns = child * 1000ULL,
+			    .child_ppid = tgid};
+
+	f.h.len = sizeof(f);
+	send(&f.h);
+}
+
+/* @argv and @env: words, each with a NUL behind it. */
+static void execs(uint32_t tgid, uint32_t ppid, const char *argv, size_t argv_len, const char *env,
+		  size_t env_len)
+{
+	struct as_hdr h = who(AS_EV_EXEC, tgid, ppid);
+	struct as_span a, v;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_EXEC, &h);
+	a = record_add(&b, argv, argv_len);
+	v = record_add(&b, env, env_len);
+	record_struct(&b, as_exec)->argv = a;
+	record_struct(&b, as_exec)->env = v;
+	assert_int_equal(record_end(&b, &ev), 0);
+	send(ev.rec);
+	buf_done(&b);
+}
+
+#define EXECS(tgid, ppid, argv)          execs(tgid, ppid, argv, sizeof(argv), "", 0)
+#define EXECS_ENV(tgid, ppid, argv, env) execs(tgid, ppid, argv, sizeof(argv), env, sizeof(env))
+
+static void ends(uint32_t tgid, unsigned code, unsigned signal)
+{
+	struct as_exit e = {.h = who(AS_EV_EXIT, tgid, 1), .exit_code = code, .signal = signal};
+
+	e.h.len = sizeof(e);
+	send(&e.h);
+}
+
+static void writes(uint32_t tgid, uint32_t ppid, const char *path, uint64_t bytes)
+{
+	struct as_hdr h = who(AS_EV_FILE_WRITE, tgid, ppid);
+	struct as_span rel;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_FILE_WRITE, &h);
+	rel = record_add_str(&b, path);
+	record_struct(&b, as_file_io)->path.rel = rel;
+	record_struct(&b, as_file_io)->bytes = bytes;
+	assert_int_equal(record_end(&b, &ev), 0);
+	send(ev.rec);
+	buf_done(&b);
+}
+
+static void connects(uint32_t tgid, uint8_t last)
+{
+	struct as_connect c = {.h = who(AS_EV_CONNECT, tgid, 1),
+			       .remote = {.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, last},
+					  .port = 443,
+					  .family = 2}};
+
+	c.h.len = sizeof(c);
+	send(&c.h);
+}
+
+static void asks(const char *id, const char *name, const char *input, const char *session)
+{
+	const struct llm_tool_call call = {.id = id,
+					   .name = name,
+					   .input = input,
+					   .input_len = strlen(input),
+					   .session = session,
+					   .who = who(0, AGENT, 1),
+					   .boot_ns = now};
+	const struct llm_listener *l = tool_run_listener(stage);
+
+	l->tool_call(l->context, &call);
+}
+
+static void reports(const char *id, bool is_error)
+{
+	const struct llm_tool_result result = {.id = id,
+					       .name = "",
+					       .is_error = is_error,
+					       .who = who(0, AGENT, 1),
+					       .boot_ns = now};
+	const struct llm_listener *l = tool_run_listener(stage);
+
+	l->tool_result(l->context, &result);
+}
+
+/* ---- tests ---- */
+
+static void a_command_is_found_by_its_text_whatever_the_quoting(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"echo 'it is' \\\"me\\\" > /tmp/out\"}", "");
+	forks(AGENT, 200);
+	EXECS(200, AGENT,
+	      "/bin/bash\0-c\0source x && eval 'echo '\\''it is'\\'' \"me\" > /tmp/out'");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	writes(200, AGENT, "/tmp/out", 6);
+	ends(200, 3, 0);
+	reports("t1", true);
+	HEARD("end t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=3 "
+	      "signal=0 "
+	      "files=[{\"op\":\"write\",\"path\":\"/tmp/out\",\"bytes\":6}] peers= reported "
+	      "error\n");
+}
+
+static void what_its_children_do_belongs_to_it(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"make all\"}", "");
+	forks(AGENT, 200);
+	EXECS(200, AGENT, "sh\0-c\0make all");
+	forks(200, 201);
+	EXECS(201, 200, "make\0all");
+	forks(201, 202);
+	ends(201, 0, 0);
+	writes(202, 1, "/src/a.o", 10);
+	writes(202, 1, "/src/a.o", 5);
+	connects(202, 7);
+	ends(202, 0, 0);
+	ends(200, 0, 9);
+	said[0] = '\0';
+	reports("t1", false);
+	HEARD("end t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=3 code=-1 "
+	      "signal=9 "
+	      "files=[{\"op\":\"write\",\"path\":\"/src/a.o\",\"bytes\":15}] "
+	      "peers=[{\"address\":\"10.0.0.7\",\"port\":443}] reported\n");
+}
+
+static void parallel_calls_are_told_apart_by_their_text(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"sleep 1111\"}", "");
+	asks("t2", "Bash", "{\"command\":\"sleep 2222\"}", "");
+	forks(AGENT, 201);
+	forks(AGENT, 202);
+	EXECS(202, AGENT, "bash\0-c\0sleep 2222");
+	EXECS(201, AGENT, "bash\0-c\0sleep 1111");
+	HEARD("start t2 Bash pid=202 [\"command_text\",\"ancestry\",\"time\"] 95%\n"
+	      "start t1 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void the_session_in_the_environment_is_evidence(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"true\"}", "user_x_session_abc-1");
+	EXECS_ENV(200, AGENT, "bash\0-c\0true", "CLAUDECODE=1\0CLAUDE_CODE_SESSION_ID=abc-1");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"environment\",\"ancestry\",\"time\"] "
+	      "99%\n");
+	asks("t2", "Bash", "{\"command\":\"run it\"}", "user_x_session_abc-1");
+	EXECS_ENV(201, AGENT, "/opt/wrapper", "CLAUDE_CODE_SESSION_ID=abc-1");
+	HEARD("start t2 Bash pid=201 [\"environment\",\"ancestry\",\"time\"] 80%\n");
+	asks("t3", "Bash", "{\"command\":\"run more\"}", "user_x_session_abc-1");
+	EXECS_ENV(202, AGENT, "/opt/wrapper", "CLAUDE_CODE_SESSION_ID=other");
+	HEARD("start t3 Bash pid=202 [\"ancestry\",\"time\"] 60%\n");
+}
+
+static void what_is_no_descendant_is_never_linked(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"make all\"}", "");
+	EXECS(300, 1, "sh\0-c\0make all");
+	HEARD("");
+	reports("t1", false);
+	HEARD("end t1 Bash pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
+}
+
+static void other_programs_of_the_agent_are_not_linked_to_a_call_that_runs_nothing(void **state)
+{
+	asks("t1", "Read", "{\"file_path\":\"/etc/passwd\"}", "");
+	EXECS(200, AGENT, "git\0status");
+	HEARD("");
+}
+
+static void a_file_that_the_agent_changes_itself_is_found_by_its_path(void **state)
+{
+	asks("t1", "Write", "{\"file_path\":\"/src/a.c\",\"content\":\"int x;\"}", "");
+	writes(AGENT, 1, "/src/other.c", 5);
+	HEARD("");
+	writes(AGENT, 1, "/src/a.c", 6);
+	HEARD("start t1 Write pid=0 [\"path\",\"ancestry\",\"time\"] 90%\n");
+	reports("t1", false);
+	HEARD("end t1 Write pid=0 [\"path\",\"ancestry\",\"time\"] 90% n=0 code=-1 signal=0 "
+	      "files=[{\"op\":\"write\",\"path\":\"/src/a.c\",\"bytes\":6}] peers= reported\n");
+}
+
+static void a_relative_path_is_the_end_of_the_absolute_one(void **state)
+{
+	asks("t1", "write_file", "{\"path\":\"a.c\"}", "");
+	writes(AGENT, 1, "/src/aa.c", 6);
+	HEARD("");
+	writes(AGENT, 1, "/src/a.c", 6);
+	HEARD("start t1 write_file pid=0 [\"path\",\"ancestry\",\"time\"] 90%\n");
+}
+
+static void a_program_that_was_started_before_the_call_was_told_is_found(void **state)
+{
+	EXECS(200, AGENT, "bash\0-lc\0ls -la /tmp");
+	asks("c1", "shell", "{\"command\":[\"bash\",\"-lc\",\"ls -la /tmp\"]}", "");
+	HEARD("start c1 shell pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void work_in_the_background_ends_with_its_last_process(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"server --port 1\"}", "");
+	EXECS(200, AGENT, "sh\0-c\0server --port 1");
+	said[0] = '\0';
+	reports("t1", false);
+	HEARD("");
+	ends(200, 0, 0);
+	HEARD("end t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=0 "
+	      "signal=0 "
+	      "files= peers= reported\n");
+}
+
+static void the_run_ends_every_call(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"sleep 9\"}", "");
+	asks("t2", "Weird", "[1,2", "");
+	stage->finish(stage);
+	HEARD("end t1 Bash pid=0 [] 0% n=0 code=-1 signal=0 files= peers=\n"
+	      "end t2 Weird pid=0 [] 0% n=0 code=-1 signal=0 files= peers=\n");
+}
+
+static void many_calls_and_processes_stay_within_their_bounds(void **state)
+{
+	char id[16], command[64];
+
+	for (int i = 0; i < TOOL_RUN_CALLS + 10; i++) {
+		snprintf(id, sizeof(id), "t%d", i);
+		snprintf(command, sizeof(command), "{\"command\":\"job %d\"}", i);
+		asks(id, "Bash", command, "");
+	}
+	assert_int_equal(tool_run_counts(stage)->forgotten, 10);
+	EXECS(200, AGENT, "sh\0-c\0job 265");
+	for (uint32_t i = 0; i < TOOL_RUN_PROCESSES + 10; i++)
+		forks(200, 1000 + i);
+	assert_int_equal(tool_run_counts(stage)->untracked, 11);
+	for (int i = 0; i < 2 * TOOL_RUN_LISTED; i++) {
+		snprintf(id, sizeof(id), "/f%d", i);
+		writes(200, AGENT, id, 1);
+		connects(200, i);
+	}
+	stage->finish(stage);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_command_is_found_by_its_text_whatever_the_quoting),
+		TEST(what_its_children_do_belongs_to_it),
+		TEST(parallel_calls_are_told_apart_by_their_text),
+		TEST(the_session_in_the_environment_is_evidence),
+		TEST(what_is_no_descendant_is_never_linked),
+		TEST(other_programs_of_the_agent_are_not_linked_to_a_call_that_runs_nothing),
+		TEST(a_file_that_the_agent_changes_itself_is_found_by_its_path),
+		TEST(a_relative_path_is_the_end_of_the_absolute_one),
+		TEST(a_program_that_was_started_before_the_call_was_told_is_found),
+		TEST(work_in_the_background_ends_with_its_last_process),
+		TEST(the_run_ends_every_call),
+		TEST(many_calls_and_processes_stay_within_their_bounds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
