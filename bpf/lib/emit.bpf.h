@@ -23,23 +23,28 @@
 /* KERNEL < 5.11 has no typed pointer to the current task: its members cost a helper call each. */
 #define HAVE_TASK_BTF bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 
-/* Who the current process is. */
+/* Who the current process is. Typed loads where there are any: each helper is a call. */
 static __always_inline void hdr_identity(struct as_hdr *h)
 {
-	struct task_struct *leader;
+	struct task_struct *task, *leader;
+	__u64 *comm = (__u64 *)h->comm;
 
 	if (HAVE_TASK_BTF) {
-		leader = bpf_get_current_task_btf()->group_leader;
+		task = bpf_get_current_task_btf();
+		leader = task->group_leader;
+		h->uid = task->cred->uid.val;
 		h->ppid = leader->real_parent->tgid;
 		h->start_ns = leader->start_boottime;
+		comm[0] = *(__u64 *)&leader->comm[0];
+		comm[1] = *(__u64 *)&leader->comm[8];
 	} else {
-		struct task_struct *task = (void *)bpf_get_current_task();
-
+		task = (void *)bpf_get_current_task();
 		leader = BPF_CORE_READ(task, group_leader);
+		h->uid = (__u32)bpf_get_current_uid_gid();
 		h->ppid = BPF_CORE_READ(leader, real_parent, tgid);
 		h->start_ns = BPF_CORE_READ(leader, start_boottime);
+		BPF_CORE_READ_INTO(&h->comm, leader, comm);
 	}
-	BPF_CORE_READ_INTO(&h->comm, leader, comm);
 }
 
 /* Fills the header with what is true of the current process now. */
@@ -53,7 +58,6 @@ static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
 	h->boot_ns = bpf_ktime_get_boot_ns();
 	h->tgid = id >> 32;
 	h->tid = (__u32)id;
-	h->uid = (__u32)bpf_get_current_uid_gid();
 	hdr_identity(h);
 }
 

@@ -472,9 +472,12 @@ static __always_inline void connected(const struct sock *sk, struct sock_entry *
 /* The kernel may skip a hook that interrupts itself, here the one that tells of ESTABLISHED. */
 static __always_inline void came_up_unseen(const struct sock *sk, struct sock_entry *s)
 {
-	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u32 state;
 
-	if (s->flags & ENTRY_UP || !(STATES_CONNECTED & STATE_BIT(state & 31)))
+	if (s->flags & ENTRY_UP)
+		return;
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (!(STATES_CONNECTED & STATE_BIT(state & 31)))
 		return;
 	s->syn_ns = 0; /* how long it took is not known */
 	connected(sk, s);
@@ -736,26 +739,62 @@ static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s
 		call_emit(s, type, ret, id);
 }
 
+/* ---- joining sockets to TLS sessions ---- */
+
+/* The mark is what the struct sock_common begins with, in all kernels: ends, their hash, ports. */
+static __always_inline bool sock_mark(const struct sock *sk, struct as_sock_mark *ret)
+{
+	ret->sk = (__u64)sk;
+	return !bpf_core_read(&ret->addrs, sizeof(*ret) - offsetof(struct as_sock_mark, addrs),
+			      &sk->__sk_common.skc_daddr);
+}
+
+/* Sees to it that the thread's entry has the ends of @sk. False: they are of no interest. */
+static __always_inline bool tls_thread_sock(struct as_tls_thread *t, const struct sock *sk)
+{
+	struct as_sock_mark mark = {};
+
+	if (!sock_mark(sk, &mark))
+		return false;
+	if (mark.sk == t->mark.sk && mark.addrs == t->mark.addrs && mark.hash == t->mark.hash &&
+	    mark.ports == t->mark.ports)
+		return true;
+	if (sock_protocol(sk) != AS_PROTO_TCP)
+		return false;
+	sock_read_ends(sk, &t->conn.local, &t->conn.remote);
+	t->mark = mark;
+	return true;
+}
+
+/* A session over memory: what it wrote is sent behind the call. */
+static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id)
+{
+	struct as_tls_key key = {.tgid = id >> 32, .ssl = t->pending_ssl};
+	struct as_tls_session *s = bpf_map_lookup_elem(&tls_sessions, &key);
+
+	if (s)
+		tls_session_join(s, &t->conn);
+}
+
 /* Tells the TLS programs which socket the session uses that this thread is busy with. */
 static __always_inline void tls_join(const struct sock *sk, bool sent)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
-	struct as_tls_key key = {.tgid = id >> 32};
-	struct as_tls_conn conn = {};
-	struct sock_entry *s;
+	__u8 *hint = tls_hint(id);
+	struct as_tls_thread *t;
 
+	if (!hint || !*hint)
+		return;
+	t = bpf_map_lookup_elem(&tls_threads, &id);
 	if (!t || (t->ssl ? t->bound : !sent || !t->pending_ssl))
 		return;
-	if (sock_protocol(sk) != AS_PROTO_TCP)
+	if (!tls_thread_sock(t, sk))
 		return;
-	key.ssl = t->ssl ? t->ssl : t->pending_ssl;
+	if (t->ssl)
+		t->bound = AS_TLS_BOUND;
+	else
+		tls_join_pending(t, id);
 	t->pending_ssl = 0;
-	t->bound++;
-	sock_read_ends(sk, &conn.conn.local, &conn.conn.remote);
-	s = cfg.net_events ? entry_find(sk) : NULL;
-	conn.conn_id = s ? s->id : 0;
-	bpf_map_update_elem(&tls_conns, &key, &conn, BPF_ANY);
 }
 
 /*

@@ -21,22 +21,6 @@
 /* Random, so that neither a stream's number nor a difference of two tells an address. */
 const volatile __u64 stream_salt[2] = {};
 
-struct session {
-	__u64 stream_id;
-	__u64 handshake_ns; /* first call of the handshake under way; 0 when there is none */
-	__u32 ports;        /* of the socket underneath, when last seen */
-	__u32 carried;      /* plaintext has passed */
-	__u32 established;  /* a handshake was reported */
-	__u32 pad;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct as_tls_key);
-	__type(value, struct session);
-} tls_sessions SEC(".maps");
-
 struct server_name {
 	char text[AS_SERVER_NAME_MAX];
 };
@@ -68,10 +52,10 @@ static __always_inline __u64 stream_number(const struct as_tls_key *key)
 	return x >> 11;
 }
 
-static __always_inline struct session *session_get(const struct as_tls_key *key)
+static __always_inline struct as_tls_session *session_get(const struct as_tls_key *key)
 {
-	struct session *s = bpf_map_lookup_elem(&tls_sessions, key);
-	struct session fresh = {};
+	struct as_tls_session *s = bpf_map_lookup_elem(&tls_sessions, key);
+	struct as_tls_session fresh = {};
 
 	if (s)
 		return s;
@@ -81,21 +65,34 @@ static __always_inline struct session *session_get(const struct as_tls_key *key)
 }
 
 /* The memory of a freed SSL object is often the next one's: other ports, other stream. */
-static __always_inline void session_check(struct session *s, const struct as_tls_key *key,
-					  const struct as_tls_conn *conn)
+static __always_inline void session_check(struct as_tls_session *s, const struct as_tls_key *key)
 {
-	__u32 ports = (__u32)conn->conn.local.port << 16 | conn->conn.remote.port;
+	__u32 ports = (__u32)s->conn.local.port << 16 | s->conn.remote.port;
 
-	if (s->ports == ports)
+	if (!s->joined || s->ports == ports)
 		return;
 	if (s->ports && s->carried)
 		s->stream_id = stream_number(key);
 	s->ports = ports;
 }
 
-static __always_inline struct as_tls_conn *conn_find(const struct as_tls_key *key)
+static __always_inline void session_conn(const struct as_tls_session *s, struct as_conn *ret)
 {
-	return cfg.tls_join ? bpf_map_lookup_elem(&tls_conns, key) : NULL;
+	if (s && s->joined)
+		conn_copy(ret, &s->conn);
+	else
+		__builtin_memset(__builtin_assume_aligned(ret, 8), 0, sizeof(*ret));
+}
+
+/* The session's entry, made when there is none, once it knows the socket that the call has used. */
+static __always_inline struct as_tls_session *session_used(const struct as_tls_key *key,
+							   const struct as_tls_thread *t)
+{
+	struct as_tls_session *s = session_get(key);
+
+	if (s && t->bound == AS_TLS_BOUND)
+		tls_session_join(s, &t->conn);
+	return s;
 }
 
 /* ---- plaintext ---- */
@@ -107,8 +104,6 @@ static __always_inline struct as_tls_conn *conn_find(const struct as_tls_key *ke
 static __noinline void piece_fill(struct as_ssl_data *e, const struct as_tls_send *send, __u64 off,
 				  __u64 n)
 {
-	struct as_tls_key key = {.ssl = send->ssl};
-	struct as_tls_conn *conn;
 	bool more = off + n < send->len && off + n < (__u64)AS_CHUNK_MAX * AS_CHUNKS_MAX;
 	__u64 rest = send->len - off;
 
@@ -116,13 +111,7 @@ static __noinline void piece_fill(struct as_ssl_data *e, const struct as_tls_sen
 	e->h.len = sizeof(*e) + n;
 	e->h.flags = more ? AS_F_MORE : 0;
 
-	key.tgid = e->h.tgid;
-	conn = conn_find(&key);
-	if (conn)
-		e->conn = conn->conn;
-	else
-		__builtin_memset(&e->conn, 0, sizeof(e->conn));
-
+	conn_copy(&e->conn, &send->conn);
 	e->stream_id = send->stream_id;
 	e->len = send->len;
 	e->offset = off;
@@ -232,20 +221,18 @@ static __always_inline __u64 data_count(const struct as_tls_call *c, int ret)
 	return n;
 }
 
-/* Which stream the call belongs to. */
-static __always_inline __u64 data_stream(const struct as_tls_key *key)
+/* Which stream and connection the call belongs to. */
+static __always_inline void data_session(const struct as_tls_key *key, struct as_tls_thread *t)
 {
-	struct as_tls_conn *conn;
-	struct session *s;
+	struct as_tls_session *s = session_used(key, t);
 
-	s = session_get(key);
+	session_conn(s, &t->send.conn);
+	t->send.stream_id = 0;
 	if (!s)
-		return 0;
-	conn = conn_find(key);
-	if (conn)
-		session_check(s, key, conn);
+		return;
+	session_check(s, key);
 	s->carried = 1;
-	return s->stream_id;
+	t->send.stream_id = s->stream_id;
 }
 
 static __always_inline void data_leave(__u64 id, struct as_tls_thread *t,
@@ -255,17 +242,19 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t,
 	__u64 n = data_count(c, ret);
 
 	/* more than was asked for: not the function that it was taken for */
-	if (!n || n > c->num)
+	if (!n || n > c->num) {
+		if (t->bound == AS_TLS_BOUND)
+			session_used(&key, t);
 		return;
+	}
 	if (AS_TLS_SPEC_KIND(c->spec) == AS_TLS_KIND_WRITE)
 		t->pending_ssl = t->bound ? 0 : c->ssl;
 
 	hdr_fill(&t->send.h, AS_EV_SSL_DATA, 0);
-	t->send.ssl = c->ssl;
 	t->send.buf = c->buf;
 	t->send.len = n;
 	t->send.spec = c->spec;
-	t->send.stream_id = data_stream(&key);
+	data_session(&key, t);
 	ledger_add(AS_EV_SSL_DATA, produced, 1);
 	data_send(id, t);
 }
@@ -287,13 +276,13 @@ struct ssl_st {
 
 static __always_inline void handshake_enter(const struct as_tls_key *key)
 {
-	struct session *s = session_get(key);
+	struct as_tls_session *s = session_get(key);
 
 	if (!s || s->handshake_ns)
 		return;
 	s->handshake_ns = bpf_ktime_get_boot_ns();
 	if (s->carried)
-		bpf_map_delete_elem(&tls_conns, key);
+		s->joined = 0;
 }
 
 /* Fails for good, unlike "try again when the socket is ready". Unknown layouts: only when told so. */
@@ -302,10 +291,10 @@ static __always_inline bool handshake_failed(const struct ssl_st *ssl, __u32 ver
 	return ret == 0 || (ret < 0 && version && ssl->rwstate == SSL_NOTHING);
 }
 
-static __always_inline void handshake_emit(const struct as_tls_key *key, const struct session *s,
-					   __u64 spec, __u32 version, bool failed)
+static __always_inline void handshake_emit(const struct as_tls_key *key,
+					   const struct as_tls_session *s, __u64 spec,
+					   __u32 version, bool failed)
 {
-	struct as_tls_conn *conn = conn_find(key);
 	struct server_name *name;
 	struct as_ssl_handshake *e;
 	long n = 0;
@@ -314,10 +303,7 @@ static __always_inline void handshake_emit(const struct as_tls_key *key, const s
 	if (!e)
 		return;
 	hdr_fill(&e->h, AS_EV_SSL_HANDSHAKE, 0);
-	if (conn)
-		e->conn = conn->conn;
-	else
-		__builtin_memset(&e->conn, 0, sizeof(e->conn));
+	session_conn(s, &e->conn);
 	e->stream_id = s->stream_id;
 	e->latency_ns = e->h.boot_ns - s->handshake_ns;
 	e->version = version;
@@ -335,10 +321,11 @@ static __always_inline void handshake_emit(const struct as_tls_key *key, const s
 	event_submit(&ring_events, e);
 }
 
-static __always_inline void handshake_leave(__u64 id, const struct as_tls_call *c, int ret)
+static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread *t,
+					    const struct as_tls_call *c, int ret)
 {
 	struct as_tls_key key = {.tgid = id >> 32, .ssl = c->ssl};
-	struct session *s = bpf_map_lookup_elem(&tls_sessions, &key);
+	struct as_tls_session *s = session_used(&key, t);
 	struct ssl_st ssl = {};
 	__u32 version;
 	bool failed;
@@ -369,9 +356,13 @@ static __always_inline struct as_tls_thread *thread_get(__u64 id)
 {
 	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
 	struct as_tls_thread fresh = {};
+	__u8 *hint;
 
 	if (t)
 		return t;
+	hint = tls_hint(id);
+	if (hint)
+		*hint = 1;
 	bpf_map_update_elem(&tls_threads, &id, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&tls_threads, &id);
 }
@@ -411,23 +402,27 @@ static __always_inline void name_enter(struct pt_regs *ctx)
 static __always_inline int call_enter(struct pt_regs *ctx, __u64 spec)
 {
 	__u64 id = bpf_get_current_pid_tgid();
+	struct as_tls_key key = {.tgid = id >> 32};
 	struct as_tls_thread *t;
-	struct as_tls_key key = {};
 	struct as_tls_call *c;
 
 	t = thread_get(id);
 	if (!t)
 		return 0; /* the return finds no entry either, and counts */
+	if (t->ssl && t->bound == AS_TLS_BOUND) {
+		/* the call around this one, or one that was left by a jump */
+		key.ssl = t->ssl;
+		session_used(&key, t);
+	}
 	/* the stack grows down: a call that is not above this one was left by a jump */
 	c = &t->calls[t->calls[0].sp > PT_REGS_SP(ctx)];
 	call_store(c, ctx, spec);
 
 	t->ssl = PT_REGS_PARM1(ctx);
-	t->bound = 0;
+	t->bound = AS_TLS_UNBOUND;
 	if (t->pending_ssl != t->ssl)
 		t->pending_ssl = 0;
 	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_HANDSHAKE) {
-		key.tgid = id >> 32;
 		key.ssl = t->ssl;
 		handshake_enter(&key);
 	}
@@ -466,14 +461,16 @@ static __always_inline int call_leave(struct pt_regs *ctx)
 	} else if (t->calls[1].sp == sp) {
 		c = t->calls[1];
 		t->calls[1].sp = 0;
-		t->ssl = t->calls[0].ssl;
+		t->ssl = t->calls[0].ssl; /* the call around this one */
 	} else {
 		return 0;
 	}
 	if (AS_TLS_SPEC_KIND(c.spec) == AS_TLS_KIND_HANDSHAKE)
-		handshake_leave(id, &c, PT_REGS_RC(ctx));
+		handshake_leave(id, t, &c, PT_REGS_RC(ctx));
 	else
 		data_leave(id, t, &c, PT_REGS_RC(ctx));
+	if (t->ssl && t->bound)
+		t->bound = AS_TLS_NESTED;
 	return 0;
 }
 

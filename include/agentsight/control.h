@@ -55,6 +55,8 @@ enum as_feature {
 	AS_FEATURE_RETURN_STACK = 1 << 0, /* return hooks never run out of room (6.14) */
 };
 
+#define AS_TLS_HINTS 2048 /* with the rest of `struct as_shared` less than a page */
+
 /*
  * One word of memory shared with the reader. Before it sleeps it sets `armed`; the first record
  * after that wakes it, all others are submitted without a wake-up. While it waits for more to
@@ -67,6 +69,7 @@ struct as_shared {
 	__s64 sched_sample_ns; /* the last measurement of it */
 	__u32 features;        /* enum as_feature: what this kernel has, asked once */
 	__u32 sockets;         /* in the network family's table: none, nothing to look through */
+	__u8 tls_hints[AS_TLS_HINTS]; /* threads that have called TLS functions; see tls_hint() */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

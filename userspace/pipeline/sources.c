@@ -271,7 +271,7 @@ static void load_tls_and_net(struct loader *l)
 		return;
 	if (l->tls) {
 		net.tls_threads_fd = tls_source_threads(l->tls);
-		net.tls_conns_fd = tls_source_conns(l->tls);
+		net.tls_sessions_fd = tls_source_sessions(l->tls);
 	}
 	if (net_source_open(s->shared, &net, &l->net, &e) < 0)
 		log_warning("no network events: %s", e.text);

@@ -79,8 +79,8 @@ static int reuse(struct bpf_object *obj, const char *name, int fd, struct err *e
 static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt, bool join,
 			  struct err *e)
 {
-	static const char *const names[] = {"tls_threads", "tls_conns"};
-	const int fds[] = {opt->tls_threads_fd, opt->tls_conns_fd};
+	static const char *const names[] = {"tls_threads", "tls_sessions"};
+	const int fds[] = {opt->tls_threads_fd, opt->tls_sessions_fd};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		int r;

@@ -14,10 +14,10 @@
 
 struct net_source;
 
-/* The maps `tls_threads` and `tls_conns` (bpf/lib/tlsjoin.bpf.h); -1 without tls_join. Borrowed. */
+/* The maps `tls_threads` and `tls_sessions` (bpf/lib/tlsjoin.bpf.h); -1 without tls_join. Borrowed. */
 struct net_options {
 	int tls_threads_fd;
-	int tls_conns_fd;
+	int tls_sessions_fd;
 };
 
 /*

@@ -30,7 +30,6 @@
 #include "source/tls_sites.h"
 #include "tls.skel.h"
 
-#define SESSIONS_MAX        16384 /* as in bpf/lib/tls_calls.bpf.h */
 #define FILES_MAX           256
 #define CACHE_SIZE          4096               /* entries of each cache below, a power of two */
 #define SEEN_NS             (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
@@ -838,10 +837,6 @@ static int programs_load(struct tls_source *t, struct err *e)
 		return err_set(e, -errno, "no random numbers for stream ids: %s", strerror(errno));
 
 	r = programs_choose(t);
-	if (r == 0)
-		r = bpf_map__set_max_entries(t->skel->maps.tls_conns,
-					     bpf_shared_config(t->shared)->tls_join ? SESSIONS_MAX
-										    : 1);
 	if (r < 0)
 		return err_set(e, r, "cannot prepare the TLS programs: %s", strerror(-r));
 	r = bpf_family_prepare(t->shared, t->skel->obj, e);
@@ -939,9 +934,9 @@ int tls_source_threads(const struct tls_source *t)
 	return bpf_map__fd(t->skel->maps.tls_threads);
 }
 
-int tls_source_conns(const struct tls_source *t)
+int tls_source_sessions(const struct tls_source *t)
 {
-	return bpf_map__fd(t->skel->maps.tls_conns);
+	return bpf_map__fd(t->skel->maps.tls_sessions);
 }
 
 const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid)

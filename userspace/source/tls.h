@@ -31,9 +31,9 @@ void tls_source_start(struct tls_source *t);
 /* Probes a file that the user named; an error says why it cannot be. */
 int tls_source_file(struct tls_source *t, const char *path, struct err *e);
 
-/* For the network family: descriptors of the maps `tls_threads` and `tls_conns`, borrowed. */
+/* For the network family: descriptors of the maps `tls_threads` and `tls_sessions`, borrowed. */
 int tls_source_threads(const struct tls_source *t);
-int tls_source_conns(const struct tls_source *t);
+int tls_source_sessions(const struct tls_source *t);
 
 /* Looks at what was mapped since. True while more is waiting: call again soon. */
 bool tls_source_poll(struct tls_source *t);
