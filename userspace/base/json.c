@@ -7,10 +7,12 @@
 #include "base/json.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json_put.h"
 #include "base/utf8.h"
 
 #ifdef __SSE2__
@@ -253,6 +255,36 @@ static inline char *put_block(char *out, const uint8_t *p, size_t *ret_len, bool
 	return put_segments(out, p, BLOCK_LEN, special);
 }
 
+static inline bool all_plain(__m128i v)
+{
+	return _mm_movemask_epi8(unplain(v)) == 0;
+}
+
+/*
+ * Copies 4 to 15 bytes, from both ends towards the middle; false when one of them is not plain, or
+ * when there are fewer: they go one by one as fast. Bytes read twice do not change the answer.
+ */
+static inline bool copy_plain(char *out, const uint8_t *p, size_t n)
+{
+	uint64_t head = 0, tail = 0;
+
+	if (n >= 8) {
+		memcpy(&head, p, 8);
+		memcpy(&tail, p + n - 8, 8);
+		memcpy(out, &head, 8);
+		memcpy(out + n - 8, &tail, 8);
+		return all_plain(_mm_set_epi64x((long long)tail, (long long)head));
+	}
+	if (n >= 4) {
+		memcpy(&head, p, 4);
+		memcpy(&tail, p + n - 4, 4);
+		memcpy(out, &head, 4);
+		memcpy(out + n - 4, &tail, 4);
+		return all_plain(_mm_set1_epi64x((long long)(head | tail << 32)));
+	}
+	return false;
+}
+
 /* What is too short for a block, as most strings are: names, paths, addresses. Clean 16 bytes need one look. */
 static bool body_short(struct buf *b, const uint8_t *p, size_t n, size_t i)
 {
@@ -265,11 +297,15 @@ static bool body_short(struct buf *b, const uint8_t *p, size_t n, size_t i)
 
 	out = b->data + b->len;
 	while (i < n) {
-		if (n - i >= 16 && _mm_movemask_epi8(unplain(utf8_load(p + i))) == 0) {
+		if (n - i >= 16 && all_plain(utf8_load(p + i))) {
 			copy_16(out, p + i);
 			out += 16;
 			i += 16;
 			continue;
+		}
+		if (n - i < 16 && copy_plain(out, p + i, n - i)) {
+			out += n - i;
+			break;
 		}
 		for (end = MIN(n, i + 16); i < end;)
 			valid &= put_sequence(&out, p, n, &i);
@@ -317,39 +353,63 @@ bool json_string(struct buf *b, const char *p, size_t n)
 	return valid;
 }
 
-/* Two digits per division. */
-static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
-				  "25262728293031323334353637383940414243444546474849"
-				  "50515253545556575859606162636465666768697071727374"
-				  "75767778798081828384858687888990919293949596979899";
+/* ---- numbers ---- */
 
-/* UINT64_MAX has twenty digits. */
-#define DIGITS_MAX 20
-
-/* Writes the digits so that they end at @end; returns where they begin. */
-static inline char *digits_before(char *end, uint64_t value)
+/*
+ * The eight digits of a number below 10^8, the first one in the lowest byte, as numbers from 0 to 9. Each step
+ * halves all groups of digits at once; the factors are reciprocals, exact for the size of a group.
+ */
+static inline uint64_t eight_digits(uint32_t value)
 {
-	while (value >= 100) {
-		end -= 2;
-		memcpy(end, &digit_pairs[value % 100 * 2], 2);
-		value /= 100;
+	uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+	uint64_t tops = (fours * 10486 >> 20) & 0x0000007f0000007fULL;
+	uint64_t twos = tops | (fours - 100 * tops) << 16;
+
+	tops = (twos * 103 >> 10) & 0x000f000f000f000fULL;
+	return tops | (twos - 10 * tops) << 8;
+}
+
+#define ASCII_ZEROS 0x3030303030303030ULL
+
+static inline char *put_eight_digits(char *out, uint32_t value)
+{
+	uint64_t text = htole64(eight_digits(value) + ASCII_ZEROS);
+
+	memcpy(out, &text, sizeof(text));
+	return out + sizeof(text);
+}
+
+/* Without leading zeros, and without a branch on the length, which nobody could predict. */
+static inline char *put_below_1e8(char *out, uint32_t value)
+{
+	uint64_t digits = eight_digits(value);
+	/* the last digit is written even if it is a zero */
+	unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ULL << 56) / 8;
+	uint64_t text = htole64((digits + ASCII_ZEROS) >> 8 * zeros);
+
+	memcpy(out, &text, sizeof(text));
+	return out + sizeof(text) - zeros;
+}
+
+char *json_put_digits(char *out, uint64_t value)
+{
+	const uint64_t e8 = 100000000;
+
+	if (value < e8)
+		return put_below_1e8(out, (uint32_t)value);
+	if (value < e8 * e8) {
+		out = put_below_1e8(out, (uint32_t)(value / e8));
+	} else {
+		out = put_below_1e8(out, (uint32_t)(value / (e8 * e8)));
+		out = put_eight_digits(out, (uint32_t)(value / e8 % e8));
 	}
-	if (value < 10) {
-		*--end = (char)('0' + value);
-		return end;
-	}
-	end -= 2;
-	memcpy(end, &digit_pairs[value * 2], 2);
-	return end;
+	return put_eight_digits(out, (uint32_t)(value % e8));
 }
 
 void json_u64(struct buf *b, uint64_t value)
 {
-	char digits[DIGITS_MAX];
-	char *end = digits + sizeof(digits);
-	char *begin = digits_before(end, value);
-
-	buf_add(b, begin, (size_t)(end - begin));
+	if (buf_room(b, JSON_NUMBER_MAX + JSON_PUT_SLACK))
+		b->len = (size_t)(json_put_u64(b->data + b->len, value) - b->data);
 }
 
 void json_u32(struct buf *b, uint32_t value)
@@ -359,12 +419,8 @@ void json_u32(struct buf *b, uint32_t value)
 
 void json_i64(struct buf *b, int64_t value)
 {
-	/* Negated as unsigned: -INT64_MIN does not fit an int64_t. */
-	uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-
-	if (value < 0)
-		buf_add_char(b, '-');
-	json_u64(b, size);
+	if (buf_room(b, JSON_NUMBER_MAX + JSON_PUT_SLACK))
+		b->len = (size_t)(json_put_i64(b->data + b->len, value) - b->data);
 }
 
 void json_boolean(struct buf *b, bool value)
@@ -377,27 +433,27 @@ void json_boolean(struct buf *b, bool value)
 
 void json_fixed(struct buf *b, uint64_t value, unsigned decimals)
 {
-	char digits[DIGITS_MAX];
-	char *end = digits + sizeof(digits);
-	char *begin = digits_before(end, value);
-	size_t len = (size_t)(end - begin);
+	char digits[JSON_NUMBER_MAX + JSON_PUT_SLACK];
+	size_t len = (size_t)(json_put_u64(digits, value) - digits);
 
 	if (decimals == 0) {
-		buf_add(b, begin, len);
+		buf_add(b, digits, len);
 		return;
 	}
 	if (len > decimals) {
-		buf_add(b, begin, len - decimals);
+		buf_add(b, digits, len - decimals);
 		buf_add_char(b, '.');
-		buf_add(b, end - decimals, decimals);
+		buf_add(b, digits + len - decimals, decimals);
 		return;
 	}
 
 	buf_add_lit(b, "0.");
 	for (size_t zeros = decimals - len; zeros; zeros--)
 		buf_add_char(b, '0');
-	buf_add(b, begin, len);
+	buf_add(b, digits, len);
 }
+
+/* ---- base64 ---- */
 
 static const char base64_digits[] =
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -445,26 +501,90 @@ void json_base64(struct buf *b, const void *p, size_t n)
 	b->len = (size_t)(out - b->data);
 }
 
-static void ip_dotted(struct buf *b, const uint8_t ip[4])
+/* ---- addresses ---- */
+
+/* What a byte of an address becomes, behind it a dot; a length of four includes that. */
+struct octet {
+	char text[4];
+	uint8_t len;
+};
+
+static struct octet octets[256];
+
+__attribute__((constructor)) static void fill_octets(void)
 {
-	buf_add_char(b, '"');
-	for (int i = 0; i < 4; i++) {
-		if (i)
-			buf_add_char(b, '.');
-		json_u32(b, ip[i]);
+	char text[JSON_NUMBER_MAX + JSON_PUT_SLACK];
+
+	for (unsigned i = 0; i < 256; i++) {
+		char *end = json_put_u64(text, i);
+
+		*end++ = '.';
+		memcpy(octets[i].text, text, sizeof(octets[i].text));
+		octets[i].len = (uint8_t)(end - text);
 	}
-	buf_add_char(b, '"');
 }
 
-static void ip_colons(struct buf *b, const uint8_t ip[16])
+/* Four bytes with dots between them. */
+static char *put_dotted(char *out, const uint8_t ip[4])
 {
-	char text[INET6_ADDRSTRLEN];
+	for (int i = 0; i < 4; i++) {
+		memcpy(out, octets[ip[i]].text, sizeof(octets[0].text));
+		out += octets[ip[i]].len;
+	}
+	return out - 1; /* the last dot */
+}
 
-	/* Cannot fail: the family is known and the text fits. */
-	inet_ntop(AF_INET6, ip, text, sizeof(text));
-	buf_add_char(b, '"');
-	buf_add_str(b, text);
-	buf_add_char(b, '"');
+static char *put_hex(char *out, unsigned group)
+{
+	unsigned digits = (unsigned)(35 - __builtin_clz(group | 1)) / 4;
+
+	for (unsigned i = digits; i-- > 0; group >>= 4)
+		out[i] = "0123456789abcdef"[group & 15];
+	return out + digits;
+}
+
+/* RFC 5952, 4.2: the longest run of two or more zero groups, the first among equals, becomes "::". */
+static void longest_zeros(const uint8_t ip[16], int *ret_first, int *ret_n)
+{
+	int n = 0;
+
+	*ret_first = -1;
+	*ret_n = 1;
+	for (int i = 0; i < 8; i++) {
+		n = ip[2 * i] | ip[2 * i + 1] ? 0 : n + 1;
+		if (n > *ret_n) {
+			*ret_n = n;
+			*ret_first = i + 1 - n;
+		}
+	}
+}
+
+/* ::1.2.3.4, once used by IPv4-compatible addresses, is still how the C library writes them. */
+static bool ends_dotted(int first_zero, int n_zeros)
+{
+	return first_zero == 0 && n_zeros == 6;
+}
+
+static char *put_colons(char *out, const uint8_t ip[16])
+{
+	int first, n;
+
+	longest_zeros(ip, &first, &n);
+	for (int i = 0; i < 8; i++) {
+		if (i == first) {
+			*out++ = ':';
+			i += n - 1;
+			if (i == 7)
+				*out++ = ':';
+			continue;
+		}
+		if (i)
+			*out++ = ':';
+		if (i == 6 && ends_dotted(first, n))
+			return put_dotted(out, ip + 12);
+		out = put_hex(out, (unsigned)ip[2 * i] << 8 | ip[2 * i + 1]);
+	}
+	return out;
 }
 
 static bool ip_is_mapped(const uint8_t ip[16])
@@ -474,12 +594,21 @@ static bool ip_is_mapped(const uint8_t ip[16])
 	return memcmp(ip, prefix, sizeof(prefix)) == 0;
 }
 
-void json_ip(struct buf *b, const uint8_t ip[16], int family)
+char *json_put_ip(char *out, const uint8_t ip[16], int family)
 {
 	if (family != AF_INET && family != AF_INET6)
-		buf_add_lit(b, "null");
-	else if (family == AF_INET || ip_is_mapped(ip))
-		ip_dotted(b, ip + 12);
+		return json_put_lit(out, "null");
+	*out++ = '"';
+	if (family == AF_INET || ip_is_mapped(ip))
+		out = put_dotted(out, ip + 12);
 	else
-		ip_colons(b, ip);
+		out = put_colons(out, ip);
+	*out++ = '"';
+	return out;
+}
+
+void json_ip(struct buf *b, const uint8_t ip[16], int family)
+{
+	if (buf_room(b, JSON_ADDRESS_MAX + JSON_PUT_SLACK))
+		b->len = (size_t)(json_put_ip(b->data + b->len, ip, family) - b->data);
 }

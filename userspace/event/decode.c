@@ -73,8 +73,8 @@ int event_decode(const void *p, size_t n, struct event *ev)
 	d = schema_event(rec->type);
 	if (!d || rec->len > n || rec->len < d->size)
 		return -EBADMSG;
-	for (size_t i = 0; i < d->n_fields; i++) {
-		if (!field_ok(rec, d->size, &d->fields[i]))
+	for (size_t i = 0; i < d->n_outlying; i++) {
+		if (!field_ok(rec, d->size, d->outlying[i]))
 			return -EBADMSG;
 	}
 

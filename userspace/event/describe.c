@@ -62,13 +62,6 @@ static bool can_be_cut(const struct field_desc *f)
 	       f->kind == AS_KIND_HDR_COMM;
 }
 
-/* Left out at times: optional ones, and kinds that stand for nothing at some value. */
-static bool can_be_absent(const struct field_desc *f)
-{
-	return f->optional || f->kind == AS_KIND_FD || f->kind == AS_KIND_ERRNO ||
-	       f->kind == AS_KIND_PAYLOAD;
-}
-
 void describe_text(FILE *f)
 {
 	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
@@ -82,7 +75,7 @@ void describe_text(FILE *f)
 
 			if (shown(fd))
 				fprintf(f, "  %-22s %-28s %s%s\n", fd->path, kinds[fd->kind].word,
-					fd->help, can_be_absent(fd) ? " (when known)" : "");
+					fd->help, fd->can_be_absent ? " (when known)" : "");
 		}
 	}
 }
@@ -135,7 +128,7 @@ void describe_markdown(FILE *f)
 
 			if (shown(fd))
 				fprintf(f, "| `%s` | %s | %s%s |\n", fd->path, kinds[fd->kind].word,
-					fd->help, can_be_absent(fd) ? "; when known" : "");
+					fd->help, fd->can_be_absent ? "; when known" : "");
 		}
 	}
 }
@@ -170,6 +163,22 @@ static bool starts_group(const struct event_desc *d, size_t i)
 	const char *group = d->fields[i].group;
 
 	return group && (!i || !d->fields[i - 1].group || strcmp(d->fields[i - 1].group, group));
+}
+
+/* An object is there when any of its members always is. */
+static bool required(const struct event_desc *d, size_t i)
+{
+	const struct field_desc *first = &d->fields[i];
+
+	if (!first->group)
+		return !first->can_be_absent;
+	for (; i < d->n_fields; i++) {
+		const struct field_desc *f = &d->fields[i];
+
+		if (f->group && !strcmp(f->group, first->group) && shown(f) && !f->can_be_absent)
+			return true;
+	}
+	return false;
 }
 
 /* The members of @group, or of the top level when it is NULL. */
@@ -212,7 +221,7 @@ static void print_members(FILE *f, const struct event_desc *d, const char *group
 	for (size_t i = 0; i < d->n_fields; i++) {
 		const struct field_desc *fd = &d->fields[i];
 
-		if (!shown(fd) || can_be_absent(fd))
+		if (!shown(fd) || (group ? fd->can_be_absent : !required(d, i)))
 			continue;
 		if (group ? !fd->group || strcmp(fd->group, group)
 			  : fd->group && !starts_group(d, i))

@@ -2,6 +2,9 @@
 /*
  * Walks the event's row of the schema and appends text; no tree, no allocation per event. Every
  * value is followed by a comma; the last one of an object is overwritten by the bracket.
+ *
+ * The room for all that has a limit is made once, and such values are put one behind the other
+ * (base/json_put.h). Texts have none: they go through the buffer, which then makes that room anew.
  */
 #include "event/encode.h"
 
@@ -10,34 +13,43 @@
 #include <sys/socket.h>
 
 #include "base/json.h"
+#include "base/json_put.h"
 #include "base/utf8.h"
 #include "event/record.h"
 #include "event/schema.h"
 
+/* What one value takes at most: a connection is the longest. And what stands around all of them. */
+#define VALUE_MAX (4 * JSON_ADDRESS_MAX)
+#define FRAME_MAX 512
+
 struct encoder {
 	struct buf *b;
 	const struct event *ev;
+	size_t room; /* for the whole line, texts aside */
 	bool truncated;
+	bool inside; /* an object of the current field's group is open */
 };
 
-/* Names are short: two moves that overlap cost less than the call of memcpy(). */
-static void put_name(struct buf *b, const char *p, size_t n)
+static void encoder_init(struct encoder *en, struct buf *b, const struct event *ev)
 {
-	char *to;
+	*en = (struct encoder){
+		.b = b,
+		.ev = ev,
+		.room = FRAME_MAX + ev->desc->n_shown * (SCHEMA_TEXT_MAX + VALUE_MAX),
+	};
+}
 
-	if (n < 8 || n > 32 || !buf_room(b, n)) {
-		buf_add(b, p, n);
-		return;
-	}
-	to = b->data + b->len;
-	if (n >= 16) {
-		memcpy(to, p, 16);
-		memcpy(to + n - 16, p + n - 16, 16);
-	} else {
-		memcpy(to, p, 8);
-		memcpy(to + n - 8, p + n - 8, 8);
-	}
-	b->len += n;
+/* Where to put the next text; NULL when memory ran out. */
+static char *encoder_place(struct encoder *en)
+{
+	return buf_room(en->b, en->room) ? en->b->data + en->b->len : NULL;
+}
+
+/* The buffer takes over what was put in front of @out. */
+static struct buf *encoder_buffer(struct encoder *en, const char *out)
+{
+	en->b->len = (size_t)(out - en->b->data);
+	return en->b;
 }
 
 static bool is_text(const char *p, size_t n)
@@ -71,20 +83,23 @@ static void put_siblings(struct encoder *en, const struct field_desc *f, const c
 	}
 }
 
-static void put_text(struct encoder *en, const struct field_desc *f, const char *p, size_t n,
-		     size_t full)
+static char *put_text(struct encoder *en, const struct field_desc *f, const char *p, size_t n,
+		      size_t full, char *out)
 {
-	bool valid = json_string(en->b, p, n);
+	bool valid = json_string(encoder_buffer(en, out), p, n);
 
-	put_siblings(en, f, p, n, full, valid);
+	if (!valid || full > n)
+		put_siblings(en, f, p, n, full, valid);
+	return encoder_place(en);
 }
 
-static void put_path(struct encoder *en, const struct field_desc *f, const struct as_path *path)
+static char *put_path(struct encoder *en, const struct field_desc *f, const struct as_path *path,
+		      char *out)
 {
 	char text[PATH_TEXT_MAX];
 	size_t n = record_path(en->ev->rec, path, text);
 
-	put_text(en, f, text, n, n + span_cut(&path->base) + span_cut(&path->rel));
+	return put_text(en, f, text, n, n + span_cut(&path->base) + span_cut(&path->rel), out);
 }
 
 /* The end of the string at @p, at most @n bytes away. */
@@ -120,118 +135,146 @@ static void put_one_base64(struct buf *b, const char *p, size_t n)
 	json_base64(b, p, n);
 }
 
-static void put_argv(struct encoder *en, const struct field_desc *f, const struct as_span *s)
+static char *put_argv(struct encoder *en, const struct field_desc *f, const struct as_span *s,
+		      char *out)
 {
 	const char *p = record_bytes(en->ev->rec, s);
+	struct buf *b = encoder_buffer(en, out);
 
-	put_strings(en->b, p, s->len, put_one_string);
+	put_strings(b, p, s->len, put_one_string);
 	if (!is_text(p, s->len)) {
-		put_sibling_key(en->b, f->leaf, "_base64");
-		put_strings(en->b, p, s->len, put_one_base64);
+		put_sibling_key(b, f->leaf, "_base64");
+		put_strings(b, p, s->len, put_one_base64);
 	}
 	put_siblings(en, f, p, s->len, s->full, true);
+	return encoder_place(en);
 }
 
-/* Text under its own name, anything else only as base64. */
-static void put_payload(struct encoder *en, const struct field_desc *f, const struct as_span *s)
+/* Opens the object that the field is part of, before the first member that is there. */
+static char *put_group(struct encoder *en, const struct field_desc *f, char *out)
+{
+	if (!f->group || en->inside)
+		return out;
+	en->inside = true;
+	*out++ = '"';
+	out = stpcpy(out, f->group);
+	return json_put_lit(out, "\":{");
+}
+
+/* Behind the place of its last member, there or not. */
+static char *put_group_end(struct encoder *en, const struct field_desc *f, char *out)
+{
+	if (!f->closes_group || !en->inside)
+		return out;
+	en->inside = false;
+	out[-1] = '}';
+	*out++ = ',';
+	return out;
+}
+
+/* Text under its own name, anything else only as base64; with the key. */
+static char *put_payload(struct encoder *en, const struct field_desc *f, const struct as_span *s,
+			 char *out)
 {
 	const char *p = record_bytes(en->ev->rec, s);
+	struct buf *b = encoder_buffer(en, out);
 
 	if (is_text(p, s->len)) {
-		buf_add(en->b, f->before, f->before_len);
-		json_string(en->b, p, s->len);
+		buf_add(b, f->before, f->before_len);
+		json_string(b, p, s->len);
 	} else {
-		buf_add_char(en->b, '"');
-		buf_add_str(en->b, f->leaf);
-		buf_add_lit(en->b, "_base64\":");
-		json_base64(en->b, p, s->len);
+		buf_add_char(b, '"');
+		buf_add_str(b, f->leaf);
+		buf_add_lit(b, "_base64\":");
+		json_base64(b, p, s->len);
 	}
 	put_siblings(en, f, p, s->len, s->full, true);
+	return encoder_place(en);
 }
 
-static void put_addr(struct buf *b, const struct as_addr *a)
+static char *put_json(struct encoder *en, const struct as_span *s, char *out)
 {
-	buf_add_lit(b, "{\"address\":");
+	struct buf *b = encoder_buffer(en, out);
+
+	if (s->len)
+		buf_add(b, record_bytes(en->ev->rec, s), s->len);
+	else
+		buf_add_lit(b, "{}");
+	return encoder_place(en);
+}
+
+static char *put_addr(const struct as_addr *a, char *out)
+{
+	out = json_put_lit(out, "{\"address\":");
 	if (a->family == AF_INET || a->family == AF_INET6)
-		json_ip(b, a->ip, a->family);
+		out = json_put_ip(out, a->ip, a->family);
 	else
-		buf_add_lit(b, "\"\"");
-	buf_add_lit(b, ",\"port\":");
-	json_u32(b, a->port);
-	buf_add_char(b, '}');
+		out = json_put_lit(out, "\"\"");
+	out = json_put_lit(out, ",\"port\":");
+	out = json_put_u64(out, a->port);
+	*out++ = '}';
+	return out;
 }
 
-static void put_conn(struct buf *b, const struct as_conn *c)
+static char *put_conn(const struct as_conn *c, char *out)
 {
-	buf_add_lit(b, "{\"local\":");
-	put_addr(b, &c->local);
-	buf_add_lit(b, ",\"remote\":");
-	put_addr(b, &c->remote);
-	buf_add_char(b, '}');
+	out = json_put_lit(out, "{\"local\":");
+	out = put_addr(&c->local, out);
+	out = json_put_lit(out, ",\"remote\":");
+	out = put_addr(&c->remote, out);
+	*out++ = '}';
+	return out;
 }
 
-static void put_errno(struct buf *b, int error)
+/* A name in quotes, or the number of what has none. */
+static char *put_name(const char *name, int64_t value, char *out)
 {
-	const char *name = errno_name(error);
-
-	buf_add_char(b, '"');
-	if (name)
-		buf_add_str(b, name);
-	else
-		json_i64(b, error);
-	buf_add_char(b, '"');
+	*out++ = '"';
+	out = name ? stpcpy(out, name) : json_put_i64(out, value);
+	*out++ = '"';
+	return out;
 }
 
-static void put_mode(struct buf *b, uint32_t mode)
+static char *put_mode(uint32_t mode, char *out)
 {
-	char text[8];
-	int i = sizeof(text);
+	int bits = 12;
 
 	mode &= 07777;
-	do {
-		text[--i] = '0' + (mode & 7);
-		mode >>= 3;
-	} while (mode);
-	buf_add_lit(b, "\"0");
-	buf_add(b, text + i, sizeof(text) - i);
-	buf_add_char(b, '"');
+	while (bits > 3 && !(mode >> (bits - 3)))
+		bits -= 3;
+	out = json_put_lit(out, "\"0");
+	for (; bits > 0; bits -= 3)
+		*out++ = (char)('0' + (mode >> (bits - 3) & 7));
+	*out++ = '"';
+	return out;
 }
 
 /* Names, and what has none as one number. */
-static void put_flags(struct buf *b, const struct name_table *t, uint32_t value)
+static char *put_flags(struct encoder *en, const struct name_table *t, uint32_t value, char *out)
 {
 	uint32_t rest = value;
 	bool first = true;
 
-	buf_add_char(b, '[');
+	if (!buf_room(encoder_buffer(en, out), FRAME_MAX + t->n * (SCHEMA_NAME_MAX + 3)))
+		return NULL;
+	out = en->b->data + en->b->len;
+	*out++ = '[';
 	for (size_t i = 0; i < t->n; i++) {
 		const struct name_row *row = &t->rows[i];
 
 		if (!name_row_applies(row, value))
 			continue;
 		if (!first)
-			buf_add_char(b, ',');
+			*out++ = ',';
 		first = false;
-		buf_add_char(b, '"');
-		buf_add_str(b, row->name);
-		buf_add_char(b, '"');
+		out = put_name(row->name, 0, out);
 		rest &= ~row->value;
 	}
+	encoder_buffer(en, out);
 	if (rest)
-		buf_printf(b, "%s\"0x%x\"", first ? "" : ",", rest);
-	buf_add_char(b, ']');
-}
-
-static void put_enum(struct buf *b, const struct name_table *t, uint32_t value)
-{
-	const char *name = name_table_find(t, value);
-
-	buf_add_char(b, '"');
-	if (name)
-		buf_add_str(b, name);
-	else
-		json_u32(b, value);
-	buf_add_char(b, '"');
+		buf_printf(en->b, "%s\"0x%x\"", first ? "" : ",", rest);
+	buf_add_char(en->b, ']');
+	return encoder_place(en);
 }
 
 static bool span_empty(const struct as_span *s)
@@ -242,8 +285,6 @@ static bool span_empty(const struct as_span *s)
 /* Is the field to be left out? */
 static bool absent(const struct event *ev, const struct field_desc *f, const void *p)
 {
-	if (!f->path[0])
-		return true;
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_FD:
 		return *(const int32_t *)p < 0;
@@ -289,151 +330,136 @@ static bool absent(const struct event *ev, const struct field_desc *f, const voi
 	return false;
 }
 
-static void put_value(struct encoder *en, const struct field_desc *f, const void *p)
+/* Behind @out; returns the place behind the value, or NULL when memory ran out. */
+static char *put_value(struct encoder *en, const struct field_desc *f, const void *p, char *out)
 {
 	const struct as_hdr *h = en->ev->rec;
 	const char *label = en->ev->label ? en->ev->label : "";
 	const struct as_span *span = p;
-	struct buf *b = en->b;
 	size_t len;
 
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_U32:
 	case AS_KIND_PID:
-		json_u32(b, *(const uint32_t *)p);
-		break;
+		return json_put_u64(out, *(const uint32_t *)p);
 	case AS_KIND_U64:
 	case AS_KIND_DUR:
-		json_u64(b, *(const uint64_t *)p);
-		break;
+		return json_put_u64(out, *(const uint64_t *)p);
 	case AS_KIND_BOOL:
-		json_boolean(b, *(const uint32_t *)p);
-		break;
+		return json_put_boolean(out, *(const uint32_t *)p != 0);
 	case AS_KIND_FD:
-		json_i64(b, *(const int32_t *)p);
-		break;
+		return json_put_i64(out, *(const int32_t *)p);
 	case AS_KIND_ERRNO:
-		put_errno(b, *(const int32_t *)p);
-		break;
+		return put_name(errno_name(*(const int32_t *)p), *(const int32_t *)p, out);
 	case AS_KIND_MODE:
-		put_mode(b, *(const uint32_t *)p);
-		break;
+		return put_mode(*(const uint32_t *)p, out);
 	case AS_KIND_FLAGS:
-		put_flags(b, f->names, *(const uint32_t *)p);
-		break;
+		return put_flags(en, f->names, *(const uint32_t *)p, out);
 	case AS_KIND_ENUM:
-		put_enum(b, f->names, *(const uint32_t *)p);
-		break;
+		return put_name(name_table_find(f->names, *(const uint32_t *)p),
+				*(const uint32_t *)p, out);
 	case AS_KIND_CENTI:
-		json_fixed(b, *(const uint64_t *)p, 2);
-		break;
+		return json_put_centi(out, *(const uint64_t *)p);
 	case AS_KIND_CENTI_TEXT:
-		buf_add_char(b, '"');
-		json_fixed(b, *(const uint64_t *)p, 2);
-		buf_add_char(b, '"');
-		break;
+		*out++ = '"';
+		out = json_put_centi(out, *(const uint64_t *)p);
+		*out++ = '"';
+		return out;
 	case AS_KIND_ADDR:
-		put_addr(b, p);
-		break;
+		return put_addr(p, out);
 	case AS_KIND_CONN:
-		put_conn(b, p);
-		break;
+		return put_conn(p, out);
 	case AS_KIND_PATH:
-		put_path(en, f, p);
-		break;
+		return put_path(en, f, p, out);
 	case AS_KIND_STR:
-		put_text(en, f, record_bytes(h, span), span->len, span->full);
-		break;
+		return put_text(en, f, record_bytes(h, span), span->len, span->full, out);
 	case AS_KIND_ARGV:
-		put_argv(en, f, span);
-		break;
+		return put_argv(en, f, span, out);
 	case AS_KIND_PAYLOAD:
-		break; /* writes its own key, see put_field() */
+		return put_payload(en, f, span, out);
 	case AS_KIND_JSON:
-		if (span->len)
-			buf_add(b, record_bytes(h, span), span->len);
-		else
-			buf_add_lit(b, "{}");
-		break;
+		return put_json(en, span, out);
 	case AS_KIND_HDR_TGID:
-		json_u32(b, h->tgid);
-		break;
+		return json_put_u64(out, h->tgid);
 	case AS_KIND_HDR_PPID:
-		json_u32(b, h->ppid);
-		break;
+		return json_put_u64(out, h->ppid);
 	case AS_KIND_HDR_UID:
-		json_u32(b, h->uid);
-		break;
+		return json_put_u64(out, h->uid);
 	case AS_KIND_HDR_COMM:
 		len = strnlen(h->comm, sizeof(h->comm));
-		put_text(en, f, h->comm, len, len);
-		break;
+		return put_text(en, f, h->comm, len, len, out);
 	case AS_KIND_UNIX_NS:
-		json_u64(b, en->ev->unix_ns);
-		break;
+		return json_put_u64(out, en->ev->unix_ns);
 	case AS_KIND_LABEL:
 		len = strlen(label);
-		put_text(en, f, label, len, len);
-		break;
+		return put_text(en, f, label, len, len, out);
 	case AS_KIND_HIDDEN:
 	case AS_KIND_HIDDEN32:
 	case AS_KIND_COUNT:
 		break;
 	}
+	return out;
 }
 
-static void put_field(struct encoder *en, const struct field_desc *f)
+static char *put_field(struct encoder *en, const struct field_desc *f, char *out)
 {
 	const void *p = (const char *)en->ev->rec + f->offset;
 
-	if (absent(en->ev, f, p))
-		return;
-	if (f->kind == AS_KIND_PAYLOAD) {
-		put_payload(en, f, p);
-	} else {
-		put_name(en->b, f->before, f->before_len);
-		put_value(en, f, p);
-	}
-	if (f->closes_group)
-		buf_add_lit(en->b, "},");
-	else
-		buf_add_char(en->b, ',');
+	if (f->can_be_absent && absent(en->ev, f, p))
+		return put_group_end(en, f, out);
+	out = put_group(en, f, out);
+	if (f->kind != AS_KIND_PAYLOAD) /* which chooses between two keys */
+		out = json_put_padded(out, f->before, f->before_len);
+	out = put_value(en, f, p, out);
+	if (!out)
+		return NULL;
+	*out++ = ',';
+	return put_group_end(en, f, out);
 }
 
 /* "exec_id": the process by pid and start time, so that a reused pid is another process. */
-static void put_exec_id(struct buf *b, const struct as_hdr *h)
+static char *put_exec_id(const struct as_hdr *h, char *out)
 {
-	buf_add_lit(b, ",\"exec_id\":\"");
-	json_u32(b, h->tgid);
-	buf_add_char(b, '@');
-	json_u64(b, h->start_ns);
-	buf_add_char(b, '"');
+	out = json_put_lit(out, ",\"exec_id\":\"");
+	out = json_put_u64(out, h->tgid);
+	*out++ = '@';
+	out = json_put_u64(out, h->start_ns);
+	*out++ = '"';
+	return out;
+}
+
+static char *put_comm(struct encoder *en, const struct as_hdr *h, char *out)
+{
+	size_t len = strnlen(h->comm, sizeof(h->comm));
+	struct buf *b = encoder_buffer(en, out);
+
+	if (!json_string(b, h->comm, len)) {
+		buf_add_lit(b, ",\"comm_base64\":");
+		json_base64(b, h->comm, len);
+	}
+	return encoder_place(en);
 }
 
 /* Behind the time: whose event it is. */
-static void put_identity(struct buf *b, const char *source, const struct as_hdr *h)
+static char *put_identity(struct encoder *en, const char *source, char *out)
 {
-	size_t comm_len = strnlen(h->comm, sizeof(h->comm));
+	const struct as_hdr *h = en->ev->rec;
 
-	buf_add_lit(b, ",\"source\":\"");
-	buf_add_str(b, source);
-	buf_add_lit(b, "\",\"pid\":");
-	json_u32(b, h->tgid);
-	buf_add_lit(b, ",\"comm\":");
-	if (!json_string(b, h->comm, comm_len)) {
-		buf_add_lit(b, ",\"comm_base64\":");
-		json_base64(b, h->comm, comm_len);
-	}
-	if (!h->tgid)
-		return;
-	buf_add_lit(b, ",\"tid\":");
-	json_u32(b, h->tid);
-	buf_add_lit(b, ",\"ppid\":");
-	json_u32(b, h->ppid);
-	buf_add_lit(b, ",\"uid\":");
-	json_u32(b, h->uid);
-	if (h->start_ns)
-		put_exec_id(b, h);
+	out = json_put_lit(out, ",\"source\":\"");
+	out = stpcpy(out, source);
+	out = json_put_lit(out, "\",\"pid\":");
+	out = json_put_u64(out, h->tgid);
+	out = json_put_lit(out, ",\"comm\":");
+	out = put_comm(en, h, out);
+	if (!out || !h->tgid)
+		return out;
+	out = json_put_lit(out, ",\"tid\":");
+	out = json_put_u64(out, h->tid);
+	out = json_put_lit(out, ",\"ppid\":");
+	out = json_put_u64(out, h->ppid);
+	out = json_put_lit(out, ",\"uid\":");
+	out = json_put_u64(out, h->uid);
+	return h->start_ns ? put_exec_id(h, out) : out;
 }
 
 /*
@@ -458,46 +484,53 @@ static bool identity_is(const struct identity *id, const char *source, const str
 	       !memcmp((const char *)&id->h + from, (const char *)h + from, sizeof(*h) - from);
 }
 
-static void put_envelope(struct encoder *en)
+static char *put_envelope(struct encoder *en, char *out)
 {
 	static _Thread_local struct identity identities[IDENTITIES];
 	const struct as_hdr *h = en->ev->rec;
 	const char *source = en->ev->desc->source;
 	struct identity *id = &identities[h->tid & (IDENTITIES - 1)];
-	struct buf *b = en->b;
-	size_t start;
+	size_t start, len;
 
-	buf_add_lit(b, "{\"timestamp\":");
-	json_u64(b, en->ev->unix_ns);
-	if (identity_is(id, source, h)) {
-		buf_add(b, id->text, id->len);
-		return;
-	}
-	start = b->len;
-	put_identity(b, source, h);
-	if (b->failed || b->len - start > IDENTITY_MAX)
-		return;
+	out = json_put_lit(out, "{\"timestamp\":");
+	out = json_put_u64(out, en->ev->unix_ns);
+	if (identity_is(id, source, h))
+		return json_put_padded(out, id->text, id->len);
+
+	start = (size_t)(out - en->b->data); /* the buffer may move */
+	out = put_identity(en, source, out);
+	len = out ? (size_t)(out - en->b->data) - start : SIZE_MAX;
+	if (len > IDENTITY_MAX)
+		return out;
 	id->source = source;
 	id->h = *h;
-	id->len = b->len - start;
-	memcpy(id->text, b->data + start, id->len);
+	id->len = len;
+	memcpy(id->text, en->b->data + start, len);
+	return out;
 }
 
 void event_encode_json(struct buf *b, const struct event *ev)
 {
-	struct encoder en = {.b = b, .ev = ev};
+	const struct event_desc *d = ev->desc;
+	struct encoder en;
+	char *out;
 
-	put_envelope(&en);
-	buf_add(b, ev->desc->head, ev->desc->head_len);
-	for (size_t i = 0; i < ev->desc->n_fields; i++)
-		put_field(&en, &ev->desc->fields[i]);
-	if (ev->rec->flags & AS_F_INFERRED)
-		buf_add_lit(b, "\"inferred\":true,");
-	if (ev->rec->flags & AS_F_REDACTED)
-		buf_add_lit(b, "\"redacted\":true,");
-
-	if (b->failed)
+	encoder_init(&en, b, ev);
+	out = encoder_place(&en);
+	if (out)
+		out = put_envelope(&en, out);
+	if (out)
+		out = json_put_padded(out, d->head, d->head_len);
+	for (size_t i = 0; out && i < d->n_shown; i++)
+		out = put_field(&en, d->shown[i], out);
+	if (!out)
 		return;
-	b->data[b->len - 1] = '}';
-	buf_add_lit(b, "}\n");
+
+	if (ev->rec->flags & AS_F_INFERRED)
+		out = json_put_lit(out, "\"inferred\":true,");
+	if (ev->rec->flags & AS_F_REDACTED)
+		out = json_put_lit(out, "\"redacted\":true,");
+	out[-1] = '}';
+	out = json_put_lit(out, "}\n");
+	encoder_buffer(&en, out);
 }

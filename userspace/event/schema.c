@@ -2,6 +2,7 @@
 #include "event/schema.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,36 +82,90 @@ static int split_path(struct field_desc *f)
 	return 0;
 }
 
-/* Prepares the constant text around a field's value, objects opened and closed with it. */
-static int prepare_field(struct field_desc *f, const struct field_desc *prev,
-			 const struct field_desc *next)
+/* Left out at times: optional ones, and kinds that stand for nothing at some value. */
+static bool can_be_absent(const struct field_desc *f)
 {
-	bool opens = f->group && !same_group(prev, f);
-	char *text;
+	return f->optional || f->kind == AS_KIND_FD || f->kind == AS_KIND_ERRNO ||
+	       f->kind == AS_KIND_PAYLOAD;
+}
+
+/* Constant text; -ENAMETOOLONG when the names in the table are longer than anybody wants to read. */
+__attribute__((format(printf, 2, 3))) static int set_text(char to[SCHEMA_TEXT_MAX], const char *fmt,
+							  ...)
+{
+	va_list ap;
 	int n;
 
-	if (opens)
-		n = asprintf(&text, "\"%s\":{\"%s\":", f->group, f->leaf);
-	else
-		n = asprintf(&text, "\"%s\":", f->leaf);
-	if (n < 0)
-		return -ENOMEM;
-	f->before = text;
-	f->before_len = n;
+	va_start(ap, fmt);
+	n = vsnprintf(to, SCHEMA_TEXT_MAX, fmt, ap);
+	va_end(ap);
+	return n < SCHEMA_TEXT_MAX ? n : -ENAMETOOLONG;
+}
+
+static bool names_fit(const struct name_table *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (strlen(t->rows[i].name) > SCHEMA_NAME_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* Prepares the constant text before a field's value. */
+static int prepare_field(struct field_desc *f, const struct field_desc *next)
+{
+	int r;
+
+	/* the encoder makes room for both at once */
+	r = set_text(f->before, "\"%s\":{\"%s\":", f->group ? f->group : "", f->leaf);
+	if (r >= 0)
+		r = set_text(f->before, "\"%s\":", f->leaf);
+	if (r < 0 || !names_fit(f->names))
+		return -ENAMETOOLONG;
+	f->before_len = r;
 	f->closes_group = f->group && !same_group(f, next);
+	f->can_be_absent = can_be_absent(f);
+	return 0;
+}
+
+/* A kind whose member says where bytes lie; a new kind is one or not by its type. */
+static bool is_outlying(const struct field_desc *f)
+{
+#define KIND_OUTLYING(name, ctype)                                                \
+	[AS_KIND_##name] = __builtin_types_compatible_p(ctype, struct as_span) || \
+			   __builtin_types_compatible_p(ctype, struct as_path),
+	static const bool outlying[AS_KIND_COUNT] = {AS_KINDS(KIND_OUTLYING)};
+
+	return outlying[f->kind];
+}
+
+static bool is_shown(const struct field_desc *f)
+{
+	return f->path[0] && f->kind != AS_KIND_HIDDEN && f->kind != AS_KIND_HIDDEN32;
+}
+
+/* The fields of @d for which @test is true. */
+static int list_fields(const struct event_desc *d, bool (*test)(const struct field_desc *),
+		       const struct field_desc ***ret, size_t *ret_n)
+{
+	*ret = calloc(d->n_fields, sizeof(**ret));
+	if (!*ret)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->n_fields; i++) {
+		if (test(&d->fields[i]))
+			(*ret)[(*ret_n)++] = &d->fields[i];
+	}
 	return 0;
 }
 
 static int prepare_event(struct event_desc *d)
 {
-	char *head;
 	int r;
 
 	d->internal = !strcmp(d->source, "internal");
-	r = asprintf(&head, ",\"data\":{\"type\":\"%s\",", d->name);
+	r = set_text(d->head, ",\"data\":{\"type\":\"%s\",", d->name);
 	if (r < 0)
-		return -ENOMEM;
-	d->head = head;
+		return r;
 	d->head_len = r;
 
 	for (size_t i = 0; i < d->n_fields; i++) {
@@ -119,12 +174,14 @@ static int prepare_event(struct event_desc *d)
 			return r;
 	}
 	for (size_t i = 0; i < d->n_fields; i++) {
-		r = prepare_field(&d->fields[i], i ? &d->fields[i - 1] : NULL,
-				  i + 1 < d->n_fields ? &d->fields[i + 1] : NULL);
+		r = prepare_field(&d->fields[i], i + 1 < d->n_fields ? &d->fields[i + 1] : NULL);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	r = list_fields(d, is_shown, &d->shown, &d->n_shown);
+	if (r < 0)
+		return r;
+	return list_fields(d, is_outlying, &d->outlying, &d->n_outlying);
 }
 
 int schema_init(void)

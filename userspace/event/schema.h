@@ -22,6 +22,12 @@ struct name_table {
 	size_t n;
 };
 
+/* Constant text lies in memory of this size, so that it can be copied in steps of 16 bytes. */
+#define SCHEMA_TEXT_MAX 64
+
+/* No name in a table of names is longer. */
+#define SCHEMA_NAME_MAX 40
+
 struct field_desc {
 	const char *path;  /* "cpu.percent"; "" for what is not shown */
 	const char *leaf;  /* "percent" */
@@ -31,10 +37,11 @@ struct field_desc {
 	uint16_t offset;
 	uint8_t kind; /* enum as_kind */
 	bool optional;
-	/* for the encoder: what stands before the value, and what behind it */
-	const char *before;
-	uint16_t before_len;
-	bool closes_group;
+	bool can_be_absent; /* optional, or of a kind that stands for nothing at some value */
+	bool closes_group;  /* the last member of its object */
+	/* for the encoder: what stands before the value */
+	uint8_t before_len;
+	char before[SCHEMA_TEXT_MAX];
 };
 
 struct event_desc {
@@ -46,11 +53,17 @@ struct event_desc {
 	size_t size; /* of the struct */
 	struct field_desc *fields;
 	size_t n_fields;
-	const char *head; /* ,"data":{"type":"exec", */
+	/* what there is to be done for most events is less than to look at every field */
+	const struct field_desc **shown; /* fields that are part of the JSON */
+	size_t n_shown;
+	const struct field_desc **outlying; /* fields with bytes behind the struct */
+	size_t n_outlying;
 	size_t head_len;
+	char head[SCHEMA_TEXT_MAX]; /* ,"data":{"type":"exec", */
 };
 
-/* Builds what is derived from the table. Once, before anything else in this room. 0 or -ENOMEM. */
+/* Builds what is derived from the table. Once, before anything else in this room. 0, -ENOMEM, or
+ * -ENAMETOOLONG when the table has a name beyond the limits above. */
 int schema_init(void);
 
 /* The row of @type; NULL for a number that is none. */

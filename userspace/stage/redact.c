@@ -26,7 +26,8 @@ struct stream {
 
 struct redact {
 	struct stage stage;
-	struct buf copy; /* of the record, made when the first secret in it is found */
+	bool has_text[AS_EV_COUNT]; /* most types have none */
+	struct buf copy;            /* of the record, made when the first secret in it is found */
 	struct secret_span spans[MAX_SPANS];
 	struct stream streams[SETS][WAYS];
 	uint64_t uses;
@@ -68,6 +69,15 @@ static bool holds_text(const struct field_desc *f)
 	return f->kind == AS_KIND_STR || f->kind == AS_KIND_ARGV || f->kind == AS_KIND_PAYLOAD;
 }
 
+static bool has_text(const struct event_desc *d)
+{
+	for (size_t i = 0; i < d->n_outlying; i++) {
+		if (holds_text(d->outlying[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Masks one field, in the copy; the scan itself reads the record where it lies. */
 static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
 {
@@ -90,12 +100,17 @@ static void redact_field(struct redact *r, const struct as_hdr *rec, const struc
 static void redact_event(struct emitter *in, const struct event *ev)
 {
 	struct redact *r = (struct redact *)in;
+	const struct event_desc *d = ev->desc;
 	struct event masked = *ev;
 
+	if (!r->has_text[d->type]) {
+		event_emit(r->stage.out, ev);
+		return;
+	}
 	buf_reset(&r->copy);
-	for (size_t i = 0; i < ev->desc->n_fields; i++) {
-		if (holds_text(&ev->desc->fields[i]))
-			redact_field(r, ev->rec, &ev->desc->fields[i]);
+	for (size_t i = 0; i < d->n_outlying; i++) {
+		if (holds_text(d->outlying[i]))
+			redact_field(r, ev->rec, d->outlying[i]);
 	}
 	if (r->copy.failed)
 		return; /* no memory: an event too few rather than a secret too many */
@@ -121,6 +136,8 @@ int redact_new(struct emitter *out, struct stage **ret)
 	if (!r)
 		return -ENOMEM;
 	r->stage = (struct stage){.in.emit = redact_event, .out = out, .free = redact_free};
+	for (unsigned type = 1; type < AS_EV_COUNT; type++)
+		r->has_text[type] = has_text(schema_event(type));
 	*ret = &r->stage;
 	return 0;
 }

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/json_put.h"
 #include "base/utf8.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
@@ -433,6 +434,31 @@ static void numbers_at_the_limits(void **state)
 	buf_done(&b);
 }
 
+/* Each is put at the end of memory that has the room that was promised, and no more. */
+static void what_is_put_ends_within_the_slack(void **state)
+{
+	const uint8_t long_ip[16] = {[0 ... 15] = 0xff}, v4[16] = {[10 ... 15] = 0xff};
+	size_t room = JSON_NUMBER_MAX + JSON_PUT_SLACK;
+	char *out = malloc(room);
+
+	assert_non_null(out);
+	assert_ptr_equal(json_put_u64(out, UINT64_MAX), out + JSON_NUMBER_MAX);
+	assert_ptr_equal(json_put_i64(out, INT64_MIN), out + JSON_NUMBER_MAX);
+	assert_ptr_equal(json_put_u64(out + JSON_NUMBER_MAX, 0), out + JSON_NUMBER_MAX + 1);
+	assert_ptr_equal(json_put_u64(out + JSON_NUMBER_MAX, 4294967295U),
+			 out + JSON_NUMBER_MAX + 10);
+	assert_ptr_equal(json_put_centi(out, UINT64_MAX), out + JSON_NUMBER_MAX + 1);
+	assert_memory_equal(out, "184467440737095516.15", JSON_NUMBER_MAX + 1);
+	free(out);
+
+	room = JSON_ADDRESS_MAX + JSON_PUT_SLACK;
+	out = malloc(room);
+	assert_non_null(out);
+	assert_true(json_put_ip(out, long_ip, AF_INET6) <= out + JSON_ADDRESS_MAX);
+	assert_true(json_put_ip(out + JSON_ADDRESS_MAX, v4, AF_INET6) <= out + room);
+	free(out);
+}
+
 static void booleans_are_words(void **state)
 {
 	struct buf b = {0};
@@ -537,6 +563,29 @@ static void addresses_are_written_as_people_read_them(void **state)
 		assert_string_equal(ip_of(cases[i][0], AF_INET6), cases[i][1]);
 }
 
+/* The C library writes the same, but takes four times as long as the rest of an event together. */
+static void any_ipv6_address_is_written_as_inet_ntop_does(void **state)
+{
+	struct buf b = {0};
+
+	for (int i = 0; i < 200000; i++) {
+		char expected[INET6_ADDRSTRLEN];
+		uint64_t zero = random_next(), one = random_next();
+		uint8_t ip[16];
+
+		/* few bits are set, so that runs of zeros of all lengths occur everywhere */
+		for (int k = 0; k < 16; k++)
+			ip[k] = zero >> k / 2 & 1 ? one >> 3 * k & (zero >> 32) : 0;
+		inet_ntop(AF_INET6, ip, expected, sizeof(expected));
+		buf_reset(&b);
+		json_ip(&b, ip, AF_INET6);
+		assert_memory_equal(buf_cstr(&b) + 1, expected, strlen(expected));
+		assert_int_equal(b.len, strlen(expected) + 2);
+	}
+	assert_string_equal(ip_of("::1.2.3.4", AF_INET6), "\"::1.2.3.4\"");
+	buf_done(&b);
+}
+
 static void ipv4_is_taken_from_the_last_four_bytes(void **state)
 {
 	assert_string_equal(ip_of("::ffff:255.0.10.109", AF_INET), "\"255.0.10.109\"");
@@ -573,6 +622,8 @@ int main(void)
 		cmocka_unit_test(base64_matches_the_rfc_vectors),
 		cmocka_unit_test(base64_uses_the_standard_alphabet_for_all_bits),
 		cmocka_unit_test(addresses_are_written_as_people_read_them),
+		cmocka_unit_test(any_ipv6_address_is_written_as_inet_ntop_does),
+		cmocka_unit_test(what_is_put_ends_within_the_slack),
 		cmocka_unit_test(ipv4_is_taken_from_the_last_four_bytes),
 		cmocka_unit_test(an_unknown_family_has_no_address),
 	};
