@@ -98,15 +98,14 @@ static void generate(uint64_t n)
 static void kernel_counts(struct as_count *ret)
 {
 	static const unsigned types[] = {AS_EV_CONNECT, AS_EV_SEND, AS_EV_RECV};
+	struct as_count all[AS_EV_COUNT];
 
 	*ret = (struct as_count){};
+	if (bpf_shared_counts(b.shared, all) < 0)
+		errx(1, "cannot read the ledger");
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		struct as_count c;
-
-		if (bpf_shared_count(b.shared, types[i], &c) < 0)
-			errx(1, "cannot read the ledger");
-		ret->produced += c.produced;
-		ret->dropped += c.dropped;
+		ret->produced += all[types[i]].produced;
+		ret->dropped += all[types[i]].dropped;
 	}
 }
 

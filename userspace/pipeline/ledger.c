@@ -13,13 +13,9 @@
 #include "event/schema.h"
 
 static void take_row(const struct ledger_inputs *in, const struct writer_counts *written,
-		     unsigned type, struct ledger_row *row)
+		     struct as_count kernel, unsigned type, struct ledger_row *row)
 {
 	const struct event_desc *d = schema_event(type);
-	struct as_count kernel = {};
-
-	if (in->shared)
-		bpf_shared_count(in->shared, type, &kernel);
 
 	/* types that user space makes are counted where they arrive */
 	row->produced = kernel.produced ? kernel.produced : in->arrived[type];
@@ -33,12 +29,15 @@ static void take_row(const struct ledger_inputs *in, const struct writer_counts 
 
 void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
 {
+	struct as_count kernel[AS_EV_COUNT] = {};
 	struct writer_counts written;
 
+	if (in->shared)
+		bpf_shared_counts(in->shared, kernel);
 	*ret = (struct ledger){.missed = in->missed, .late = in->order.late, .bad = in->order.bad};
 	writer_counts(in->writer, &written);
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
-		take_row(in, &written, type, &ret->rows[type]);
+		take_row(in, &written, kernel[type], type, &ret->rows[type]);
 }
 
 static uint64_t row_lost(const struct ledger_row *row)

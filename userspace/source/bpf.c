@@ -64,7 +64,7 @@ struct bpf_shared {
 	char types_path[32];
 	struct bpf_object_open_opts open_opts;
 	struct as_shared *memory;
-	struct as_count *percpu; /* one per possible processor */
+	struct as_count *percpu; /* of the ledger: a row per type, a value per possible processor */
 	struct hook hooks[MAX_HOOKS];
 	size_t n_hooks;
 	struct capability capabilities[MAX_CAPABILITIES];
@@ -153,7 +153,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 	if (s->cpus < 0)
 		return err_set(e, s->cpus, "cannot tell the number of processors: %s",
 			       strerror(-s->cpus));
-	s->percpu = calloc(s->cpus, sizeof(*s->percpu));
+	s->percpu = calloc((size_t)AS_EV_COUNT * s->cpus, sizeof(*s->percpu));
 	if (!s->percpu)
 		return -ENOMEM;
 
@@ -230,20 +230,41 @@ volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s)
 	return s->memory;
 }
 
-int bpf_shared_count(const struct bpf_shared *s, unsigned type, struct as_count *ret)
+/* One system call for all rows, each with a value per processor; KERNEL < 5.13 takes one at a time. */
+static int read_ledger(const struct bpf_shared *s)
 {
-	uint32_t key = type;
-	struct as_count sum = {};
+	uint32_t keys[AS_EV_COUNT], n = AS_EV_COUNT, next;
+	int r;
 
-	if (bpf_map_lookup_elem(s->fds[SHARED_LEDGER], &key, s->percpu) < 0)
-		return -errno;
-	for (int i = 0; i < s->cpus; i++) {
-		sum.produced += s->percpu[i].produced;
-		sum.dropped += s->percpu[i].dropped;
-		sum.shed += s->percpu[i].shed;
-		sum.unread += s->percpu[i].unread;
+	r = bpf_map_lookup_batch(s->fds[SHARED_LEDGER], NULL, &next, keys, s->percpu, &n, NULL);
+	if (r >= 0 || errno == ENOENT) /* that was all */
+		return 0;
+	for (uint32_t type = 0; type < AS_EV_COUNT; type++) {
+		if (bpf_map_lookup_elem(s->fds[SHARED_LEDGER], &type, &s->percpu[type * s->cpus]) <
+		    0)
+			return -errno;
 	}
-	*ret = sum;
+	return 0;
+}
+
+int bpf_shared_counts(const struct bpf_shared *s, struct as_count ret[AS_EV_COUNT])
+{
+	int r = read_ledger(s);
+
+	if (r < 0)
+		return r;
+	for (size_t type = 0; type < AS_EV_COUNT; type++) {
+		const struct as_count *row = &s->percpu[type * s->cpus];
+		struct as_count sum = {};
+
+		for (int i = 0; i < s->cpus; i++) {
+			sum.produced += row[i].produced;
+			sum.dropped += row[i].dropped;
+			sum.shed += row[i].shed;
+			sum.unread += row[i].unread;
+		}
+		ret[type] = sum;
+	}
 	return 0;
 }
 

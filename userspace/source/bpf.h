@@ -62,8 +62,8 @@ int bpf_shared_procs(const struct bpf_shared *s);
 int bpf_shared_names(const struct bpf_shared *s);
 volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s);
 
-/* Sums of a ledger row over all processors. */
-int bpf_shared_count(const struct bpf_shared *s, unsigned type, struct as_count *ret);
+/* The kernel's half of the ledger: sums over all processors, by event type. */
+int bpf_shared_counts(const struct bpf_shared *s, struct as_count ret[AS_EV_COUNT]);
 
 /*
  * Between opening and loading an object: gives it the shared maps and the configuration (`cfg` in
