@@ -4,6 +4,10 @@
  * time; a block without anything to escape is copied, a block with escapes is copied in segments between
  * them without looking at it again, and UTF-8 is checked only where a byte has its high bit set.
  */
+#ifdef __x86_64__
+#include <tmmintrin.h>
+#endif
+
 #include "base/json.h"
 
 #include <arpa/inet.h>
@@ -476,10 +480,44 @@ static inline char *put_base64(char *out, uint32_t three)
 	return out + 4;
 }
 
+#ifdef __x86_64__
+/*
+ * Twelve bytes at once. A shuffle puts the three bytes of a group into four places, two multiplications
+ * shift the six bits of each to where they belong, and a table of differences makes digits of them.
+ */
+__attribute__((target("ssse3"))) static char *put_base64_ssse3(char *out, const uint8_t **from,
+							       const uint8_t *end)
+{
+	const __m128i places = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
+	/* by what a digit differs from its value: 0 to 25 have row 13, 26 to 51 row 0, 52 and on 1 to 12 */
+	const __m128i differences = _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+						  '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+						  '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
+	const uint8_t *s = *from;
+
+	for (; end - s >= 16; s += 12, out += 16) {
+		__m128i in = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)s), places);
+		__m128i odd = _mm_mulhi_epu16(_mm_and_si128(in, _mm_set1_epi32(0x0fc0fc00)),
+					      _mm_set1_epi32(0x04000040));
+		__m128i even = _mm_mullo_epi16(_mm_and_si128(in, _mm_set1_epi32(0x003f03f0)),
+					       _mm_set1_epi32(0x01000010));
+		__m128i value = _mm_or_si128(odd, even);
+		__m128i row = _mm_subs_epu8(value, _mm_set1_epi8(51));
+		__m128i capital = _mm_cmpgt_epi8(_mm_set1_epi8(26), value);
+
+		row = _mm_or_si128(row, _mm_and_si128(capital, _mm_set1_epi8(13)));
+		_mm_storeu_si128((__m128i *)out,
+				 _mm_add_epi8(_mm_shuffle_epi8(differences, row), value));
+	}
+	*from = s;
+	return out;
+}
+#endif
+
 void json_base64(struct buf *b, const void *p, size_t n)
 {
-	const uint8_t *s = p;
-	size_t i, left;
+	const uint8_t *s = p, *end = s + n;
+	size_t left;
 	char *out;
 
 	/* n / 3 + 1 groups of four and two quotes; a size that overflows here cannot exist in memory. */
@@ -488,13 +526,16 @@ void json_base64(struct buf *b, const void *p, size_t n)
 
 	out = b->data + b->len;
 	*out++ = '"';
-	for (i = 0; n - i >= 3; i += 3)
-		out = put_base64(out, (uint32_t)s[i] << 16 | (uint32_t)s[i + 1] << 8 | s[i + 2]);
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("ssse3"))
+		out = put_base64_ssse3(out, &s, end);
+#endif
+	for (; end - s >= 3; s += 3)
+		out = put_base64(out, (uint32_t)s[0] << 16 | (uint32_t)s[1] << 8 | s[2]);
 
-	left = n - i;
+	left = (size_t)(end - s);
 	if (left) {
-		out = put_base64(out,
-				 (uint32_t)s[i] << 16 | (left == 2 ? (uint32_t)s[i + 1] << 8 : 0));
+		out = put_base64(out, (uint32_t)s[0] << 16 | (left == 2 ? (uint32_t)s[1] << 8 : 0));
 		memset(out - (3 - left), '=', 3 - left);
 	}
 	*out++ = '"';

@@ -24,6 +24,7 @@
 #define GIVE_UP_MS    1000
 #define SPARE_BLOCKS  8 /* 2 MiB; a fresh block costs 64 page faults, more than filling it */
 #define NAP_NS        (50 * NSEC_PER_MSEC)
+#define NAP_BYTES     (1U << 20) /* this much is written at once nevertheless */
 #define PATIENCE_NS   (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
 #define PROGRESS_NS   (2 * NSEC_PER_MSEC)
 
@@ -498,7 +499,7 @@ static bool called(const struct writer *w)
 /* With the lock held: may the nap not go on? */
 static bool urgent(const struct writer *w)
 {
-	return called(w) || w->syncing || w->queued_bytes >= BLOCK_BYTES;
+	return called(w) || w->syncing || w->queued_bytes >= NAP_BYTES;
 }
 
 /* With the lock held: waits until @until_ns of CLOCK_MONOTONIC; false when the time is over. */

@@ -521,6 +521,44 @@ static void base64_matches_the_rfc_vectors(void **state)
 	buf_done(&b);
 }
 
+/* RFC 4648 in its own words: six bits, one digit. */
+static void base64_plainly(char *out, const uint8_t *s, size_t n)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t at = 0;
+
+	for (size_t bit = 0; bit < 8 * n; bit += 6) {
+		unsigned value = 0;
+
+		for (size_t i = bit; i < bit + 6; i++)
+			value = value << 1 | (i < 8 * n ? s[i / 8] >> (7 - i % 8) & 1 : 0);
+		out[at++] = digits[value];
+	}
+	while (at % 4)
+		out[at++] = '=';
+	out[at] = '\0';
+}
+
+static void base64_of_any_bytes_and_length_is_that_of_the_rfc(void **state)
+{
+	uint8_t bytes[300];
+	char expected[420];
+
+	srand(1);
+	for (int round = 0; round < 2000; round++) {
+		_cleanup_(buf_done) struct buf b = {};
+		size_t n = (size_t)round % sizeof(bytes);
+
+		for (size_t i = 0; i < n; i++)
+			bytes[i] = (uint8_t)rand();
+		base64_plainly(expected, bytes, n);
+		json_base64(&b, bytes, n);
+		assert_int_equal(b.len, strlen(expected) + 2);
+		assert_memory_equal(b.data + 1, expected, strlen(expected));
+	}
+}
+
 static void base64_uses_the_standard_alphabet_for_all_bits(void **state)
 {
 	struct buf b = {0};
@@ -620,6 +658,7 @@ int main(void)
 		cmocka_unit_test(booleans_are_words),
 		cmocka_unit_test(fixed_point_keeps_all_its_decimals),
 		cmocka_unit_test(base64_matches_the_rfc_vectors),
+		cmocka_unit_test(base64_of_any_bytes_and_length_is_that_of_the_rfc),
 		cmocka_unit_test(base64_uses_the_standard_alphabet_for_all_bits),
 		cmocka_unit_test(addresses_are_written_as_people_read_them),
 		cmocka_unit_test(any_ipv6_address_is_written_as_inet_ntop_does),
