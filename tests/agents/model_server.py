@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """A server that speaks the interfaces of language models, over TLS or plain text, on loopback.
 
-    model_server.py --dir DIR [--cert PEM] [--command COMMAND] [--h2 no]
+    model_server.py --dir DIR [--cert PEM] [--command COMMAND] [--hold]
 
+With --hold no request is answered before DIR/go exists; DIR/asked tells that one has come. Any path
+/bytes/N gives N bytes, and a request with a body there its length.
 The first request of a conversation that offers a tool is answered with a call of it (COMMAND), the one
 that reports the result with a text. DIR gets, numbered, what was received (N.request) and what was
 sent (N.response), and `port`. One JSON line per exchange on standard output says what was counted.
@@ -16,6 +18,7 @@ import socketserver
 import ssl
 import sys
 import threading
+import time
 
 TEXT = ["The ", "tool ", "said: ", "„done“ ", "\u2713."]
 THOUGHT = ["Let me ", "think."]
@@ -222,9 +225,23 @@ def gemini_stream(body):
 
 # ---- HTTP ----
 
+def pattern(n):
+    line = b"".join(b"%07d\n" % i for i in range(n // 8 + 1))
+    return line[:n]
+
+
+def wait_until_released():
+    with open(os.path.join(options.dir, "asked"), "w", encoding="ascii"):
+        pass
+    while not os.path.exists(os.path.join(options.dir, "go")):
+        time.sleep(0.02)
+
+
 def answer_to(path, body):
     """Content type and pieces."""
     path = path.split("?")[0]
+    if path.startswith("/bytes/"):
+        return "text/plain", [pattern(int(path.rsplit("/", 1)[1]))]
     if path.endswith("/messages/count_tokens"):
         return "application/json", [json.dumps({"input_tokens": USAGE["input"]}).encode()]
     if path.endswith("/messages"):
@@ -263,6 +280,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         global counter
         raw = self.read_body()
+        if options.hold:
+            wait_until_released()
         try:
             body = json.loads(raw) if raw else {}
         except ValueError:
@@ -313,6 +332,7 @@ def main():
     parser.add_argument("--dir", required=True)
     parser.add_argument("--cert", help="PEM with certificate and key; without it plain text")
     parser.add_argument("--command", default="echo done")
+    parser.add_argument("--hold", action="store_true")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     server = Server(("127.0.0.1", options.port), Handler)
