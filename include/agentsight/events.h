@@ -513,27 +513,31 @@ struct as_llm_request {
 	struct as_span tools;
 	struct as_span tool_results;
 	struct as_span parameters;
+	struct as_span prompt;
 	__u32 stream;
-	__u32 pad;
+	__u32 role;
+	__u32 incomplete;
 };
 #define AS_LLM_REQUEST_FIELDS(F, S)                                                              \
 	F(S, STR, provider, "provider", AS_ALWAYS, "anthropic, openai, gcp.gemini, ollama, ...") \
 	F(S, STR, model, "model", AS_ALWAYS, "as asked for")                                     \
 	F(S, STR, host, "host", AS_OPT, "where it was sent")                                     \
 	F(S, STR, path, "path", AS_ALWAYS, "which interface")                                    \
+	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is: the client asks", role)        \
 	F(S, STR, session, "conversation_id", AS_OPT, "where the agent names one")               \
+	F(S, STR, prompt, "prompt", AS_OPT, "what the user said last, its first 1,024 bytes")    \
 	F(S, JSON, system, "system", AS_OPT, "instructions, as sent")                            \
 	F(S, JSON, messages, "messages", AS_ALWAYS, "as sent")                                   \
 	F(S, U64, n_messages, "message_count", AS_ALWAYS, "how many")                            \
 	F(S, JSON, tools, "tools", AS_OPT, "names of the tools on offer")                        \
 	F(S, JSON, tool_results, "tool_results", AS_OPT,                                         \
-	  "[{id, is_error, bytes}]: calls of earlier answers that this request reports on")      \
+	  "[{id, is_error, bytes}]: what the tools gave since the model's last message")         \
 	F(S, JSON, parameters, "parameters", AS_OPT, "max_tokens, temperature, ...")             \
 	F(S, BOOL, stream, "stream", AS_ALWAYS, "the answer is asked for in pieces")             \
 	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection")                           \
 	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "as in the HTTP events")                \
-	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")              \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+	F(S, BOOL, incomplete, "incomplete", AS_OPT, "the request was cut off, or too long")     \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")
 
 struct as_llm_response {
 	struct as_hdr h;
@@ -557,18 +561,25 @@ struct as_llm_response {
 	struct as_span stop_reason;
 	struct as_span error;
 	struct as_span usage_raw;
+	struct as_span tools;
 	__u32 status;
 	__u32 cost_known;
 	__u32 incomplete;
+	__u32 role;
+	__u32 usage_unknown;
+	__u32 n_tool_calls;
 };
 #define AS_LLM_RESPONSE_FIELDS(F, S)                                                             \
 	F(S, STR, provider, "provider", AS_ALWAYS, "anthropic, openai, gcp.gemini, ollama, ...") \
 	F(S, STR, model, "model", AS_ALWAYS, "that answered")                                    \
+	F(S, ENUM, role, "role", AS_ALWAYS, "what the process is: the client asked", role)       \
 	F(S, STR, id, "response_id", AS_OPT, "the provider's name for the answer")               \
 	F(S, U32, status, "status", AS_ALWAYS, "of HTTP")                                        \
 	F(S, STR, text, "text", AS_ALWAYS, "the answer, pieces merged")                          \
 	F(S, STR, reasoning, "reasoning", AS_OPT, "what the model thought, where it is told")    \
 	F(S, JSON, tool_calls, "tool_calls", AS_ALWAYS, "[{id, name, input}]")                   \
+	F(S, U32, n_tool_calls, "tool_call_count", AS_OPT, "how many")                           \
+	F(S, ARGV, tools, "tool_names", AS_OPT, "of the tools called, each once")                \
 	F(S, STR, stop_reason, "stop_reason", AS_OPT, "as the provider says it")                 \
 	F(S, STR, error, "error", AS_OPT, "why there is no answer")                              \
 	F(S, U64, input_tokens, "usage.input_tokens", AS_ALWAYS, "as the provider counts them")  \
@@ -576,6 +587,7 @@ struct as_llm_response {
 	F(S, U64, cache_read_tokens, "usage.cache_read_tokens", AS_ALWAYS, "taken from a cache") \
 	F(S, U64, cache_write_tokens, "usage.cache_write_tokens", AS_ALWAYS, "put into a cache") \
 	F(S, U64, reasoning_tokens, "usage.reasoning_tokens", AS_OPT, "of the output")           \
+	F(S, BOOL, usage_unknown, "usage.unknown", AS_OPT, "the provider did not say it")        \
 	F(S, JSON, usage_raw, "usage.raw", AS_OPT, "as served")                                  \
 	F(S, DUR, time_to_first_token_ns, "time_to_first_token_ns", AS_OPT,                      \
 	  "request's last byte to the first piece of the answer")                                \

@@ -14,6 +14,7 @@ SCRIPT = """
 ask() {{ curl -sSk --noproxy '*' -o /dev/null "$@"; }}
 ask -H 'Authorization: Bearer {bearer}' {url}/echo
 ask -H 'x-api-key: {header}' {url}/echo
+ask -H 'x-api-key: {twice}' -H 'x-api-key: {twice2}' {url}/echo
 ask --cookie 'session={cookie}; csrftoken={cookie2}' {url}/echo
 ask -H 'Cookie: session={cookie3}' {url}/echo
 ask '{url}/v1/models?key={query}&page=2'

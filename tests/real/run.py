@@ -14,6 +14,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import exchanges  # noqa: E402
 import hostile  # noqa: E402
 import network  # noqa: E402
 import redaction  # noqa: E402
@@ -53,7 +54,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (network, tls, system, redaction, hostile, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (network, tls, exchanges, system, redaction, hostile, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

@@ -40,7 +40,8 @@ static const struct {
 	[AS_KIND_STR] = {"string", TEXT},
 	[AS_KIND_ARGV] = {"array of strings", "\"type\":\"array\",\"items\":{" TEXT "}"},
 	[AS_KIND_PAYLOAD] = {"string, or base64 beside it", TEXT},
-	[AS_KIND_JSON] = {"object", "\"type\":\"object\""},
+	/* an object, a list, or a text where a member may be either */
+	[AS_KIND_JSON] = {"JSON", "\"type\":[\"object\",\"array\",\"string\"]"},
 	[AS_KIND_HDR_TGID] = {"integer, pid", NUMBER},
 	[AS_KIND_HDR_PPID] = {"integer, pid", NUMBER},
 	[AS_KIND_HDR_UID] = {"integer, uid", NUMBER},

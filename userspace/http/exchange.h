@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A request and its response, as one owner of both sees them. What the LLM room reads. */
+/*
+ * A request and its response, as one owner of both sees them: what the parsers tell in parts, put
+ * together. What the LLM room and the HTTP stage read.
+ *
+ * What a stranger can make this room keep is bounded: the headers of a message, its body, its marks,
+ * the open exchanges of a connection, and the memory of all connections together, where the
+ * largest body gives way first.
+ */
 #ifndef AGENTSIGHT_HTTP_EXCHANGE_H
 #define AGENTSIGHT_HTTP_EXCHANGE_H
 
@@ -7,6 +14,14 @@
 
 #include "base/buf.h"
 #include "http/message.h"
+
+#define HTTP_BODY_MAX    (16U << 20) /* kept of one decoded body, where nothing else is asked for */
+#define HTTP_MEMORY_MAX  (256U << 20) /* all open exchanges together */
+#define HTTP_HEADERS_MAX (256U << 10) /* text of one message's head */
+#define HTTP_HEADERS_N   4096
+#define HTTP_MARKS_MAX   4096
+#define HTTP_OPEN_MAX    4096  /* exchanges of one connection; then the oldest is over */
+#define HTTP_OPEN_ALL    65536 /* of all connections: who owns them ends some */
 
 struct http_header {
 	struct http_text name; /* lower case */
@@ -20,24 +35,31 @@ struct http_mark {
 };
 
 struct http_message {
-	struct http_head
-		head; /* method, path, authority, reason; `host` is made up from HTTP/1's header */
+	/* `authority` is made up from HTTP/1's host header */
+	struct http_head head;
 	struct http_header *headers;
 	size_t n_headers;
-	struct buf body;        /* content encodings undone; bounded */
+	struct buf body;        /* content encodings undone; bounded; see `cut` */
 	uint64_t body_full;     /* bytes that the whole decoded body had, kept or not */
 	uint64_t body_wire;     /* bytes as transferred, still encoded */
 	const char *body_error; /* why the body could not be decoded any further; NULL: fine */
 	struct http_mark *marks;
 	size_t n_marks; /* bounded: then only the first ones are kept */
-	uint64_t begin_ns, head_ns,
-		end_ns; /* boot clock: first byte, headers complete, last byte */
+	/* boot clock: first byte, headers complete, last byte */
+	uint64_t begin_ns, head_ns, end_ns;
 	bool begun, headed, ended;
-	bool complete; /* ended in order */
+	bool complete; /* ended in order, and nothing of it is known to be missing */
+	/*
+	 * The body keeps no more bytes: it reached its bound, or it was the largest when memory was used
+	 * up, and then `body.len` has become less between two calls.
+	 */
+	bool cut;
+	/* During `progress`: the decoded bytes that are new, kept or not. */
+	struct http_text piece;
 };
 
 struct http_exchange {
-	uint64_t id;         /* of the exchange on its connection */
+	uint64_t id;         /* in no other exchange of this run */
 	uint64_t stream_id;  /* of the connection, as in ssl events; with tgid its identity */
 	struct as_hdr who;   /* header of the event that began it: process, thread, time */
 	struct as_conn conn; /* family 0: unknown */
@@ -45,7 +67,8 @@ struct http_exchange {
 	bool tls;            /* else plain text */
 	struct http_message request;
 	struct http_message response;
-	void *user; /* the observer's, NULL at first; see http_observer */
+	uint64_t message_full; /* during `ws_message`: bytes of the whole message, kept or not */
+	void *user;            /* the observer's, NULL at first; see http_observer */
 };
 
 /* The value of the header @name (lower case); empty when there is none. The first of several. */
@@ -53,9 +76,9 @@ struct http_text http_message_header(const struct http_message *m, const char *n
 
 /*
  * Who wants to read along. All calls are made on the pipeline's thread; the exchange is borrowed. For
- * each exchange: `request` once its request is complete (or was cut off), `progress` for each further piece of a
- * response body that is an event stream or NDJSON, `response` when it is over, `forget` last, also when one of the others never
- * came; it frees what @user points at. Any may be NULL.
+ * each exchange: `request` once its request is complete (or was cut off), `progress` for each further
+ * piece of a response body that is an event stream or NDJSON, `response` when it is over, `forget`
+ * last, also when one of the others never came; it frees what @user points at. Any may be NULL.
  */
 struct http_observer {
 	void *context;
@@ -67,5 +90,71 @@ struct http_observer {
 	void (*ws_message)(void *context, struct http_exchange *x, enum http_side side, bool text,
 			   struct http_text payload, uint64_t boot_ns);
 };
+
+/* ---- what all connections share ---- */
+
+struct http_pool;
+
+struct http_limits {
+	size_t body_max;   /* 0: HTTP_BODY_MAX */
+	size_t memory_max; /* 0: HTTP_MEMORY_MAX */
+};
+
+struct http_pool_counts {
+	size_t memory;     /* bytes held now */
+	size_t open;       /* exchanges now */
+	uint64_t gave_way; /* bodies that were cut since memory was used up */
+	uint64_t lost[2];  /* per side: messages that never became part of an exchange: no memory */
+};
+
+/* @observer is copied; its context must outlive the pool. */
+int http_pool_new(const struct http_limits *limits, const struct http_observer *observer,
+		  struct http_pool **ret);
+void http_pool_free(struct http_pool *pool); /* after all its exchanges */
+
+const struct http_pool_counts *http_pool_counts(const struct http_pool *pool);
+
+/* ---- the open exchanges of one connection ---- */
+
+struct http_exchanges;
+
+/* An event with bytes of a connection: whose, when, where. */
+struct http_origin {
+	const struct as_hdr *who; /* `boot_ns` is the time of the piece */
+	const struct as_conn *conn;
+};
+
+struct http_exchanges_options {
+	uint64_t stream_id;
+	bool server;
+	bool tls;
+	/* The connection is no longer HTTP; @x stays until http_exchanges_end(). */
+	void (*upgraded)(void *context, struct http_exchange *x, enum http_side side,
+			 struct http_text rest);
+	void *context;
+};
+
+int http_exchanges_new(struct http_pool *pool, const struct http_exchanges_options *opt,
+		       struct http_exchanges **ret);
+
+/* For the parsers; their context is the struct http_exchanges. */
+extern const struct http_parser_ops http_exchanges_ops;
+
+/* Before bytes go to the parser: what it tells until the next call comes from them. */
+void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
+			  const struct http_origin *origin);
+
+/* Somewhere something was lost: what is open now will not be told as complete. */
+void http_exchanges_doubt(struct http_exchanges *set);
+
+/* Tells what is open as incomplete, and forgets it. */
+void http_exchanges_end(struct http_exchanges *set, uint64_t boot_ns);
+
+void http_exchanges_free(struct http_exchanges *set);
+
+size_t http_exchanges_open(const struct http_exchanges *set);
+
+void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
+			  bool text, struct http_text payload, uint64_t boot_ns);
 
 #endif

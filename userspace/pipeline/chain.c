@@ -15,6 +15,7 @@
 #include "sink/terminal.h"
 #include "stage/alert.h"
 #include "stage/file_io.h"
+#include "stage/http.h"
 #include "stage/redact.h"
 #include "stage/select.h"
 #include "stage/tls_join.h"
@@ -33,6 +34,7 @@ struct chain {
 	size_t n_stages;
 	struct stage *select;
 	struct stage *tls_join;
+	struct stage *http;
 	struct writer *file;   /* JSON to a file, or to standard output */
 	struct writer *screen; /* readable lines on standard output */
 	struct sink *terminal;
@@ -196,6 +198,17 @@ static int open_tls_join(struct chain *c, struct emitter **next)
 	return 0;
 }
 
+static int open_http(struct chain *c, struct emitter **next)
+{
+	const struct http_stage_options opt = {};
+	int r = http_stage_new(&opt, *next, &c->http);
+
+	if (r < 0)
+		return r;
+	chain_add(c, c->http, next);
+	return 0;
+}
+
 static int open_stages(struct chain *c)
 {
 	struct emitter *next = &c->fanout;
@@ -226,6 +239,9 @@ static int open_stages(struct chain *c)
 			return r;
 	}
 	if (c->opt.session->sources & SOURCE_TLS) {
+		r = open_http(c, &next);
+		if (r < 0)
+			return r;
 		r = open_tls_join(c, &next);
 		if (r < 0)
 			return r;
@@ -357,6 +373,8 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 	memset(shed, 0, AS_EV_COUNT * sizeof(*shed));
 	if (c->tls_join)
 		shed[AS_EV_SSL_DATA] = tls_join_counts(c->tls_join)->shed;
+	if (c->http)
+		http_stage_shed(c->http, shed);
 }
 
 void chain_print_summary(const struct chain *c, FILE *f, bool colour)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The stages in their order, and the sinks behind them:
- *   ordered events → enrich → file_io → tls_join → alert → select → redact → sinks
+ *   ordered events → enrich → file_io → tls_join → http → alert → select → redact → sinks
  */
 #ifndef AGENTSIGHT_PIPELINE_CHAIN_H
 #define AGENTSIGHT_PIPELINE_CHAIN_H

@@ -17,8 +17,8 @@ static void take_row(const struct ledger_inputs *in, const struct writer_counts 
 {
 	const struct event_desc *d = schema_event(type);
 
-	/* types that user space makes are counted where they arrive */
-	row->produced = kernel.produced ? kernel.produced : in->arrived[type];
+	/* types that user space makes are counted where they arrive, or could not be made */
+	row->produced = kernel.produced ? kernel.produced : in->arrived[type] + in->shed[type];
 	row->dropped_ring = kernel.dropped;
 	row->shed = kernel.shed + in->shed[type];
 	row->unread = kernel.unread;

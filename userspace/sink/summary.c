@@ -121,30 +121,17 @@ static void on_flow(struct summary *s, const struct event *ev)
 		*f = (struct flow){e->conn_id, e->tx_bytes, e->rx_bytes};
 }
 
-/* "GET /x HTTP/1.1", at the beginning of what one call carried. */
-static bool begins_request(const char *p, size_t n)
-{
-	static const char *const methods[] = {
-		"GET ",   "POST ",    "PUT ",     "DELETE ", "HEAD ",
-		"PATCH ", "OPTIONS ", "CONNECT ", "TRACE ",
-	};
-	const char *end = memchr(p, '\n', n);
-	size_t len = end ? (size_t)(end - p) : n;
-
-	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
-		if (len >= strlen(methods[i]) && !memcmp(p, methods[i], strlen(methods[i])))
-			return memmem(p, len, " HTTP/1.", 8) != NULL;
-	}
-	return false;
-}
-
 static void on_tls(struct summary *s, const struct event *ev)
 {
 	RECORD(as_ssl_data, e, ev);
 
 	s->tls_calls++;
 	s->tls_bytes += e->len;
-	s->requests += begins_request(record_bytes(ev->rec, &e->data), e->data.len);
+}
+
+static void on_request(struct summary *s, const struct event *ev)
+{
+	s->requests++;
 }
 
 static void on_threshold(struct summary *s, const struct event *ev)
@@ -166,13 +153,14 @@ static void on_stop(struct summary *s, const struct event *ev)
 void summary_event(struct summary *s, const struct event *ev)
 {
 	static void (*const on[AS_EV_COUNT])(struct summary *, const struct event *) = {
-		[AS_EV_EXEC] = on_exec,       [AS_EV_FORK] = on_fork,
-		[AS_EV_EXIT] = on_exit_event, [AS_EV_FILE_OPEN] = on_open,
-		[AS_EV_FILE_READ] = on_read,  [AS_EV_FILE_WRITE] = on_write,
-		[AS_EV_CONNECT] = on_connect, [AS_EV_ACCEPT] = on_accept,
-		[AS_EV_FLOW] = on_flow,       [AS_EV_CLOSE] = on_flow,
-		[AS_EV_SSL_DATA] = on_tls,    [AS_EV_THRESHOLD] = on_threshold,
-		[AS_EV_LOSS] = on_loss,       [AS_EV_STOP] = on_stop,
+		[AS_EV_EXEC] = on_exec,           [AS_EV_FORK] = on_fork,
+		[AS_EV_EXIT] = on_exit_event,     [AS_EV_FILE_OPEN] = on_open,
+		[AS_EV_FILE_READ] = on_read,      [AS_EV_FILE_WRITE] = on_write,
+		[AS_EV_CONNECT] = on_connect,     [AS_EV_ACCEPT] = on_accept,
+		[AS_EV_FLOW] = on_flow,           [AS_EV_CLOSE] = on_flow,
+		[AS_EV_SSL_DATA] = on_tls,        [AS_EV_HTTP_REQUEST] = on_request,
+		[AS_EV_THRESHOLD] = on_threshold, [AS_EV_LOSS] = on_loss,
+		[AS_EV_STOP] = on_stop,
 	};
 
 	if (on[ev->rec->type])

@@ -382,6 +382,134 @@ static void put_handshake(struct line *l, const struct event *ev)
 	put_duration(l, e->latency_ns);
 }
 
+/* ---- HTTP ---- */
+
+/* POST api.example.com/v1/messages */
+static void put_target(struct line *l, const struct as_hdr *rec, const struct as_span *method,
+		       const struct as_span *host, const struct as_span *path)
+{
+	line_style(l, LINE_BOLD);
+	put_span(l, rec, method);
+	line_str(l, method->len ? " " : "");
+	line_style(l, LINE_PLAIN);
+	put_span(l, rec, host);
+	put_span(l, rec, path);
+}
+
+static void put_request(struct line *l, const struct event *ev)
+{
+	RECORD(as_http_request, e, ev);
+
+	put_bytes_column(l, e->body_full);
+	put_target(l, ev->rec, &e->method, &e->host, &e->path);
+	if (e->incomplete)
+		put_styled(l, LINE_RED, "  cut off");
+}
+
+static enum line_style status_style(uint32_t status)
+{
+	return status >= 500 ? LINE_RED : status >= 400 ? LINE_YELLOW : LINE_GREEN;
+}
+
+static void put_response(struct line *l, const struct event *ev)
+{
+	RECORD(as_http_response, e, ev);
+
+	put_bytes_column(l, e->body_full);
+	line_style(l, status_style(e->status));
+	line_printf(l, "%u ", e->status);
+	line_style(l, LINE_PLAIN);
+	put_duration(l, e->duration_ns);
+	if (e->incomplete)
+		put_styled(l, LINE_RED, "  cut off");
+	line_str(l, "  ");
+	put_target(l, ev->rec, &e->method, &e->host, &e->path);
+}
+
+static void put_message(struct line *l, const struct event *ev)
+{
+	RECORD(as_ws_message, e, ev);
+
+	put_bytes_column(l, e->full);
+	line_str(l, e->direction == AS_TLS_WRITE ? "-> " : "<- ");
+	put_span(l, ev->rec, &e->host);
+	put_span(l, ev->rec, &e->path);
+	line_str(l, "  ");
+	put_first_text(l, record_bytes(ev->rec, &e->data), e->data.len);
+}
+
+/* ---- language models ---- */
+
+static void put_host(struct line *l, const struct event *ev, const struct as_span *host)
+{
+	if (!host->len)
+		return;
+	line_str(l, " at ");
+	put_span(l, ev->rec, host);
+}
+
+static void put_llm_request(struct line *l, const struct event *ev)
+{
+	RECORD(as_llm_request, e, ev);
+	unsigned long long n = e->n_messages;
+
+	line_style(l, LINE_BOLD);
+	put_span(l, ev->rec, &e->model);
+	line_style(l, LINE_DIM);
+	put_host(l, ev, &e->host);
+	line_printf(l, "  %llu message%s", n, n == 1 ? "" : "s");
+	line_style(l, LINE_PLAIN);
+	if (e->incomplete)
+		put_styled(l, LINE_YELLOW, "  cut off");
+	line_str(l, "  ");
+	line_text(l, record_bytes(ev->rec, &e->prompt), e->prompt.len);
+}
+
+static void put_usage(struct line *l, const struct as_llm_response *e)
+{
+	line_style(l, LINE_DIM);
+	if (!e->usage_unknown)
+		line_printf(l, "  %llu in %llu out", (unsigned long long)e->input_tokens,
+			    (unsigned long long)e->output_tokens);
+	if (e->cache_read_tokens)
+		line_printf(l, " %llu cached", (unsigned long long)e->cache_read_tokens);
+	if (e->cache_write_tokens)
+		line_printf(l, " %llu to cache", (unsigned long long)e->cache_write_tokens);
+	if (e->cost_nano_usd)
+		line_printf(l, "  $%.4f", (double)e->cost_nano_usd / 1e9);
+	line_style(l, LINE_PLAIN);
+}
+
+static void put_llm_response(struct line *l, const struct event *ev)
+{
+	RECORD(as_llm_response, e, ev);
+
+	line_style(l, LINE_BOLD);
+	put_span(l, ev->rec, &e->model);
+	line_style(l, LINE_PLAIN);
+	put_usage(l, e);
+	line_str(l, "  ");
+	put_duration(l, e->duration_ns);
+	if (e->incomplete)
+		put_styled(l, LINE_YELLOW, "  cut off");
+	if (e->error.len) {
+		line_style(l, LINE_RED);
+		line_str(l, "  ");
+		line_text(l, record_bytes(ev->rec, &e->error), e->error.len);
+		line_style(l, LINE_PLAIN);
+	} else if (e->tools.len) {
+		line_style(l, LINE_YELLOW);
+		line_str(l, "  calls ");
+		put_words(l, ev->rec, &e->tools);
+		line_style(l, LINE_PLAIN);
+	} else {
+		line_str(l, "  ");
+		line_text(l, record_bytes(ev->rec, &e->stop_reason), e->stop_reason.len);
+	}
+	line_str(l, "  ");
+	line_text(l, record_bytes(ev->rec, &e->text), e->text.len);
+}
+
 /* ---- system and alerts ---- */
 
 static void put_centi(struct line *l, uint64_t value)
@@ -693,6 +821,11 @@ static const struct view views[AS_EV_COUNT] = {
 	[AS_EV_RETRANSMIT] = {NULL, LINE_YELLOW, put_retransmit},
 	[AS_EV_SSL_DATA] = {NULL, LINE_MAGENTA, put_ssl_data},
 	[AS_EV_SSL_HANDSHAKE] = {"TLS start", LINE_MAGENTA, put_handshake},
+	[AS_EV_HTTP_REQUEST] = {"request", LINE_MAGENTA, put_request},
+	[AS_EV_HTTP_RESPONSE] = {"response", LINE_MAGENTA, put_response},
+	[AS_EV_WS_MESSAGE] = {"WebSocket", LINE_MAGENTA, put_message},
+	[AS_EV_LLM_REQUEST] = {"asks", LINE_GREEN, put_llm_request},
+	[AS_EV_LLM_RESPONSE] = {"answers", LINE_GREEN, put_llm_response},
 	[AS_EV_SYSTEM_METRICS] = {"system", LINE_DIM, put_metrics},
 	[AS_EV_SYSTEM_WIDE] = {"system", LINE_DIM, put_wide},
 	[AS_EV_THRESHOLD] = {"alert", LINE_ALARM, put_threshold},

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/utf8.h"
 #include "event/record.h"
 #include "event/schema.h"
 #include "stage/secrets.h"
@@ -66,7 +68,121 @@ static struct secret_scan *stream_of(struct redact *r, const struct as_hdr *rec)
 
 static bool holds_text(const struct field_desc *f)
 {
-	return f->kind == AS_KIND_STR || f->kind == AS_KIND_ARGV || f->kind == AS_KIND_PAYLOAD;
+	return f->kind == AS_KIND_STR || f->kind == AS_KIND_ARGV || f->kind == AS_KIND_PAYLOAD ||
+	       f->kind == AS_KIND_JSON;
+}
+
+/* ---- JSON: what is masked may only be the inside of strings, and no half of an escape ---- */
+
+struct json_walk {
+	const uint8_t *in;
+	size_t n;
+	uint8_t *out; /* the copy to mask; NULL: only look */
+	const struct secret_span *spans;
+	size_t n_spans;
+	bool found;
+};
+
+/* How many bytes are the character at @i: one, an escape, or a sequence of UTF-8. */
+static size_t json_unit(const struct json_walk *w, size_t i)
+{
+	size_t len = 1;
+
+	if (w->in[i] == '\\')
+		len = i + 1 < w->n && w->in[i + 1] == 'u' ? 6 : 2;
+	else if (w->in[i] >= 0x80)
+		len = utf8_sequence(w->in + i, w->n - i) ?: 1;
+	return MIN(len, w->n - i);
+}
+
+static bool in_spans(struct json_walk *w, size_t i, size_t len)
+{
+	while (w->n_spans && w->spans->off + w->spans->len <= i) {
+		w->spans++;
+		w->n_spans--;
+	}
+	return w->n_spans && w->spans->off < i + len;
+}
+
+/* The string whose opening quote is at @i; returns where it is closed. */
+static size_t json_string_mask(struct json_walk *w, size_t i, bool secret)
+{
+	for (i++; i < w->n && w->in[i] != '"';) {
+		size_t len = json_unit(w, i);
+
+		if (in_spans(w, i, len) || secret) {
+			w->found = true;
+			if (w->out)
+				memset(w->out + i, '*', len);
+		}
+		i += len;
+	}
+	return i;
+}
+
+static bool name_before(const struct json_walk *w, size_t from, size_t to)
+{
+	return to > from + 1 && secrets_name_known((const char *)w->in + from + 1, to - from - 1);
+}
+
+/*
+ * secrets_mask() knows `"name": "value"`. A header that came several times is `"name":["a","b"]`, and
+ * these values it does not connect with the name.
+ */
+static void json_mask(struct json_walk *w)
+{
+	bool named = false, list = false; /* the last string is a known name; we are in its list */
+	size_t i = 0;
+
+	while (i < w->n) {
+		size_t from = i;
+
+		switch (w->in[i]) {
+		case '"':
+			i = json_string_mask(w, i, list);
+			named = !list && name_before(w, from, i);
+			break;
+		case '[':
+			list |= named;
+			named = false;
+			break;
+		case ']':
+			list = false;
+			break;
+		case ':':
+		case ' ':
+			break;
+		default:
+			named = false;
+		}
+		i++;
+	}
+}
+
+static void mask_copy(struct redact *r, const struct as_hdr *rec)
+{
+	if (!r->copy.len)
+		buf_add(&r->copy, rec, rec->len);
+}
+
+static void redact_json(struct redact *r, const struct as_hdr *rec, const struct as_span *span)
+{
+	const uint8_t *in = (const uint8_t *)rec + span->off;
+	size_t n = secrets_mask(NULL, in, span->len, r->spans, MAX_SPANS, NULL);
+	struct json_walk w = {.in = in, .n = span->len, .spans = r->spans, .n_spans = n};
+
+	if (!n && !memchr(in, '[', span->len))
+		return;
+	json_mask(&w);
+	if (!w.found)
+		return;
+	mask_copy(r, rec);
+	if (r->copy.failed)
+		return;
+	w.out = (uint8_t *)r->copy.data + span->off;
+	w.spans = r->spans;
+	w.n_spans = n;
+	json_mask(&w);
 }
 
 static bool has_text(const struct event_desc *d)
@@ -87,12 +203,15 @@ static void redact_field(struct redact *r, const struct as_hdr *rec, const struc
 
 	if (!span->len)
 		return;
+	if (f->kind == AS_KIND_JSON) {
+		redact_json(r, rec, span);
+		return;
+	}
 	n = secrets_mask(scan, (const uint8_t *)rec + span->off, span->len, r->spans, MAX_SPANS,
 			 NULL);
 	if (!n)
 		return;
-	if (!r->copy.len)
-		buf_add(&r->copy, rec, rec->len);
+	mask_copy(r, rec);
 	if (!r->copy.failed)
 		secrets_apply((uint8_t *)r->copy.data + span->off, span->len, r->spans, n);
 }

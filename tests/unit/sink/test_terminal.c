@@ -395,6 +395,47 @@ static void tls_skips_lines_that_are_not_text(void **state)
 	assert_shows(line_of(200, false), "  (binary)\n");
 }
 
+static void http_shows_method_target_and_status(void **state)
+{
+	struct as_http_response *e = begin(AS_EV_HTTP_RESPONSE);
+	struct as_span method, host, path;
+
+	e->status = 404;
+	e->body_full = 2048;
+	e->duration_ns = 3000000000;
+	method = record_add_str(&record, "POST");
+	host = record_add_str(&record, "example.com");
+	path = record_add_str(&record, "/v1/\033messages");
+	e = record_struct(&record, as_http_response);
+	e->method = method;
+	e->host = host;
+	e->path = path;
+	assert_shows(line_of(200, false),
+		     "response      2.0 KiB  404 3.00 s  POST example.com/v1/");
+	record_struct(&record, as_http_response)->incomplete = 1;
+	assert_shows(line_of(200, false), "404 3.00 s  cut off  POST example.com/v1/");
+}
+
+static void http_shows_requests_and_messages(void **state)
+{
+	struct as_span method, path;
+
+	begin(AS_EV_HTTP_REQUEST);
+	method = record_add_str(&record, "GET");
+	path = record_add_str(&record, "/x?y");
+	record_struct(&record, as_http_request)->method = method;
+	record_struct(&record, as_http_request)->path = path;
+	assert_shows(line_of(200, false), "request           0 B  GET /x?y\n");
+	begin(AS_EV_WS_MESSAGE);
+	path = record_add_str(&record, "/chat");
+	method = record_add_str(&record, "hello\nthere");
+	record_struct(&record, as_ws_message)->path = path;
+	record_struct(&record, as_ws_message)->data = method;
+	record_struct(&record, as_ws_message)->full = 11;
+	record_struct(&record, as_ws_message)->direction = AS_TLS_WRITE;
+	assert_shows(line_of(200, false), "WebSocket        11 B  -> /chat  hello\n");
+}
+
 static void metrics_show_percent_and_memory(void **state)
 {
 	struct as_system_metrics *e = begin(AS_EV_SYSTEM_METRICS);
@@ -538,6 +579,8 @@ int main(void)
 		cmocka_unit_test(close_shows_sums_and_round_trip_time),
 		cmocka_unit_test(tls_shows_the_first_line_of_text),
 		cmocka_unit_test(tls_skips_lines_that_are_not_text),
+		cmocka_unit_test(http_shows_method_target_and_status),
+		cmocka_unit_test(http_shows_requests_and_messages),
 		cmocka_unit_test(metrics_show_percent_and_memory),
 		cmocka_unit_test(losses_stand_out),
 		cmocka_unit_test(only_capabilities_that_are_not_whole_are_shown),

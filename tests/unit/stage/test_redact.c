@@ -9,10 +9,12 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "event/decode.h"
 #include "event/encode.h"
 #include "event/record.h"
 #include "event/schema.h"
 #include "stage/redact.h"
+#include "unit/event/line.h"
 
 #define KEY "sk-ant-api03-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEf"
 
@@ -315,6 +317,136 @@ static void more_secrets_than_spans_are_all_masked(void **state)
 	line_has_not("AbCdEfGh");
 }
 
+/* ---- JSON ---- */
+
+static void send_headers(const char *json, size_t n, const char *path)
+{
+	struct as_span headers, target;
+
+	record_begin(&rec, AS_EV_HTTP_REQUEST, &who);
+	target = record_add_str(&rec, path);
+	headers = record_add(&rec, json, n);
+	record_struct(&rec, as_http_request)->path = target;
+	record_struct(&rec, as_http_request)->headers = headers;
+	send();
+}
+
+static void headers_become(const char *json, const char *want)
+{
+	send_headers(json, strlen(json), "/");
+	line_has(want);
+}
+
+static void secret_headers_are_masked_also_in_arrays(void **state)
+{
+	headers_become("{\"host\":\"h\",\"authorization\":\"Bearer abcdef123456\",\"x\":\"y\"}",
+		       "{\"host\":\"h\",\"authorization\":\"Bearer ************\",\"x\":\"y\"}");
+	assert_true(redacted);
+	headers_become("{\"set-cookie\":[\"a=b; Path=/\",\"c=\\\"d\\\"\"],\"x\":[\"1\",\"2\"]}",
+		       "{\"set-cookie\":[\"***********\",\"*******\"],\"x\":[\"1\",\"2\"]}");
+	headers_become("{\"authorization\":[\"one\",\"two\"]}",
+		       "{\"authorization\":[\"***\",\"***\"]}");
+	headers_become("{\"x-api-key\" : [ \"one\" ],\"cookie\":\"a=b\"}",
+		       "{\"x-api-key\" : [ \"***\" ],\"cookie\":\"***\"}");
+	headers_become("{\"x\":[\"" KEY "\"],\"y\":\"z\"}", "\"],\"y\":\"z\"}");
+	line_has_not("AbCdEfGh");
+}
+
+static void headers_without_a_secret_are_not_copied(void **state)
+{
+	headers_become("{\"accept\":[\"a\",\"b\"],\"n\":[1,2]}",
+		       "{\"accept\":[\"a\",\"b\"],\"n\":[1,2]}");
+	assert_false(redacted);
+	assert_ptr_equal(received, rec.data);
+}
+
+static void a_secret_in_the_query_is_masked(void **state)
+{
+	send_headers("{}", 2, "/v1/models?key=AIzaSyA0123456789012345678901234567890123&alt=sse");
+	line_has_not("0123456789");
+	line_has("&alt=sse");
+	line_has("/v1/models?key=");
+}
+
+/* Any JSON stays JSON, and as long as it was. */
+static void masked_JSON_is_JSON(void **state)
+{
+	static const char *const parts[] = {
+		"authorization",
+		"x-api-key",
+		"set-cookie",
+		"password",
+		"token",
+		KEY,
+		"Bearer ",
+		"\\\"",
+		"\\\\",
+		"\\n",
+		"\\u0000",
+		"\\u00e9",
+		"\xc3\xa9",
+		"\xf0\x9f\x98\x80",
+		": ",
+		"=",
+		"?key=",
+		"&sig=",
+		"//user:pw@host",
+		"-----BEGIN RSA PRIVATE KEY-----",
+		"-----END RSA PRIVATE KEY-----",
+		"'",
+		",",
+		"[",
+		"]",
+		"{",
+		"}",
+		"--token ",
+		" ",
+		"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.0123456789abcdef",
+		"\\\"password\\\":\\\"",
+		"Cookie: ",
+		"API_KEY=",
+		"sk-\\u0041",
+	};
+
+	for (int round = 0; round < 20000; round++) {
+		_cleanup_(buf_done) struct buf json = {};
+		const char *wrong;
+		struct event ev;
+
+		buf_add_char(&json, '{');
+		for (uint32_t i = 0, members = 1 + random_next() % 6; i < members; i++) {
+			uint32_t kind = random_next() % 5, strings = kind == 1 ? 3 : 1;
+
+			if (i)
+				buf_add_char(&json, ',');
+			buf_add_char(&json, '"');
+			for (uint32_t k = random_next() % 3; k; k--)
+				buf_add_str(&json, parts[random_next() % ARRAY_SIZE(parts)]);
+			buf_printf(&json, "%u\"%s:", i, kind == 3 ? " " : "");
+			if (kind == 2) {
+				buf_add_str(&json,
+					    random_next() % 2 ? "12345678901234567890" : "null");
+				continue;
+			}
+			buf_add_str(&json, kind == 1 ? "[" : "");
+			for (uint32_t k = 0; k < strings; k++) {
+				buf_add_str(&json, k ? ",\"" : "\"");
+				for (uint32_t n = random_next() % 6; n; n--)
+					buf_add_str(&json,
+						    parts[random_next() % ARRAY_SIZE(parts)]);
+				buf_add_char(&json, '"');
+			}
+			buf_add_str(&json, kind == 1 ? "]" : "");
+		}
+		buf_add_char(&json, '}');
+		send_headers(json.data, json.len, "/");
+		assert_int_equal(event_decode(rec.data, rec.len, &ev), 0);
+		wrong = line_check(line.data, line.len, ev.desc);
+		if (wrong)
+			fail_msg("%s: %.*s became %s", wrong, (int)json.len, json.data, line.data);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -334,6 +466,10 @@ int main(void)
 		TEST(arguments_do_not_go_on_in_a_stream),
 		TEST(planted_keys_never_come_out),
 		TEST(more_secrets_than_spans_are_all_masked),
+		TEST(secret_headers_are_masked_also_in_arrays),
+		TEST(headers_without_a_secret_are_not_copied),
+		TEST(a_secret_in_the_query_is_masked),
+		TEST(masked_JSON_is_JSON),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

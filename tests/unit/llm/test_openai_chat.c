@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit/llm/answer.h"
+
+static void a_stream_with_parallel_calls_is_put_together(void **state)
+{
+	assert_answer(&llm_openai_chat, "openai-chat-stream.txt",
+		      "model=gpt-4o-2024-08-06\nid=chatcmpl-B1\nreasoning=hm\ntext=Two calls.\n"
+		      "calls=[{\"id\":\"call_a\",\"name\":\"get_weather\",\"input\":{\"city\":"
+		      "\"Paris\"}},"
+		      "{\"id\":\"call_b\",\"name\":\"now\",\"input\":{}}]\n"
+		      "stop=tool_calls\nusage in=82 out=17 cache_read=64 reasoning=5\ndone\n");
+}
+
+static void an_answer_in_one_is_read(void **state)
+{
+	static const char body[] =
+		"{\"id\":\"c\",\"object\":\"chat.completion\",\"model\":\"grok-4\",\"choices\":[{"
+		"\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\",\"tool_calls\":"
+		"[{"
+		"\"id\":\"x\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{"
+		"bad\"}}]},"
+		"\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":10,\"completion_"
+		"tokens\":3,"
+		"\"total_tokens\":33,\"completion_tokens_details\":{\"reasoning_tokens\":20}}}";
+
+	/* this provider counts reasoning beside the output */
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "model=grok-4\nid=c\ntext=hi\n"
+			   "calls=[{\"id\":\"x\",\"name\":\"f\",\"input\":\"{bad\"}]\n"
+			   "stop=stop\nusage in=10 out=23 reasoning=20\ndone\n");
+}
+
+static void a_stream_without_usage_says_so(void **state)
+{
+	static const char body[] =
+		": OPENROUTER PROCESSING\n\n"
+		"data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\n\r\n"
+		"data: "
+		"{\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"length\"}]}"
+		"\r\n\r\n";
+
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "model=m\ntext=ab\nstop=length\nusage unknown\ndone\n");
+}
+
+static void an_error_with_status_200_is_told(void **state)
+{
+	static const char body[] = "data: {\"error\":{\"code\":502,\"message\":\"Upstream\"}}\n\n";
+
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "error=502: Upstream\nusage unknown\nincomplete\n");
+}
+
+static void other_servers_numbers_are_understood(void **state)
+{
+	static const char deepseek[] =
+		"{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"content\":\"x\"}}],"
+		"\"usage\":{"
+		"\"prompt_tokens\":9,\"completion_tokens\":1,\"prompt_cache_hit_tokens\":8}}";
+	static const char groq[] =
+		"data: {\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{}}],"
+		"\"x_groq\":{\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}}\n\n";
+
+	assert_answer_text(&llm_openai_chat, deepseek, strlen(deepseek),
+			   "text=x\nstop=stop\nusage in=9 out=1 cache_read=8\ndone\n");
+	assert_answer_text(&llm_openai_chat, groq, strlen(groq),
+			   "stop=stop\nusage in=3 out=4\ndone\n");
+}
+
+static void wrong_types_everywhere_do_no_harm(void **state)
+{
+	static const char body[] =
+		"data: {\"choices\":{},\"usage\":[]}\n\n"
+		"data: {\"choices\":[1,\"x\",null,[],{\"delta\":[]},{\"delta\":{\"content\":{},"
+		"\"tool_calls\":[1,{\"index\":\"x\",\"function\":7},{\"function\":{\"name\":[],"
+		"\"arguments\":9}}]},\"finish_reason\":4}]}\n\n";
+
+	assert_answer_text(
+		&llm_openai_chat, body, strlen(body),
+		"calls=[{\"id\":\"\",\"name\":\"\",\"input\":{}},"
+		"{\"id\":\"\",\"name\":\"\",\"input\":{}},"
+		"{\"id\":\"\",\"name\":\"\",\"input\":{}}]\nusage unknown\nincomplete\n");
+}
+
+static void a_request_is_read(void **state)
+{
+	assert_request_text(
+		"{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"system\",\"content\":\"s\"},"
+		"{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"q\"}]},"
+		"{\"role\":\"assistant\",\"tool_calls\":[]},"
+		"{\"role\":\"tool\",\"tool_call_id\":\"call_a\",\"content\":\"21 C\"}],"
+		"\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
+		"\"stream\":true,\"stream_options\":{\"include_usage\":true},\"prompt_cache_key\":"
+		"\"k\"}",
+		"openai_chat provider=openai stream\nmodel=gpt-4o\nsession=k\n"
+		"messages=[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":["
+		"{"
+		"\"type\":\"text\",\"text\":\"q\"}]},{\"role\":\"assistant\",\"tool_calls\":[]},{"
+		"\"role\":\"tool\",\"tool_call_id\":\"call_a\",\"content\":\"21 C\"}]\n"
+		"n=4\nprompt=q\ntools=[\"f\"]\n"
+		"parameters={\"stream_options\":{\"include_usage\":true},\"prompt_cache_key\":"
+		"\"k\"}\n"
+		"result call_a: 21 C\n",
+		.path = "/v1/chat/completions", .host = "api.openai.com");
+}
+
+static void providers_are_known_by_their_hosts(void **state)
+{
+	static const struct {
+		const char *host;
+		const char *provider;
+	} rows[] = {
+		{"api.deepseek.com", "deepseek"},    {"API.GROQ.COM:443", "groq"},
+		{"eu.api.mistral.ai", "mistral_ai"}, {"api.x.ai", "x_ai"},
+		{"max.ai", "openai_compatible"},     {"notapi.x.ai", "openai_compatible"},
+		{"openrouter.ai", "openrouter"},     {"mine.openai.azure.com", "azure.ai.openai"},
+		{"api.moonshot.cn", "moonshot_ai"},  {"localhost:11434", "ollama"},
+		{"[::1]:8000", "openai_compatible"}, {"", "openai_compatible"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char want[128];
+
+		snprintf(want, sizeof(want), "openai_chat provider=%s\nmodel=m\nmessages=[]\nn=0\n",
+			 rows[i].provider);
+		assert_request_text("{\"model\":\"m\",\"messages\":[]}", want,
+				    .path = "/chat/completions", .host = rows[i].host);
+	}
+}
+
+static void azure_names_the_deployment_in_the_path(void **state)
+{
+	assert_request_text(
+		"{\"messages\":[]}",
+		"openai_chat provider=azure.ai.openai\nmodel=my gpt\nmessages=[]\nn=0\n",
+		.path = "/openai/deployments/my%20gpt/chat/completions?api-version=1",
+		.host = "x.openai.azure.com");
+}
+
+static void what_only_looks_like_it_is_none(void **state)
+{
+	assert_request_text("{\"model\":\"m\"}", "none\n", .path = "/chat/completions",
+			    .host = "h");
+	assert_request_text("{\"messages\":[]}", "none\n", .path = "/chat/completions",
+			    .host = "h");
+	assert_request_text("{\"model\":\"m\",\"messages\":[]}", "none\n", .path = "/embeddings",
+			    .host = "api.openai.com");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_stream_with_parallel_calls_is_put_together),
+		cmocka_unit_test(an_answer_in_one_is_read),
+		cmocka_unit_test(a_stream_without_usage_says_so),
+		cmocka_unit_test(an_error_with_status_200_is_told),
+		cmocka_unit_test(other_servers_numbers_are_understood),
+		cmocka_unit_test(wrong_types_everywhere_do_no_harm),
+		cmocka_unit_test(a_request_is_read),
+		cmocka_unit_test(providers_are_known_by_their_hosts),
+		cmocka_unit_test(azure_names_the_deployment_in_the_path),
+		cmocka_unit_test(what_only_looks_like_it_is_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

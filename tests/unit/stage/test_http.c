@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <json-c/json.h>
+
+#include "base/cleanup.h"
+#include "event/encode.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "stage/http.h"
+#include "unit/event/line.h"
+
+#define READ  AS_TLS_READ
+#define WRITE AS_TLS_WRITE
+
+static struct stage *stage;
+static struct buf rec, line;
+static struct json_object *last[AS_EV_COUNT]; /* `data` of the newest line of each type */
+static size_t n_events[AS_EV_COUNT];
+static uint64_t last_ns; /* of the newest event */
+static uint32_t last_tid;
+static struct as_hdr who;
+
+static void hear(struct emitter *self, const struct event *ev)
+{
+	unsigned type = ev->desc->type;
+	struct json_object *whole;
+	const char *wrong;
+
+	assert_true(ev->rec->boot_ns >= last_ns);
+	last_ns = ev->rec->boot_ns;
+	last_tid = ev->rec->tid;
+	n_events[type]++;
+	buf_reset(&line);
+	event_encode_json(&line, ev);
+	wrong = line_check(line.data, line.len, ev->desc);
+	if (wrong)
+		fail_msg("%s: %.*s", wrong, (int)line.len, line.data);
+	whole = json_tokener_parse(buf_cstr(&line));
+	json_object_put(last[type]);
+	last[type] = json_object_get(json_object_object_get(whole, "data"));
+	json_object_put(whole);
+}
+
+static struct emitter out = {hear};
+
+static int open_stage(const struct http_observer *observer)
+{
+	const struct http_stage_options opt = {.observer = observer};
+
+	return http_stage_new(&opt, &out, &stage);
+}
+
+static int set_up(void **state)
+{
+	memset(n_events, 0, sizeof(n_events));
+	last_ns = 0;
+	who = (struct as_hdr){.boot_ns = 1000, .start_ns = 2, .tgid = 3, .tid = 4, .comm = "agent"};
+	return schema_init() < 0 ? -1 : open_stage(NULL);
+}
+
+static int tear_down(void **state)
+{
+	stage->free(stage);
+	for (unsigned i = 0; i < AS_EV_COUNT; i++) {
+		json_object_put(last[i]);
+		last[i] = NULL;
+	}
+	buf_done(&rec);
+	buf_done(&line);
+	return 0;
+}
+
+static void emit(void)
+{
+	struct event ev;
+
+	assert_int_equal(record_end(&rec, &ev), 0);
+	event_emit(&stage->in, &ev);
+}
+
+/* One call that moved @len bytes, of which @n are shown. */
+static void call(uint64_t stream, uint32_t direction, const void *p, size_t n, size_t len)
+{
+	struct as_span span;
+	struct as_ssl_data *d;
+
+	who.boot_ns += 1000;
+	record_begin(&rec, AS_EV_SSL_DATA, &who);
+	span = record_add(&rec, p, n);
+	span.full = (uint32_t)len;
+	d = record_struct(&rec, as_ssl_data);
+	d->stream_id = stream;
+	d->direction = direction;
+	d->len = len;
+	d->data = span;
+	emit();
+}
+
+static void data(uint64_t stream, uint32_t direction, const char *text)
+{
+	call(stream, direction, text, strlen(text), strlen(text));
+}
+
+static void happens(unsigned type, uint64_t stream)
+{
+	who.boot_ns += 1000;
+	record_begin(&rec, type, &who);
+	if (type == AS_EV_SSL_HANDSHAKE)
+		record_struct(&rec, as_ssl_handshake)->stream_id = stream;
+	emit();
+}
+
+/* The text at "a.b" in the newest event of @type. */
+static const char *text_at(unsigned type, const char *group, const char *key)
+{
+	struct json_object *o = last[type];
+
+	assert_non_null(o);
+	if (group)
+		o = json_object_object_get(o, group);
+	o = json_object_object_get(o, key);
+	return o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+							     JSON_C_TO_STRING_NOSLASHESCAPE)
+		 : "absent";
+}
+
+#define REQUEST(group, key, want) assert_string_equal(text_at(AS_EV_HTTP_REQUEST, group, key), want)
+#define RESPONSE(group, key, want) \
+	assert_string_equal(text_at(AS_EV_HTTP_RESPONSE, group, key), want)
+#define GET(path)   "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define OK(n, body) "HTTP/1.1 200 Fine\r\nContent-Length: " #n "\r\n\r\n" body
+
+static void an_exchange_becomes_two_events(void **state)
+{
+	data(1, WRITE, "POST /a?b HTTP/1.1\r\nHost: h:1\r\nContent-Length: 2\r\n\r\nq");
+	who.tid = 9;
+	data(1, WRITE, "r");
+	assert_int_equal(last_tid, 4);
+	data(1, READ, OK(3, "abc"));
+	assert_int_equal(n_events[AS_EV_SSL_DATA], 3);
+	assert_int_equal(n_events[AS_EV_HTTP_REQUEST], 1);
+	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 1);
+	REQUEST(NULL, "role", "\"client\"");
+	REQUEST(NULL, "stream_id", "1");
+	REQUEST("request", "method", "\"POST\"");
+	REQUEST("request", "path", "\"/a?b\"");
+	REQUEST("request", "host", "\"h:1\"");
+	REQUEST("request", "version", "\"HTTP/1.1\"");
+	REQUEST("request", "headers", "{\"host\":\"h:1\",\"content-length\":\"2\"}");
+	REQUEST("request", "body", "\"qr\"");
+	REQUEST("request", "body_bytes", "2");
+	REQUEST(NULL, "incomplete", "absent");
+	RESPONSE("request", "method", "\"POST\"");
+	RESPONSE("request", "body_bytes", "2");
+	RESPONSE("response", "status", "200");
+	RESPONSE("response", "reason", "\"Fine\"");
+	RESPONSE("response", "body", "\"abc\"");
+	RESPONSE(NULL, "duration_ns", "2000");
+	RESPONSE(NULL, "first_byte_ns", "1000");
+	RESPONSE(NULL, "exchange_id", text_at(AS_EV_HTTP_REQUEST, NULL, "exchange_id"));
+}
+
+static void a_header_that_comes_twice_is_an_array(void **state)
+{
+	data(1, WRITE, GET("/"));
+	data(1, READ,
+	     "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX: 1\r\nset-cookie: b\r\n"
+	     "Content-Length: 0\r\nSET-COOKIE: c\r\n\r\n");
+	RESPONSE("response", "headers",
+		 "{\"set-cookie\":[\"a\",\"b\",\"c\"],\"x\":\"1\",\"content-length\":\"0\"}");
+}
+
+static void hostile_bytes_in_headers_stay_JSON(void **state)
+{
+	data(1, WRITE, "GET /\"\\ HTTP/1.1\r\nHost: \xff\xfe\"\\\t\r\nX-A: \"},{\"\r\n\r\n");
+	assert_int_equal(n_events[AS_EV_HTTP_REQUEST], 1);
+	REQUEST("request", "path", "\"/\\\"\\\\\"");
+}
+
+static void binary_bodies_are_base64(void **state)
+{
+	data(1, WRITE, GET("/"));
+	call(1, READ, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\x00\x01", 41, 41);
+	RESPONSE("response", "body_base64", "\"/wAB\"");
+	RESPONSE("response", "body", "absent");
+}
+
+static void sessions_and_processes_are_kept_apart(void **state)
+{
+	data(1, WRITE, GET("/1"));
+	data(2, WRITE, GET("/2"));
+	who.tgid = 4;
+	data(1, WRITE, GET("/3"));
+	data(1, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/3\"");
+	who.tgid = 3;
+	data(2, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/2\"");
+	data(1, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/1\"");
+	who.start_ns++;
+	data(1, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"\"");
+}
+
+static void an_exit_ends_what_is_open(void **state)
+{
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(9, "abc"));
+	data(2, WRITE, "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na");
+	who.tgid = 99;
+	happens(AS_EV_EXIT, 0);
+	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 0);
+	who.tgid = 3;
+	happens(AS_EV_EXIT, 0);
+	RESPONSE(NULL, "incomplete", "true");
+	RESPONSE("response", "body", "\"abc\"");
+	REQUEST(NULL, "incomplete", "true");
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
+static void a_handshake_ends_what_the_session_carried_before(void **state)
+{
+	happens(AS_EV_SSL_HANDSHAKE, 1);
+	data(1, WRITE, GET("/1"));
+	happens(AS_EV_SSL_HANDSHAKE, 1);
+	data(1, WRITE, GET("/2"));
+	data(1, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/2\"");
+	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 1);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+}
+
+static void a_call_that_is_cut_leaves_a_gap(void **state)
+{
+	data(1, WRITE, GET("/1"));
+	call(1, READ, OK(9, "abc"), strlen(OK(9, "abc")), strlen(OK(9, "abc")) + 6);
+	RESPONSE(NULL, "incomplete", "true");
+	data(1, WRITE, GET("/2"));
+	data(1, READ, OK(1, "x"));
+	RESPONSE("request", "path", "\"/2\"");
+	RESPONSE(NULL, "incomplete", "absent");
+}
+
+static void lost_calls_make_what_is_open_doubtful(void **state)
+{
+	struct as_span type;
+
+	data(1, WRITE, GET("/1"));
+	record_begin_own(&rec, AS_EV_LOSS, who.boot_ns);
+	type = record_add_str(&rec, "ssl.data");
+	record_struct(&rec, as_loss)->event = type;
+	emit();
+	data(1, READ, OK(1, "x"));
+	RESPONSE(NULL, "incomplete", "true");
+}
+
+static void the_end_of_the_run_tells_what_is_open(void **state)
+{
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(9, "abc"));
+	stage->finish(stage);
+	RESPONSE(NULL, "incomplete", "true");
+}
+
+static void the_connection_longest_unused_gives_way(void **state)
+{
+	char path[80];
+
+	for (int i = 0; i < HTTP_STAGE_CONNECTIONS + 10; i++) {
+		snprintf(path, sizeof(path), "GET /%d HTTP/1.1\r\nHost: h\r\n\r\n", i);
+		data(1000 + i, WRITE, path);
+		data(1000, READ, ""); /* nothing: but it is used */
+	}
+	assert_int_equal(http_stage_counts(stage)->connections, HTTP_STAGE_CONNECTIONS);
+	assert_int_equal(http_stage_counts(stage)->evicted, 10);
+	data(1000, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/0\"");
+	data(1001, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"\"");
+}
+
+static void messages_of_a_WebSocket_are_events(void **state)
+{
+	data(1, WRITE,
+	     "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+	data(1, READ,
+	     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x02hi");
+	RESPONSE("response", "status", "101");
+	assert_int_equal(n_events[AS_EV_WS_MESSAGE], 1);
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "data"), "\"hi\"");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "direction"), "\"read\"");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, "request", "path"), "\"/ws\"");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "len"), "2");
+}
+
+/* ---- the observer ---- */
+
+struct reader {
+	size_t requests, responses, forgotten;
+	bool behind; /* each call came behind its event */
+};
+
+static void read_request(void *context, struct http_exchange *x)
+{
+	struct reader *r = context;
+
+	r->behind &= n_events[AS_EV_HTTP_REQUEST] == ++r->requests;
+	x->user = r;
+}
+
+static void read_response(void *context, struct http_exchange *x)
+{
+	struct reader *r = context;
+
+	r->behind &= n_events[AS_EV_HTTP_RESPONSE] == ++r->responses && x->user == r;
+}
+
+static void read_forget(void *context, struct http_exchange *x)
+{
+	((struct reader *)context)->forgotten++;
+}
+
+static void an_observer_reads_along_behind_the_events(void **state)
+{
+	struct reader r = {.behind = true};
+	const struct http_observer observer = {
+		.context = &r,
+		.request = read_request,
+		.response = read_response,
+		.forget = read_forget,
+	};
+
+	stage->free(stage);
+	assert_int_equal(open_stage(&observer), 0);
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(0, ""));
+	data(1, WRITE, GET("/2"));
+	stage->finish(stage);
+	assert_true(r.behind);
+	assert_int_equal(r.requests, 2);
+	assert_int_equal(r.responses, 1);
+	assert_int_equal(r.forgotten, 2);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_exchange_becomes_two_events),
+		TEST(a_header_that_comes_twice_is_an_array),
+		TEST(hostile_bytes_in_headers_stay_JSON),
+		TEST(binary_bodies_are_base64),
+		TEST(sessions_and_processes_are_kept_apart),
+		TEST(an_exit_ends_what_is_open),
+		TEST(a_handshake_ends_what_the_session_carried_before),
+		TEST(a_call_that_is_cut_leaves_a_gap),
+		TEST(lost_calls_make_what_is_open_doubtful),
+		TEST(the_end_of_the_run_tells_what_is_open),
+		TEST(the_connection_longest_unused_gives_way),
+		TEST(messages_of_a_WebSocket_are_events),
+		TEST(an_observer_reads_along_behind_the_events),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,835 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The text of a message's head lies in one buffer that grows while headers come; its pointers move
+ * along. What a message holds is charged to the pool after each change. When that has no more, the
+ * largest body of all gives half of itself and keeps nothing further.
+ */
+#include "http/exchange.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+
+#include "base/cleanup.h"
+#include "http/body.h"
+
+#define GIVE_MIN   65536        /* a body that is smaller gives nothing */
+#define STREAM_MAX (1ULL << 40) /* decoded bytes of an event stream */
+
+struct message_state {
+	struct buf text; /* what head and headers point at */
+	size_t headers_cap;
+	size_t marks_cap;
+	size_t charged;
+	struct body_decoder *decoder; /* NULL: the body is not encoded */
+	bool streams;                 /* each piece is of interest */
+	bool doubt;                   /* something of it may be missing */
+	bool over;                    /* nothing of it comes any more, whether or not it began */
+	bool told;
+};
+
+struct exchange {
+	struct http_exchange x;
+	uint64_t id; /* the parser's */
+	struct http_exchanges *set;
+	struct message_state states[2]; /* by side */
+	bool upgraded;
+	TAILQ_ENTRY(exchange) of_set; /* oldest first */
+	LIST_ENTRY(exchange) of_hash;
+	LIST_ENTRY(exchange) of_pool;
+};
+
+LIST_HEAD(exchange_list, exchange);
+TAILQ_HEAD(exchange_queue, exchange);
+
+struct http_pool {
+	struct http_limits limits;
+	struct http_observer observer;
+	struct http_pool_counts counts;
+	uint64_t last_id;
+	struct exchange_list all;
+};
+
+/* Of one direction: when what comes next began. */
+struct side_state {
+	uint64_t first_ns;
+	struct as_hdr first_who;
+	bool between; /* no byte of the next message was seen */
+};
+
+struct http_exchanges {
+	struct http_pool *pool;
+	struct http_exchanges_options opt;
+	struct http_origin origin;
+	struct as_conn conn;
+	uint64_t now_ns;
+	struct side_state sides[2];
+	struct exchange_queue open;
+	size_t n_open;
+	struct exchange_list *hash; /* grows with the number of streams; see hash_grow() */
+	size_t n_hash;
+	struct exchange_list few[8];
+};
+
+/* ---- the pool ---- */
+
+int http_pool_new(const struct http_limits *limits, const struct http_observer *observer,
+		  struct http_pool **ret)
+{
+	struct http_pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return -ENOMEM;
+	pool->limits = *limits;
+	if (!pool->limits.body_max)
+		pool->limits.body_max = HTTP_BODY_MAX;
+	if (!pool->limits.memory_max)
+		pool->limits.memory_max = HTTP_MEMORY_MAX;
+	pool->observer = *observer;
+	LIST_INIT(&pool->all);
+	*ret = pool;
+	return 0;
+}
+
+void http_pool_free(struct http_pool *pool)
+{
+	free(pool);
+}
+
+const struct http_pool_counts *http_pool_counts(const struct http_pool *pool)
+{
+	return &pool->counts;
+}
+
+static void tell(const struct http_pool *pool, void (*what)(void *, struct http_exchange *),
+		 struct exchange *e)
+{
+	if (what)
+		what(pool->observer.context, &e->x);
+}
+
+void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
+			  bool text, struct http_text payload, uint64_t boot_ns)
+{
+	if (pool->observer.ws_message)
+		pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
+}
+
+static struct http_message *message_of(struct exchange *e, enum http_side side)
+{
+	return side == HTTP_REQUEST ? &e->x.request : &e->x.response;
+}
+
+static struct message_state *state_of(struct exchange *e, enum http_side side)
+{
+	return side == HTTP_REQUEST ? &e->states[0] : &e->states[1];
+}
+
+static void charge(struct exchange *e, enum http_side side)
+{
+	struct message_state *s = state_of(e, side);
+	size_t now = message_of(e, side)->body.cap + s->text.cap +
+		     s->headers_cap * sizeof(struct http_header) +
+		     s->marks_cap * sizeof(struct http_mark);
+
+	e->set->pool->counts.memory += now - s->charged;
+	s->charged = now;
+}
+
+/* The half of a body goes back. It ends there: what came behind would stand in the wrong place. */
+static void give_half(struct exchange *e, enum http_side side)
+{
+	struct http_message *m = message_of(e, side);
+	size_t half = m->body.cap / 2;
+	char *data = realloc(m->body.data, half);
+
+	if (data)
+		m->body.data = data;
+	m->body.cap = half;
+	m->body.len = MIN(m->body.len, half);
+	m->body_error = m->body_error ?: "the memory for bodies is used up";
+	m->cut = true;
+	e->set->pool->counts.gave_way++;
+	charge(e, side);
+}
+
+static bool give_way(struct http_pool *pool)
+{
+	struct exchange *e, *largest = NULL;
+	enum http_side side = HTTP_REQUEST;
+	size_t most = GIVE_MIN;
+
+	LIST_FOREACH(e, &pool->all, of_pool)
+	{
+		for (enum http_side i = HTTP_REQUEST; i <= HTTP_RESPONSE; i++) {
+			if (message_of(e, i)->body.cap <= most)
+				continue;
+			most = message_of(e, i)->body.cap;
+			largest = e;
+			side = i;
+		}
+	}
+	if (!largest)
+		return false;
+	give_half(largest, side);
+	return true;
+}
+
+/* Makes room for @n more bytes in the pool. */
+static bool pool_room(struct http_pool *pool, size_t n)
+{
+	while (pool->counts.memory + n > pool->limits.memory_max) {
+		if (!give_way(pool))
+			return false;
+	}
+	return true;
+}
+
+/* ---- the table of a connection ---- */
+
+static struct exchange_list *hash_slot(const struct http_exchanges *set, uint64_t id)
+{
+	return &set->hash[(id * 0x9e3779b97f4a7c15ULL >> 32) & (set->n_hash - 1)];
+}
+
+static struct exchange *find(const struct http_exchanges *set, uint64_t id)
+{
+	struct exchange *e;
+
+	LIST_FOREACH(e, hash_slot(set, id), of_hash)
+	{
+		if (e->id == id)
+			return e;
+	}
+	return NULL;
+}
+
+static void hash_use(struct http_exchanges *set, struct exchange_list *hash, size_t n)
+{
+	struct exchange_list *old = set->hash;
+	struct exchange *e;
+
+	set->hash = hash;
+	set->n_hash = n;
+	TAILQ_FOREACH(e, &set->open, of_set)
+	LIST_INSERT_HEAD(hash_slot(set, e->id), e, of_hash);
+	if (old != set->few)
+		free(old);
+}
+
+/* Twice the places. Without memory for them the chains get longer, nothing worse. */
+static void hash_grow(struct http_exchanges *set)
+{
+	struct exchange_list *hash = calloc(set->n_hash * 2, sizeof(*hash));
+
+	if (hash)
+		hash_use(set, hash, set->n_hash * 2);
+}
+
+/* Back to the few places, once nothing is open. */
+static void hash_shrink(struct http_exchanges *set)
+{
+	if (set->n_open || set->hash == set->few)
+		return;
+	memset(set->few, 0, sizeof(set->few));
+	hash_use(set, set->few, ARRAY_SIZE(set->few));
+}
+
+static void message_release(struct exchange *e, enum http_side side)
+{
+	struct message_state *s = state_of(e, side);
+	struct http_message *m = message_of(e, side);
+
+	e->set->pool->counts.memory -= s->charged;
+	body_decoder_free(s->decoder);
+	buf_done(&s->text);
+	buf_done(&m->body);
+	free(m->headers);
+	free(m->marks);
+	*s = (struct message_state){.told = s->told};
+	*m = (struct http_message){};
+}
+
+static void forget(struct exchange *e)
+{
+	struct http_exchanges *set = e->set;
+	struct http_pool *pool = set->pool;
+
+	tell(pool, pool->observer.forget, e);
+	TAILQ_REMOVE(&set->open, e, of_set);
+	LIST_REMOVE(e, of_hash);
+	LIST_REMOVE(e, of_pool);
+	set->n_open--;
+	pool->counts.open--;
+	pool->counts.memory -= sizeof(*e);
+	message_release(e, HTTP_REQUEST);
+	message_release(e, HTTP_RESPONSE);
+	free(e);
+	hash_shrink(set);
+}
+
+/* ---- telling ---- */
+
+/* The first calls of a connection may have come before its socket was known. */
+static void know_socket(struct exchange *e)
+{
+	if (!e->x.conn.local.family)
+		e->x.conn = e->set->conn;
+}
+
+static void tell_request(struct exchange *e)
+{
+	struct message_state *s = &e->states[HTTP_REQUEST];
+
+	if (s->told || !e->x.request.begun)
+		return;
+	s->told = true;
+	know_socket(e);
+	tell(e->set->pool, e->set->pool->observer.request, e);
+}
+
+static void tell_response(struct exchange *e)
+{
+	struct message_state *s = &e->states[HTTP_RESPONSE];
+
+	if (s->told || !e->x.response.begun)
+		return;
+	s->told = true;
+	know_socket(e);
+	tell(e->set->pool, e->set->pool->observer.response, e);
+}
+
+/* Something is over: tells what is due. An early answer waits for its request to end. */
+static void advance(struct exchange *e)
+{
+	if (e->x.request.ended)
+		tell_request(e);
+	if (!state_of(e, HTTP_RESPONSE)->over || (e->x.request.begun && !e->x.request.ended))
+		return;
+	tell_response(e);
+	if (!e->upgraded)
+		forget(e);
+}
+
+static void cut_off(struct exchange *e, enum http_side side, uint64_t now_ns)
+{
+	struct http_message *m = message_of(e, side);
+
+	if (!m->begun || m->ended)
+		return;
+	m->ended = true;
+	m->end_ns = MAX(now_ns, m->begin_ns);
+	m->complete = false;
+}
+
+static void flush(struct exchange *e, uint64_t now_ns)
+{
+	cut_off(e, HTTP_REQUEST, now_ns);
+	cut_off(e, HTTP_RESPONSE, now_ns);
+	tell_request(e);
+	tell_response(e);
+	forget(e);
+}
+
+/* ---- a message's head ---- */
+
+static void rebase_text(struct http_text *t, uintptr_t from, char *to)
+{
+	if (t->len)
+		t->p = to + ((uintptr_t)t->p - from);
+}
+
+/* The text lies elsewhere now. */
+static void rebase(struct http_message *m, uintptr_t from, char *to)
+{
+	struct http_text *head[] = {&m->head.method, &m->head.path, &m->head.authority,
+				    &m->head.reason};
+
+	for (size_t i = 0; i < ARRAY_SIZE(head); i++)
+		rebase_text(head[i], from, to);
+	for (size_t i = 0; i < m->n_headers; i++) {
+		rebase_text(&m->headers[i].name, from, to);
+		rebase_text(&m->headers[i].value, from, to);
+	}
+}
+
+/* A place for @n more bytes; false when the message may have no more. */
+static bool text_room(struct exchange *e, enum http_side side, size_t n)
+{
+	struct message_state *s = state_of(e, side);
+	uintptr_t was = (uintptr_t)s->text.data;
+	bool fits = s->text.cap - s->text.len >= n;
+
+	if (s->text.len + n > HTTP_HEADERS_MAX ||
+	    (!fits && !pool_room(e->set->pool, s->text.cap + n)) || !buf_room(&s->text, n)) {
+		s->doubt = true;
+		return false;
+	}
+	if (was && (uintptr_t)s->text.data != was)
+		rebase(message_of(e, side), was, s->text.data);
+	charge(e, side);
+	return true;
+}
+
+static struct http_text text_add(struct message_state *s, struct http_text t)
+{
+	size_t at = s->text.len;
+
+	if (!t.len)
+		return (struct http_text){"", 0};
+	buf_add(&s->text, t.p, t.len);
+	return (struct http_text){s->text.data + at, t.len};
+}
+
+static void head_keep(struct exchange *e, enum http_side side, const struct http_head *head)
+{
+	struct message_state *s = state_of(e, side);
+	struct http_message *m = message_of(e, side);
+
+	m->head.status = head->status;
+	m->head.version = head->version;
+	if (!text_room(e, side,
+		       head->method.len + head->path.len + head->authority.len + head->reason.len))
+		return;
+	m->head.method = text_add(s, head->method);
+	m->head.path = text_add(s, head->path);
+	m->head.authority = text_add(s, head->authority);
+	m->head.reason = text_add(s, head->reason);
+}
+
+/* Twice the places of an array, at most @max. */
+static void *array_grow(void *array, size_t *cap, size_t size, size_t max)
+{
+	size_t twice = *cap ? *cap * 2 : 8, want = MIN(twice, max);
+	void *grown = want > *cap ? realloc(array, want * size) : NULL;
+
+	if (grown)
+		*cap = want;
+	return grown;
+}
+
+static bool headers_room(struct exchange *e, enum http_side side)
+{
+	struct message_state *s = state_of(e, side);
+	struct http_message *m = message_of(e, side);
+	void *grown;
+
+	if (m->n_headers < s->headers_cap)
+		return true;
+	grown = array_grow(m->headers, &s->headers_cap, sizeof(*m->headers), HTTP_HEADERS_N);
+	if (!grown) {
+		s->doubt = true;
+		return false;
+	}
+	m->headers = grown;
+	charge(e, side);
+	return true;
+}
+
+static bool text_is(struct http_text t, const char *s)
+{
+	return t.len == strlen(s) && !strncasecmp(t.p, s, t.len);
+}
+
+struct http_text http_message_header(const struct http_message *m, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < m->n_headers; i++) {
+		const struct http_text *have = &m->headers[i].name;
+
+		if (have->len == len && !memcmp(have->p, name, len))
+			return m->headers[i].value;
+	}
+	return (struct http_text){};
+}
+
+/* Bodies of which each piece means something of its own. */
+static bool is_stream(struct http_text type)
+{
+	static const char *const types[] = {
+		"text/event-stream",       "application/x-ndjson",
+		"application/ndjson",      "application/jsonl",
+		"application/x-jsonlines", "application/stream+json",
+		"application/json-seq",    "application/vnd.amazon.eventstream",
+	};
+	size_t len = 0;
+
+	while (len < type.len && type.p[len] != ';' && type.p[len] != ' ')
+		len++;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (text_is((struct http_text){type.p, len}, types[i]))
+			return true;
+	}
+	return false;
+}
+
+/* ---- a message's body ---- */
+
+static void mark_add(struct exchange *e, enum http_side side)
+{
+	struct message_state *s = state_of(e, side);
+	struct http_message *m = message_of(e, side);
+	uint64_t now_ns = e->set->now_ns;
+	void *grown;
+
+	if (m->n_marks && m->marks[m->n_marks - 1].boot_ns == now_ns)
+		return;
+	if (m->n_marks == s->marks_cap) {
+		grown = array_grow(m->marks, &s->marks_cap, sizeof(*m->marks), HTTP_MARKS_MAX);
+		if (!grown)
+			return;
+		m->marks = grown;
+		charge(e, side);
+	}
+	m->marks[m->n_marks++] = (struct http_mark){m->body.len, now_ns};
+}
+
+/* As far as the bounds allow. Once something was left out, nothing is put behind the hole. */
+static void body_keep(struct exchange *e, enum http_side side, const char *p, size_t n)
+{
+	struct http_message *m = message_of(e, side);
+	struct http_pool *pool = e->set->pool;
+	size_t kept = m->cut ? 0 : MIN(n, pool->limits.body_max - m->body.len);
+
+	m->body_full += n;
+	if (!kept) {
+		m->cut |= n > 0;
+		return;
+	}
+	mark_add(e, side);
+	buf_add(&m->body, p, kept);
+	if (m->body.failed)
+		m->body_error = m->body_error ?: "there is no memory for more";
+	m->cut |= kept < n || m->body.failed;
+	charge(e, side);
+	pool_room(pool, 0);
+}
+
+struct piece_target {
+	struct exchange *e;
+	enum http_side side;
+};
+
+static void on_decoded(void *context, const void *p, size_t n)
+{
+	const struct piece_target *t = context;
+	struct http_message *m = message_of(t->e, t->side);
+	struct message_state *s = state_of(t->e, t->side);
+	struct http_pool *pool = t->e->set->pool;
+
+	body_keep(t->e, t->side, p, n);
+	if (!s->streams || (t->e->x.request.begun && !state_of(t->e, HTTP_REQUEST)->told))
+		return;
+	m->piece = (struct http_text){p, n};
+	tell(pool, pool->observer.progress, t->e);
+	m->piece = (struct http_text){};
+}
+
+static void note_error(struct http_message *m, const struct body_decoder *d)
+{
+	if (!m->body_error)
+		m->body_error = body_decoder_error(d);
+}
+
+/*
+ * What is decoded behind the bound is only counted, and not without end: a bomb costs time, too.
+ * Each piece of a stream is of use.
+ */
+static void decoder_open(struct exchange *e, enum http_side side)
+{
+	struct http_message *m = message_of(e, side);
+	struct message_state *s = state_of(e, side);
+	struct http_text encoding = http_message_header(m, "content-encoding");
+	uint64_t most = s->streams ? STREAM_MAX : 4 * (uint64_t)e->set->pool->limits.body_max;
+	const struct body_limits limits = {.output = most};
+
+	if (!encoding.len)
+		return;
+	if (body_decoder_new(encoding, &limits, &s->decoder) < 0) {
+		m->body_error = "there is no memory to decode it";
+		m->cut = true;
+		return;
+	}
+	note_error(m, s->decoder);
+}
+
+static void decoder_close(struct exchange *e, enum http_side side, bool complete)
+{
+	struct message_state *s = state_of(e, side);
+
+	if (!s->decoder)
+		return;
+	if (complete && body_decoder_finish(s->decoder) < 0)
+		note_error(message_of(e, side), s->decoder);
+	body_decoder_free(TAKE_PTR(s->decoder));
+}
+
+/* ---- what the parser tells ---- */
+
+/* An interim response: another one follows. 101 is the last one of its connection. */
+static bool is_interim(const struct http_message *m)
+{
+	return m->head.status >= 100 && m->head.status < 200 && m->head.status != 101;
+}
+
+static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
+{
+	struct http_pool *pool = set->pool;
+	struct exchange *e;
+
+	while (set->n_open >= HTTP_OPEN_MAX)
+		flush(TAILQ_FIRST(&set->open), set->now_ns);
+	e = pool_room(pool, sizeof(*e)) ? calloc(1, sizeof(*e)) : NULL;
+	if (!e)
+		return NULL;
+	e->id = id;
+	e->set = set;
+	e->x.id = ++pool->last_id;
+	e->x.stream_id = set->opt.stream_id;
+	e->x.server = set->opt.server;
+	e->x.tls = set->opt.tls;
+	TAILQ_INSERT_TAIL(&set->open, e, of_set);
+	LIST_INSERT_HEAD(hash_slot(set, id), e, of_hash);
+	LIST_INSERT_HEAD(&pool->all, e, of_pool);
+	pool->counts.open++;
+	pool->counts.memory += sizeof(*e);
+	if (++set->n_open > set->n_hash * 2)
+		hash_grow(set);
+	return e;
+}
+
+/* The exchange that a head belongs to. */
+static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side)
+{
+	struct exchange *e = find(set, id);
+
+	if (e)
+		return e;
+	e = exchange_new(set, id);
+	if (!e) {
+		set->pool->counts.lost[side]++;
+		return NULL;
+	}
+	e->x.who = set->sides[side].first_who;
+	e->x.conn = set->conn;
+	return e;
+}
+
+static void on_begin(void *context, uint64_t id, enum http_side side, const struct http_head *head)
+{
+	struct http_exchanges *set = context;
+	struct exchange *e = exchange_for(set, id, side);
+	struct http_message *m;
+
+	if (!e)
+		return;
+	m = message_of(e, side);
+	if (m->begun && side == HTTP_RESPONSE && is_interim(m))
+		message_release(e, side);
+	if (m->begun)
+		return; /* trailers come without a head of their own */
+	m->begun = true;
+	m->begin_ns = set->sides[side].first_ns;
+	set->sides[side].between = false;
+	head_keep(e, side, head);
+}
+
+static void fold(char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = (char)tolower((unsigned char)p[i]);
+}
+
+static void on_header(void *context, uint64_t id, enum http_side side, struct http_text name,
+		      struct http_text value)
+{
+	struct http_exchanges *set = context;
+	struct exchange *e = find(set, id);
+	struct http_message *m;
+	struct http_text kept;
+
+	if (!e || !headers_room(e, side) || !text_room(e, side, name.len + value.len))
+		return;
+	m = message_of(e, side);
+	kept = text_add(state_of(e, side), name);
+	fold((char *)kept.p, kept.len);
+	m->headers[m->n_headers].name = kept;
+	m->headers[m->n_headers].value = text_add(state_of(e, side), value);
+	m->n_headers++;
+}
+
+static void on_headers_done(void *context, uint64_t id, enum http_side side)
+{
+	struct http_exchanges *set = context;
+	struct exchange *e = find(set, id);
+	struct http_message *m;
+
+	if (!e)
+		return;
+	m = message_of(e, side);
+	if (m->headed)
+		return;
+	m->headed = true;
+	m->head_ns = set->now_ns;
+	if (!m->head.authority.len)
+		m->head.authority = http_message_header(m, "host");
+	if (side == HTTP_RESPONSE && is_interim(m))
+		return;
+	state_of(e, side)->streams = side == HTTP_RESPONSE && set->pool->observer.progress &&
+				     is_stream(http_message_header(m, "content-type"));
+	decoder_open(e, side);
+}
+
+static void on_body(void *context, uint64_t id, enum http_side side, struct http_text piece)
+{
+	struct exchange *e = find(context, id);
+	struct piece_target target = {e, side};
+	struct body_decoder *d;
+	struct http_message *m;
+
+	if (!e)
+		return;
+	m = message_of(e, side);
+	d = state_of(e, side)->decoder;
+	m->body_wire += piece.len;
+	if (!d)
+		on_decoded(&target, piece.p, piece.len);
+	else if (body_decoder_feed(d, piece.p, piece.len, on_decoded, &target) < 0)
+		note_error(m, d);
+}
+
+/* The exchange is needed as long as what it opened. */
+static bool upgrades(const struct http_exchange *x)
+{
+	unsigned status = x->response.head.status;
+
+	return status == 101 || (x->response.head.version < 20 && status / 100 == 2 &&
+				 text_is(x->request.head.method, "CONNECT"));
+}
+
+static void message_end(struct exchange *e, enum http_side side, bool complete)
+{
+	struct http_message *m = message_of(e, side);
+
+	decoder_close(e, side, complete);
+	m->ended = true;
+	m->end_ns = e->set->now_ns;
+	m->complete = complete && !state_of(e, side)->doubt;
+}
+
+static void on_end(void *context, uint64_t id, enum http_side side, bool complete)
+{
+	struct http_exchanges *set = context;
+	struct exchange *e = find(set, id);
+	struct http_message *m;
+
+	set->sides[side].between = true;
+	set->sides[side].first_ns = set->now_ns;
+	if (!e)
+		return;
+	m = message_of(e, side);
+	if (side == HTTP_RESPONSE && is_interim(m) && complete) {
+		message_release(e, side);
+		return;
+	}
+	state_of(e, side)->over = true;
+	if (m->begun && !m->ended)
+		message_end(e, side, complete);
+	e->upgraded |= side == HTTP_RESPONSE && upgrades(&e->x);
+	advance(e);
+}
+
+static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
+{
+	struct http_exchanges *set = context;
+	struct exchange *e = find(set, id);
+
+	if (!e)
+		return;
+	e->upgraded = true;
+	if (e->x.request.begun && !e->x.request.ended)
+		on_end(set, id, HTTP_REQUEST, true);
+	if (e->x.response.begun && !e->x.response.ended)
+		on_end(set, id, HTTP_RESPONSE, true);
+	set->opt.upgraded(set->opt.context, &e->x, side, rest);
+}
+
+const struct http_parser_ops http_exchanges_ops = {
+	.begin = on_begin,
+	.header = on_header,
+	.headers_done = on_headers_done,
+	.body = on_body,
+	.end = on_end,
+	.upgraded = on_upgraded,
+};
+
+/* ---- the owner's side ---- */
+
+int http_exchanges_new(struct http_pool *pool, const struct http_exchanges_options *opt,
+		       struct http_exchanges **ret)
+{
+	struct http_exchanges *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		return -ENOMEM;
+	set->pool = pool;
+	set->opt = *opt;
+	set->sides[HTTP_REQUEST].between = true;
+	set->sides[HTTP_RESPONSE].between = true;
+	set->hash = set->few;
+	set->n_hash = ARRAY_SIZE(set->few);
+	TAILQ_INIT(&set->open);
+	*ret = set;
+	return 0;
+}
+
+void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
+			  const struct http_origin *origin)
+{
+	struct side_state *s = &set->sides[side];
+
+	set->now_ns = origin->who->boot_ns;
+	if (origin->conn->local.family)
+		set->conn = *origin->conn;
+	if (!s->between)
+		return;
+	s->between = false;
+	s->first_ns = set->now_ns;
+	s->first_who = *origin->who;
+}
+
+void http_exchanges_doubt(struct http_exchanges *set)
+{
+	struct exchange *e;
+
+	TAILQ_FOREACH(e, &set->open, of_set)
+	{
+		state_of(e, HTTP_REQUEST)->doubt = true;
+		state_of(e, HTTP_RESPONSE)->doubt = true;
+	}
+}
+
+void http_exchanges_end(struct http_exchanges *set, uint64_t boot_ns)
+{
+	while (set->n_open)
+		flush(TAILQ_FIRST(&set->open), boot_ns);
+}
+
+void http_exchanges_free(struct http_exchanges *set)
+{
+	if (!set)
+		return;
+	http_exchanges_end(set, set->now_ns);
+	if (set->hash != set->few)
+		free(set->hash);
+	free(set);
+}
+
+size_t http_exchanges_open(const struct http_exchanges *set)
+{
+	return set->n_open;
+}

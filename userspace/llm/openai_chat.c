@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * OpenAI Chat Completions, which many others serve as well, and the completions before them, whose prompt is
+ * one text. Numbers come in a stream only if the client asked for them.
+ */
+#include "llm/llm.h"
+
+#include "base/cleanup.h"
+
+static bool match(struct http_text path)
+{
+	return llm_path_ends(path, "/completions");
+}
+
+static void read_messages(struct llm_request *r, struct value messages)
+{
+	static const char *const keys[] = {"role", "tool_call_id", "content"};
+	struct value_walk w = value_walk(messages);
+	struct value v[3];
+
+	value_copy(messages, &r->messages);
+	while (value_next(&w)) {
+		r->n_messages++;
+		value_pick(w.item, keys, 3, v);
+		if (value_is(v[0], "assistant")) {
+			r->n_results = 0;
+			buf_reset(&r->texts);
+		} else if (value_is(v[0], "tool")) {
+			llm_request_result(r, v[1], v[2], false);
+		} else if (value_is(v[0], "user")) {
+			llm_request_prompt(r, v[2]);
+		}
+	}
+}
+
+static void read_tools(struct llm_request *r, struct value tools)
+{
+	static const char *const keys[] = {"name", "function", "custom", "type"};
+	struct value_walk w = value_walk(tools);
+	struct value v[4];
+
+	while (value_next(&w)) {
+		value_pick(w.item, keys, 4, v);
+		if (v[1].p)
+			v[0] = value_get(v[1], "name");
+		else if (v[2].p)
+			v[0] = value_get(v[2], "name");
+		llm_request_tool(r, v[0].p ? v[0] : v[3]);
+	}
+}
+
+static bool request(struct llm_request *r, const struct llm_source *from, struct value body)
+{
+	static const char *const keys[] = {"model",  "messages",   "prompt",          "tools",
+					   "stream", "session_id", "prompt_cache_key"};
+	enum { MODEL, MESSAGES, PROMPT, TOOLS, STREAM, SESSION, CACHE_KEY, N };
+	struct value v[N];
+
+	value_pick(body, keys, N, v);
+	if (value_kind(v[MESSAGES]) != VALUE_ARRAY && !v[PROMPT].p &&
+	    !(r->incomplete && v[MODEL].p))
+		return false;
+	/* Azure names a deployment in the path and needs no model. */
+	llm_set_from_path(&r->model, from->path, "/deployments/", "/");
+	llm_set(&r->model, v[MODEL]);
+	if (!r->model.len)
+		return false;
+	if (v[MESSAGES].p)
+		read_messages(r, v[MESSAGES]);
+	else
+		value_copy(v[PROMPT], &r->messages);
+	llm_request_prompt(r, v[PROMPT]);
+	r->n_messages += !v[MESSAGES].p && v[PROMPT].p;
+	read_tools(r, v[TOOLS]);
+	llm_request_parameters(r, body, keys, SESSION);
+	llm_set(&r->session, v[CACHE_KEY]);
+	llm_set(&r->session, v[SESSION]);
+	r->stream = value_true(v[STREAM]);
+	return true;
+}
+
+/* ---- answers ---- */
+
+static void read_usage(struct llm_answer *a, struct value usage)
+{
+	static const char *const keys[] = {
+		"prompt_tokens",         "completion_tokens",         "total_tokens",
+		"prompt_tokens_details", "completion_tokens_details", "prompt_cache_hit_tokens",
+		"cached_tokens"};
+	enum { INPUT, OUTPUT, TOTAL, IN_DETAILS, OUT_DETAILS, DEEPSEEK_CACHED, MOONSHOT_CACHED, N };
+	struct llm_usage *u = &a->usage;
+	uint64_t total = 0;
+	struct value v[N];
+
+	if (value_kind(usage) != VALUE_OBJECT)
+		return;
+	value_pick(usage, keys, N, v);
+	u->known |= value_u64(v[INPUT], &u->input);
+	u->known |= value_u64(v[OUTPUT], &u->output);
+	value_u64(v[DEEPSEEK_CACHED], &u->cache_read);
+	value_u64(v[MOONSHOT_CACHED], &u->cache_read);
+	value_u64(value_get(v[IN_DETAILS], "cached_tokens"), &u->cache_read);
+	value_u64(value_get(v[IN_DETAILS], "cache_write_tokens"), &u->cache_write);
+	value_u64(value_get(v[OUT_DETAILS], "reasoning_tokens"), &u->reasoning);
+	/* xAI counts reasoning beside the output: then only together they make the total. */
+	if (v[OUTPUT].p && u->reasoning && value_u64(v[TOTAL], &total) &&
+	    total - u->input - u->output == u->reasoning)
+		u->output += u->reasoning;
+	llm_answer_usage(a, usage);
+}
+
+static void read_call(struct llm_answer *a, uint64_t choice, uint64_t part, struct value call)
+{
+	static const char *const keys[] = {"index", "id", "function", "custom"};
+	struct value v[4], inner, input;
+	struct llm_block *b;
+
+	value_pick(call, keys, 4, v);
+	value_u64(v[0], &part);
+	b = llm_block(a, LLM_TOOL, choice, part);
+	if (!b)
+		return;
+	b->text_input |= v[3].p != NULL;
+	inner = v[3].p ? v[3] : v[2];
+	input = value_get(inner, v[3].p ? "input" : "arguments");
+	llm_set(&b->id, v[1]);
+	llm_set(&b->name, value_get(inner, "name"));
+	if (value_kind(input) == VALUE_OBJECT)
+		llm_block_set(a, b, input);
+	else
+		llm_block_add(a, b, input);
+}
+
+/* A message and a delta have the same members. */
+static void read_delta(struct llm_answer *a, uint64_t choice, struct value delta)
+{
+	static const char *const keys[] = {"content",   "refusal",    "reasoning_content",
+					   "reasoning", "tool_calls", "function_call"};
+	enum { CONTENT, REFUSAL, REASONING_CONTENT, REASONING, CALLS, CALL, N };
+	struct value v[N];
+	struct value_walk w;
+	uint64_t part = 0;
+
+	value_pick(delta, keys, N, v);
+	if (value_kind(v[REASONING_CONTENT]) != VALUE_STRING)
+		v[REASONING_CONTENT] = v[REASONING];
+	if (value_kind(v[REASONING_CONTENT]) == VALUE_STRING && v[REASONING_CONTENT].len > 2)
+		llm_block_add(a, llm_block(a, LLM_REASONING, choice, 0), v[REASONING_CONTENT]);
+	if (value_kind(v[CONTENT]) == VALUE_STRING && v[CONTENT].len > 2)
+		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 0), v[CONTENT]);
+	if (value_kind(v[REFUSAL]) == VALUE_STRING && v[REFUSAL].len > 2)
+		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 1), v[REFUSAL]);
+	for (w = value_walk(v[CALLS]); value_next(&w); part++)
+		read_call(a, choice, part, w.item);
+	if (value_kind(v[CALL]) == VALUE_OBJECT) {
+		/* before there were several: the function itself, without an id */
+		struct llm_block *b = llm_block(a, LLM_TOOL, choice, 0);
+
+		if (b)
+			llm_set(&b->name, value_get(v[CALL], "name"));
+		llm_block_add(a, b, value_get(v[CALL], "arguments"));
+	}
+}
+
+static void read_choice(struct llm_answer *a, struct value choice)
+{
+	static const char *const keys[] = {"index", "delta", "message", "text", "finish_reason"};
+	enum { INDEX, DELTA, MESSAGE, TEXT, REASON, N };
+	struct value v[N];
+	uint64_t index = 0;
+
+	value_pick(choice, keys, N, v);
+	value_u64(v[INDEX], &index);
+	read_delta(a, index, v[MESSAGE].p ? v[MESSAGE] : v[DELTA]);
+	if (value_kind(v[TEXT]) == VALUE_STRING && v[TEXT].len > 2)
+		llm_block_add(a, llm_block(a, LLM_TEXT, index, 0), v[TEXT]);
+	if (value_kind(v[REASON]) != VALUE_STRING)
+		return;
+	llm_set(&a->stop_reason, v[REASON]);
+	/* Some servers send no [DONE]; usage may still follow. */
+	a->done = true;
+	llm_blocks_end(a);
+}
+
+static void piece(struct llm_answer *a, struct value chunk)
+{
+	static const char *const keys[] = {"id", "model", "choices", "usage", "error", "x_groq"};
+	enum { ID, MODEL, CHOICES, USAGE, ERROR, GROQ, N };
+	struct value v[N];
+	struct value_walk w;
+
+	value_pick(chunk, keys, N, v);
+	llm_set(&a->id, v[ID]);
+	llm_set(&a->model, v[MODEL]);
+	for (w = value_walk(v[CHOICES]); value_next(&w);)
+		read_choice(a, w.item);
+	read_usage(a, v[USAGE]);
+	if (!v[USAGE].p)
+		read_usage(a, value_get(v[GROQ], "usage"));
+	if (value_kind(v[ERROR]) == VALUE_OBJECT || value_kind(v[ERROR]) == VALUE_STRING)
+		llm_answer_error(a, v[ERROR]);
+}
+
+const struct llm_format llm_openai_chat = {
+	.name = "openai_chat",
+	.provider = "openai_compatible",
+	.match = match,
+	.request = request,
+	.piece = piece,
+};

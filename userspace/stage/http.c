@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections are found by process and TLS session. What they hold is in http/: here are the table,
+ * its bounds, and the events.
+ */
+#include "stage/http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "http/conn.h"
+
+#define BUCKETS 4096
+/* A huge body shall not keep its memory for the rest of the run. */
+#define RECORD_KEEP (1U << 20)
+
+struct entry {
+	uint64_t stream_id;
+	uint64_t start_ns;
+	uint32_t tgid;
+	struct http_conn *conn;
+	TAILQ_ENTRY(entry) by_use; /* longest unused first */
+	LIST_ENTRY(entry) of_bucket;
+	LIST_ENTRY(entry) of_process;
+};
+
+LIST_HEAD(entry_list, entry);
+TAILQ_HEAD(entry_queue, entry);
+
+struct http_stage {
+	struct stage stage;
+	struct http_observer observer;
+	struct http_stage_counts counts;
+	struct http_pool *pool;
+	uint64_t now_ns; /* of the newest event; what is made here has that time */
+	uint64_t now_unix_ns;
+	struct entry_queue used;
+	struct entry_list buckets[BUCKETS];
+	struct entry_list processes[BUCKETS];
+	bool closed; /* being freed: nothing is told any more */
+	struct buf rec;
+	struct buf json;
+};
+
+/* ---- headers as JSON ---- */
+
+/* One header among those of its message: which is the next of the same name. */
+struct named {
+	const struct http_header *h;
+	struct named *next;
+	bool follows; /* another one of this name stands before it */
+};
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct named *x = *(struct named *const *)a, *y = *(struct named *const *)b;
+	const struct http_text *p = &x->h->name, *q = &y->h->name;
+	int r = memcmp(p->p, q->p, MIN(p->len, q->len));
+
+	if (r)
+		return r;
+	if (p->len != q->len)
+		return p->len < q->len ? -1 : 1;
+	return x < y ? -1 : 1;
+}
+
+/* Chains those of one name, in their order. */
+static void chain_names(struct named *all, struct named **sorted, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = &all[i];
+	qsort(sorted, n, sizeof(*sorted), compare_names);
+	for (size_t i = 1; i < n; i++) {
+		const struct http_text *p = &sorted[i - 1]->h->name, *q = &sorted[i]->h->name;
+
+		if (p->len != q->len || memcmp(p->p, q->p, p->len))
+			continue;
+		sorted[i - 1]->next = sorted[i];
+		sorted[i]->follows = true;
+	}
+}
+
+static void put_text(struct buf *b, const struct http_text *t)
+{
+	json_string(b, t->p, t->len);
+}
+
+static void put_values(struct buf *b, const struct named *first)
+{
+	if (!first->next) {
+		put_text(b, &first->h->value);
+		return;
+	}
+	buf_add_char(b, '[');
+	for (const struct named *at = first; at; at = at->next) {
+		if (at != first)
+			buf_add_char(b, ',');
+		put_text(b, &at->h->value);
+	}
+	buf_add_char(b, ']');
+}
+
+/* {"host":"x","set-cookie":["a=1","b=2"]}, in the order in which names came first. */
+static void put_headers(struct buf *b, const struct http_message *m)
+{
+	_cleanup_(freep) struct named *all = calloc(m->n_headers + 1, sizeof(*all));
+	_cleanup_(freep) struct named **sorted = calloc(m->n_headers + 1, sizeof(*sorted));
+	const char *comma = "";
+
+	if (!all || !sorted) {
+		b->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < m->n_headers; i++)
+		all[i].h = &m->headers[i];
+	chain_names(all, sorted, m->n_headers);
+	buf_add_char(b, '{');
+	for (size_t i = 0; i < m->n_headers; i++) {
+		if (all[i].follows)
+			continue;
+		buf_add_str(b, comma);
+		put_text(b, &all[i].h->name);
+		buf_add_char(b, ':');
+		put_values(b, &all[i]);
+		comma = ",";
+	}
+	buf_add_char(b, '}');
+}
+
+/* ---- records ---- */
+
+static struct as_span add_text(struct http_stage *s, struct http_text t)
+{
+	return record_add(&s->rec, t.p, t.len);
+}
+
+static struct as_span add_headers(struct http_stage *s, const struct http_message *m)
+{
+	buf_reset(&s->json);
+	put_headers(&s->json, m);
+	s->rec.failed |= s->json.failed;
+	return record_add(&s->rec, s->json.data, s->json.len);
+}
+
+static struct as_span add_body(struct http_stage *s, const struct http_message *m)
+{
+	struct as_span span = record_add(&s->rec, m->body.data, m->body.len);
+
+	span.full = (uint32_t)MIN(m->body_full, (uint64_t)UINT32_MAX);
+	return span;
+}
+
+static struct as_span add_version(struct http_stage *s, unsigned version)
+{
+	static const struct {
+		unsigned version;
+		const char *text;
+	} names[] = {{10, "HTTP/1.0"}, {11, "HTTP/1.1"}, {20, "HTTP/2"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (names[i].version == version)
+			return record_add_str(&s->rec, names[i].text);
+	}
+	return (struct as_span){};
+}
+
+static struct as_span add_error(struct http_stage *s, const struct http_message *m)
+{
+	return record_add_str(&s->rec, m->body_error ?: "");
+}
+
+static uint32_t role_of(const struct http_exchange *x)
+{
+	return x->server ? AS_ROLE_SERVER : AS_ROLE_CLIENT;
+}
+
+static uint64_t since(uint64_t from_ns, uint64_t to_ns)
+{
+	return from_ns && to_ns > from_ns ? to_ns - from_ns : 0;
+}
+
+static void begin_event(struct http_stage *s, unsigned type, const struct as_hdr *who)
+{
+	struct as_hdr h = *who;
+
+	h.boot_ns = s->now_ns;
+	record_begin(&s->rec, type, &h);
+}
+
+static void emit_event(struct http_stage *s, unsigned type)
+{
+	struct event ev;
+
+	if (record_end(&s->rec, &ev) < 0) {
+		s->counts.shed[type]++;
+	} else {
+		/* the clocks may have been compared anew since the newest event */
+		ev.unix_ns = s->now_unix_ns;
+		event_emit(s->stage.out, &ev);
+	}
+	if (s->rec.cap > RECORD_KEEP)
+		buf_done(&s->rec);
+	if (s->json.cap > RECORD_KEEP)
+		buf_done(&s->json);
+}
+
+static void emit_request(struct http_stage *s, const struct http_exchange *x)
+{
+	const struct http_message *m = &x->request;
+	struct as_http_request r = {};
+
+	begin_event(s, AS_EV_HTTP_REQUEST, &x->who);
+	r.conn = x->conn;
+	r.stream_id = x->stream_id;
+	r.exchange_id = x->id;
+	r.body_full = m->body_full;
+	r.method = add_text(s, m->head.method);
+	r.path = add_text(s, m->head.path);
+	r.host = add_text(s, m->head.authority);
+	r.version = add_version(s, m->head.version);
+	r.headers = add_headers(s, m);
+	r.body = add_body(s, m);
+	r.body_error = add_error(s, m);
+	r.role = role_of(x);
+	r.incomplete = !m->complete;
+	if (!s->rec.failed) {
+		r.h = record_struct(&s->rec, as_http_request)->h;
+		*record_struct(&s->rec, as_http_request) = r;
+	}
+	emit_event(s, AS_EV_HTTP_REQUEST);
+}
+
+static void emit_response(struct http_stage *s, const struct http_exchange *x)
+{
+	const struct http_message *q = &x->request, *m = &x->response;
+	struct as_http_response r = {};
+
+	begin_event(s, AS_EV_HTTP_RESPONSE, &x->who);
+	r.conn = x->conn;
+	r.stream_id = x->stream_id;
+	r.exchange_id = x->id;
+	r.request_body_full = q->body_full;
+	r.body_full = m->body_full;
+	r.duration_ns = since(q->begun ? q->begin_ns : m->begin_ns, m->end_ns);
+	r.first_byte_ns = since(q->end_ns, m->begin_ns);
+	r.method = add_text(s, q->head.method);
+	r.path = add_text(s, q->head.path);
+	r.host = add_text(s, q->head.authority);
+	r.version = add_version(s, q->begun ? q->head.version : m->head.version);
+	r.request_headers = add_headers(s, q);
+	r.reason = add_text(s, m->head.reason);
+	r.headers = add_headers(s, m);
+	r.body = add_body(s, m);
+	r.body_error = add_error(s, m);
+	r.status = m->head.status;
+	r.role = role_of(x);
+	r.incomplete = !m->complete;
+	if (!s->rec.failed) {
+		r.h = record_struct(&s->rec, as_http_response)->h;
+		*record_struct(&s->rec, as_http_response) = r;
+	}
+	emit_event(s, AS_EV_HTTP_RESPONSE);
+}
+
+static void emit_message(struct http_stage *s, const struct http_exchange *x, enum http_side side,
+			 struct http_text payload)
+{
+	struct as_ws_message r = {};
+
+	begin_event(s, AS_EV_WS_MESSAGE, &x->who);
+	r.conn = x->conn;
+	r.stream_id = x->stream_id;
+	r.exchange_id = x->id;
+	r.full = x->message_full;
+	r.path = add_text(s, x->request.head.path);
+	r.host = add_text(s, x->request.head.authority);
+	r.data = add_text(s, payload);
+	r.data.full = (uint32_t)MIN(r.full, (uint64_t)UINT32_MAX);
+	r.direction = (side == HTTP_REQUEST) != x->server ? AS_TLS_WRITE : AS_TLS_READ;
+	if (!s->rec.failed) {
+		r.h = record_struct(&s->rec, as_ws_message)->h;
+		*record_struct(&s->rec, as_ws_message) = r;
+	}
+	emit_event(s, AS_EV_WS_MESSAGE);
+}
+
+/* ---- what http/ tells: first the event, then who reads along ---- */
+
+static void on_request(void *context, struct http_exchange *x)
+{
+	struct http_stage *s = context;
+
+	if (s->closed)
+		return;
+	emit_request(s, x);
+	if (s->observer.request)
+		s->observer.request(s->observer.context, x);
+}
+
+static void on_progress(void *context, struct http_exchange *x)
+{
+	struct http_stage *s = context;
+
+	s->observer.progress(s->observer.context, x);
+}
+
+static void on_response(void *context, struct http_exchange *x)
+{
+	struct http_stage *s = context;
+
+	if (s->closed)
+		return;
+	emit_response(s, x);
+	if (s->observer.response)
+		s->observer.response(s->observer.context, x);
+}
+
+static void on_forget(void *context, struct http_exchange *x)
+{
+	struct http_stage *s = context;
+
+	if (s->observer.forget)
+		s->observer.forget(s->observer.context, x);
+}
+
+static void on_ws_message(void *context, struct http_exchange *x, enum http_side side, bool text,
+			  struct http_text payload, uint64_t boot_ns)
+{
+	struct http_stage *s = context;
+
+	emit_message(s, x, side, payload);
+	if (s->observer.ws_message)
+		s->observer.ws_message(s->observer.context, x, side, text, payload, boot_ns);
+}
+
+/* ---- the table ---- */
+
+static size_t hash(uint64_t a, uint64_t b)
+{
+	return (a ^ b * 0x9e3779b97f4a7c15ULL) * 0x9e3779b97f4a7c15ULL >> 52;
+}
+_Static_assert(BUCKETS == 1 << 12, "the shift above");
+
+static struct entry *entry_find(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id)
+{
+	struct entry *e;
+
+	LIST_FOREACH(e, &s->buckets[hash(stream_id, h->tgid)], of_bucket)
+	{
+		if (e->stream_id == stream_id && e->tgid == h->tgid && e->start_ns == h->start_ns)
+			return e;
+	}
+	return NULL;
+}
+
+static void entry_remove(struct http_stage *s, struct entry *e)
+{
+	TAILQ_REMOVE(&s->used, e, by_use);
+	LIST_REMOVE(e, of_bucket);
+	LIST_REMOVE(e, of_process);
+	s->counts.connections--;
+	http_conn_end(e->conn, s->now_ns);
+	http_conn_free(e->conn);
+	free(e);
+}
+
+static void evict_oldest(struct http_stage *s)
+{
+	s->counts.evicted++;
+	entry_remove(s, TAILQ_FIRST(&s->used));
+}
+
+static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id,
+			       bool fresh)
+{
+	const struct http_conn_options opt = {.stream_id = stream_id, .tls = true, .fresh = fresh};
+	struct entry *e;
+
+	if (s->counts.connections >= HTTP_STAGE_CONNECTIONS)
+		evict_oldest(s);
+	e = calloc(1, sizeof(*e));
+	if (!e || http_conn_new(s->pool, &opt, &e->conn) < 0) {
+		s->counts.unwatched++;
+		free(e);
+		return NULL;
+	}
+	e->stream_id = stream_id;
+	e->tgid = h->tgid;
+	e->start_ns = h->start_ns;
+	TAILQ_INSERT_TAIL(&s->used, e, by_use);
+	LIST_INSERT_HEAD(&s->buckets[hash(stream_id, h->tgid)], e, of_bucket);
+	LIST_INSERT_HEAD(&s->processes[hash(h->tgid, 0)], e, of_process);
+	s->counts.connections++;
+	return e;
+}
+
+static void entry_use(struct http_stage *s, struct entry *e)
+{
+	TAILQ_REMOVE(&s->used, e, by_use);
+	TAILQ_INSERT_TAIL(&s->used, e, by_use);
+}
+
+/* Exchanges of all connections: the newest connection keeps its own. */
+static void bound_open(struct http_stage *s)
+{
+	while (http_pool_counts(s->pool)->open > HTTP_OPEN_ALL && s->counts.connections > 1)
+		evict_oldest(s);
+}
+
+/* ---- events ---- */
+
+static void data_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_ssl_data *d = (const struct as_ssl_data *)ev->rec;
+	const struct http_origin origin = {ev->rec, &d->conn};
+	struct entry *e = entry_find(s, ev->rec, d->stream_id);
+	uint64_t missing = MAX(d->len, (uint64_t)d->data.full);
+
+	if (!e)
+		e = entry_new(s, ev->rec, d->stream_id, false);
+	if (!e)
+		return;
+	entry_use(s, e);
+	http_conn_feed(e->conn, d->direction, record_bytes(ev->rec, &d->data), d->data.len,
+		       &origin);
+	if (missing > d->data.len)
+		http_conn_gap(e->conn, d->direction, missing - d->data.len);
+	bound_open(s);
+}
+
+static void handshake_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_ssl_handshake *d = (const struct as_ssl_handshake *)ev->rec;
+	const struct http_origin origin = {ev->rec, &d->conn};
+	struct entry *e = entry_find(s, ev->rec, d->stream_id);
+
+	if (!e) {
+		entry_new(s, ev->rec, d->stream_id, true);
+		return;
+	}
+	entry_use(s, e);
+	http_conn_handshake(e->conn, &origin);
+}
+
+/* Its memory is gone, and with it all sessions in it. */
+static void process_event(struct http_stage *s, const struct event *ev)
+{
+	struct entry *e = LIST_FIRST(&s->processes[hash(ev->rec->tgid, 0)]);
+
+	while (e) {
+		struct entry *next = LIST_NEXT(e, of_process);
+
+		if (e->tgid == ev->rec->tgid)
+			entry_remove(s, e);
+		e = next;
+	}
+}
+
+/* Calls were lost, nobody knows of which connection: what is open may lack a part. */
+static void loss_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_loss *l = (const struct as_loss *)ev->rec;
+	static const char type[] = "ssl.data", everything[] = "*";
+	const char *p = record_bytes(ev->rec, &l->event);
+	struct entry *e;
+
+	if (!(l->event.len == sizeof(type) - 1 && !memcmp(p, type, sizeof(type) - 1)) &&
+	    !(l->event.len == sizeof(everything) - 1 && *p == *everything))
+		return;
+	TAILQ_FOREACH(e, &s->used, by_use)
+	http_conn_doubt(e->conn);
+}
+
+static void http_event(struct emitter *self, const struct event *ev)
+{
+	struct http_stage *s = (struct http_stage *)self;
+
+	event_emit(s->stage.out, ev);
+	if (ev->rec->boot_ns > s->now_ns) {
+		s->now_ns = ev->rec->boot_ns;
+		s->now_unix_ns = ev->unix_ns;
+	}
+	switch (ev->desc->type) {
+	case AS_EV_SSL_DATA:
+		data_event(s, ev);
+		break;
+	case AS_EV_SSL_HANDSHAKE:
+		handshake_event(s, ev);
+		break;
+	case AS_EV_EXEC:
+	case AS_EV_EXIT:
+		process_event(s, ev);
+		break;
+	case AS_EV_LOSS:
+		loss_event(s, ev);
+		break;
+	default:
+		break;
+	}
+}
+
+static void http_finish(struct stage *stage)
+{
+	struct http_stage *s = (struct http_stage *)stage;
+
+	while (!TAILQ_EMPTY(&s->used))
+		entry_remove(s, TAILQ_FIRST(&s->used));
+}
+
+static void http_free(struct stage *stage)
+{
+	struct http_stage *s = (struct http_stage *)stage;
+
+	s->closed = true;
+	http_finish(stage);
+	http_pool_free(s->pool);
+	buf_done(&s->rec);
+	buf_done(&s->json);
+	free(s);
+}
+
+static int open_pool(struct http_stage *s, const struct http_limits *limits)
+{
+	const struct http_observer own = {
+		.context = s,
+		.request = on_request,
+		.progress = s->observer.progress ? on_progress : NULL,
+		.response = on_response,
+		.forget = on_forget,
+		.ws_message = on_ws_message,
+	};
+
+	return http_pool_new(limits, &own, &s->pool);
+}
+
+int http_stage_new(const struct http_stage_options *opt, struct emitter *out, struct stage **ret)
+{
+	struct http_stage *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->stage = (struct stage){
+		.in.emit = http_event,
+		.out = out,
+		.finish = http_finish,
+		.free = http_free,
+	};
+	if (opt->observer)
+		s->observer = *opt->observer;
+	TAILQ_INIT(&s->used);
+	if (open_pool(s, &opt->limits) < 0) {
+		free(s);
+		return -ENOMEM;
+	}
+	*ret = &s->stage;
+	return 0;
+}
+
+const struct http_stage_counts *http_stage_counts(const struct stage *stage)
+{
+	return &((const struct http_stage *)stage)->counts;
+}
+
+void http_stage_shed(const struct stage *stage, uint64_t shed[AS_EV_COUNT])
+{
+	const struct http_stage *s = (const struct http_stage *)stage;
+	const struct http_pool_counts *pool = http_pool_counts(s->pool);
+
+	for (unsigned type = 1; type < AS_EV_COUNT; type++)
+		shed[type] += s->counts.shed[type];
+	shed[AS_EV_HTTP_REQUEST] += pool->lost[HTTP_REQUEST];
+	shed[AS_EV_HTTP_RESPONSE] += pool->lost[HTTP_RESPONSE];
+}
