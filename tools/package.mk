@@ -3,6 +3,7 @@
 
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share/agentsight
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
@@ -22,6 +23,7 @@ INSTALLED = \
 	$(BINDIR)/agentsight \
 	$(MANDIR)/man8/agentsight.8 \
 	$(UNITDIR)/agentsight.service \
+	$(DATADIR)/prices.txt \
 	$(BASHCOMPDIR)/agentsight \
 	$(ZSHCOMPDIR)/_agentsight \
 	$(FISHCOMPDIR)/agentsight.fish
@@ -37,6 +39,7 @@ install: agentsight $(O)/packaging/agentsight.service $(O)/packaging/agentsight.
 	$(call install_file,755,agentsight,$(BINDIR)/agentsight)
 	$(call install_file,644,$(O)/packaging/agentsight.8,$(MANDIR)/man8/agentsight.8)
 	$(call install_file,644,$(O)/packaging/agentsight.service,$(UNITDIR)/agentsight.service)
+	$(call install_file,644,packaging/prices.txt,$(DATADIR)/prices.txt)
 	$(call install_file,644,packaging/agentsight.bash,$(BASHCOMPDIR)/agentsight)
 	$(call install_file,644,packaging/agentsight.zsh,$(ZSHCOMPDIR)/_agentsight)
 	$(call install_file,644,packaging/agentsight.fish,$(FISHCOMPDIR)/agentsight.fish)

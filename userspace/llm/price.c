@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 
 #define PRICES_FILE_MAX (1U << 20)
-#define PRICES_DEFAULT  "/usr/share/agentsight/prices.txt"
+#define PRICES_DEFAULT  AGENTSIGHT_DATADIR "/prices.txt"
 
 /* A price in pico-USD per token is a price in USD per million tokens with six decimals. */
 #define DECIMALS  6

@@ -16,11 +16,13 @@
 #include "stage/alert.h"
 #include "stage/file_io.h"
 #include "stage/http.h"
+#include "stage/llm.h"
 #include "stage/redact.h"
 #include "stage/select.h"
 #include "stage/tls_join.h"
+#include "stage/tool_run.h"
 
-#define MAX_STAGES 8
+#define MAX_STAGES 12
 
 struct chain {
 	struct chain_options opt;
@@ -35,6 +37,8 @@ struct chain {
 	struct stage *select;
 	struct stage *tls_join;
 	struct stage *http;
+	struct prices *prices;
+	struct llm_stage *llm; /* reads along with http, and has no place of its own */
 	struct writer *file;   /* JSON to a file, or to standard output */
 	struct writer *screen; /* readable lines on standard output */
 	struct sink *terminal;
@@ -146,8 +150,8 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 		const char *source;
 		unsigned bit;
 	} sources[] = {
-		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES},    {"network", SOURCE_NETWORK},
-		{"ssl", SOURCE_TLS},         {"system", SOURCE_SYSTEM},
+		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES}, {"network", SOURCE_NETWORK},
+		{"ssl", SOURCE_TLS},         {"llm", SOURCE_TLS},    {"system", SOURCE_SYSTEM},
 	};
 
 	memset(wanted, 0, AS_EV_COUNT);
@@ -198,15 +202,41 @@ static int open_tls_join(struct chain *c, struct emitter **next)
 	return 0;
 }
 
+/* HTTP, behind it what reads models from it, behind that what follows the tool calls of models. */
 static int open_http(struct chain *c, struct emitter **next)
 {
-	const struct http_stage_options opt = {};
-	int r = http_stage_new(&opt, *next, &c->http);
+	struct llm_stage_options llm = {.prices = c->prices};
+	struct http_stage_options http = {};
+	struct stage *runs;
+	int r;
 
+	r = tool_run_new(*next, c->opt.procs, &runs);
+	if (r < 0)
+		return r;
+	chain_add(c, runs, next);
+	llm.listener = *tool_run_listener(runs);
+	r = llm_stage_new(&llm, *next, &c->llm);
+	if (r < 0)
+		return r;
+	http.observer = llm_stage_observer(c->llm);
+	r = http_stage_new(&http, *next, &c->http);
 	if (r < 0)
 		return r;
 	chain_add(c, c->http, next);
 	return 0;
+}
+
+static int open_prices(struct chain *c, struct err *e)
+{
+	const struct session_options *s = c->opt.session;
+
+	if (!(s->sources & SOURCE_TLS))
+		return 0;
+	if (prices_new(&c->prices) < 0)
+		return err_set(e, -ENOMEM, "not enough memory");
+	if (s->prices)
+		return prices_load(c->prices, s->prices, e);
+	return prices_load_default(c->prices, NULL, e);
 }
 
 static int open_stages(struct chain *c)
@@ -275,6 +305,9 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	r = summary_new(&c->summary);
 	if (r < 0)
 		return r;
+	r = open_prices(c, e);
+	if (r < 0)
+		return r;
 	r = open_stages(c);
 	if (r < 0)
 		return err_set(e, r, "not enough memory for the stages");
@@ -288,6 +321,8 @@ void chain_free(struct chain *c)
 		return;
 	for (size_t i = c->n_stages; i-- > 0;)
 		c->stages[i]->free(c->stages[i]);
+	llm_stage_free(c->llm); /* behind the exchanges that it reads */
+	prices_free(c->prices);
 	if (c->terminal)
 		c->terminal->free(c->terminal);
 	summary_free(c->summary);
@@ -375,6 +410,8 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 		shed[AS_EV_SSL_DATA] = tls_join_counts(c->tls_join)->shed;
 	if (c->http)
 		http_stage_shed(c->http, shed);
+	if (c->llm)
+		llm_stage_shed(c->llm, shed);
 }
 
 void chain_print_summary(const struct chain *c, FILE *f, bool colour)

@@ -36,6 +36,7 @@ struct session_options {
 	uint64_t duration_ns;         /* 0: until it is stopped */
 	const char *filter;           /* NULL: everything */
 	bool no_redact;
+	const char *prices; /* file; NULL: the system's and the user's */
 	const char *output; /* NULL: standard output */
 	size_t rotate_bytes;
 	unsigned rotate_keep;
