@@ -37,6 +37,7 @@ struct chain {
 	struct stage *select;
 	struct stage *tls_join;
 	struct stage *http;
+	struct stage *tool_run;
 	struct prices *prices;
 	struct llm_stage *llm; /* reads along with http, and has no place of its own */
 	struct writer *file;   /* JSON to a file, or to standard output */
@@ -207,14 +208,13 @@ static int open_http(struct chain *c, struct emitter **next)
 {
 	struct llm_stage_options llm = {.prices = c->prices};
 	struct http_stage_options http = {};
-	struct stage *runs;
 	int r;
 
-	r = tool_run_new(*next, c->opt.procs, &runs);
+	r = tool_run_new(*next, c->opt.procs, &c->tool_run);
 	if (r < 0)
 		return r;
-	chain_add(c, runs, next);
-	llm.listener = *tool_run_listener(runs);
+	chain_add(c, c->tool_run, next);
+	llm.listener = *tool_run_listener(c->tool_run);
 	r = llm_stage_new(&llm, *next, &c->llm);
 	if (r < 0)
 		return r;
@@ -412,6 +412,8 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 		http_stage_shed(c->http, shed);
 	if (c->llm)
 		llm_stage_shed(c->llm, shed);
+	if (c->tool_run)
+		shed[AS_EV_TOOL_RUN] = tool_run_counts(c->tool_run)->unmade;
 }
 
 void chain_print_summary(const struct chain *c, FILE *f, bool colour)

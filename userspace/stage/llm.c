@@ -60,14 +60,14 @@ static void buf_shrink(struct buf *b)
 		buf_done(b);
 }
 
-static void record_send(struct llm_stage *s, uint64_t *count)
+static void record_send(struct llm_stage *s, struct llm_tally *tally)
 {
 	struct event ev;
 
 	if (record_end(&s->rec, &ev) < 0) {
-		s->counts.unmade++;
+		tally->unmade++;
 	} else {
-		(*count)++;
+		tally->made++;
 		event_emit(s->out, &ev);
 	}
 	buf_shrink(&s->rec);
@@ -440,7 +440,7 @@ static void begin_call(struct llm_stage *s, struct http_exchange *x, struct http
 		c->socket = socket;
 		x->user = c;
 	} else {
-		s->counts.unmade++;
+		s->counts.responses.unmade++;
 	}
 	llm_request_done(&s->request);
 }
@@ -567,6 +567,12 @@ const struct http_observer *llm_stage_observer(struct llm_stage *s)
 const struct llm_stage_counts *llm_stage_counts(const struct llm_stage *s)
 {
 	return &s->counts;
+}
+
+void llm_stage_shed(const struct llm_stage *s, uint64_t shed[AS_EV_COUNT])
+{
+	shed[AS_EV_LLM_REQUEST] += s->counts.requests.unmade;
+	shed[AS_EV_LLM_RESPONSE] += s->counts.responses.unmade;
 }
 
 void llm_stage_free(struct llm_stage *s)

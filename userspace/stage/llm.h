@@ -20,10 +20,14 @@ struct llm_stage_options {
 	struct llm_listener listener;
 };
 
+struct llm_tally {
+	uint64_t made;
+	uint64_t unmade; /* for lack of memory */
+};
+
 struct llm_stage_counts {
-	uint64_t requests;
-	uint64_t responses;
-	uint64_t unmade; /* events for which there was no memory */
+	struct llm_tally requests;
+	struct llm_tally responses;
 };
 
 /* Copies @opt (may be NULL). 0 or -ENOMEM. */
@@ -33,6 +37,9 @@ int llm_stage_new(const struct llm_stage_options *opt, struct emitter *out, stru
 const struct http_observer *llm_stage_observer(struct llm_stage *s);
 
 const struct llm_stage_counts *llm_stage_counts(const struct llm_stage *s);
+
+/* Adds the events that were not made. */
+void llm_stage_shed(const struct llm_stage *s, uint64_t shed[AS_EV_COUNT]);
 
 void llm_stage_free(struct llm_stage *s);
 

@@ -408,8 +408,10 @@ static void call_tell(struct tool_run *t, const struct call *c, uint64_t boot_ns
 	r.evidence = add_evidence(t, c);
 	r.files = add_changes(t, c);
 	r.connections = add_peers(t, c);
-	if (t->record.failed)
+	if (t->record.failed) {
+		t->counts.unmade++;
 		return;
+	}
 	r.h = record_struct(&t->record, as_tool_run)->h;
 	r.ended = ended;
 	r.process = c->root ? c->root->h.tgid : 0;

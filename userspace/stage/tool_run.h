@@ -22,6 +22,7 @@
 
 struct tool_run_counts {
 	uint64_t made;      /* events */
+	uint64_t unmade;    /* for lack of memory */
 	uint64_t forgotten; /* calls that ended because there were too many */
 	uint64_t untracked; /* processes that found no room */
 };

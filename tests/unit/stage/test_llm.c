@@ -346,8 +346,8 @@ static void a_question_without_an_answer_is_told_at_the_end(void **state)
 	drop_exchange(f);
 	assert_non_null(strstr(buf_cstr(&f->taker.lines), "\"status\":0,\"text\":\"\""));
 	assert_non_null(strstr(buf_cstr(&f->taker.lines), "\"incomplete\":true"));
-	assert_int_equal(llm_stage_counts(f->stage)->requests, 1);
-	assert_int_equal(llm_stage_counts(f->stage)->responses, 1);
+	assert_int_equal(llm_stage_counts(f->stage)->requests.made, 1);
+	assert_int_equal(llm_stage_counts(f->stage)->responses.made, 1);
 }
 
 static void other_traffic_is_passed_over(void **state)
@@ -404,8 +404,8 @@ static void requests_on_a_websocket_follow_one_another(void **state)
 	say(f, HTTP_REQUEST, "{\"type\":\"response.create\",\"model\":\"gpt-5\",\"input\":\"c\"}",
 	    600);
 	drop_exchange(f);
-	assert_int_equal(llm_stage_counts(f->stage)->requests, 3);
-	assert_int_equal(llm_stage_counts(f->stage)->responses, 3);
+	assert_int_equal(llm_stage_counts(f->stage)->requests.made, 3);
+	assert_int_equal(llm_stage_counts(f->stage)->responses.made, 3);
 }
 
 static void a_server_hears_of_no_tools_but_tells_its_calls(void **state)
