@@ -357,6 +357,153 @@ static void make_ssl_handshake(void)
 	label = "/usr/lib/libssl.so.3";
 }
 
+static void make_http_request(void)
+{
+	struct as_http_request *d = begin(AS_EV_HTTP_REQUEST);
+
+	d->conn.local = address(AF_INET, "10.0.0.1", 1);
+	d->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	d->stream_id = 8;
+	d->exchange_id = 2;
+	d->body_full = 2;
+	d->role = AS_ROLE_CLIENT;
+	d->incomplete = 1;
+	TEXT(as_http_request, method, "POST");
+	TEXT(as_http_request, path, "/v1?a=b");
+	TEXT(as_http_request, host, "example.com");
+	TEXT(as_http_request, version, "HTTP/1.1");
+	TEXT(as_http_request, headers, "{\"accept\":\"*/*\"}");
+	TEXT(as_http_request, body, "{}");
+	TEXT(as_http_request, body_error, "cut");
+}
+
+static void make_http_response(void)
+{
+	struct as_http_response *d = begin(AS_EV_HTTP_RESPONSE);
+
+	d->conn.local = address(AF_INET, "10.0.0.1", 1);
+	d->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	d->stream_id = 8;
+	d->exchange_id = 2;
+	d->request_body_full = 2;
+	d->body_full = 2;
+	d->duration_ns = 30;
+	d->first_byte_ns = 20;
+	d->status = 200;
+	d->role = AS_ROLE_SERVER;
+	d->incomplete = 1;
+	TEXT(as_http_response, method, "POST");
+	TEXT(as_http_response, path, "/v1");
+	TEXT(as_http_response, host, "example.com");
+	TEXT(as_http_response, version, "HTTP/2");
+	TEXT(as_http_response, request_headers, "{\"accept\":\"*/*\"}");
+	TEXT(as_http_response, reason, "OK");
+	TEXT(as_http_response, headers, "{\"server\":\"x\"}");
+	TEXT(as_http_response, body, "hi");
+	TEXT(as_http_response, body_error, "cut");
+}
+
+static void make_ws_message(void)
+{
+	struct as_ws_message *d = begin(AS_EV_WS_MESSAGE);
+
+	d->conn.local = address(AF_INET, "10.0.0.1", 1);
+	d->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	d->stream_id = 8;
+	d->exchange_id = 2;
+	d->full = 2;
+	d->direction = AS_TLS_READ;
+	TEXT(as_ws_message, path, "/ws");
+	TEXT(as_ws_message, host, "example.com");
+	TEXT(as_ws_message, data, "hi");
+}
+
+static void make_llm_request(void)
+{
+	struct as_llm_request *d = begin(AS_EV_LLM_REQUEST);
+
+	d->conn.local = address(AF_INET, "10.0.0.1", 1);
+	d->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	d->stream_id = 8;
+	d->exchange_id = 2;
+	d->n_messages = 1;
+	d->stream = 1;
+	d->role = AS_ROLE_CLIENT;
+	d->incomplete = 1;
+	TEXT(as_llm_request, provider, "anthropic");
+	TEXT(as_llm_request, model, "m");
+	TEXT(as_llm_request, host, "example.com");
+	TEXT(as_llm_request, path, "/v1/messages");
+	TEXT(as_llm_request, session, "s");
+	TEXT(as_llm_request, system, "\"be kind\"");
+	TEXT(as_llm_request, messages, "[{\"role\":\"user\"}]");
+	TEXT(as_llm_request, tools, "[\"Bash\"]");
+	TEXT(as_llm_request, tool_results, "[]");
+	TEXT(as_llm_request, parameters, "{\"max_tokens\":1}");
+	TEXT(as_llm_request, prompt, "hi");
+}
+
+static void make_llm_response(void)
+{
+	struct as_llm_response *d = begin(AS_EV_LLM_RESPONSE);
+
+	d->conn.local = address(AF_INET, "10.0.0.1", 1);
+	d->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	d->stream_id = 8;
+	d->exchange_id = 2;
+	d->input_tokens = 1;
+	d->output_tokens = 2;
+	d->cache_read_tokens = 3;
+	d->cache_write_tokens = 4;
+	d->reasoning_tokens = 5;
+	d->cost_nano_usd = 6;
+	d->time_to_first_token_ns = 7;
+	d->duration_ns = 9;
+	d->status = 200;
+	d->cost_known = 1;
+	d->incomplete = 1;
+	d->role = AS_ROLE_CLIENT;
+	d->usage_unknown = 1;
+	d->n_tool_calls = 1;
+	TEXT(as_llm_response, provider, "openai");
+	TEXT(as_llm_response, model, "m");
+	TEXT(as_llm_response, id, "r1");
+	TEXT(as_llm_response, text, "hi");
+	TEXT(as_llm_response, reasoning, "hm");
+	TEXT(as_llm_response, tool_calls, "[{\"id\":\"t1\"}]");
+	TEXT(as_llm_response, stop_reason, "stop");
+	TEXT(as_llm_response, error, "none");
+	TEXT(as_llm_response, usage_raw, "{\"a\":1}");
+	TEXT(as_llm_response, tools, "Bash");
+}
+
+static void make_tool_run(void)
+{
+	struct as_tool_run *d = begin(AS_EV_TOOL_RUN);
+
+	d->duration_ns = 1;
+	d->n_processes = 2;
+	d->n_files = 3;
+	d->n_connections = 4;
+	d->result_bytes = 5;
+	d->ended = 1;
+	d->process = 6;
+	d->confidence = 95;
+	d->exit_code = 7;
+	d->signal = 0;
+	d->reported = 1;
+	d->is_error = 1;
+	TEXT(as_tool_run, id, "t1");
+	TEXT(as_tool_run, name, "Bash");
+	TEXT(as_tool_run, input, "{\"command\":\"x\"}");
+	TEXT(as_tool_run, session, "s");
+	TEXT(as_tool_run, exec_id, "6@9");
+	BYTES(as_tool_run, argv, "sh\0-c");
+	TEXT(as_tool_run, evidence, "[\"time\"]");
+	TEXT(as_tool_run, files, "[{\"op\":\"write\"}]");
+	TEXT(as_tool_run, connections, "[{\"port\":1}]");
+}
+
 static void make_system_metrics(void)
 {
 	struct as_system_metrics *m = begin(AS_EV_SYSTEM_METRICS);
@@ -553,6 +700,61 @@ static const struct {
 		 "{\"type\":\"handshake\",\"latency_ns\":20,\"failed\":true,\"library\":"
 		 "\"/usr/lib/libssl.so.3\",\"stream_id\":8,\"server_name\":"
 		 "\"api.example.com\",\"version\":\"TLSv1.3\",\"alpn\":\"h2\"," SOCKET "}"},
+	[AS_EV_HTTP_REQUEST] =
+		{make_http_request,
+		 "{\"type\":\"http_request\",\"stream_id\":8,\"exchange_id\":2,\"role\":\"client\","
+		 "\"request\":{\"method\":\"POST\",\"path\":\"/"
+		 "v1?a=b\",\"host\":\"example.com\",\"version\":\"HTTP/"
+		 "1.1\",\"headers\":{\"accept\":\"*/"
+		 "*\"},\"body\":\"{}\",\"body_bytes\":2,\"body_error\":\"cut\"},\"incomplete\":"
+		 "true,\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{"
+		 "\"address\":\"10.0.0.2\",\"port\":443}}}"},
+	[AS_EV_HTTP_RESPONSE] =
+		{make_http_response,
+		 "{\"type\":\"http_response\",\"stream_id\":8,\"exchange_id\":2,\"role\":"
+		 "\"server\",\"request\":{\"method\":\"POST\",\"path\":\"/"
+		 "v1\",\"host\":\"example.com\",\"version\":\"HTTP/2\",\"headers\":{\"accept\":\"*/"
+		 "*\"},\"body_bytes\":2},\"response\":{\"status\":200,\"reason\":\"OK\","
+		 "\"headers\":{\"server\":\"x\"},\"body\":\"hi\",\"body_bytes\":2,\"body_error\":"
+		 "\"cut\"},\"duration_ns\":30,\"first_byte_ns\":20,\"incomplete\":true,"
+		 "\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{"
+		 "\"address\":\"10.0.0.2\",\"port\":443}}}"},
+	[AS_EV_WS_MESSAGE] = {make_ws_message,
+			      "{\"type\":\"ws_message\",\"direction\":\"read\",\"stream_id\":8,"
+			      "\"exchange_id\":2,\"request\":{\"path\":\"/"
+			      "ws\",\"host\":\"example.com\"},\"len\":2,\"connection\":{\"local\":{"
+			      "\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0."
+			      "0.2\",\"port\":443}},\"data\":\"hi\"}"},
+	[AS_EV_LLM_REQUEST] =
+		{make_llm_request,
+		 "{\"type\":\"request\",\"provider\":\"anthropic\",\"model\":\"m\",\"host\":"
+		 "\"example.com\",\"path\":\"/v1/"
+		 "messages\",\"role\":\"client\",\"conversation_id\":\"s\",\"prompt\":\"hi\","
+		 "\"system\":\"be "
+		 "kind\",\"messages\":[{\"role\":\"user\"}],\"message_count\":1,\"tools\":["
+		 "\"Bash\"],\"tool_results\":[],\"parameters\":{\"max_tokens\":1},\"stream\":true,"
+		 "\"stream_id\":8,\"exchange_id\":2,\"incomplete\":true,\"connection\":{\"local\":{"
+		 "\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0.0.2\","
+		 "\"port\":443}}}"},
+	[AS_EV_LLM_RESPONSE] =
+		{make_llm_response,
+		 "{\"type\":\"response\",\"provider\":\"openai\",\"model\":\"m\",\"role\":"
+		 "\"client\",\"response_id\":\"r1\",\"status\":200,\"text\":\"hi\",\"reasoning\":"
+		 "\"hm\",\"tool_calls\":[{\"id\":\"t1\"}],\"tool_call_count\":1,\"tool_names\":[\"Bash\"],"
+		 "\"stop_reason\":\"stop\",\"error\":\"none\",\"usage\":{\"input_"
+		 "tokens\":1,\"output_tokens\":2,\"cache_read_tokens\":3,\"cache_write_tokens\":4,"
+		 "\"reasoning_tokens\":5,\"unknown\":true,\"raw\":{\"a\":1}},\"time_to_first_token_"
+		 "ns\":7,\"duration_ns\":9,\"cost_nano_usd\":6,\"incomplete\":true,\"stream_id\":8,"
+		 "\"exchange_id\":2,\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1}"
+		 ",\"remote\":{\"address\":\"10.0.0.2\",\"port\":443}}}"},
+	[AS_EV_TOOL_RUN] =
+		{make_tool_run,
+		 "{\"type\":\"tool_run\",\"state\":\"end\",\"id\":\"t1\",\"name\":\"Bash\","
+		 "\"input\":{\"command\":\"x\"},\"conversation_id\":\"s\",\"process\":{\"pid\":6,"
+		 "\"exec_id\":\"6@9\",\"argv\":[\"sh\",\"-c\"]},\"evidence\":[\"time\"],"
+		 "\"confidence\":95,\"processes\":2,\"exit_code\":7,\"files\":[{\"op\":\"write\"}],"
+		 "\"file_count\":3,\"connections\":[{\"port\":1}],\"connection_count\":4,"
+		 "\"reported\":true,\"is_error\":true,\"result_bytes\":5,\"duration_ns\":1}"},
 	[AS_EV_SYSTEM_METRICS] = {make_system_metrics,
 				  "{\"type\":\"system_metrics\",\"pid\":12,\"comm\":\"claude\","
 				  "\"timestamp\":1759888851112727203,"
