@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/* The cache of results, for the test program itself. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "find/cache.h"
+#include "find/library.h"
+#include "unit/find/fixture.h"
+
+static char directory[64];
+static char name[128];
+
+struct self {
+	int fd;
+	struct image *im;
+	struct find_result result;
+};
+
+static uint64_t text_vaddr(struct image *im)
+{
+	const struct image_segment *segs;
+	size_t n = image_segments(im, &segs);
+
+	for (size_t i = 0; i < n; i++) {
+		if (image_in_text(im, segs[i].vaddr))
+			return segs[i].vaddr;
+	}
+	return 0;
+}
+
+/* An image with one library and two sites. */
+static struct self self_open(void)
+{
+	struct self s = {};
+	uint64_t text;
+
+	s.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(image_open(s.fd, NULL, &s.im), 0);
+	assert_int_equal(image_build_id(s.im, &s.result.id), 0);
+	text = text_vaddr(s.im);
+	assert_int_equal(find_library_add(&s.result, LIBRARY_OPENSSL, "OpenSSL 3.5.5"), 0);
+	assert_int_equal(
+		find_site_add(&s.result, s.im, FIND_WRITE, FIND_SHAPE_COUNT_ARG5, text + 64), 0);
+	assert_int_equal(
+		find_site_add(&s.result, s.im, FIND_READ, FIND_SHAPE_COUNT_ARG4, text + 128), 0);
+	return s;
+}
+
+static void self_close(struct self *s)
+{
+	find_result_done(&s->result);
+	image_free(s->im);
+	close(s->fd);
+}
+
+static int load(struct self *s, struct find_result *ret)
+{
+	*ret = (struct find_result){.id = s->result.id};
+	return find_cache_load(directory, s->fd, s->im, ret);
+}
+
+static int stored(void **state)
+{
+	struct self s = self_open();
+	struct stat st;
+
+	snprintf(directory, sizeof(directory), "/tmp/agentsight-cache-XXXXXX");
+	assert_non_null(mkdtemp(directory));
+	strcat(directory, "/find");
+	assert_int_equal(find_cache_store(directory, s.fd, &s.result), 0);
+	snprintf(name, sizeof(name), "%s/", directory);
+	for (size_t i = 0; i < s.result.id.len; i++)
+		sprintf(name + strlen(name), "%02x", s.result.id.bytes[i]);
+	assert_int_equal(fstat(s.fd, &st), 0);
+	sprintf(name + strlen(name), "-%lx.txt", (unsigned long)st.st_size);
+	assert_int_equal(access(name, R_OK), 0);
+	self_close(&s);
+	return 0;
+}
+
+static int removed(void **state)
+{
+	char command[160];
+
+	snprintf(command, sizeof(command), "rm -rf $(dirname %s)", directory);
+	return system(command);
+}
+
+/* Replaces a text of the same length, or all of it, in the stored file. */
+static void change(const char *from, const char *to)
+{
+	char text[4096] = "";
+	FILE *f = fopen(name, "r");
+	char *at;
+
+	assert_non_null(f);
+	assert_true(fread(text, 1, sizeof(text) - 1, f) > 0);
+	fclose(f);
+	at = strstr(text, from);
+	assert_non_null(at);
+	memcpy(at, to, strlen(to));
+	f = fopen(name, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void refused(int error)
+{
+	struct self s = self_open();
+	struct find_result r;
+
+	assert_int_equal(load(&s, &r), error);
+	assert_int_equal(r.n, 0);
+	assert_int_equal(r.n_libraries, 0);
+	find_result_done(&r);
+	self_close(&s);
+}
+
+static void what_is_stored_comes_back(void **state)
+{
+	struct self s = self_open();
+	struct find_result r;
+
+	assert_int_equal(load(&s, &r), 0);
+	assert_true(r.cached);
+	assert_int_equal(r.n, 2);
+	assert_memory_equal(r.sites, s.result.sites, 2 * sizeof(*r.sites));
+	assert_string_equal(r.libraries[0].name, "OpenSSL");
+	assert_string_equal(r.libraries[0].version, "OpenSSL 3.5.5");
+	find_result_done(&r);
+	self_close(&s);
+}
+
+static void that_there_is_nothing_comes_back_with_its_reason(void **state)
+{
+	struct self s = self_open();
+	struct find_result r, none = {.id = s.result.id};
+
+	find_refuse(&none, "%s", "nothing here");
+	assert_int_equal(find_cache_store(directory, s.fd, &none), 0);
+	assert_int_equal(load(&s, &r), -ENOENT);
+	assert_true(r.cached);
+	assert_string_equal(r.reason, "nothing here");
+	find_result_done(&r);
+	find_result_done(&none);
+	self_close(&s);
+}
+
+static void an_unknown_file_is_not_there(void **state)
+{
+	assert_int_equal(unlink(name), 0);
+	refused(-ENODATA);
+}
+
+static void a_file_that_others_can_write_is_refused(void **state)
+{
+	assert_int_equal(chmod(name, 0666), 0);
+	refused(-EPERM);
+}
+
+static void a_directory_that_others_can_write_is_refused(void **state)
+{
+	assert_int_equal(chmod(directory, 0777), 0);
+	refused(-EPERM);
+	assert_int_equal(chmod(directory, 0700), 0);
+}
+
+static void a_link_is_refused(void **state)
+{
+	char to[160];
+
+	snprintf(to, sizeof(to), "%s.old", name);
+	assert_int_equal(rename(name, to), 0);
+	assert_int_equal(symlink(to, name), 0);
+	refused(-ELOOP);
+}
+
+static void code_that_changed_is_noticed(void **state)
+{
+	struct self s = self_open();
+	char hex[33] = "";
+
+	for (size_t i = 0; i < FIND_CODE; i++)
+		sprintf(hex + 2 * i, "%02x", s.result.sites[0].code[i]);
+	self_close(&s);
+	change(hex, "00ff00ff00ff00ff00ff00ff00ff00ff");
+	refused(-ESTALE);
+}
+
+static void an_offset_outside_of_code_is_noticed(void **state)
+{
+	change("0x", "0x0 ");
+	refused(-EBADMSG);
+}
+
+static void another_size_is_another_program(void **state)
+{
+	change("size ", "size 9");
+	refused(-ESTALE);
+}
+
+static void another_finders_file_is_not_read(void **state)
+{
+	change("agentsight-find 1", "agentsight-find 0");
+	refused(-ESTALE);
+}
+
+static void a_file_without_its_end_is_not_read(void **state)
+{
+	change("end\n", "");
+	change("end\n", "#nd\n");
+	refused(-EBADMSG);
+}
+
+static void a_function_that_does_not_exist_is_an_error(void **state)
+{
+	change("site write", "site wrote");
+	refused(-EBADMSG);
+}
+
+static void what_is_no_text_is_not_read(void **state)
+{
+	change("OpenSSL 3.5.5", "OpenSSL \033[31m");
+	refused(-EBADMSG);
+}
+
+static void nothing_without_a_reason_is_not_believed(void **state)
+{
+	FILE *f;
+
+	change("library", "end\n   ");
+	f = fopen(name, "r+");
+	assert_non_null(f);
+	while (fgetc(f) != 'e' || fgetc(f) != 'n' || fgetc(f) != 'd')
+		;
+	assert_int_equal(ftruncate(fileno(f), ftell(f) + 1), 0);
+	fclose(f);
+	refused(-EBADMSG);
+}
+
+#define test(f) cmocka_unit_test_setup_teardown(f, stored, removed)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(what_is_stored_comes_back),
+		test(that_there_is_nothing_comes_back_with_its_reason),
+		test(an_unknown_file_is_not_there),
+		test(a_file_that_others_can_write_is_refused),
+		test(a_directory_that_others_can_write_is_refused),
+		test(a_link_is_refused),
+		test(code_that_changed_is_noticed),
+		test(an_offset_outside_of_code_is_noticed),
+		test(another_size_is_another_program),
+		test(another_finders_file_is_not_read),
+		test(a_file_without_its_end_is_not_read),
+		test(what_is_no_text_is_not_read),
+		test(nothing_without_a_reason_is_not_believed),
+		test(a_function_that_does_not_exist_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

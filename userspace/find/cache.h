@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What was found before, one small text file per executable, so that a program which talks 26 ms after its start
+ * is known by then. Named by the build id and size, else by device and inode, with size and time of change.
+ * Files that somebody else could have written are refused, and what they say is checked against the
+ * executable's code.
+ */
+#ifndef AGENTSIGHT_FIND_CACHE_H
+#define AGENTSIGHT_FIND_CACHE_H
+
+#include <stddef.h>
+
+#include "find/find.h"
+
+/* /var/cache/agentsight for root, else below $XDG_CACHE_HOME or $HOME; "" when there is none. */
+void find_cache_directory(char *ret, size_t size);
+
+/* 0 with sites, or -ENOENT when it tells that there are none; other errors: nothing usable is stored. */
+int find_cache_load(const char *directory, int fd, struct image *im, struct find_result *ret);
+
+/* Also stores that there is nothing. Makes the directory; an error is of no consequence. */
+int find_cache_store(const char *directory, int fd, const struct find_result *result);
+
+#endif
