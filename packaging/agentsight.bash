@@ -6,7 +6,7 @@ _agentsight()
 	local cur=$2 prev=$3 command=${COMP_WORDS[1]} i
 	local commands="record trace ssl process network files system doctor schema"
 	local whom="-c --comm -p --pid --no-children"
-	local output="-o --output --log-file --rotate-size --rotate-keep --filter --duration --ring-size --queue-size --no-redact"
+	local output="-o --output --log-file --rotate-size --rotate-keep --filter --duration --ring-size --queue-size --prices --no-redact"
 	local sources="--ssl --process --network --files --system"
 	local samples="--system-interval -i --interval --cpu-threshold --memory-threshold"
 	local say="--json --no-color -q --quiet -v --verbose -h --help"

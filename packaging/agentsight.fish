@@ -28,6 +28,7 @@ complete -c agentsight -n $stream -l filter -x -d 'Keep only events for which it
 complete -c agentsight -n $stream -l duration -x -d 'Stop after this time (seconds)'
 complete -c agentsight -n $stream -l ring-size -x -d 'Memory between kernel and agentsight (MB)'
 complete -c agentsight -n $stream -l queue-size -x -d 'Memory for output that cannot be written yet (MB)'
+complete -c agentsight -n $stream -l prices -r -F -d 'What models cost'
 complete -c agentsight -n $stream -l no-redact -d 'Keep secrets in the output'
 complete -c agentsight -n $stream -s q -l quiet -d 'Only errors on standard error'
 

@@ -29,6 +29,7 @@ _agentsight() {
 		'--duration[stop after this time]:seconds:'
 		'--ring-size[memory between kernel and agentsight]:MB:'
 		'--queue-size[memory for output that cannot be written yet]:MB:'
+		'--prices[what models cost]:file:_files'
 		'--no-redact[keep secrets in the output]'
 	)
 	sources=(

@@ -102,3 +102,7 @@ check-asan: $(LIVETEST) $(WORKLOADS) ## unit and live tests with address and und
 		LIVE_OUTPUT=$(O)/asan/output SLOW=1 tests/check-all.sh unit fuzz live
 
 .PHONY: tests tests-sanitized check check-live check-real test-run check-vm check-asan
+
+check-agents: agentsight ## record Claude Code, Codex, Gemini CLI, bun, deno and others, fetched into a cache; needs root and npm
+	$(Q)sh tests/agents/fetch.sh >/dev/null
+	$(Q)$(SYSTEM_PYTHON) tests/agents/check.py $(AGENTS)

@@ -33,6 +33,9 @@ class Wrong(Exception):
 
 
 def compile_type(name):
+    if isinstance(name, list):
+        ways = [compile_type(n)[0] for n in name]
+        return lambda v: any(way(v) for way in ways), f"is none of {', '.join(name)}"
     checks = {
         "object": lambda v: isinstance(v, dict),
         "array": lambda v: isinstance(v, list),

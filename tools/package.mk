@@ -24,6 +24,7 @@ INSTALLED = \
 	$(MANDIR)/man8/agentsight.8 \
 	$(UNITDIR)/agentsight.service \
 	$(DATADIR)/prices.txt \
+	$(DATADIR)/offsets.txt \
 	$(BASHCOMPDIR)/agentsight \
 	$(ZSHCOMPDIR)/_agentsight \
 	$(FISHCOMPDIR)/agentsight.fish
@@ -40,6 +41,7 @@ install: agentsight $(O)/packaging/agentsight.service $(O)/packaging/agentsight.
 	$(call install_file,644,$(O)/packaging/agentsight.8,$(MANDIR)/man8/agentsight.8)
 	$(call install_file,644,$(O)/packaging/agentsight.service,$(UNITDIR)/agentsight.service)
 	$(call install_file,644,packaging/prices.txt,$(DATADIR)/prices.txt)
+	$(call install_file,644,packaging/offsets.txt,$(DATADIR)/offsets.txt)
 	$(call install_file,644,packaging/agentsight.bash,$(BASHCOMPDIR)/agentsight)
 	$(call install_file,644,packaging/agentsight.zsh,$(ZSHCOMPDIR)/_agentsight)
 	$(call install_file,644,packaging/agentsight.fish,$(FISHCOMPDIR)/agentsight.fish)

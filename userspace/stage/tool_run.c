@@ -748,10 +748,8 @@ static struct call *call_new(const struct llm_tool_call *in)
 	c->begin_ns = in->boot_ns;
 	c->exit_code = -1;
 	/* half a JSON text is none */
-	if (in->input_len && in->input_len <= TOOL_RUN_INPUT_MAX)
+	if (in->input_len <= TOOL_RUN_INPUT_MAX)
 		buf_add(&c->input, in->input, in->input_len);
-	else
-		buf_add_lit(&c->input, "null");
 	if (!c->id || !c->name || !c->session || c->input.failed) {
 		call_free(c);
 		return NULL;
