@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import exchanges  # noqa: E402
 import hostile  # noqa: E402
+import models  # noqa: E402
 import network  # noqa: E402
 import redaction  # noqa: E402
 import system  # noqa: E402
@@ -54,7 +55,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (network, tls, exchanges, system, redaction, hostile, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (network, tls, exchanges, models, system, redaction, hostile, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:
