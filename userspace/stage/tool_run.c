@@ -787,7 +787,10 @@ static bool same_call(const struct call *c, const struct llm_tool_result *r)
 {
 	if (c->agent.tgid != r->who.tgid || c->reported)
 		return false;
-	return r->id[0] ? !strcmp(c->id, r->id) : !strcmp(c->name, r->name);
+	if (c->id[0])
+		return !strcmp(c->id, r->id);
+	/* Gemini numbers neither: the name has to do, wherever it stands */
+	return !strcmp(c->name, r->id[0] ? r->id : r->name);
 }
 
 static void on_tool_result(void *context, const struct llm_tool_result *r)

@@ -300,6 +300,15 @@ static void work_in_the_background_ends_with_its_last_process(void **state)
 	      "files= peers= reported\n");
 }
 
+static void a_call_without_an_id_is_reported_by_its_name(void **state)
+{
+	asks("", "run_shell_command", "{\"command\":\"make\"}", "");
+	reports("other", false);
+	HEARD("");
+	reports("run_shell_command", false);
+	HEARD("end  run_shell_command pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
+}
+
 static void the_run_ends_every_call(void **state)
 {
 	asks("t1", "Bash", "{\"command\":\"sleep 9\"}", "");
@@ -346,6 +355,7 @@ int main(void)
 		TEST(a_relative_path_is_the_end_of_the_absolute_one),
 		TEST(a_program_that_was_started_before_the_call_was_told_is_found),
 		TEST(work_in_the_background_ends_with_its_last_process),
+		TEST(a_call_without_an_id_is_reported_by_its_name),
 		TEST(the_run_ends_every_call),
 		TEST(many_calls_and_processes_stay_within_their_bounds),
 	};
