@@ -510,6 +510,52 @@ static void put_llm_response(struct line *l, const struct event *ev)
 	line_text(l, record_bytes(ev->rec, &e->text), e->text.len);
 }
 
+static void put_count(struct line *l, uint64_t n, const char *one, const char *many)
+{
+	if (n)
+		line_printf(l, "  %llu %s", (unsigned long long)n, n == 1 ? one : many);
+}
+
+/* What came of it: how the process ended, and what it left. */
+static void put_tool_end(struct line *l, const struct as_tool_run *e)
+{
+	if (e->signal)
+		line_printf(l, "  signal %u", e->signal);
+	else if (e->exit_code >= 0)
+		line_printf(l, "  %d", e->exit_code);
+	line_str(l, "  after ");
+	put_duration(l, e->duration_ns);
+	put_count(l, e->n_processes, "process", "processes");
+	put_count(l, e->n_files, "file", "files");
+	put_count(l, e->n_connections, "connection", "connections");
+	if (e->is_error)
+		put_styled(l, LINE_RED, "  reported as a failure");
+	else if (!e->reported)
+		put_styled(l, LINE_DIM, "  not reported to the model");
+}
+
+static void put_tool_run(struct line *l, const struct event *ev)
+{
+	RECORD(as_tool_run, e, ev);
+
+	line_style(l, LINE_BOLD);
+	put_span(l, ev->rec, &e->name);
+	line_style(l, LINE_PLAIN);
+	line_str(l, e->ended ? " ends" : " is");
+	if (e->process)
+		line_printf(l, "%s [%u]", e->ended ? "" : " process", e->process);
+	else if (!e->ended)
+		line_str(l, " the agent itself");
+	if (e->ended)
+		put_tool_end(l, e);
+	else
+		line_printf(l, "  %u %% sure", e->confidence);
+	line_style(l, LINE_DIM);
+	line_str(l, "  ");
+	line_text(l, record_bytes(ev->rec, &e->input), e->input.len);
+	line_style(l, LINE_PLAIN);
+}
+
 /* ---- system and alerts ---- */
 
 static void put_centi(struct line *l, uint64_t value)
@@ -826,6 +872,7 @@ static const struct view views[AS_EV_COUNT] = {
 	[AS_EV_WS_MESSAGE] = {"WebSocket", LINE_MAGENTA, put_message},
 	[AS_EV_LLM_REQUEST] = {"asks", LINE_GREEN, put_llm_request},
 	[AS_EV_LLM_RESPONSE] = {"answers", LINE_GREEN, put_llm_response},
+	[AS_EV_TOOL_RUN] = {"tool", LINE_YELLOW, put_tool_run},
 	[AS_EV_SYSTEM_METRICS] = {"system", LINE_DIM, put_metrics},
 	[AS_EV_SYSTEM_WIDE] = {"system", LINE_DIM, put_wide},
 	[AS_EV_THRESHOLD] = {"alert", LINE_ALARM, put_threshold},
