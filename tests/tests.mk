@@ -53,14 +53,22 @@ $(O)/tests/workloads/%: tests/workloads/%.c $(wildcard tests/workloads/*.h)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(TEST_CFLAGS) -o $@ $< $(call workload_link,$*) -lpthread
 
-$(LIVETEST): $(wildcard tests/live/*.c) tests/live/live.h
+# Stripped Go programs, at a fixed address and not; without a Go compiler their tests are skipped.
+GO ?= $(firstword $(wildcard /usr/bin/go /usr/local/go/bin/go))
+GO_WORKLOADS := $(if $(GO),$(O)/tests/workloads/go_tls_exe $(O)/tests/workloads/go_tls_pie)
+$(O)/tests/workloads/go_tls_%: tests/workloads/go_tls/main.go
+	$(say) GO $@
+	$(Q)mkdir -p $(@D)
+	$(Q)CGO_ENABLED=0 GO111MODULE=off GOCACHE=$(abspath $(O))/go-cache $(GO) build -buildmode=$* -ldflags='-s -w' -o $@ $<
+
+$(LIVETEST): $(wildcard tests/live/*.c) $(wildcard tests/live/*.h)
 	$(say) LINK $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(TEST_CFLAGS) -static -o $@ $(filter %.c,$^) -ljson-c -lpthread
 
 # ---- what is run ----
 
-LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS)
+LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS) $(GO_WORKLOADS)
 CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
 RUN_TESTS = O=$(O) SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
 
@@ -103,6 +111,9 @@ check-asan: $(LIVETEST) $(WORKLOADS) ## unit and live tests with address and und
 
 .PHONY: tests tests-sanitized check check-live check-real test-run check-vm check-asan
 
-check-agents: agentsight ## record Claude Code, Codex, Gemini CLI, bun, deno and others, fetched into a cache; needs root and npm
+AGENTS_DIR ?= $(HOME)/.cache/agentsight/agents
+AGENT_TESTS = $(shell sed -nE 's/^.*\{"((an_old|a_new)_bun|deno)(_[A-Za-z0-9_]*)".*/\1\3/p' tests/live/tls_more.c)
+check-agents: $(LIVE_NEEDS) ## record Claude Code, Codex, Gemini CLI, bun, deno and others, fetched into a cache; needs root and npm
 	$(Q)sh tests/agents/fetch.sh >/dev/null
+	$(Q)AGENTSIGHT_AGENTS=$(AGENTS_DIR) $(LIVETEST) $(AGENT_TESTS)
 	$(Q)$(SYSTEM_PYTHON) tests/agents/check.py $(AGENTS)

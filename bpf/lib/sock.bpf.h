@@ -15,12 +15,9 @@
 #define AGENTSIGHT_BPF_SOCK_H
 
 #include "emit.bpf.h"
+#include "ends.bpf.h"
 #include "filter.bpf.h"
 #include "tlsjoin.bpf.h"
-#include <bpf/bpf_endian.h>
-
-#define AF_INET  2
-#define AF_INET6 10
 
 enum tcp_state {
 	TCP_ESTABLISHED = 1,
@@ -151,57 +148,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct udp_owner);
 } udp_owners SEC(".maps");
-
-/* ---- reading a socket ---- */
-
-/* AS_PROTO_TCP or AS_PROTO_UDP over IP, else 0. Netlink uses the same numbers for other things. */
-static __always_inline __u16 sock_protocol(const struct sock *sk)
-{
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	__u16 protocol;
-
-	if (family != AF_INET && family != AF_INET6)
-		return 0;
-	protocol = BPF_CORE_READ(sk, sk_protocol);
-	return protocol == AS_PROTO_TCP || protocol == AS_PROTO_UDP ? protocol : 0;
-}
-
-/* skc_num is already 0 at the transition to CLOSE, inet_sport is not. */
-static __always_inline __u16 sock_local_port(const struct sock *sk)
-{
-	return bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
-}
-
-static __always_inline __u16 sock_remote_port(const struct sock *sk)
-{
-	return bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-}
-
-static __always_inline void addr_set_v4(struct as_addr *addr, __be32 ip)
-{
-	__builtin_memset(addr->ip, 0, sizeof(addr->ip));
-	addr->ip[10] = 0xff;
-	addr->ip[11] = 0xff;
-	__builtin_memcpy(&addr->ip[12], &ip, sizeof(ip));
-}
-
-static __always_inline void sock_read_ends(const struct sock *sk, struct as_addr *local,
-					   struct as_addr *remote)
-{
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-
-	if (family == AF_INET) {
-		addr_set_v4(local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-		addr_set_v4(remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
-	} else {
-		BPF_CORE_READ_INTO((struct in6_addr *)local->ip, sk, __sk_common.skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO((struct in6_addr *)remote->ip, sk, __sk_common.skc_v6_daddr);
-	}
-	local->port = sock_local_port(sk);
-	local->family = family;
-	remote->port = sock_remote_port(sk);
-	remote->family = remote->port ? family : 0; /* a UDP socket without a peer */
-}
 
 struct tcp_sums {
 	__u64 tx;
@@ -766,34 +712,47 @@ static __always_inline bool tls_thread_sock(struct as_tls_thread *t, const struc
 	return true;
 }
 
-/* A session over memory: what it wrote is sent behind the call. */
-static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id)
+/*
+ * What a session over memory wrote is sent behind the call. Less than was encrypted on this thread is
+ * somebody else's, or a part: the next record will do.
+ */
+static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id, int ret)
 {
 	struct as_tls_key key = {.tgid = id >> 32, .ssl = t->pending_ssl};
 	struct as_tls_session *s = bpf_map_lookup_elem(&tls_sessions, &key);
 
-	if (s)
-		tls_session_join(s, &t->conn);
+	if (!s || (__u32)ret < t->pending_len)
+		return;
+	tls_session_join(s, &t->conn);
+	if (t->pending_len)
+		tls_session_pair(s, &t->mark, key.tgid);
 }
 
 /* Tells the TLS programs which socket the session uses that this thread is busy with. */
-static __always_inline void tls_join(const struct sock *sk, bool sent)
+static __always_inline void tls_join(const struct sock *sk, int ret, bool sent)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	__u8 *hint = tls_hint(id);
+	__u8 *thread = tls_hint(id), *process = tls_hint(id >> 32);
 	struct as_tls_thread *t;
+	bool opens;
 
-	if (!hint || !*hint)
+	if (!thread || !process)
 		return;
-	t = bpf_map_lookup_elem(&tls_threads, &id);
-	if (!t || (t->ssl ? t->bound : !sent || !t->pending_ssl))
+	opens = !sent && *process & TLS_HINT_OPENS;
+	if (!opens && !*thread)
+		return;
+	t = opens ? tls_thread_get(id) : bpf_map_lookup_elem(&tls_threads, &id);
+	if (!t || (t->ssl ? t->bound : !(sent ? t->pending_ssl : opens)))
 		return;
 	if (!tls_thread_sock(t, sk))
 		return;
+	t->received = !sent;
 	if (t->ssl)
 		t->bound = AS_TLS_BOUND;
+	else if (sent)
+		tls_join_pending(t, id, ret);
 	else
-		tls_join_pending(t, id);
+		return;
 	t->pending_ssl = 0;
 }
 
@@ -808,7 +767,7 @@ static __always_inline void sock_used(const struct sock *sk, int ret, bool sent)
 	__u64 id;
 
 	if (cfg.tls_join && ret > 0)
-		tls_join(sk, sent);
+		tls_join(sk, ret, sent);
 	if (!cfg.net_events)
 		return;
 	if (!cfg.net_each_call && sock_is_settled(sk))

@@ -59,7 +59,9 @@ struct as_tls_thread {
 	__u64 ssl; /* session of the call that the thread is in; 0 outside */
 
 	__u64 pending_ssl; /* of a finished SSL_write that saw no send; the next send takes it */
+	__u32 pending_len; /* bytes that send has at least, when that is known */
 	__u32 bound;       /* enum as_tls_bound: `ssl`, during this call */
+	__u32 received;    /* `conn` is of a receive */
 	__u32 pad;
 	struct as_sock_mark mark; /* the socket used last */
 	struct as_conn conn;      /* its ends; good for no longer than the mark */
@@ -72,8 +74,8 @@ struct as_tls_thread {
 /* Key of `tls_sessions`. */
 struct as_tls_key {
 	__u32 tgid;
-	__u32 pad;
-	__u64 ssl;
+	__u32 socket; /* `ssl` is the hash of a socket's mark: what its two directions share */
+	__u64 ssl;    /* the session's object; of a single direction: see bpf/tls_aead.bpf.c */
 };
 
 struct as_tls_session {
@@ -83,6 +85,9 @@ struct as_tls_session {
 	__u32 carried;      /* plaintext has passed */
 	__u32 established;  /* a handshake was reported */
 	__u32 joined;       /* `conn` holds; set behind it */
+	__u64 kept_buf;     /* GnuTLS: of a write that is to be tried again, without them */
+	__u64 kept_num;
+	__u64 nonce; /* AEAD: of the last record */
 	struct as_conn conn;
 };
 
@@ -101,7 +106,20 @@ struct {
 	__type(value, struct as_tls_session);
 } tls_sessions SEC(".maps");
 
-/* The hint for the thread @id: 0 as long as it has no entry in `tls_threads`. Never cleared. */
+/* All zero: a thread's entry is too large for the stack of the programs that make one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct as_tls_thread);
+} tls_fresh SEC(".maps");
+
+enum as_tls_hint {
+	TLS_HINT_THREAD = 1 << 0, /* a thread with this number has an entry in `tls_threads` */
+	TLS_HINT_OPENS = 1 << 1,  /* a process decrypts what it received before the call */
+};
+
+/* The hints for the thread or process @id. Never cleared; two may share a place. */
 static __always_inline __u8 *tls_hint(__u64 id)
 {
 	__u32 zero = 0;
@@ -110,11 +128,65 @@ static __always_inline __u8 *tls_hint(__u64 id)
 	return s ? &s->tls_hints[id & (AS_TLS_HINTS - 1)] : NULL;
 }
 
+static __always_inline void tls_hint_set(__u64 id, __u8 bit)
+{
+	__u8 *hint = tls_hint(id);
+
+	if (hint && !(*hint & bit))
+		*hint |= bit;
+}
+
+static __always_inline struct as_tls_thread *tls_thread_get(__u64 id)
+{
+	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id), *fresh;
+	__u32 zero = 0;
+
+	if (t)
+		return t;
+	fresh = bpf_map_lookup_elem(&tls_fresh, &zero);
+	if (!fresh)
+		return NULL;
+	tls_hint_set(id, TLS_HINT_THREAD);
+	bpf_map_update_elem(&tls_threads, &id, fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&tls_threads, &id);
+}
+
 /* In words: for the compiler the struct is aligned to two bytes, here and in records it is to eight. */
 static __always_inline void conn_copy(struct as_conn *to, const struct as_conn *from)
 {
 	__builtin_memcpy(__builtin_assume_aligned(to, 8), __builtin_assume_aligned(from, 8),
 			 sizeof(*to));
+}
+
+static __always_inline __u64 mix64(__u64 x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9ULL;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebULL;
+	return x ^ x >> 31;
+}
+
+/*
+ * Where only a direction is known, the stream is its socket's: the direction that has carried nothing yet
+ * takes the other one's number. Of a client that is what it reads, since it writes first.
+ */
+static __always_inline void tls_session_pair(struct as_tls_session *s,
+					     const struct as_sock_mark *mark, __u32 tgid)
+{
+	struct as_tls_key key = {.tgid = tgid, .socket = 1};
+	struct as_tls_session *both, fresh = {};
+
+	key.ssl = mix64(mark->sk ^ mix64(mark->addrs) ^ ((__u64)mark->ports << 32 | mark->hash));
+	both = bpf_map_lookup_elem(&tls_sessions, &key);
+	if (!both) {
+		fresh.stream_id = s->stream_id;
+		bpf_map_update_elem(&tls_sessions, &key, &fresh, BPF_ANY);
+	} else if (s->carried) {
+		both->stream_id = s->stream_id; /* of an earlier connection, or nothing new */
+	} else {
+		s->stream_id = both->stream_id;
+	}
 }
 
 /* Conn and flag are read by other threads, so in this order. */

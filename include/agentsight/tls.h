@@ -18,6 +18,13 @@ enum as_tls_shape {
 	AS_TLS_SHAPE_COUNT_ARG4,
 	AS_TLS_SHAPE_COUNT_ARG5,
 	AS_TLS_SHAPE_CTRL,
+	AS_TLS_SHAPE_RET_SSIZE, /* as RET_INT with a long; a handshake returns 0 when done */
+	AS_TLS_SHAPE_GO_ENTRY,
+	AS_TLS_SHAPE_GO_RETURN,
+	AS_TLS_SHAPE_AEAD,         /* whole record in, whole record out */
+	AS_TLS_SHAPE_AEAD_SCATTER, /* seal: the tag goes elsewhere */
+	AS_TLS_SHAPE_AEAD_GATHER,  /* open: the tag comes from elsewhere */
+	AS_TLS_SHAPE_RING,
 };
 
 /* library 16 bits, function (enum as_tls_function) 8, kind 4, shape 4 */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "sha256.h"
+#include "tls.h"
 
 static int base64_value(char c)
 {
@@ -36,6 +36,20 @@ static void add_base64(struct sha256 *sum, const char *text, uint64_t *bytes)
 	}
 }
 
+void tls_plaintext_add(const struct line *l, struct sha256 *sum, uint64_t *bytes)
+{
+	json_object *text = object_at(l->data, "data");
+
+	if (text) {
+		size_t n = json_object_get_string_len(text);
+
+		sha256_add(sum, json_object_get_string(text), n);
+		*bytes += n;
+	} else {
+		add_base64(sum, line_str(l, "data_base64"), bytes);
+	}
+}
+
 struct tally {
 	struct sha256 sum;
 	uint64_t calls, bytes, len;
@@ -50,8 +64,6 @@ static void tally_take(struct tally *t, const struct stream *st, int64_t tid, co
 	*t = (struct tally){};
 	sha256_begin(&t->sum);
 	while ((l = stream_find(st, &i, 0, "ssl", "data"))) {
-		json_object *text = object_at(l->data, "data");
-
 		if (json_object_get_int64(object_at(l->json, "tid")) != tid ||
 		    strcmp(line_str(l, "direction"), direction))
 			continue;
@@ -59,14 +71,7 @@ static void tally_take(struct tally *t, const struct stream *st, int64_t tid, co
 		t->len += line_int(l, "len");
 		CHECK(!object_at(l->data, "truncated"), "cut: %.300s",
 		      json_object_to_json_string(l->json));
-		if (text) {
-			size_t n = json_object_get_string_len(text);
-
-			sha256_add(&t->sum, json_object_get_string(text), n);
-			t->bytes += n;
-		} else {
-			add_base64(&t->sum, line_str(l, "data_base64"), &t->bytes);
-		}
+		tls_plaintext_add(l, &t->sum, &t->bytes);
 	}
 }
 

@@ -75,6 +75,19 @@ static const struct name_row tls_function_rows[] = {
 	{.value = AS_TLS_FN_SSL_WRITE, .name = "SSL_write"},
 	{.value = AS_TLS_FN_SSL_WRITE_EX, .name = "SSL_write_ex"},
 	{.value = AS_TLS_FN_SSL_DO_HANDSHAKE, .name = "SSL_do_handshake"},
+	{.value = AS_TLS_FN_GNUTLS_RECV, .name = "gnutls_record_recv"},
+	{.value = AS_TLS_FN_GNUTLS_RECV_SEQ, .name = "gnutls_record_recv_seq"},
+	{.value = AS_TLS_FN_GNUTLS_SEND, .name = "gnutls_record_send"},
+	{.value = AS_TLS_FN_GNUTLS_SEND2, .name = "gnutls_record_send2"},
+	{.value = AS_TLS_FN_GNUTLS_HANDSHAKE, .name = "gnutls_handshake"},
+	{.value = AS_TLS_FN_GO_READ, .name = "crypto/tls.(*Conn).Read"},
+	{.value = AS_TLS_FN_GO_WRITE, .name = "crypto/tls.(*Conn).Write"},
+	{.value = AS_TLS_FN_AEAD_SEAL, .name = "EVP_AEAD_CTX_seal"},
+	{.value = AS_TLS_FN_AEAD_SEAL_SCATTER, .name = "EVP_AEAD_CTX_seal_scatter"},
+	{.value = AS_TLS_FN_AEAD_OPEN, .name = "EVP_AEAD_CTX_open"},
+	{.value = AS_TLS_FN_AEAD_OPEN_GATHER, .name = "EVP_AEAD_CTX_open_gather"},
+	{.value = AS_TLS_FN_RING_SEAL, .name = "ring::aead seal"},
+	{.value = AS_TLS_FN_RING_OPEN, .name = "ring::aead open"},
 };
 TABLE(tls_function);
 

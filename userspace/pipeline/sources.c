@@ -27,6 +27,7 @@
 
 #define BREATH_MS     5            /* between two looks at the rings while families are loaded */
 #define FIRST_LOOK_NS NSEC_PER_SEC /* then the rest of the processes comes while it runs */
+#define FIND_POLL_MS  5            /* while executables are searched */
 
 /* After an exec or a connect, libraries are looked for at these times, in ms. */
 static const unsigned poll_plan_ms[] = {5, 20, 80, 320};
@@ -45,6 +46,7 @@ struct sources {
 	struct emitter *samples;
 	struct proc_match match;
 	size_t followed;
+	uint64_t polled_ns;
 	uint64_t active_ns; /* last exec or connection */
 	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
 	bool poll_more;     /* discovery has more to look at right away */
@@ -306,12 +308,18 @@ static bool loader_done(struct loader *l)
  */
 static void start_tls(struct sources *s, void (*breathe)(void *context), void *context)
 {
+	/* a whole machine is searched while it runs */
+	bool waits = bpf_shared_config(s->shared)->by_process || s->opt->examine;
 	uint64_t until = clock_boot_ns() + FIRST_LOOK_NS;
 	struct proc *p = NULL;
 
 	if (!s->tls)
 		return;
 	tls_source_start(s->tls);
+	if (s->opt->command)
+		tls_source_expect(s->tls, s->opt->command[0]);
+	for (size_t i = 0; i < s->opt->n_names; i++)
+		tls_source_expect(s->tls, s->opt->names[i]);
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed || !bpf_shared_config(s->shared)->by_process)
 			tls_source_process(s->tls, p->tgid);
@@ -319,6 +327,10 @@ static void start_tls(struct sources *s, void (*breathe)(void *context), void *c
 	do {
 		breathe(context);
 		s->poll_more = tls_source_poll(s->tls);
+		if (s->poll_more || !waits || !tls_source_busy(s->tls))
+			continue;
+		usleep(FIND_POLL_MS * 1000);
+		s->poll_more = true;
 	} while (s->poll_more && clock_boot_ns() < until);
 }
 
@@ -554,6 +566,10 @@ int sources_poll_ms(const struct sources *s, uint64_t boot_ns)
 		return -1;
 	if (s->poll_more)
 		return 0;
+	if (tls_source_busy(s->tls)) {
+		due = s->polled_ns + FIND_POLL_MS * NSEC_PER_MSEC;
+		return due <= boot_ns ? 0 : FIND_POLL_MS;
+	}
 	if (s->poll_step >= ARRAY_SIZE(poll_plan_ms))
 		return -1;
 	due = s->active_ns + poll_plan_ms[s->poll_step] * NSEC_PER_MSEC;
@@ -562,6 +578,7 @@ int sources_poll_ms(const struct sources *s, uint64_t boot_ns)
 
 void sources_poll(struct sources *s, uint64_t boot_ns)
 {
+	s->polled_ns = boot_ns;
 	s->poll_more = tls_source_poll(s->tls);
 	while (s->poll_step < ARRAY_SIZE(poll_plan_ms) &&
 	       s->active_ns + poll_plan_ms[s->poll_step] * NSEC_PER_MSEC <= boot_ns)

@@ -11,35 +11,29 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include <agentsight/tls.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "source/mmaps.h"
+#include "source/tls_attach.h"
+#include "source/tls_finder.h"
 #include "source/tls_sites.h"
-#include "tls.skel.h"
 
-#define FILES_MAX           256
-#define CACHE_SIZE          4096               /* entries of each cache below, a power of two */
-#define SEEN_NS             (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
-#define SLICE_NS            (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
-#define REPORTS_MAX         4                   /* capabilities per file */
-#define QUEUE_MAX           256
-#define DETACH_THREADS      64
-#define LINKS_MAX           (2 * TLS_SITES_MAX)
-#define BPF_UPROBE_MULTI    48 /* BPF_TRACE_UPROBE_MULTI; the C library's headers are older */
-#define UPROBE_MULTI_RETURN 1  /* BPF_F_UPROBE_MULTI_RETURN */
+#define FILES_MAX    256
+#define CACHE_SIZE   4096                /* entries of each cache below, a power of two */
+#define SEEN_NS      (5 * NSEC_PER_SEC)  /* then a file is looked at again: it may have changed */
+#define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
+#define REPORTS_MAX  4                   /* capabilities per file */
+#define QUEUE_MAX    256
+#define SCRIPT_DEPTH 4 /* interpreters of interpreters */
 
 /* A file as stat() sees it: the same key is the same content. */
 struct file_key {
@@ -52,12 +46,11 @@ struct file_key {
 /* A probed file. Its number in events is its place in the table plus 1. */
 struct tls_file {
 	struct file_key key;
-	int fd;          /* stays open: names the inode for attaching, and shows changes */
-	char *path;      /* as first seen; what capabilities and events say */
-	int link_fds[2]; /* uprobe multi: entries, returns; -1: none */
-	struct bpf_link *links[LINKS_MAX]; /* older kernels: one per probe */
-	size_t n_links;
+	int fd;     /* stays open: names the inode for attaching, and shows changes */
+	char *path; /* as first seen; what capabilities and events say */
+	struct tls_links links[2]; /* of functions with symbols, of those found without */
 	unsigned int reports;
+	bool calls;   /* its functions have symbols, which are better than what is found without */
 	bool waiting; /* for its writer to close it */
 };
 
@@ -74,12 +67,12 @@ struct user {
 
 struct tls_source {
 	struct bpf_shared *shared;
-	struct tls_bpf *skel;
-	bool multi;   /* uprobe multi links */
-	bool cookies; /* else a hit does not tell the file */
+	struct tls_programs *programs;
+	struct tls_finder *finder;
 	struct mmaps *mmaps;
 	DIR *scan; /* going through /proc; NULL when done */
 	bool finished;
+	bool again; /* the finder could not take all */
 	bool full;
 	uint32_t queue[QUEUE_MAX]; /* processes to be looked at */
 	size_t n_queue;
@@ -137,6 +130,11 @@ static bool inspected_before(struct tls_source *t, const struct file_key *key)
 	return false;
 }
 
+static void inspected_forget(struct tls_source *t, const struct file_key *key)
+{
+	t->inspected[cache_slot(key->dev, key->ino)] = (struct file_key){};
+}
+
 static void user_note(struct tls_source *t, uint32_t tgid, const struct tls_file *f)
 {
 	if (tgid)
@@ -151,60 +149,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* ---- attaching ---- */
-
-/* BPF_LINK_CREATE for uprobe multi, as linux/bpf.h has it since 6.6. */
-struct multi_attr {
-	uint32_t prog_fd;
-	uint32_t target_fd;
-	uint32_t attach_type;
-	uint32_t flags;
-	uint64_t path;
-	uint64_t offsets;
-	uint64_t ref_ctr_offsets;
-	uint64_t cookies;
-	uint32_t n;
-	uint32_t multi_flags;
-	uint32_t pid;
-	uint32_t pad;
-};
-
-static int multi_create(int prog_fd, const char *path, const uint64_t *offsets,
-			const uint64_t *cookies, size_t n, uint32_t flags)
-{
-	struct multi_attr attr = {
-		.prog_fd = (uint32_t)prog_fd,
-		.attach_type = BPF_UPROBE_MULTI,
-		.path = (uintptr_t)path,
-		.offsets = (uintptr_t)offsets,
-		.cookies = (uintptr_t)cookies,
-		.n = (uint32_t)n,
-		.multi_flags = flags,
-	};
-	long fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-
-	return fd < 0 ? -errno : (int)fd;
-}
-
-/* A kernel with multi links looks at the path and finds that it is no file; others know no such type. */
-static bool multi_offered(void)
-{
-	const struct bpf_insn insns[] = {
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
-		{.code = BPF_JMP | BPF_EXIT},
-	};
-	LIBBPF_OPTS(bpf_prog_load_opts, opts,
-		    .expected_attach_type = (enum bpf_attach_type)BPF_UPROBE_MULTI);
-	_cleanup_(closep) int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "as_probe", "GPL", insns,
-						   ARRAY_SIZE(insns), &opts);
-	_cleanup_(closep) int link = -1;
-	uint64_t offset = 0;
-
-	if (prog < 0)
-		return false;
-	link = multi_create(prog, "/", &offset, NULL, 1, 0);
-	return link == -EBADF;
-}
+/* ---- from sites to probes ---- */
 
 /* The numbers in tls_sites.h and in agentsight/tls.h are the same on purpose. */
 _Static_assert(TLS_READ == (int)AS_TLS_KIND_READ && TLS_WRITE == (int)AS_TLS_KIND_WRITE &&
@@ -214,175 +159,141 @@ _Static_assert(TLS_READ == (int)AS_TLS_KIND_READ && TLS_WRITE == (int)AS_TLS_KIN
 _Static_assert(TLS_SHAPE_RET_INT == (int)AS_TLS_SHAPE_RET_INT &&
 		       TLS_SHAPE_COUNT_ARG4 == (int)AS_TLS_SHAPE_COUNT_ARG4 &&
 		       TLS_SHAPE_COUNT_ARG5 == (int)AS_TLS_SHAPE_COUNT_ARG5 &&
-		       TLS_SHAPE_CTRL == (int)AS_TLS_SHAPE_CTRL,
+		       TLS_SHAPE_CTRL == (int)AS_TLS_SHAPE_CTRL &&
+		       TLS_SHAPE_RET_SSIZE == (int)AS_TLS_SHAPE_RET_SSIZE,
 	       "shapes of sites");
 
 static const struct {
 	const char *name;
 	enum as_tls_function function;
 } function_names[] = {
-	{"SSL_read", AS_TLS_FN_SSL_READ},          {"SSL_read_ex", AS_TLS_FN_SSL_READ_EX},
-	{"SSL_write", AS_TLS_FN_SSL_WRITE},        {"SSL_write_ex", AS_TLS_FN_SSL_WRITE_EX},
-	{"SSL_write_ex2", AS_TLS_FN_SSL_WRITE_EX}, {"SSL_do_handshake", AS_TLS_FN_SSL_DO_HANDSHAKE},
+	{"SSL_read", AS_TLS_FN_SSL_READ},
+	{"SSL_read_ex", AS_TLS_FN_SSL_READ_EX},
+	{"SSL_write", AS_TLS_FN_SSL_WRITE},
+	{"SSL_write_ex", AS_TLS_FN_SSL_WRITE_EX},
+	{"SSL_write_ex2", AS_TLS_FN_SSL_WRITE_EX},
+	{"SSL_do_handshake", AS_TLS_FN_SSL_DO_HANDSHAKE},
+	{"gnutls_record_recv", AS_TLS_FN_GNUTLS_RECV},
+	{"gnutls_record_recv_seq", AS_TLS_FN_GNUTLS_RECV_SEQ},
+	{"gnutls_record_send", AS_TLS_FN_GNUTLS_SEND},
+	{"gnutls_record_send2", AS_TLS_FN_GNUTLS_SEND2},
+	{"gnutls_handshake", AS_TLS_FN_GNUTLS_HANDSHAKE},
 };
 
-static uint64_t site_spec(const struct tls_site *site, size_t number)
+static enum as_tls_function function_of(const char *name)
 {
-	enum as_tls_function function = AS_TLS_FN_SSL_READ;
-
 	for (size_t i = 0; i < ARRAY_SIZE(function_names); i++) {
-		if (!strcmp(function_names[i].name, site->function))
-			function = function_names[i].function;
+		if (!strcmp(function_names[i].name, name))
+			return function_names[i].function;
 	}
-	return AS_TLS_SPEC(site->kind, site->shape, function) | number;
+	return AS_TLS_FN_SSL_READ;
 }
 
-/* Two links: all entries, and the returns of all but the server name's function. */
-static int attach_multi(struct tls_source *t, struct tls_file *f, const struct tls_sites *sites,
-			const char *path)
+static void probes_of_sites(const struct tls_sites *sites, struct tls_probes *ret)
 {
-	uint64_t offsets[TLS_SITES_MAX], specs[TLS_SITES_MAX], returns[TLS_SITES_MAX];
-	size_t n_returns = 0, number = (size_t)(f - t->files) + 1;
-
-	for (size_t i = 0; i < sites->n; i++) {
-		offsets[i] = sites->sites[i].offset;
-		specs[i] = site_spec(&sites->sites[i], number);
-		if (sites->sites[i].kind != TLS_SNI)
-			returns[n_returns++] = offsets[i];
-	}
-
-	/* entries first: a return without its entry would look like a lost call */
-	f->link_fds[0] = multi_create(bpf_program__fd(t->skel->progs.tls_enter), path, offsets,
-				      specs, sites->n, 0);
-	if (f->link_fds[0] < 0)
-		return f->link_fds[0];
-
-	f->link_fds[1] = multi_create(bpf_program__fd(t->skel->progs.tls_leave), path, returns,
-				      NULL, n_returns, UPROBE_MULTI_RETURN);
-	return f->link_fds[1] < 0 ? f->link_fds[1] : 0;
-}
-
-static const struct bpf_program *entry_program(const struct tls_source *t,
-					       const struct tls_site *site)
-{
-	const struct bpf_program *progs[][4] = {
-		[TLS_READ] = {t->skel->progs.tls_read_int, t->skel->progs.tls_read_arg4},
-		[TLS_WRITE] = {t->skel->progs.tls_write_int, t->skel->progs.tls_write_arg4,
-			       t->skel->progs.tls_write_arg5},
-		[TLS_HANDSHAKE] = {t->skel->progs.tls_handshake},
-		[TLS_SNI] = {[TLS_SHAPE_CTRL] = t->skel->progs.tls_server_name},
-	};
-
-	return progs[site->kind][site->shape];
-}
-
-static int attach_one(struct tls_file *f, const struct bpf_program *prog, const char *path,
-		      uint64_t offset, uint64_t cookie, bool at_return)
-{
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = at_return, .bpf_cookie = cookie);
-	struct bpf_link *link;
-
-	if (!prog)
-		return -EOPNOTSUPP;
-	link = bpf_program__attach_uprobe_opts(prog, -1, path, offset, &opts);
-	if (!link)
-		return -errno;
-	f->links[f->n_links++] = link;
-	return 0;
-}
-
-/* KERNEL < 6.6: a perf event for each end of each function; closing one takes about 0.1 s. */
-static int attach_single(struct tls_source *t, struct tls_file *f, const struct tls_sites *sites,
-			 const char *path)
-{
-	size_t number = (size_t)(f - t->files) + 1;
-
+	ret->n = 0;
 	for (size_t i = 0; i < sites->n; i++) {
 		const struct tls_site *site = &sites->sites[i];
-		uint64_t cookie = t->cookies ? site_spec(site, number) : 0;
-		int r = attach_one(f, entry_program(t, site), path, site->offset, cookie, false);
 
-		if (r == 0 && site->kind != TLS_SNI)
-			r = attach_one(f, t->skel->progs.tls_return, path, site->offset, 0, true);
-		if (r < 0)
-			return r;
+		ret->list[ret->n++] = (struct tls_probe){
+			.kind = (enum as_tls_kind)site->kind,
+			.shape = (enum as_tls_shape)site->shape,
+			.function = function_of(site->function),
+			.offset = site->offset,
+		};
 	}
-	return 0;
 }
 
-static void file_detach(struct tls_file *f)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(f->link_fds); i++)
-		closep(&(int){TAKE_FD(f->link_fds[i])});
-	for (size_t i = 0; i < f->n_links; i++)
-		bpf_link__destroy(f->links[i]);
-	f->n_links = 0;
-}
-
-/* What all files hold open in the kernel; threads take one after the other. */
-struct detach {
-	struct handle {
-		int fd;
-		struct bpf_link *link;
-	} * handles;
-	size_t n, next;
+/* What a function is called in events, by how it was found. */
+static const struct found_row {
+	enum find_function function;
+	enum find_shape shape;
+	enum as_tls_kind kind;
+	enum as_tls_shape as_shape;
+	enum as_tls_function name;
+} found_rows[] = {
+	{FIND_READ, FIND_SHAPE_RET_INT, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_READ},
+	{FIND_READ, FIND_SHAPE_COUNT_ARG4, AS_TLS_KIND_READ, AS_TLS_SHAPE_COUNT_ARG4,
+	 AS_TLS_FN_SSL_READ},
+	{FIND_WRITE, FIND_SHAPE_RET_INT, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT,
+	 AS_TLS_FN_SSL_WRITE},
+	{FIND_WRITE, FIND_SHAPE_COUNT_ARG4, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG4,
+	 AS_TLS_FN_SSL_WRITE},
+	{FIND_WRITE, FIND_SHAPE_COUNT_ARG5, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG5,
+	 AS_TLS_FN_SSL_WRITE},
+	{FIND_HANDSHAKE, FIND_SHAPE_RET_INT, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_INT,
+	 AS_TLS_FN_SSL_DO_HANDSHAKE},
+	{FIND_READ, FIND_SHAPE_GO_ENTRY, AS_TLS_KIND_READ, AS_TLS_SHAPE_GO_ENTRY,
+	 AS_TLS_FN_GO_READ},
+	{FIND_READ, FIND_SHAPE_GO_RETURN, AS_TLS_KIND_READ, AS_TLS_SHAPE_GO_RETURN,
+	 AS_TLS_FN_GO_READ},
+	{FIND_WRITE, FIND_SHAPE_GO_ENTRY, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_GO_ENTRY,
+	 AS_TLS_FN_GO_WRITE},
+	{FIND_WRITE, FIND_SHAPE_GO_RETURN, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_GO_RETURN,
+	 AS_TLS_FN_GO_WRITE},
+	{FIND_SEAL, FIND_SHAPE_AEAD, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_SEAL},
+	{FIND_SEAL, FIND_SHAPE_AEAD_SCATTER, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD_SCATTER,
+	 AS_TLS_FN_AEAD_SEAL_SCATTER},
+	{FIND_SEAL, FIND_SHAPE_RING, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RING, AS_TLS_FN_RING_SEAL},
+	{FIND_OPEN, FIND_SHAPE_AEAD, AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_OPEN},
+	{FIND_OPEN, FIND_SHAPE_AEAD_GATHER, AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD_GATHER,
+	 AS_TLS_FN_AEAD_OPEN_GATHER},
+	{FIND_OPEN, FIND_SHAPE_RING, AS_TLS_KIND_READ, AS_TLS_SHAPE_RING, AS_TLS_FN_RING_OPEN},
 };
 
-static bool detach_collect(struct tls_source *t, struct detach *d)
+static const struct found_row *found_row(const struct find_site *site)
 {
-	d->handles = calloc(t->n_files, sizeof(d->handles[0]) * (LINKS_MAX + 2));
-	if (!d->handles)
-		return false;
-	for (size_t i = 0; i < t->n_files; i++) {
-		struct tls_file *f = &t->files[i];
-
-		for (size_t k = 0; k < ARRAY_SIZE(f->link_fds); k++) {
-			if (f->link_fds[k] >= 0)
-				d->handles[d->n++] = (struct handle){.fd = TAKE_FD(f->link_fds[k])};
-		}
-		for (size_t k = 0; k < f->n_links; k++)
-			d->handles[d->n++] = (struct handle){-1, f->links[k]};
-		f->n_links = 0;
-	}
-	return true;
-}
-
-static void *detach_run(void *arg)
-{
-	struct detach *d = arg;
-	size_t i;
-
-	while ((i = __atomic_fetch_add(&d->next, 1, __ATOMIC_RELAXED)) < d->n) {
-		closep(&d->handles[i].fd);
-		bpf_link__destroy(d->handles[i].link);
+	for (size_t i = 0; i < ARRAY_SIZE(found_rows); i++) {
+		if (found_rows[i].function == site->function && found_rows[i].shape == site->shape)
+			return &found_rows[i];
 	}
 	return NULL;
 }
 
-/*
- * Each close waits for the kernel's grace period. All at once wait for the same one; a later one would
- * also hold up the tracepoints, which are closed one after the other meanwhile.
- */
-static void detach_all(struct tls_source *t)
+static bool is_call(const struct find_site *site)
 {
-	pthread_t threads[DETACH_THREADS];
-	struct detach d = {};
-	size_t started = 0;
+	return site->shape == FIND_SHAPE_RET_INT || site->shape == FIND_SHAPE_COUNT_ARG4 ||
+	       site->shape == FIND_SHAPE_COUNT_ARG5;
+}
 
-	if (!t->n_files)
-		return;
-	if (!detach_collect(t, &d)) {
-		for (size_t i = 0; i < t->n_files; i++)
-			file_detach(&t->files[i]);
-		return;
+static bool is_boringssl(const struct find_result *found, const struct find_site *site)
+{
+	return site->library < found->n_libraries &&
+	       !strcmp(found->libraries[site->library].name, "BoringSSL");
+}
+
+/*
+ * BoringSSL has the same AEAD functions as AWS-LC: below SSL_write() they would tell everything a second time.
+ */
+static bool tells_twice(const struct find_result *found, const struct find_site *site)
+{
+	if (site->function != FIND_SEAL && site->function != FIND_OPEN)
+		return false;
+	if (site->shape == FIND_SHAPE_RING)
+		return false;
+	for (size_t i = 0; i < found->n; i++) {
+		if (is_call(&found->sites[i]) && is_boringssl(found, &found->sites[i]))
+			return true;
 	}
-	while (started < MIN(d.n, (size_t)DETACH_THREADS) &&
-	       !pthread_create(&threads[started], NULL, detach_run, &d))
-		started++;
-	detach_run(&d); /* all, if there are no threads */
-	for (size_t i = 0; i < started; i++)
-		pthread_join(threads[i], NULL);
-	free(d.handles);
+	return false;
+}
+
+static void probes_of_found(const struct find_result *found, bool calls, struct tls_probes *ret)
+{
+	ret->n = 0;
+	for (size_t i = 0; i < found->n && ret->n < TLS_PROBES_MAX; i++) {
+		const struct find_site *site = &found->sites[i];
+		const struct found_row *row = found_row(site);
+
+		if (!row || (calls && is_call(site)) || tells_twice(found, site))
+			continue;
+		ret->list[ret->n++] = (struct tls_probe){
+			.kind = row->kind,
+			.shape = row->as_shape,
+			.function = row->name,
+			.offset = site->offset,
+		};
+	}
 }
 
 /* ---- files ---- */
@@ -400,8 +311,8 @@ __attribute__((format(printf, 4, 5))) static void file_report(struct tls_source 
 	va_start(ap, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
-	bpf_capability(t->shared, "tls", f->path, t->multi ? "uprobe multi link" : "uprobes", state,
-		       "%s", reason);
+	bpf_capability(t->shared, "tls", f->path, tls_programs_mechanism(t->programs), state, "%s",
+		       reason);
 }
 
 /*
@@ -439,7 +350,7 @@ static struct tls_file *file_add(struct tls_source *t, const struct file_key *ke
 		t->full = true;
 		return NULL;
 	}
-	*f = (struct tls_file){.key = *key, .fd = -1, .link_fds = {-1, -1}};
+	*f = (struct tls_file){.key = *key, .fd = -1};
 	f->path = strdup(path);
 	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (!f->path || f->fd < 0) {
@@ -461,10 +372,27 @@ static void sites_describe(const struct tls_sites *sites, char *out, size_t cap)
 				      tls_place_name(sites->sites[i].place));
 }
 
-static void file_attach(struct tls_source *t, struct tls_file *f, const struct tls_sites *sites)
+/* "BoringSSL: BoringSSL error sites; aws-lc: ..." */
+static void found_describe(const struct find_result *found, char *out, size_t cap)
 {
-	char path[32], text[160];
-	int r;
+	size_t n = 0;
+
+	*out = '\0';
+	for (size_t i = 0; i < found->n_libraries && n < cap; i++) {
+		const struct find_library *l = &found->libraries[i];
+
+		n += (size_t)snprintf(out + n, cap - n, "%s%s (%s)", i ? "; " : "",
+				      *l->version ? l->version : l->name, l->method);
+	}
+	if (*found->reason && n < cap)
+		snprintf(out + n, cap - n, "; %.100s", found->reason);
+}
+
+static void file_attach(struct tls_source *t, struct tls_file *f, const struct tls_probes *probes,
+			struct tls_links *links, const char *how)
+{
+	struct err e = {};
+	char path[32];
 
 	f->waiting = open_for_writing(f->fd);
 	if (f->waiting) {
@@ -473,14 +401,62 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 		return;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-	r = t->multi ? attach_multi(t, f, sites, path) : attach_single(t, f, sites, path);
-	if (r < 0) {
-		file_detach(f);
-		file_report(t, f, CAPABILITY_MISSING, "cannot attach: %s", strerror(-r));
+	if (tls_programs_attach(t->programs, probes, (size_t)(f - t->files) + 1, path, links, &e) <
+	    0) {
+		tls_links_detach(links);
+		file_report(t, f, CAPABILITY_MISSING, "%.150s", e.text);
 		return;
 	}
+	file_report(t, f, CAPABILITY_ATTACHED, "%s", how);
+}
+
+/* Attaches to the functions that have symbols. */
+static void sites_attach(struct tls_source *t, struct tls_file *f, const struct tls_sites *sites)
+{
+	struct tls_probes probes;
+	char text[160];
+
+	probes_of_sites(sites, &probes);
 	sites_describe(sites, text, sizeof(text));
-	file_report(t, f, CAPABILITY_ATTACHED, "%s", text);
+	f->calls = true;
+	file_attach(t, f, &probes, &f->links[0], text);
+}
+
+static bool is_library(const char *path)
+{
+	return strstr(base_name(path), ".so") != NULL;
+}
+
+static void finder_ask(struct tls_source *t, int fd, const char *path, uint32_t tgid)
+{
+	int r = tls_finder_submit(t->finder, fd, path, tgid);
+
+	if (r == -E2BIG)
+		t->again = true;
+	else if (r < 0)
+		log_warning("tls: %s is not searched: %s", log_safe(path), strerror(-r));
+}
+
+/* Many were to be searched at once: the rest is asked for anew. */
+static void finder_again(struct tls_source *t)
+{
+	if (!t->again || tls_finder_busy(t->finder))
+		return;
+	t->again = false;
+	memset(t->seen, 0, sizeof(t->seen));
+	if (!t->scan)
+		t->scan = opendir("/proc");
+}
+
+static void file_detach(struct tls_file *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(f->links); i++)
+		tls_links_detach(&f->links[i]);
+}
+
+static bool file_attached(const struct tls_file *f)
+{
+	return f->links[0].n || f->links[1].n;
 }
 
 /* Its content may be another now, or may be probed now. The file keeps its number. */
@@ -492,21 +468,65 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 	file_detach(f);
 	f->key = *key;
 	f->waiting = false;
-	if (tls_sites_find(f->fd, &sites, &e) < 0)
+	f->calls = false;
+	if (tls_sites_find(f->fd, &sites, &e) == 0)
+		sites_attach(t, f, &sites);
+	else if (is_library(f->path))
 		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s", e.text);
-	else
-		file_attach(t, f, &sites);
+	if (!is_library(f->path))
+		finder_ask(t, f->fd, f->path, 0);
 }
 
-static bool says_ssl(const char *path)
+/* Attaches to what was found without symbols, unless the file has changed since. */
+static void found_attach(struct tls_source *t, const struct tls_find *find)
 {
-	return strcasestr(base_name(path), "ssl") != NULL;
+	struct tls_probes probes;
+	struct file_key key;
+	struct tls_file *f;
+	struct stat st;
+	char text[160];
+
+	if (fstat(find->fd, &st) < 0)
+		return;
+	key = key_of(&st);
+	f = file_find(t, key.dev, key.ino);
+	if (f && !key_equal(&f->key, &key))
+		return; /* the next look at it asks again */
+	probes_of_found(&find->found, f && f->calls, &probes);
+	if (f && !probes.n && !file_attached(f))
+		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s",
+			    find->found.reason);
+	if (!probes.n)
+		return;
+	if (f)
+		tls_links_detach(&f->links[1]); /* of an earlier search */
+	if (!f)
+		f = file_add(t, &key, find->fd, find->path);
+	if (!f)
+		return;
+	user_note(t, find->tgid, f);
+	found_describe(&find->found, text, sizeof(text));
+	file_attach(t, f, &probes, &f->links[1], text);
+}
+
+static void finder_poll(struct tls_source *t)
+{
+	struct tls_find *find;
+
+	while ((find = tls_finder_take(t->finder))) {
+		log_debug("tls: %s: %zu sites%s; %s", log_safe(find->path), find->found.n,
+			  find->found.cached ? ", known" : "", find->found.reason);
+		found_attach(t, find);
+		tls_find_free(find);
+	}
 }
 
 /* Programs, and libraries that say in their name what they are. */
 static bool worth_a_look(const char *path)
 {
-	return says_ssl(path) || !strstr(base_name(path), ".so");
+	const char *name = base_name(path);
+
+	return strcasestr(name, "ssl") || strcasestr(name, "gnutls") || !is_library(path);
 }
 
 /*
@@ -535,9 +555,14 @@ static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_
 	if (inspected_before(t, &key))
 		return;
 
+	/* what has symbols is libssl's like, and holds nothing else when it is a library */
 	r = tls_sites_find(fd, &sites, &e);
 	if (r < 0) {
 		log_debug("tls: %s: %s", log_safe(path), e.text);
+		if (r == -ENOENT)
+			finder_ask(t, fd, path, tgid);
+		if (t->again)
+			inspected_forget(t, &key);
 		return;
 	}
 	f = file_add(t, &key, fd, path);
@@ -546,7 +571,9 @@ static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_
 		return;
 	}
 	user_note(t, tgid, f);
-	file_attach(t, f, &sites);
+	sites_attach(t, f, &sites);
+	if (!is_library(path))
+		finder_ask(t, fd, path, tgid);
 }
 
 /* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
@@ -712,6 +739,8 @@ bool tls_source_poll(struct tls_source *t)
 
 	if (t->finished)
 		return false;
+	finder_poll(t);
+	finder_again(t);
 	if (t->mmaps && mmaps_poll(t->mmaps, mapping_arrived, t) && !t->scan)
 		t->scan = opendir("/proc"); /* records were lost: look at everyone again */
 
@@ -780,6 +809,9 @@ static void inspect_directories(struct tls_source *t)
 		"/usr/local/lib/libssl.so*",
 		"/usr/local/lib64/libssl.so*",
 		"/usr/local/ssl/lib*/libssl.so*",
+		"/usr/lib/libgnutls.so*",
+		"/usr/lib64/libgnutls.so*",
+		"/usr/lib/*-linux-gnu*/libgnutls.so*",
 	};
 	glob_t found = {};
 
@@ -788,75 +820,6 @@ static void inspect_directories(struct tls_source *t)
 	for (size_t i = 0; i < found.gl_pathc; i++)
 		path_inspect(t, found.gl_pathv[i]);
 	globfree(&found);
-}
-
-/* Of the two sets of programs only the one that will be attached is loaded. */
-static int programs_choose(struct tls_source *t)
-{
-	const struct {
-		struct bpf_program *prog;
-		bool multi, single;
-	} programs[] = {
-		{t->skel->progs.tls_enter, true, false},
-		{t->skel->progs.tls_leave, true, false},
-		{t->skel->progs.tls_return, false, true},
-		{t->skel->progs.tls_read_int, false, true},
-		{t->skel->progs.tls_read_arg4, false, true},
-		{t->skel->progs.tls_write_int, false, true},
-		{t->skel->progs.tls_write_arg4, false, true},
-		{t->skel->progs.tls_write_arg5, false, true},
-		{t->skel->progs.tls_handshake, false, true},
-		{t->skel->progs.tls_server_name, false, true},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
-		bool used = t->multi ? programs[i].multi : programs[i].single;
-		int r = bpf_program__set_autoload(programs[i].prog, used);
-
-		if (r == 0 && used && t->multi)
-			r = bpf_program__set_expected_attach_type(
-				programs[i].prog, (enum bpf_attach_type)BPF_UPROBE_MULTI);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int programs_load(struct tls_source *t, struct err *e)
-{
-	int r;
-
-	t->skel = tls_bpf__open_opts(bpf_shared_open_opts(t->shared));
-	if (!t->skel)
-		return err_set(e, -errno, "cannot open the TLS programs: %s", strerror(errno));
-	t->multi = multi_offered();
-	t->cookies = libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_attach_cookie,
-					     NULL) == 1;
-	if (getrandom((void *)t->skel->rodata->stream_salt, sizeof(t->skel->rodata->stream_salt),
-		      GRND_NONBLOCK) < 0)
-		return err_set(e, -errno, "no random numbers for stream ids: %s", strerror(errno));
-
-	r = programs_choose(t);
-	if (r < 0)
-		return err_set(e, r, "cannot prepare the TLS programs: %s", strerror(-r));
-	r = bpf_family_prepare(t->shared, t->skel->obj, e);
-	if (r < 0)
-		return r;
-	r = tls_bpf__load(t->skel);
-	if (r < 0)
-		return err_set(e, r, "the kernel refused the TLS programs: %s", strerror(-r));
-	return 0;
-}
-
-static void programs_watch(struct tls_source *t)
-{
-	struct bpf_program *prog;
-
-	bpf_object__for_each_program(prog, t->skel->obj)
-	{
-		if (bpf_program__autoload(prog))
-			bpf_hook_watch(t->shared, prog);
-	}
 }
 
 int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e)
@@ -868,10 +831,12 @@ int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e
 		return -ENOMEM;
 	t->shared = s;
 	signal(SIGIO, SIG_IGN);
-	r = programs_load(t, e);
+	r = tls_programs_open(s, &t->programs, e);
 	if (r < 0)
 		return r;
-	programs_watch(t);
+	r = tls_finder_new(&t->finder);
+	if (r < 0)
+		return err_set(e, r, "cannot search executables: %s", strerror(-r));
 
 	r = mmaps_open(&t->mmaps);
 	bpf_capability(s, "tls", "libraries that are loaded later", "perf mmap records",
@@ -888,11 +853,33 @@ void tls_source_start(struct tls_source *t)
 	t->scan = opendir("/proc");
 }
 
+/* Has the file that @fd is open on been probed? */
+static bool is_probed(struct tls_source *t, int fd)
+{
+	struct tls_file *f;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	f = file_find(t, st.st_dev, st.st_ino);
+	return f && (file_attached(f) || f->waiting);
+}
+
+/* Waits for the finder; only where nothing is lost meanwhile. */
+static void finder_wait(struct tls_source *t)
+{
+	while (tls_finder_busy(t->finder)) {
+		finder_poll(t);
+		usleep(1000);
+	}
+}
+
 int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 {
 	struct stat st;
 	_cleanup_(closep) int fd = open_regular(path, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
+	struct find_result found = {};
 	struct tls_sites sites;
 	struct err why = {};
 	int r;
@@ -900,24 +887,114 @@ int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 	if (!real)
 		return err_set(e, fd < 0 ? fd : -errno, "cannot open '%s': %s", path,
 			       strerror(fd < 0 ? -fd : errno));
-	r = tls_sites_find(fd, &sites, &why);
-	if (r < 0)
-		return err_set(e, r, "no TLS functions to watch in '%s': %s", path, why.text);
 	file_inspect(t, fd, real, 0);
-	return 0;
+	finder_wait(t);
+	if (is_probed(t, fd))
+		return 0;
+	r = tls_sites_find(fd, &sites, &why);
+	if (r == -ENOENT)
+		r = find_functions(fd, NULL, &found);
+	if (r < 0)
+		err_set(e, r, "no TLS functions to watch in '%s': %.300s", path,
+			*found.reason ? found.reason : why.text);
+	find_result_done(&found);
+	return r;
+}
+
+/* The program behind a script's first line: "#!/usr/bin/env node" is node. False: it is no script. */
+static bool script_interpreter(int fd, char *ret, size_t cap)
+{
+	char line[256], *word, *rest = line;
+	ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
+
+	if (n < 3 || memcmp(line, "#!", 2) != 0)
+		return false;
+	line[n] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	rest += 2;
+	word = strsep(&rest, " \t");
+	while (word && !*word)
+		word = strsep(&rest, " \t");
+	if (!word)
+		return false;
+	if (!strcmp(base_name(word), "env")) {
+		word = strsep(&rest, " \t");
+		while (word && (!*word || *word == '-' || strchr(word, '=')))
+			word = strsep(&rest, " \t");
+	}
+	if (!word || strlen(word) >= cap)
+		return false;
+	strcpy(ret, word);
+	return true;
+}
+
+/* As execvp() would find it. */
+static char *program_path(const char *name)
+{
+	const char *dirs = getenv("PATH");
+	char path[4096];
+
+	if (strchr(name, '/'))
+		return realpath(name, NULL);
+	for (const char *d = dirs ? dirs : "/usr/bin:/bin"; *d; d += *d == ':') {
+		size_t len = strcspn(d, ":");
+
+		snprintf(path, sizeof(path), "%.*s/%s", (int)len, len ? d : ".", name);
+		d += len;
+		if (access(path, X_OK) == 0)
+			return realpath(path, NULL);
+	}
+	return NULL;
+}
+
+void tls_source_expect(struct tls_source *t, const char *name)
+{
+	char program[256];
+	struct stat st;
+
+	for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
+		_cleanup_(freep) char *real = program_path(name);
+		_cleanup_(closep) int fd = real ? open_regular(real, &st) : -1;
+
+		if (fd < 0)
+			return;
+		if (!script_interpreter(fd, program, sizeof(program))) {
+			file_inspect(t, fd, real, 0);
+			return;
+		}
+		name = program;
+	}
+}
+
+bool tls_source_busy(const struct tls_source *t)
+{
+	return !t->finished && tls_finder_busy(t->finder);
+}
+
+static void links_detach(struct tls_source *t)
+{
+	struct tls_links *links[2 * FILES_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_files; i++) {
+		links[n++] = &t->files[i].links[0];
+		links[n++] = &t->files[i].links[1];
+	}
+	tls_links_detach_all(links, n);
 }
 
 void tls_source_finish(struct tls_source *t)
 {
 	t->finished = true;
-	detach_all(t);
+	links_detach(t);
 }
 
 void tls_source_free(struct tls_source *t)
 {
 	if (!t)
 		return;
-	detach_all(t);
+	tls_finder_free(t->finder);
+	links_detach(t);
 	for (size_t i = 0; i < t->n_files; i++) {
 		closep(&t->files[i].fd);
 		free(t->files[i].path);
@@ -925,18 +1002,18 @@ void tls_source_free(struct tls_source *t)
 	if (t->scan)
 		closedir(t->scan);
 	mmaps_free(t->mmaps);
-	tls_bpf__destroy(t->skel);
+	tls_programs_free(t->programs);
 	free(t);
 }
 
 int tls_source_threads(const struct tls_source *t)
 {
-	return bpf_map__fd(t->skel->maps.tls_threads);
+	return tls_programs_threads(t->programs);
 }
 
 int tls_source_sessions(const struct tls_source *t)
 {
-	return bpf_map__fd(t->skel->maps.tls_sessions);
+	return tls_programs_sessions(t->programs);
 }
 
 const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid)

@@ -31,6 +31,15 @@ void tls_source_start(struct tls_source *t);
 /* Probes a file that the user named; an error says why it cannot be. */
 int tls_source_file(struct tls_source *t, const char *path, struct err *e);
 
+/*
+ * A program that will run, by name or path: it is searched before, and behind a script its interpreter. A
+ * program that cannot be found is found when it runs.
+ */
+void tls_source_expect(struct tls_source *t, const char *name);
+
+/* Are executables being searched? Then tls_source_poll() is to be called every few milliseconds. */
+bool tls_source_busy(const struct tls_source *t);
+
 /* For the network family: descriptors of the maps `tls_threads` and `tls_sessions`, borrowed. */
 int tls_source_threads(const struct tls_source *t);
 int tls_source_sessions(const struct tls_source *t);

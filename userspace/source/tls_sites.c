@@ -37,6 +37,12 @@ enum function {
 	SSL_WRITE_EX2,
 	SSL_DO_HANDSHAKE,
 	SSL_CTRL,
+	GNUTLS_RECV,
+	GNUTLS_RECV_SEQ,
+	GNUTLS_SEND,
+	GNUTLS_SEND2,
+	GNUTLS_HANDSHAKE,
+	GNUTLS_SERVER_NAME_SET,
 	N_FUNCTIONS,
 };
 
@@ -53,6 +59,12 @@ static const struct {
 	[SSL_WRITE_EX2] = {"SSL_write_ex2", TLS_WRITE, TLS_SHAPE_COUNT_ARG5},
 	[SSL_DO_HANDSHAKE] = {"SSL_do_handshake", TLS_HANDSHAKE, TLS_SHAPE_RET_INT},
 	[SSL_CTRL] = {"SSL_ctrl", TLS_SNI, TLS_SHAPE_CTRL},
+	[GNUTLS_RECV] = {"gnutls_record_recv", TLS_READ, TLS_SHAPE_RET_SSIZE},
+	[GNUTLS_RECV_SEQ] = {"gnutls_record_recv_seq", TLS_READ, TLS_SHAPE_RET_SSIZE},
+	[GNUTLS_SEND] = {"gnutls_record_send", TLS_WRITE, TLS_SHAPE_RET_SSIZE},
+	[GNUTLS_SEND2] = {"gnutls_record_send2", TLS_WRITE, TLS_SHAPE_RET_SSIZE},
+	[GNUTLS_HANDSHAKE] = {"gnutls_handshake", TLS_HANDSHAKE, TLS_SHAPE_RET_SSIZE},
+	[GNUTLS_SERVER_NAME_SET] = {"gnutls_server_name_set", TLS_SNI, TLS_SHAPE_RET_SSIZE},
 };
 
 /* A direct call or jump; @import names the function when the target is a PLT stub. */
@@ -485,10 +497,21 @@ static bool sites_have(const struct tls_sites *sites, enum tls_kind kind)
 	return false;
 }
 
+/* Calls of gnutls_record_send() arrive at gnutls_record_send2(), which hardly anybody calls himself. */
+static void gnutls_name(struct tls_sites *sites)
+{
+	for (size_t i = 0; i < sites->n; i++) {
+		if (sites->sites[i].function == functions[GNUTLS_SEND2].name &&
+		    strstr(sites->sites[i].covers, " "))
+			sites->sites[i].function = functions[GNUTLS_SEND].name;
+	}
+}
+
 /* From the functions' addresses to sites. -ENOENT with a reason when one direction would be missing. */
-static int openssl_place(struct search *s, struct tls_sites *ret, struct err *e)
+static int functions_place(struct search *s, struct tls_sites *ret, struct err *e)
 {
 	enum function write_ex = s->subjects[SSL_WRITE_EX2].vaddr ? SSL_WRITE_EX2 : SSL_WRITE_EX;
+	bool openssl = !s->subjects[GNUTLS_RECV].vaddr && !s->subjects[GNUTLS_SEND].vaddr;
 
 	for (enum function i = 0; i < N_FUNCTIONS; i++) {
 		int r = s->subjects[i].vaddr ? subject_load(s, &s->subjects[i]) : 0;
@@ -507,15 +530,20 @@ static int openssl_place(struct search *s, struct tls_sites *ret, struct err *e)
 	entries_place(s, ret, TLS_SNI);
 
 	if (!sites_have(ret, TLS_READ))
-		return err_set(e, -ENOENT, "has SSL_write but no SSL_read: not a TLS library");
+		return err_set(e, -ENOENT, "has %s but no %s: not a TLS library",
+			       openssl ? "SSL_write" : "gnutls_record_send",
+			       openssl ? "SSL_read" : "gnutls_record_recv");
 	if (!sites_have(ret, TLS_WRITE))
-		return err_set(e, -ENOENT, "has SSL_read but no SSL_write: not a TLS library");
-	ret->family = TLS_OPENSSL;
+		return err_set(e, -ENOENT, "has %s but no %s: not a TLS library",
+			       openssl ? "SSL_read" : "gnutls_record_recv",
+			       openssl ? "SSL_write" : "gnutls_record_send");
+	gnutls_name(ret);
+	ret->family = openssl ? TLS_OPENSSL : TLS_GNUTLS;
 	return 0;
 }
 
 /* The newest function that is there tells the version: libssl itself does not contain its number. */
-static const char *openssl_version(struct elf *elf)
+static const char *library_version(struct elf *elf)
 {
 	static const struct {
 		const char *symbol;
@@ -526,6 +554,8 @@ static const char *openssl_version(struct elf *elf)
 		{"SSL_get1_peer_certificate", "OpenSSL 3.0 or 3.1"},
 		{"SSL_read_ex", "OpenSSL 1.1.1"},
 		{"OPENSSL_init_ssl", "OpenSSL 1.1.0"},
+		{"gnutls_record_send2", "GnuTLS 3.6.3 or later"},
+		{"gnutls_record_send", "GnuTLS"},
 	};
 	uint64_t vaddr, size;
 
@@ -536,8 +566,8 @@ static const char *openssl_version(struct elf *elf)
 	return "";
 }
 
-/* libssl itself, and programs that export the OpenSSL they contain, such as node. */
-static int openssl_exported_find(struct elf *elf, struct tls_sites *ret, struct err *e)
+/* libssl or libgnutls themselves, and programs that export the OpenSSL they contain, such as node. */
+static int exported_find(struct elf *elf, struct tls_sites *ret, struct err *e)
 {
 	struct search s = {.elf = elf};
 	size_t found = 0;
@@ -555,16 +585,16 @@ static int openssl_exported_find(struct elf *elf, struct tls_sites *ret, struct 
 	if (found == 0)
 		return -ENOENT;
 
-	r = openssl_place(&s, ret, e);
+	r = functions_place(&s, ret, e);
 	if (r < 0)
 		return r;
 
-	ret->version = openssl_version(elf);
+	ret->version = library_version(elf);
 	return 0;
 }
 
 /* Programs with OpenSSL linked in that export nothing but kept their symbol table. */
-static int openssl_unstripped_find(struct elf *elf, struct tls_sites *ret, struct err *e)
+static int unstripped_find(struct elf *elf, struct tls_sites *ret, struct err *e)
 {
 	struct elf_symbol wanted[N_FUNCTIONS];
 	struct search s = {.elf = elf};
@@ -580,7 +610,7 @@ static int openssl_unstripped_find(struct elf *elf, struct tls_sites *ret, struc
 		s.subjects[i].vaddr = wanted[i].vaddr;
 		s.subjects[i].size = wanted[i].size;
 	}
-	return openssl_place(&s, ret, e);
+	return functions_place(&s, ret, e);
 }
 
 /* -ENOENT passes the file to the next one. A finder that saw half a library leaves its reason in @e. */
@@ -588,8 +618,8 @@ static const struct {
 	const char *name;
 	int (*find)(struct elf *elf, struct tls_sites *ret, struct err *e);
 } finders[] = {
-	{"exported symbols", openssl_exported_find},
-	{"symbol table", openssl_unstripped_find},
+	{"exported symbols", exported_find},
+	{"symbol table", unstripped_find},
 };
 
 static int elf_reason(struct err *e, int r)

@@ -18,6 +18,7 @@
 enum tls_family {
 	TLS_NONE,
 	TLS_OPENSSL, /* OpenSSL 1.1 and 3, and libraries with the same functions */
+	TLS_GNUTLS,
 };
 
 enum tls_kind {
@@ -33,6 +34,8 @@ enum tls_shape {
 	TLS_SHAPE_COUNT_ARG4, /* (ssl, buf, num, size_t *count): returns 1 on success */
 	TLS_SHAPE_COUNT_ARG5, /* (ssl, buf, num, flags, size_t *count): returns 1 on success */
 	TLS_SHAPE_CTRL,       /* (ssl, cmd, larg, parg): cmd 55 sets the server name to parg */
+	TLS_SHAPE_RET_SSIZE,  /* (session, buf, size_t num): returns the count as a long when > 0;
+				handshake: 0 is success; server name: (session, 1, name, len) */
 };
 
 /* Decides the price of a hit: about 0.6 us for an emulated instruction, 9 us for a stepped one. */

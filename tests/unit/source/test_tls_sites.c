@@ -323,6 +323,28 @@ static void half_a_library_is_refused_with_the_reason(void **state)
 	assert_non_null(strstr(e.text, "no SSL_read"));
 }
 
+/* gnutls_record_send() jumps to gnutls_record_send2(): one site, or each byte would be told twice. */
+static void gnutls_has_one_site_for_what_is_sent(void **state)
+{
+	struct tls_sites s = sites_new(FUNCTION("gnutls_record_send2", ENDBR PUSH) FUNCTION(
+		"gnutls_record_send", ENDBR "xor %r8d, %r8d\nxor %ecx, %ecx\n"
+					    "jmp gnutls_record_send2@PLT")
+					       FUNCTION("gnutls_record_recv", SUB)
+						       FUNCTION("gnutls_record_recv_seq", PUSH)
+							       FUNCTION("gnutls_handshake", PUSH));
+
+	assert_int_equal(s.family, TLS_GNUTLS);
+	assert_int_equal(s.n, 4);
+	assert_site(&s, "gnutls_record_send", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENDBR,
+		    "gnutls_record_send gnutls_record_send2");
+	assert_site(&s, "gnutls_record_recv", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENTRY_SLOW,
+		    "gnutls_record_recv");
+	assert_site(&s, "gnutls_record_recv_seq", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENTRY,
+		    "gnutls_record_recv_seq");
+	assert_site(&s, "gnutls_handshake", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENTRY,
+		    "gnutls_handshake");
+}
+
 /* libcurl and _ssl.so import the functions: probes belong into the library that has them. */
 static void users_of_a_tls_library_are_not_one(void **state)
 {
@@ -478,6 +500,7 @@ int main(void)
 		cmocka_unit_test(a_wrapper_is_not_probed_together_with_what_it_calls),
 		cmocka_unit_test(aarch64_functions_are_probed_at_the_symbol),
 		cmocka_unit_test(half_a_library_is_refused_with_the_reason),
+		cmocka_unit_test(gnutls_has_one_site_for_what_is_sent),
 		cmocka_unit_test(users_of_a_tls_library_are_not_one),
 		cmocka_unit_test(functions_in_the_symbol_table_only_are_found),
 		cmocka_unit_test(every_error_has_a_reason),

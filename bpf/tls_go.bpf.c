@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Plaintext of Go's crypto/tls. A goroutine changes threads and its stack moves, so there are no return
+ * probes, which would write to it: every return instruction has a probe of its own. A call is found
+ * again by its goroutine and its distance from the end of the stack, which is what moving preserves.
+ */
+#include "lib/tls_data.bpf.h"
+#include "lib/ends.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#if defined(__TARGET_ARCH_arm64)
+#define GO_ARG(ctx, n)    ((ctx)->regs[n])
+#define GO_GOROUTINE(ctx) ((ctx)->regs[28])
+#else
+#define GO_ARG(ctx, n)    ((n) == 0 ? (ctx)->ax : (n) == 1 ? (ctx)->bx : (ctx)->cx)
+#define GO_GOROUTINE(ctx) ((ctx)->r14)
+#endif
+
+#define S_IFMT   0170000
+#define S_IFSOCK 0140000
+
+struct go_key {
+	__u32 tgid;
+	__u32 pad;
+	__u64 g;
+};
+
+/* Two, for a session that is carried inside another one. */
+struct goroutine {
+	struct as_tls_call calls[2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct go_key);
+	__type(value, struct goroutine);
+} tls_goroutines SEC(".maps");
+
+/* What every runtime.g begins with. */
+struct go_stack {
+	__u64 lo, hi;
+};
+
+static __always_inline struct goroutine *goroutine_get(const struct go_key *key)
+{
+	struct goroutine *g = bpf_map_lookup_elem(&tls_goroutines, key);
+	struct goroutine fresh = {};
+
+	if (g)
+		return g;
+	bpf_map_update_elem(&tls_goroutines, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&tls_goroutines, key);
+}
+
+/* ---- the socket underneath ---- */
+
+/*
+ * tls.Conn begins with a net.Conn, of which the second word is the value: a *net.TCPConn, which holds a
+ * *netFD, which begins with a mutex of 16 bytes and the descriptor. Something else than a TCPConn
+ * gives a number that is hardly ever an open socket.
+ */
+static __always_inline int conn_descriptor(__u64 conn)
+{
+	__u64 tcp, fd;
+	int n;
+
+	if (bpf_probe_read_user(&tcp, sizeof(tcp), (void *)(conn + 8)) ||
+	    bpf_probe_read_user(&fd, sizeof(fd), (void *)tcp) ||
+	    bpf_probe_read_user(&n, sizeof(n), (void *)(fd + 16)))
+		return -1;
+	return n;
+}
+
+static __always_inline struct sock *descriptor_sock(int n)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files = BPF_CORE_READ(table, fd);
+	struct file *file = NULL;
+	struct socket *socket;
+
+	if (n < 0 || (__u32)n >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), files + n);
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
+static __always_inline void session_find(struct as_tls_session *s, __u64 conn)
+{
+	struct sock *sk = descriptor_sock(conn_descriptor(conn));
+	struct as_conn ends = {};
+
+	if (!sk || sock_protocol(sk) != AS_PROTO_TCP)
+		return;
+	sock_read_ends(sk, &ends.local, &ends.remote);
+	if (!ends.remote.port)
+		return; /* closed meanwhile: what was known holds */
+	tls_session_join(s, &ends);
+}
+
+/* ---- calls ---- */
+
+static __always_inline void go_store(struct as_tls_call *c, struct pt_regs *ctx, __u64 sp,
+				     const struct go_stack *stack, __u64 spec)
+{
+	c->sp = sp;
+	c->ssl = GO_ARG(ctx, 0);
+	c->buf = GO_ARG(ctx, 1);
+	c->num = GO_ARG(ctx, 2);
+	/* a buffer on the stack moves with it: its place is told from the end, too */
+	c->count = c->buf >= stack->lo && c->buf < stack->hi;
+	if (c->count)
+		c->buf -= stack->hi;
+	c->spec = spec;
+}
+
+static __always_inline int go_enter(struct pt_regs *ctx, __u64 spec)
+{
+	struct go_key key = {.tgid = bpf_get_current_pid_tgid() >> 32, .g = GO_GOROUTINE(ctx)};
+	struct go_stack stack;
+	struct goroutine *g;
+	__u64 sp;
+
+	if (bpf_probe_read_user(&stack, sizeof(stack), (void *)key.g))
+		return 0;
+	g = goroutine_get(&key);
+	if (!g)
+		return 0; /* the return counts it */
+	sp = PT_REGS_SP(ctx) - stack.hi;
+	/* the function begins again when its stack was too small: then it is the same call */
+	go_store(&g->calls[g->calls[0].sp > sp], ctx, sp, &stack, spec);
+	return 0;
+}
+
+static __always_inline bool call_take(struct goroutine *g, __u64 sp, struct as_tls_call *ret)
+{
+	if (g->calls[0].sp == sp) {
+		*ret = g->calls[0];
+		g->calls[0].sp = 0;
+	} else if (g->calls[1].sp == sp) {
+		*ret = g->calls[1];
+		g->calls[1].sp = 0;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void go_session(__u64 id, struct as_tls_thread *t, __u64 conn)
+{
+	struct as_tls_key key = {.tgid = id >> 32, .ssl = conn};
+	struct as_tls_session *s = session_get(&key);
+
+	t->send.stream_id = 0;
+	session_conn(NULL, &t->send.conn);
+	if (!s)
+		return;
+	session_find(s, conn);
+	session_check(s, &key);
+	session_conn(s, &t->send.conn);
+	s->carried = 1;
+	t->send.stream_id = s->stream_id;
+}
+
+static __always_inline void go_send(__u64 id, const struct as_tls_call *c, __u64 hi, __u64 n)
+{
+	struct as_tls_thread *t = tls_thread_get(id);
+
+	ledger_add(AS_EV_SSL_DATA, produced, 1);
+	if (!t) {
+		ledger_add(AS_EV_SSL_DATA, shed, 1);
+		return;
+	}
+	hdr_fill(&t->send.h, AS_EV_SSL_DATA, 0);
+	t->send.buf = c->count ? c->buf + hi : c->buf;
+	t->send.len = n;
+	t->send.spec = c->spec;
+	go_session(id, t, c->ssl);
+	data_send(id, t);
+}
+
+static __always_inline int go_return(struct pt_regs *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct go_key key = {.tgid = id >> 32, .g = GO_GOROUTINE(ctx)};
+	struct as_tls_call c = {};
+	long n = GO_ARG(ctx, 0);
+	struct go_stack stack;
+	struct goroutine *g;
+
+	g = bpf_map_lookup_elem(&tls_goroutines, &key);
+	if (!g)
+		return call_unknown(n > 0); /* begun before it was watched, or forgotten */
+	if (bpf_probe_read_user(&stack, sizeof(stack), (void *)key.g))
+		return 0;
+	if (!call_take(g, PT_REGS_SP(ctx) - stack.hi, &c))
+		return 0; /* recorded: two paths lead to the file */
+	if (n > 0 && (__u64)n <= c.num)
+		go_send(id, &c, stack.hi, n);
+	return 0;
+}
+
+/* ---- for uprobe multi links ---- */
+
+SEC("uprobe")
+int tls_go_enter(struct pt_regs *ctx)
+{
+	KEEP_ORDINARY_STACK(ctx);
+	if (!current_watched())
+		return 0;
+	return go_enter(ctx, bpf_get_attach_cookie(ctx));
+}
+
+SEC("uprobe")
+int tls_go_leave(struct pt_regs *ctx)
+{
+	KEEP_ORDINARY_STACK(ctx);
+	if (!current_watched())
+		return 0;
+	return go_return(ctx);
+}
+
+/* ---- one program per shape ---- */
+
+#define ENTER(name, kind, function)                                                             \
+	SEC("uprobe")                                                                           \
+	int name(struct pt_regs *ctx)                                                           \
+	{                                                                                       \
+		if (!current_watched())                                                         \
+			return 0;                                                               \
+		return go_enter(ctx, with_library(ctx, AS_TLS_SPEC(kind, AS_TLS_SHAPE_GO_ENTRY, \
+								   function)));                 \
+	}
+
+ENTER(tls_go_read, AS_TLS_KIND_READ, AS_TLS_FN_GO_READ)
+ENTER(tls_go_write, AS_TLS_KIND_WRITE, AS_TLS_FN_GO_WRITE)
+
+SEC("uprobe")
+int tls_go_return(struct pt_regs *ctx)
+{
+	if (!current_watched())
+		return 0;
+	return go_return(ctx);
+}

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A table says which program serves which shape. Entries are attached before returns: a return without its
+ * entry would look like a lost call.
+ */
+#include "source/tls_attach.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "tls.skel.h"
+#include "tls_aead.skel.h"
+#include "tls_go.skel.h"
+
+#define DETACH_THREADS      64
+#define BPF_UPROBE_MULTI    48 /* BPF_TRACE_UPROBE_MULTI; the C library's headers are older */
+#define UPROBE_MULTI_RETURN 1  /* BPF_F_UPROBE_MULTI_RETURN */
+
+/* Objects that are loaded by themselves. */
+enum group {
+	GROUP_CALLS, /* C functions, in at the start */
+	GROUP_GO,
+	GROUP_AEAD,
+	N_GROUPS,
+};
+
+/* Where a probe is put into a function. */
+enum end {
+	END_NONE,
+	END_ENTRY,
+	END_RETURN,
+	END_BOTH = END_ENTRY | END_RETURN,
+};
+
+/* With uprobe multi links a group has one program for entries and one for returns. */
+static const struct {
+	const char *enter, *leave;
+} multi_programs[N_GROUPS] = {
+	[GROUP_CALLS] = {"tls_enter", "tls_leave"},
+	[GROUP_GO] = {"tls_go_enter", "tls_go_leave"},
+	[GROUP_AEAD] = {"tls_aead_enter", "tls_aead_leave"},
+};
+
+/* Without, one for each kind and shape. */
+static const struct shape_row {
+	enum as_tls_kind kind;
+	enum as_tls_shape shape;
+	enum group group;
+	enum end ends;
+	const char *enter, *leave;
+} shapes[] = {
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT, GROUP_CALLS, END_BOTH, "tls_read_int",
+	 "tls_return"},
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_COUNT_ARG4, GROUP_CALLS, END_BOTH, "tls_read_arg4",
+	 "tls_return"},
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_BOTH, "tls_read_ssize",
+	 "tls_return"},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT, GROUP_CALLS, END_BOTH, "tls_write_int",
+	 "tls_return"},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG4, GROUP_CALLS, END_BOTH, "tls_write_arg4",
+	 "tls_return"},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG5, GROUP_CALLS, END_BOTH, "tls_write_arg5",
+	 "tls_return"},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_BOTH, "tls_write_ssize",
+	 "tls_return"},
+	{AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_INT, GROUP_CALLS, END_BOTH, "tls_handshake",
+	 "tls_return"},
+	{AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_BOTH,
+	 "tls_handshake_ssize", "tls_return"},
+	{AS_TLS_KIND_SNI, AS_TLS_SHAPE_CTRL, GROUP_CALLS, END_ENTRY, "tls_name_ctrl", NULL},
+	{AS_TLS_KIND_SNI, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_ENTRY, "tls_name_ssize", NULL},
+
+	/* the return is a place of its own, where an entry program runs */
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_GO_ENTRY, GROUP_GO, END_ENTRY, "tls_go_read", NULL},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_GO_ENTRY, GROUP_GO, END_ENTRY, "tls_go_write", NULL},
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_GO_RETURN, GROUP_GO, END_RETURN, NULL, "tls_go_return"},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_GO_RETURN, GROUP_GO, END_RETURN, NULL, "tls_go_return"},
+
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD, GROUP_AEAD, END_ENTRY, "tls_seal_whole", NULL},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD_SCATTER, GROUP_AEAD, END_ENTRY, "tls_seal_scatter",
+	 NULL},
+	{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RING, GROUP_AEAD, END_ENTRY, "tls_seal_ring", NULL},
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD, GROUP_AEAD, END_BOTH, "tls_open_whole",
+	 "tls_open_return"},
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD_GATHER, GROUP_AEAD, END_BOTH, "tls_open_gather",
+	 "tls_open_return"},
+	{AS_TLS_KIND_READ, AS_TLS_SHAPE_RING, GROUP_AEAD, END_BOTH, "tls_open_ring",
+	 "tls_open_return"},
+};
+
+struct tls_programs {
+	struct bpf_shared *shared;
+	bool multi;   /* uprobe multi links */
+	bool cookies; /* else a hit does not tell the file */
+	int failed[N_GROUPS];
+	struct tls_bpf *calls;
+	struct tls_go_bpf *go;
+	struct tls_aead_bpf *aead;
+};
+
+static const struct shape_row *shape_find(const struct tls_probe *probe)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		if (shapes[i].kind == probe->kind && shapes[i].shape == probe->shape)
+			return &shapes[i];
+	}
+	return NULL;
+}
+
+static struct bpf_object *group_object(const struct tls_programs *p, enum group group)
+{
+	switch (group) {
+	case GROUP_CALLS:
+		return p->calls ? p->calls->obj : NULL;
+	case GROUP_GO:
+		return p->go ? p->go->obj : NULL;
+	case GROUP_AEAD:
+		return p->aead ? p->aead->obj : NULL;
+	case N_GROUPS:
+		break;
+	}
+	return NULL;
+}
+
+/* ---- loading ---- */
+
+/* BPF_LINK_CREATE for uprobe multi, as linux/bpf.h has it since 6.6. */
+struct multi_attr {
+	uint32_t prog_fd;
+	uint32_t target_fd;
+	uint32_t attach_type;
+	uint32_t flags;
+	uint64_t path;
+	uint64_t offsets;
+	uint64_t ref_ctr_offsets;
+	uint64_t cookies;
+	uint32_t n;
+	uint32_t multi_flags;
+	uint32_t pid;
+	uint32_t pad;
+};
+
+static int multi_create(int prog_fd, const char *path, const uint64_t *offsets,
+			const uint64_t *cookies, size_t n, uint32_t flags)
+{
+	struct multi_attr attr = {
+		.prog_fd = (uint32_t)prog_fd,
+		.attach_type = BPF_UPROBE_MULTI,
+		.path = (uintptr_t)path,
+		.offsets = (uintptr_t)offsets,
+		.cookies = (uintptr_t)cookies,
+		.n = (uint32_t)n,
+		.multi_flags = flags,
+	};
+	long fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* A kernel with multi links looks at the path and finds that it is no file; others know no such type. */
+static bool multi_offered(void)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts,
+		    .expected_attach_type = (enum bpf_attach_type)BPF_UPROBE_MULTI);
+	_cleanup_(closep) int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "as_probe", "GPL", insns,
+						   ARRAY_SIZE(insns), &opts);
+	_cleanup_(closep) int link = -1;
+	uint64_t offset = 0;
+
+	if (prog < 0)
+		return false;
+	link = multi_create(prog, "/", &offset, NULL, 1, 0);
+	return link == -EBADF;
+}
+
+/* Of the two sets of programs only the one that will be attached is loaded. */
+static int programs_choose(const struct tls_programs *p, enum group group)
+{
+	struct bpf_object *obj = group_object(p, group);
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj)
+	{
+		const char *name = bpf_program__name(prog);
+		bool multi = !strcmp(name, multi_programs[group].enter) ||
+			     !strcmp(name, multi_programs[group].leave);
+		int r = bpf_program__set_autoload(prog, multi == p->multi);
+
+		if (r == 0 && multi && p->multi)
+			r = bpf_program__set_expected_attach_type(
+				prog, (enum bpf_attach_type)BPF_UPROBE_MULTI);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The maps of the first object are everybody's. */
+static int maps_share(const struct tls_programs *p, struct bpf_object *obj, struct err *e)
+{
+	const struct {
+		const char *name;
+		const struct bpf_map *map;
+	} maps[] = {
+		{"tls_threads", p->calls->maps.tls_threads},
+		{"tls_sessions", p->calls->maps.tls_sessions},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(obj, maps[i].name);
+		int r = map ? bpf_map__reuse_fd(map, bpf_map__fd(maps[i].map)) : -ENOENT;
+
+		if (r < 0)
+			return err_set(e, r, "cannot share the BPF map '%s': %s", maps[i].name,
+				       strerror(-r));
+	}
+	return 0;
+}
+
+static int group_open(struct tls_programs *p, enum group group)
+{
+	const struct bpf_object_open_opts *opts = bpf_shared_open_opts(p->shared);
+
+	switch (group) {
+	case GROUP_CALLS:
+		p->calls = tls_bpf__open_opts(opts);
+		break;
+	case GROUP_GO:
+		p->go = tls_go_bpf__open_opts(opts);
+		break;
+	case GROUP_AEAD:
+		p->aead = tls_aead_bpf__open_opts(opts);
+		break;
+	case N_GROUPS:
+		break;
+	}
+	return group_object(p, group) ? 0 : -errno;
+}
+
+static int salt_set(struct tls_programs *p, enum group group)
+{
+	const volatile void *salts[N_GROUPS] = {
+		[GROUP_CALLS] = p->calls ? p->calls->rodata->stream_salt : NULL,
+		[GROUP_GO] = p->go ? p->go->rodata->stream_salt : NULL,
+		[GROUP_AEAD] = p->aead ? p->aead->rodata->stream_salt : NULL,
+	};
+
+	return getrandom((void *)salts[group], sizeof(p->calls->rodata->stream_salt),
+			 GRND_NONBLOCK) < 0
+		       ? -errno
+		       : 0;
+}
+
+static int group_load_object(struct tls_programs *p, enum group group)
+{
+	switch (group) {
+	case GROUP_CALLS:
+		return tls_bpf__load(p->calls);
+	case GROUP_GO:
+		return tls_go_bpf__load(p->go);
+	case GROUP_AEAD:
+		return tls_aead_bpf__load(p->aead);
+	case N_GROUPS:
+		break;
+	}
+	return -EINVAL;
+}
+
+static void group_close(struct tls_programs *p, enum group group)
+{
+	switch (group) {
+	case GROUP_CALLS:
+		tls_bpf__destroy(TAKE_PTR(p->calls));
+		break;
+	case GROUP_GO:
+		tls_go_bpf__destroy(TAKE_PTR(p->go));
+		break;
+	case GROUP_AEAD:
+		tls_aead_bpf__destroy(TAKE_PTR(p->aead));
+		break;
+	case N_GROUPS:
+		break;
+	}
+}
+
+static int group_prepare(struct tls_programs *p, enum group group, struct err *e)
+{
+	int r = group_open(p, group);
+
+	if (r < 0)
+		return err_set(e, r, "cannot open the TLS programs: %s", strerror(-r));
+	r = salt_set(p, group);
+	if (r < 0)
+		return err_set(e, r, "no random numbers for stream ids: %s", strerror(-r));
+	r = programs_choose(p, group);
+	if (r < 0)
+		return err_set(e, r, "cannot prepare the TLS programs: %s", strerror(-r));
+	r = bpf_family_prepare(p->shared, group_object(p, group), e);
+	if (r == 0 && group != GROUP_CALLS)
+		r = maps_share(p, group_object(p, group), e);
+	if (r < 0)
+		return r;
+	r = group_load_object(p, group);
+	if (r < 0)
+		return err_set(e, r, "the kernel refused the TLS programs: %s", strerror(-r));
+	return 0;
+}
+
+/* Loads a group unless it is loaded. What failed once is not tried again for each file. */
+static int group_need(struct tls_programs *p, enum group group, struct err *e)
+{
+	struct bpf_program *prog;
+	int r;
+
+	if (p->failed[group])
+		return err_set(e, p->failed[group], "the kernel refused the programs for it");
+	if (group_object(p, group))
+		return 0;
+	r = group_prepare(p, group, e);
+	if (r < 0) {
+		p->failed[group] = r;
+		group_close(p, group);
+		return r;
+	}
+	bpf_object__for_each_program(prog, group_object(p, group))
+	{
+		if (bpf_program__autoload(prog))
+			bpf_hook_watch(p->shared, prog);
+	}
+	return 0;
+}
+
+int tls_programs_open(struct bpf_shared *s, struct tls_programs **ret, struct err *e)
+{
+	_cleanup_(tls_programs_freep) struct tls_programs *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->shared = s;
+	p->multi = multi_offered();
+	p->cookies = libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_attach_cookie,
+					     NULL) == 1;
+	r = group_need(p, GROUP_CALLS, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+void tls_programs_free(struct tls_programs *p)
+{
+	if (!p)
+		return;
+	for (enum group group = N_GROUPS; group-- > 0;)
+		group_close(p, group);
+	free(p);
+}
+
+const char *tls_programs_mechanism(const struct tls_programs *p)
+{
+	return p->multi ? "uprobe multi link" : "uprobes";
+}
+
+int tls_programs_threads(const struct tls_programs *p)
+{
+	return bpf_map__fd(p->calls->maps.tls_threads);
+}
+
+int tls_programs_sessions(const struct tls_programs *p)
+{
+	return bpf_map__fd(p->calls->maps.tls_sessions);
+}
+
+/* ---- attaching ---- */
+
+static int links_add(struct tls_links *links, int fd, struct bpf_link *link)
+{
+	struct tls_link *list = links->list;
+
+	if (links->n == links->cap) {
+		size_t cap = links->cap ? 2 * links->cap : 8;
+
+		list = reallocarray(list, cap, sizeof(list[0]));
+		if (!list) {
+			closep(&fd);
+			bpf_link__destroy(link);
+			return -ENOMEM;
+		}
+		links->list = list;
+		links->cap = cap;
+	}
+	list[links->n++] = (struct tls_link){fd, link};
+	return 0;
+}
+
+static uint64_t probe_spec(const struct tls_probe *probe, size_t number)
+{
+	return AS_TLS_SPEC(probe->kind, probe->shape, probe->function) | number;
+}
+
+static const struct bpf_program *program_find(const struct tls_programs *p, enum group group,
+					      const char *name)
+{
+	return name ? bpf_object__find_program_by_name(group_object(p, group), name) : NULL;
+}
+
+/* One link for all entries of a group, or for all returns. */
+static int attach_multi(struct tls_programs *p, enum group group, enum end end,
+			const struct tls_probes *probes, size_t number, const char *path,
+			struct tls_links *links)
+{
+	const char *name =
+		end == END_ENTRY ? multi_programs[group].enter : multi_programs[group].leave;
+	uint64_t offsets[TLS_PROBES_MAX], specs[TLS_PROBES_MAX];
+	/* Go's returns are places: an entry program runs there */
+	bool at_return = end == END_RETURN && group != GROUP_GO;
+	size_t n = 0;
+	int fd;
+
+	for (size_t i = 0; i < probes->n; i++) {
+		const struct shape_row *row = shape_find(&probes->list[i]);
+
+		if (!row || row->group != group || !(row->ends & end))
+			continue;
+		offsets[n] = probes->list[i].offset;
+		specs[n++] = probe_spec(&probes->list[i], number);
+	}
+	if (!n)
+		return 0;
+	fd = multi_create(bpf_program__fd(program_find(p, group, name)), path, offsets, specs, n,
+			  at_return ? UPROBE_MULTI_RETURN : 0);
+	return fd < 0 ? fd : links_add(links, fd, NULL);
+}
+
+/* KERNEL < 6.6: a perf event for each end of each function; closing one takes about 0.1 s. */
+static int attach_single(struct tls_programs *p, const struct tls_probe *probe, enum end end,
+			 size_t number, const char *path, struct tls_links *links)
+{
+	const struct shape_row *row = shape_find(probe);
+	const struct bpf_program *prog =
+		program_find(p, row->group, end == END_ENTRY ? row->enter : row->leave);
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = end == END_RETURN && row->group != GROUP_GO,
+		    .bpf_cookie = p->cookies ? probe_spec(probe, number) : 0);
+	struct bpf_link *link;
+
+	if (!prog)
+		return -EOPNOTSUPP;
+	link = bpf_program__attach_uprobe_opts(prog, -1, path, probe->offset, &opts);
+	return link ? links_add(links, -1, link) : -errno;
+}
+
+static int attach_ends(struct tls_programs *p, enum end end, const struct tls_probes *probes,
+		       size_t number, const char *path, struct tls_links *links)
+{
+	int r = 0;
+
+	for (enum group g = 0; p->multi && r == 0 && g < N_GROUPS; g++)
+		r = attach_multi(p, g, end, probes, number, path, links);
+	for (size_t i = 0; !p->multi && r == 0 && i < probes->n; i++) {
+		const struct shape_row *row = shape_find(&probes->list[i]);
+
+		if (row && (row->ends & end))
+			r = attach_single(p, &probes->list[i], end, number, path, links);
+	}
+	return r;
+}
+
+int tls_programs_attach(struct tls_programs *p, const struct tls_probes *probes, size_t number,
+			const char *path, struct tls_links *links, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < probes->n; i++) {
+		const struct shape_row *row = shape_find(&probes->list[i]);
+
+		if (row)
+			r = group_need(p, row->group, e);
+	}
+	if (r < 0)
+		return r;
+	r = attach_ends(p, END_ENTRY, probes, number, path, links);
+	if (r == 0)
+		r = attach_ends(p, END_RETURN, probes, number, path, links);
+	return r < 0 ? err_set(e, r, "cannot attach: %s", strerror(-r)) : 0;
+}
+
+/* ---- detaching ---- */
+
+void tls_links_detach(struct tls_links *links)
+{
+	for (size_t i = 0; i < links->n; i++) {
+		closep(&links->list[i].fd);
+		bpf_link__destroy(links->list[i].link);
+	}
+	free(links->list);
+	*links = (struct tls_links){};
+}
+
+/* What all files hold open in the kernel; threads take one after the other. */
+struct detach {
+	struct tls_link *list;
+	size_t n, next;
+};
+
+static bool detach_collect(struct tls_links *const *files, size_t n, struct detach *d)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += files[i]->n;
+	d->list = calloc(sum + 1, sizeof(d->list[0]));
+	if (!d->list)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (files[i]->n)
+			memcpy(d->list + d->n, files[i]->list, files[i]->n * sizeof(d->list[0]));
+		d->n += files[i]->n;
+		free(files[i]->list);
+		*files[i] = (struct tls_links){};
+	}
+	return true;
+}
+
+static void *detach_run(void *arg)
+{
+	struct detach *d = arg;
+	size_t i;
+
+	while ((i = __atomic_fetch_add(&d->next, 1, __ATOMIC_RELAXED)) < d->n) {
+		closep(&d->list[i].fd);
+		bpf_link__destroy(d->list[i].link);
+	}
+	return NULL;
+}
+
+/*
+ * Each close waits for the kernel's grace period. All at once wait for the same one; a later one would
+ * also hold up the tracepoints, which are closed one after the other meanwhile.
+ */
+void tls_links_detach_all(struct tls_links *const *files, size_t n)
+{
+	pthread_t threads[DETACH_THREADS];
+	struct detach d = {};
+	size_t started = 0;
+
+	if (!detach_collect(files, n, &d)) {
+		for (size_t i = 0; i < n; i++)
+			tls_links_detach(files[i]);
+		return;
+	}
+	while (started < MIN(d.n, (size_t)DETACH_THREADS) &&
+	       !pthread_create(&threads[started], NULL, detach_run, &d))
+		started++;
+	detach_run(&d); /* all, if there are no threads */
+	for (size_t i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
+	free(d.list);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Searches executables for TLS functions in a thread of its own: a large one takes half a second, in which
+ * events go on. What was found is kept on disk by userspace/find.
+ */
+#ifndef AGENTSIGHT_SOURCE_TLS_FINDER_H
+#define AGENTSIGHT_SOURCE_TLS_FINDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "find/find.h"
+
+struct tls_finder;
+
+/* A search; owned by who holds it. */
+struct tls_find {
+	struct tls_find *next;
+	int fd;
+	char *path; /* for people */
+	uint32_t tgid;
+	int result; /* as find_functions() says */
+	struct find_result found;
+};
+
+int tls_finder_new(struct tls_finder **ret);
+
+/* Ends a search under way. */
+void tls_finder_free(struct tls_finder *f);
+DEFINE_FREEP(struct tls_finder *, tls_finder_free)
+
+/* Queues the file; @fd and @path are copied. -E2BIG when many wait already: ask again later. */
+int tls_finder_submit(struct tls_finder *f, int fd, const char *path, uint32_t tgid);
+
+/* A search that is done, or NULL. In the order of submission. */
+struct tls_find *tls_finder_take(struct tls_finder *f);
+
+/* Is anything waiting, being searched, or not taken yet? */
+bool tls_finder_busy(struct tls_finder *f);
+
+void tls_find_free(struct tls_find *find);
+DEFINE_FREEP(struct tls_find *, tls_find_free)
+
+#endif
