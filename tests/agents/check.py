@@ -57,6 +57,24 @@ def read(path, mode="r"):
         return f.read()
 
 
+def certificate(work, authority):
+    """Makes @authority, and a file with a key and the certificate it signed: rustls takes no other kind."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=work)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "authority.key", "-out", authority, "-days",
+            "2", "-subj", "/CN=authority", "-addext", "keyUsage=critical,keyCertSign")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=localhost")
+    with open(os.path.join(work, "leaf.cnf"), "w", encoding="ascii") as f:
+        f.write("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
+    openssl("x509", "-req", "-in", "request.pem", "-CA", authority, "-CAkey", "authority.key", "-CAcreateserial",
+            "-out", "leaf.pem", "-days", "2", "-extfile", "leaf.cnf")
+    both = os.path.join(work, "both.pem")
+    with open(both, "w", encoding="ascii") as f:
+        f.write(read(os.path.join(work, "key.pem")) + read(os.path.join(work, "leaf.pem")))
+    return both
+
+
 class Server:
     def __init__(self, work, tls=True, hold=False):
         self.dir = os.path.join(work, "server")
@@ -65,14 +83,7 @@ class Server:
         arguments = [sys.executable, os.path.join(HERE, "model_server.py"), "--dir", self.dir, "--command",
                      f"echo from-the-tool > {work}/made.txt; sleep 0.1"]
         if tls:
-            key = os.path.join(work, "key.pem")
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
-                            self.cert, "-days", "2", "-subj", "/CN=localhost", "-addext",
-                            "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
-            both = os.path.join(work, "both.pem")
-            with open(both, "w", encoding="ascii") as f:
-                f.write(read(key) + read(self.cert))
-            arguments += ["--cert", both]
+            arguments += ["--cert", certificate(work, self.cert)]
         self.log = os.path.join(work, "server.log")
         with open(self.log, "wb") as out:
             self.process = subprocess.Popen(arguments + (["--hold"] if hold else []), stdout=out)
@@ -223,6 +234,11 @@ def codex(version):
 
 def gemini(version):
     def command(server, work):
+        settings = os.path.join(work, "home", ".gemini")
+        os.makedirs(settings)
+        with open(os.path.join(settings, "settings.json"), "w", encoding="ascii") as f:
+            json.dump({"security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+                       "privacy": {"usageStatisticsEnabled": False}, "telemetry": {"enabled": False}}, f)
         env = environment(work, GEMINI_API_KEY=SECRET, GOOGLE_GEMINI_BASE_URL=server.url,
                           NODE_EXTRA_CA_CERTS=server.cert, GEMINI_CLI_NO_RELAUNCH="true")
         return [system("node"), cached(f"gemini-{version}", "bundle/gemini.js"), "-m", "gemini-2.5-pro", "-y",
@@ -353,7 +369,11 @@ def run_case(name, work):
         else:
             tracer = Tracer(work, "-c", follow)
             program = start()
-        need(program.wait(timeout=120) == 0, "it failed: " + read(os.path.join(work, "program.log"))[-600:])
+        try:
+            status = program.wait(timeout=90)
+        except subprocess.TimeoutExpired:
+            status = "none within 90 s"
+        need(status == 0, f"status {status}: " + read(os.path.join(work, "program.log"))[-600:])
         time.sleep(0.1)
         tracer.stop()
         if is_agent:

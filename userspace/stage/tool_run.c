@@ -18,7 +18,8 @@
 
 #define BUCKETS       1024 /* a power of two */
 #define ARGV_KEPT     4096
-#define RECENT        64 /* programs started lately, for calls that are told behind them */
+#define PLAIN_KEPT    (32 * 1024) /* wrappers put a page of shell before the command */
+#define RECENT        64          /* programs started lately, for calls that are told behind them */
 #define RECENT_NS     (5 * NSEC_PER_SEC)
 #define PHRASES       8 /* texts of a call's input that are looked for */
 #define PHRASE_MIN    4
@@ -32,25 +33,32 @@ enum evidence {
 	EVIDENCE_ANCESTRY = 1 << 2,
 	EVIDENCE_TIME = 1 << 3,
 	EVIDENCE_PATH = 1 << 4,
+	EVIDENCE_ID = 1 << 5,
 };
+
+/* One of these is enough; by the others a process is only likely to belong. */
+#define CERTAIN (EVIDENCE_ID | EVIDENCE_TEXT)
 
 static const struct {
 	unsigned bit;
 	const char *name;
 } evidence_names[] = {
-	{EVIDENCE_TEXT, "command_text"}, {EVIDENCE_ENV, "environment"}, {EVIDENCE_PATH, "path"},
-	{EVIDENCE_ANCESTRY, "ancestry"}, {EVIDENCE_TIME, "time"},
+	{EVIDENCE_ID, "call_id"}, {EVIDENCE_TEXT, "command_text"}, {EVIDENCE_ENV, "environment"},
+	{EVIDENCE_PATH, "path"},  {EVIDENCE_ANCESTRY, "ancestry"}, {EVIDENCE_TIME, "time"},
 };
 
 /* A program that was started, as far as it tells what it was started for. */
 struct start {
 	struct as_hdr h;
-	size_t argv_len;
-	char argv[ARGV_KEPT]; /* NUL-separated */
-	size_t plain_len;
-	char plain[ARGV_KEPT]; /* the same without blanks and quotes, see plain_text() */
-	char session[128];     /* from its environment */
-	bool marked;           /* the environment says that an agent started it */
+	struct buf argv;  /* NUL-separated */
+	struct buf plain; /* the same without blanks and quotes, see plain_text() */
+	struct buf env;   /* variables by which agents mark what they start, NUL-separated */
+};
+
+/* What a call is known to have led to. */
+struct root {
+	struct as_hdr h;
+	struct buf argv;
 };
 
 struct phrase {
@@ -75,7 +83,7 @@ struct call {
 	char *path;   /* of a file that the input names, or NULL */
 
 	unsigned evidence, confidence;
-	struct start *root; /* NULL: none found */
+	struct root root; /* h.tgid 0: none found */
 	bool root_ended;
 	int exit_code;
 	unsigned signal;
@@ -138,9 +146,9 @@ static size_t plain_text(char *out, size_t cap, const char *in, size_t len)
 static bool start_holds(const struct start *s, const struct phrase *p)
 {
 	/* a command longer than what is kept of the arguments: its beginning has to do */
-	size_t len = MIN(p->len, s->plain_len);
+	size_t len = MIN(p->len, s->plain.len);
 
-	return len >= PHRASE_MIN && memmem(s->plain, s->plain_len, p->text, len);
+	return len >= PHRASE_MIN && memmem(s->plain.data, s->plain.len, p->text, len);
 }
 
 /* ---- calls ---- */
@@ -150,7 +158,7 @@ static void call_free(struct call *c)
 	for (size_t i = 0; i < c->n_changes; i++)
 		free(c->changes[i].path);
 	buf_done(&c->input);
-	free(c->root);
+	buf_done(&c->root.argv);
 	free(c->id);
 	free(c->name);
 	free(c->session);
@@ -385,11 +393,10 @@ static struct as_span add_root(struct tool_run *t, const struct call *c, struct 
 	char id[48];
 
 	*argv = (struct as_span){};
-	if (!c->root)
+	if (!c->root.h.tgid)
 		return (struct as_span){};
-	*argv = record_add(&t->record, c->root->argv, c->root->argv_len);
-	snprintf(id, sizeof(id), "%u@%llu", c->root->h.tgid,
-		 (unsigned long long)c->root->h.start_ns);
+	*argv = record_add(&t->record, c->root.argv.data, c->root.argv.len);
+	snprintf(id, sizeof(id), "%u@%llu", c->root.h.tgid, (unsigned long long)c->root.h.start_ns);
 	return record_add_str(&t->record, id);
 }
 
@@ -414,7 +421,7 @@ static void call_tell(struct tool_run *t, const struct call *c, uint64_t boot_ns
 	}
 	r.h = record_struct(&t->record, as_tool_run)->h;
 	r.ended = ended;
-	r.process = c->root ? c->root->h.tgid : 0;
+	r.process = c->root.h.tgid;
 	r.confidence = c->confidence;
 	r.exit_code = c->root_ended && !c->signal ? c->exit_code : -1;
 	r.signal = c->signal;
@@ -444,7 +451,7 @@ static void call_end(struct tool_run *t, struct call *c, uint64_t boot_ns)
 /* What was reported goes on as long as its process does: work in the background. */
 static void call_end_if_over(struct tool_run *t, struct call *c, uint64_t boot_ns)
 {
-	if (c->reported && (!c->root || c->root_ended) && !c->living)
+	if (c->reported && (!c->root.h.tgid || c->root_ended) && !c->living)
 		call_end(t, c, boot_ns);
 }
 
@@ -469,15 +476,40 @@ static bool descends(const struct tool_run *t, const struct call *c, const struc
 	return false;
 }
 
+/*
+ * What the environment says of it: nothing, that an agent started it, that this very call did (Codex), or
+ * that another conversation did.
+ */
+static unsigned evidence_of_environment(const struct call *c, const struct start *s)
+{
+	static const char session[] = "CLAUDE_CODE_SESSION_ID=";
+	const char *p = s->env.data, *end = p + s->env.len;
+	unsigned found = s->env.len ? EVIDENCE_ENV : 0;
+
+	for (size_t len; p < end; p += len + 1) {
+		const char *value;
+
+		len = strnlen(p, end - p);
+		value = memchr(p, '=', len);
+		if (!value++)
+			continue;
+		if (strlen(c->id) >= PHRASE_MIN && (size_t)(p + len - value) == strlen(c->id) &&
+		    !memcmp(value, c->id, strlen(c->id)))
+			found |= EVIDENCE_ID;
+		if (!strncmp(p, session, strlen(session)) && c->session[0] &&
+		    !memmem(c->session, strlen(c->session), value, p + len - value))
+			return 0;
+	}
+	return found;
+}
+
 static unsigned evidence_of(const struct tool_run *t, const struct call *c, const struct start *s)
 {
 	unsigned found = 0;
 
 	if (!descends(t, c, &s->h))
 		return 0;
-	found = EVIDENCE_ANCESTRY | EVIDENCE_TIME;
-	if (s->marked && (!s->session[0] || !c->session[0] || strstr(c->session, s->session)))
-		found |= EVIDENCE_ENV;
+	found = EVIDENCE_ANCESTRY | EVIDENCE_TIME | evidence_of_environment(c, s);
 	for (size_t i = 0; i < c->n_phrases; i++) {
 		if (start_holds(s, &c->phrases[i]))
 			found |= EVIDENCE_TEXT;
@@ -488,6 +520,8 @@ static unsigned evidence_of(const struct tool_run *t, const struct call *c, cons
 /* @rivals: other open calls of the agent that could have led to the same process. */
 static unsigned confidence_of(unsigned evidence, size_t rivals)
 {
+	if (evidence & EVIDENCE_ID)
+		return 100;
 	if (evidence & EVIDENCE_TEXT)
 		return evidence & EVIDENCE_ENV ? 99 : 95;
 	if (evidence & EVIDENCE_ENV)
@@ -495,18 +529,32 @@ static unsigned confidence_of(unsigned evidence, size_t rivals)
 	return rivals ? 30 : 60;
 }
 
+/* The process that was found at first was another: the agent had started something of its own. */
+static void call_unlink(struct tool_run *t, struct call *c)
+{
+	members_drop(t, c);
+	for (size_t i = 0; i < c->n_changes; i++)
+		free(c->changes[i].path);
+	c->n_changes = c->n_peers = 0;
+	c->files = c->connections = c->processes = c->living = 0;
+	c->root.h.tgid = 0;
+	c->root_ended = false;
+	c->evidence = c->confidence = 0;
+}
+
 static void link_start(struct tool_run *t, struct call *c, const struct start *s, unsigned evidence,
 		       size_t rivals)
 {
+	if (c->root.h.tgid && evidence & CERTAIN && !(c->evidence & CERTAIN))
+		call_unlink(t, c);
 	c->evidence |= evidence;
 	c->confidence = MAX(c->confidence, confidence_of(evidence, rivals));
 	member_add(t, c, s->h.tgid, s->h.start_ns);
-	if (c->root)
+	if (c->root.h.tgid)
 		return;
-	c->root = malloc(sizeof(*c->root));
-	if (!c->root)
-		return;
-	*c->root = *s;
+	c->root.h = s->h;
+	buf_reset(&c->root.argv);
+	buf_add(&c->root.argv, s->argv.data, s->argv.len);
 	call_tell(t, c, s->h.boot_ns, false);
 }
 
@@ -523,16 +571,13 @@ static void place_start(struct tool_run *t, const struct start *s)
 
 		if (!found || c->reported)
 			continue;
-		if (!(found & EVIDENCE_TEXT) && (!c->command || c->root))
+		if (!(found & CERTAIN) && (!c->command || c->root.h.tgid))
 			continue;
-		if (found & EVIDENCE_TEXT && !(evidence & EVIDENCE_TEXT)) {
+		if (!best || (found & CERTAIN) > (evidence & CERTAIN)) {
 			best = c;
 			evidence = found;
 			rivals = 0;
-		} else if (!best) {
-			best = c;
-			evidence = found;
-		} else if ((found & EVIDENCE_TEXT) == (evidence & EVIDENCE_TEXT)) {
+		} else if ((found & CERTAIN) == (evidence & CERTAIN)) {
 			rivals++;
 		}
 	}
@@ -542,41 +587,29 @@ static void place_start(struct tool_run *t, const struct start *s)
 
 /* ---- what happens ---- */
 
-static void read_environment(struct start *s, const struct as_exec *e)
-{
-	const char *p = record_bytes(&e->h, &e->env), *end = p + e->env.len;
-	static const char session[] = "CLAUDE_CODE_SESSION_ID=";
-
-	s->marked = e->env.len > 0;
-	while (p < end) {
-		size_t len = strnlen(p, end - p);
-
-		if (len > strlen(session) && !memcmp(p, session, strlen(session)))
-			snprintf(s->session, sizeof(s->session), "%.*s",
-				 (int)(len - strlen(session)), p + strlen(session));
-		p += len + 1;
-	}
-}
-
 static void start_read(struct start *s, const struct as_hdr *rec)
 {
 	const struct as_exec *e = (const struct as_exec *)rec;
 
 	s->h = *rec;
-	s->argv_len = MIN(e->argv.len, (uint32_t)sizeof(s->argv));
-	memcpy(s->argv, record_bytes(rec, &e->argv), s->argv_len);
-	s->plain_len =
-		plain_text(s->plain, sizeof(s->plain), record_bytes(rec, &e->argv), e->argv.len);
-	s->session[0] = '\0';
-	read_environment(s, e);
+	buf_reset(&s->argv);
+	buf_add(&s->argv, record_bytes(rec, &e->argv), MIN(e->argv.len, (uint32_t)ARGV_KEPT));
+	buf_reset(&s->plain);
+	if (buf_room(&s->plain, MIN(e->argv.len, (uint32_t)PLAIN_KEPT)))
+		s->plain.len = plain_text(s->plain.data, s->plain.cap, record_bytes(rec, &e->argv),
+					  e->argv.len);
+	buf_reset(&s->env);
+	buf_add(&s->env, record_bytes(rec, &e->env), e->env.len);
 }
 
 static void on_exec(struct tool_run *t, const struct as_hdr *rec)
 {
 	struct start *s = &t->recent[t->next_recent++ % RECENT];
+	const struct member *m;
 
 	start_read(s, rec);
-	if (!member_find(t, rec->tgid, rec->start_ns))
+	m = member_find(t, rec->tgid, rec->start_ns);
+	if (!m || !(m->call->evidence & CERTAIN))
 		place_start(t, s);
 }
 
@@ -599,7 +632,7 @@ static void on_end(struct tool_run *t, const struct as_hdr *rec)
 		return;
 	c = m->call;
 	member_remove(t, rec->tgid, rec->start_ns);
-	if (c->root && c->root->h.tgid == rec->tgid && c->root->h.start_ns == rec->start_ns) {
+	if (c->root.h.tgid == rec->tgid && c->root.h.start_ns == rec->start_ns) {
 		c->root_ended = true;
 		c->exit_code = (int)e->exit_code;
 		c->signal = e->signal;
@@ -777,7 +810,7 @@ static void on_tool_call(void *context, const struct llm_tool_call *in)
 		const struct start *s = &t->recent[i % RECENT];
 		unsigned found = evidence_of(t, c, s);
 
-		if (found & EVIDENCE_TEXT && s->h.boot_ns + RECENT_NS > in->boot_ns &&
+		if (found & CERTAIN && s->h.boot_ns + RECENT_NS > in->boot_ns &&
 		    !member_find(t, s->h.tgid, s->h.start_ns))
 			link_start(t, c, s, found, 0);
 	}
@@ -844,6 +877,11 @@ static void tool_run_free(struct stage *s)
 	}
 	buf_done(&t->record);
 	buf_done(&t->text);
+	for (size_t i = 0; i < RECENT; i++) {
+		buf_done(&t->recent[i].argv);
+		buf_done(&t->recent[i].plain);
+		buf_done(&t->recent[i].env);
+	}
 	free(t->recent);
 	free(t);
 }

@@ -243,6 +243,31 @@ static void the_session_in_the_environment_is_evidence(void **state)
 	HEARD("start t3 Bash pid=202 [\"ancestry\",\"time\"] 60%\n");
 }
 
+static void the_call_itself_in_the_environment_is_certain(void **state)
+{
+	asks("call_7", "exec", "{\"cmd\":\"something else entirely\"}", "");
+	asks("call_8", "exec", "{\"cmd\":\"another thing\"}", "");
+	EXECS_ENV(200, AGENT, "/opt/wrapper", "CODEX_CI=1\0CODEX_TOOL_CALL_ID=call_8");
+	HEARD("start call_8 exec pid=200 [\"call_id\",\"environment\",\"ancestry\",\"time\"] "
+	      "100%\n");
+}
+
+static void a_certain_process_takes_the_place_of_a_likely_one(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"make all\"}", "");
+	EXECS(200, AGENT, "zsh\0-c\0env");
+	writes(200, AGENT, "/tmp/wrong", 1);
+	HEARD("start t1 Bash pid=200 [\"ancestry\",\"time\"] 60%\n");
+	EXECS(201, AGENT, "bash\0-c\0make all");
+	HEARD("start t1 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	ends(200, 0, 0);
+	ends(201, 2, 0);
+	reports("t1", true);
+	HEARD("end t1 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=2 "
+	      "signal=0 "
+	      "files= peers= reported error\n");
+}
+
 static void what_is_no_descendant_is_never_linked(void **state)
 {
 	asks("t1", "Bash", "{\"command\":\"make all\"}", "");
@@ -349,6 +374,8 @@ int main(void)
 		TEST(what_its_children_do_belongs_to_it),
 		TEST(parallel_calls_are_told_apart_by_their_text),
 		TEST(the_session_in_the_environment_is_evidence),
+		TEST(the_call_itself_in_the_environment_is_certain),
+		TEST(a_certain_process_takes_the_place_of_a_likely_one),
 		TEST(what_is_no_descendant_is_never_linked),
 		TEST(other_programs_of_the_agent_are_not_linked_to_a_call_that_runs_nothing),
 		TEST(a_file_that_the_agent_changes_itself_is_found_by_its_path),
