@@ -101,6 +101,29 @@ bool llm_path_ends(struct http_text path, const char *end)
 	return len >= n && !memcmp(path.p + len - n, end, n);
 }
 
+/* What only the first pieces of each say. */
+#define ANSWER_BEGINS 1024
+
+const struct llm_format *llm_format_of_answer(struct http_text body)
+{
+	static const struct {
+		const char *mark;
+		const struct llm_format *format;
+	} marks[] = {
+		{"\"message_start\"", &llm_anthropic},
+		{"\"chat.completion.chunk\"", &llm_openai_chat},
+		{"\"response.created\"", &llm_openai_responses},
+		{"\"candidates\"", &llm_gemini},
+	};
+	size_t n = MIN(body.len, (size_t)ANSWER_BEGINS);
+
+	for (size_t i = 0; n && i < ARRAY_SIZE(marks); i++) {
+		if (memmem(body.p, n, marks[i].mark, strlen(marks[i].mark)))
+			return marks[i].format;
+	}
+	return NULL;
+}
+
 const struct llm_format *llm_format_at(struct http_text path)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {

@@ -125,6 +125,9 @@ extern const struct llm_format llm_ollama;
 const struct llm_format *llm_request_read(struct llm_request *r, const struct llm_source *from,
 					  struct http_text body, bool whole);
 
+/* By the beginning of an answer in pieces, where the request was not seen; NULL when it says nothing. */
+const struct llm_format *llm_format_of_answer(struct http_text body);
+
 /* Only by the path, for a WebSocket that was opened there. */
 const struct llm_format *llm_format_at(struct http_text path);
 

@@ -467,9 +467,29 @@ static void on_request(void *context, struct http_exchange *x)
 	begin_call(context, x, body, whole, false, m->end_ns ? m->end_ns : x->who.boot_ns);
 }
 
+/* The request came before the tracing: what the answer tells is told. */
+static struct call *join_call(struct llm_stage *s, struct http_exchange *x)
+{
+	const struct llm_format *f = NULL;
+	struct call *c;
+
+	if (!x->request.begun)
+		f = llm_format_of_answer(
+			(struct http_text){x->response.body.data, x->response.body.len});
+	c = f ? calloc(1, sizeof(*c)) : NULL;
+	if (!c)
+		return NULL;
+	c->stage = s;
+	c->format = f;
+	c->provider = f->provider;
+	c->begin_ns = c->request_ns = x->response.begin_ns;
+	x->user = c;
+	return c;
+}
+
 static void on_progress(void *context, struct http_exchange *x)
 {
-	struct call *c = x->user;
+	struct call *c = x->user ? x->user : join_call(context, x);
 
 	if (!c || c->socket || is_error(x))
 		return;
@@ -487,7 +507,7 @@ static void on_response(void *context, struct http_exchange *x)
 {
 	const struct http_message *m = &x->response;
 	struct http_text body = {m->body.data, m->body.len};
-	struct call *c = x->user;
+	struct call *c = x->user ? x->user : join_call(context, x);
 
 	if (!c || c->socket)
 		return;

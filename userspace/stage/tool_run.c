@@ -16,9 +16,8 @@
 #include "event/record.h"
 #include "event/schema.h"
 
-#define BUCKETS       1024 /* a power of two */
-#define ARGV_KEPT     4096
-#define PLAIN_KEPT    (32 * 1024) /* wrappers put a page of shell before the command */
+#define BUCKETS       1024        /* a power of two */
+#define ARGV_KEPT     (64 * 1024) /* wrappers put pages of shell before the command */
 #define RECENT        64          /* programs started lately, for calls that are told behind them */
 #define RECENT_NS     (5 * NSEC_PER_SEC)
 #define PHRASES       8 /* texts of a call's input that are looked for */
@@ -587,6 +586,11 @@ static void place_start(struct tool_run *t, const struct start *s)
 
 /* ---- what happens ---- */
 
+static bool is_root(const struct call *c, const struct as_hdr *h)
+{
+	return c->root.h.tgid == h->tgid && c->root.h.start_ns == h->start_ns;
+}
+
 static void start_read(struct start *s, const struct as_hdr *rec)
 {
 	const struct as_exec *e = (const struct as_exec *)rec;
@@ -595,11 +599,23 @@ static void start_read(struct start *s, const struct as_hdr *rec)
 	buf_reset(&s->argv);
 	buf_add(&s->argv, record_bytes(rec, &e->argv), MIN(e->argv.len, (uint32_t)ARGV_KEPT));
 	buf_reset(&s->plain);
-	if (buf_room(&s->plain, MIN(e->argv.len, (uint32_t)PLAIN_KEPT)))
+	if (buf_room(&s->plain, MIN(e->argv.len, (uint32_t)ARGV_KEPT)))
 		s->plain.len = plain_text(s->plain.data, s->plain.cap, record_bytes(rec, &e->argv),
 					  e->argv.len);
 	buf_reset(&s->env);
 	buf_add(&s->env, record_bytes(rec, &e->env), e->env.len);
+}
+
+/* The process of a call runs another program: when it has the call's text, it is the one that was meant. */
+static void root_execs(struct tool_run *t, struct call *c, const struct start *s)
+{
+	unsigned found = evidence_of(t, c, s);
+
+	if (!(found & EVIDENCE_TEXT))
+		return;
+	c->evidence |= found;
+	buf_reset(&c->root.argv);
+	buf_add(&c->root.argv, s->argv.data, s->argv.len);
 }
 
 static void on_exec(struct tool_run *t, const struct as_hdr *rec)
@@ -611,6 +627,8 @@ static void on_exec(struct tool_run *t, const struct as_hdr *rec)
 	m = member_find(t, rec->tgid, rec->start_ns);
 	if (!m || !(m->call->evidence & CERTAIN))
 		place_start(t, s);
+	else if (is_root(m->call, rec))
+		root_execs(t, m->call, s);
 }
 
 static void on_fork(struct tool_run *t, const struct as_hdr *rec)
@@ -632,7 +650,7 @@ static void on_end(struct tool_run *t, const struct as_hdr *rec)
 		return;
 	c = m->call;
 	member_remove(t, rec->tgid, rec->start_ns);
-	if (c->root.h.tgid == rec->tgid && c->root.h.start_ns == rec->start_ns) {
+	if (is_root(c, rec)) {
 		c->root_ended = true;
 		c->exit_code = (int)e->exit_code;
 		c->signal = e->signal;

@@ -268,6 +268,19 @@ static void a_certain_process_takes_the_place_of_a_likely_one(void **state)
 	      "files= peers= reported error\n");
 }
 
+static void the_program_that_a_wrapper_becomes_is_the_one_that_is_told(void **state)
+{
+	asks("call_7", "exec", "{\"cmd\":\"make all\"}", "");
+	EXECS_ENV(200, AGENT, "/opt/wrapper\0--setup", "CODEX_TOOL_CALL_ID=call_7");
+	HEARD("start call_7 exec pid=200 [\"call_id\",\"environment\",\"ancestry\",\"time\"] "
+	      "100%\n");
+	EXECS(200, AGENT, "bash\0-c\0make all");
+	reports("call_7", false);
+	ends(200, 0, 0);
+	HEARD("end call_7 exec pid=200 [\"call_id\",\"command_text\",\"environment\",\"ancestry\","
+	      "\"time\"] 100% n=1 code=0 signal=0 files= peers= reported\n");
+}
+
 static void what_is_no_descendant_is_never_linked(void **state)
 {
 	asks("t1", "Bash", "{\"command\":\"make all\"}", "");
@@ -376,6 +389,7 @@ int main(void)
 		TEST(the_session_in_the_environment_is_evidence),
 		TEST(the_call_itself_in_the_environment_is_certain),
 		TEST(a_certain_process_takes_the_place_of_a_likely_one),
+		TEST(the_program_that_a_wrapper_becomes_is_the_one_that_is_told),
 		TEST(what_is_no_descendant_is_never_linked),
 		TEST(other_programs_of_the_agent_are_not_linked_to_a_call_that_runs_nothing),
 		TEST(a_file_that_the_agent_changes_itself_is_found_by_its_path),
