@@ -389,6 +389,9 @@ struct socket {
 	struct sock *sk;
 };
 
+/* since 6.3: the tracepoints that tell the result of every send and receive */
+typedef void (*btf_trace_sock_send_length)(void *, struct sock *, int, int);
+
 /* since 6.14, with a stack per task for the state of return hooks: hlist_array came with it */
 struct fprobe {
 	void *hlist_array;
@@ -435,6 +438,7 @@ struct bpf_iter__bpf_map_elem {
 enum bpf_func_id {
 	BPF_FUNC_get_current_task_btf = 158,
 	BPF_FUNC_get_attach_cookie = 174,
+	BPF_FUNC_task_pt_regs = 175,
 };
 
 #endif

@@ -13,6 +13,7 @@
 #include "lib/filter.bpf.h"
 #include "lib/path.bpf.h"
 #include "lib/file_calls.bpf.h"
+#include "lib/payload.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -24,12 +25,16 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define O_TMPFILE    020000000 /* without the O_DIRECTORY that goes with it */
 #define S_IFMT       0170000
 #define S_IFREG      0100000
+#define S_IFIFO      0010000
+#define S_IFSOCK     0140000
 #define EBADF        9
 #define EINTR        4
 
 /* The kernel's own: the call is run again, or the program sees EINTR. */
 #define ERESTART_FIRST 512
 #define ERESTART_LAST  516
+
+#define STDIO_WRITTEN (1U << 31) /* beside a descriptor: it was written to */
 
 #define CLOSE_RANGE_CLOEXEC 4
 #define CLOSE_RANGE_MAX     1024 /* descriptors looked at; sums of others wait for the timer */
@@ -43,48 +48,6 @@ struct {
 } file_sums SEC(".maps");
 
 /* ---- descriptors and paths ---- */
-
-/*
- * KERNEL < 5.11: no typed pointer to the current task. With one, its members are read directly, at
- * a nanosecond each; a helper call for each costs 30.
- */
-#define TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
-
-static __always_inline struct file *fd_file(__s32 fd)
-{
-	struct file *file = NULL, **files;
-	struct task_struct *task;
-	struct fdtable *fdt;
-	__u32 max;
-
-	if (TYPED_TASK) {
-		task = bpf_get_current_task_btf();
-		fdt = task->files->fdt;
-		max = fdt->max_fds;
-		files = fdt->fd;
-	} else {
-		task = (void *)bpf_get_current_task();
-		fdt = BPF_CORE_READ(task, files, fdt);
-		max = BPF_CORE_READ(fdt, max_fds);
-		files = BPF_CORE_READ(fdt, fd);
-	}
-	if ((__u32)fd >= max)
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
-	return file;
-}
-
-static __always_inline bool caller_is_32bit(void)
-{
-	struct task_struct *task;
-
-	if (TYPED_TASK) {
-		task = bpf_get_current_task_btf();
-		return task->CALLER_STATUS & CALLER_32BIT;
-	}
-	task = (void *)bpf_get_current_task();
-	return BPF_CORE_READ(task, CALLER_STATUS) & CALLER_32BIT;
-}
 
 /*
  * Reads the string @str to @off of the scratch buffer, its span to @span; returns the offset behind
@@ -498,8 +461,44 @@ static __always_inline void close_range(const struct call *c, const struct ended
 	}
 }
 
+/* ---- stdin, stdout and stderr ---- */
+
+/* Sockets are seen where they are used (lib/sock_used.bpf.h). KERNEL < 6.3: not there. */
+static __always_inline bool stdio_is_ours(const struct file *file)
+{
+	__u32 kind = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
+
+	return kind == S_IFIFO ||
+	       (kind == S_IFSOCK && !bpf_core_type_exists(btf_trace_sock_send_length));
+}
+
+__noinline int file_stdio(__u32 fd, __u64 nr, __u64 arg2, __u64 arg3, __u64 n)
+{
+	struct caller c = {.nr = nr, .fd = fd & ~STDIO_WRITTEN, .arg2 = arg2, .arg3 = arg3};
+	struct file *file = fd_file(c.fd);
+
+	if (file && stdio_is_ours(file))
+		stdio_call(&c, (__u64)file, n, fd & STDIO_WRITTEN ? AS_TLS_WRITE : AS_TLS_READ);
+	return 0;
+}
+
+static __always_inline void stdio_transfer(const struct call *c, const struct ended *call)
+{
+	if (c->fd && call_arg(call, c->fd) <= 2)
+		file_stdio(call_arg(call, c->fd), call->nr, call->arg[1], call->arg[2], call->ret);
+	if (c->new_fd && call_arg(call, c->new_fd) <= 2)
+		file_stdio(call_arg(call, c->new_fd) | STDIO_WRITTEN, call->nr, call->arg[1],
+			   call->arg[2], call->ret);
+}
+
+/* ---- all of them ---- */
+
 static __always_inline void transfer(const struct call *c, const struct ended *call)
 {
+	if (cfg.stdio)
+		stdio_transfer(c, call);
+	if (!cfg.file_events)
+		return;
 	if (c->fd)
 		file_transfer(call_arg(call, c->fd), call->ret, AS_EV_FILE_READ);
 	if (c->new_fd)
@@ -515,6 +514,8 @@ static __always_inline bool call_wanted(__u64 nr, long ret)
 		return false;
 	kind = calls[nr].kind;
 	if (kind == CALL_NONE || (kind == CALL_TRANSFER && ret <= 0))
+		return false;
+	if (!cfg.file_events && kind != CALL_TRANSFER)
 		return false;
 	return current_watched() && !caller_is_32bit();
 }

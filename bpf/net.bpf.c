@@ -6,13 +6,15 @@
  *
  * Raw tracepoints, attached one by one: what a kernel lacks fails at attach and for itself alone.
  */
-#include "lib/sock.bpf.h"
+#include "lib/sock_used.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define ECONNABORTED  103
 #define EADDRNOTAVAIL 99
+#define MSG_OOB       0x1
 #define MSG_PEEK      0x2
+#define MSG_TRUNC     0x20
 #define MSG_ERRQUEUE  0x2000
 
 /* Connections that a process has accepted but not used: who it is must be looked up by net_seed. */
@@ -95,7 +97,8 @@ static __always_inline void closing(const struct sock *sk)
 	if (!s)
 		return;
 	came_up_unseen(sk, s);
-	entry_take(sk, s);
+	if (entry_take(sk, s) && cfg.plain_http)
+		plain_end((__u64)sk);
 }
 
 /* The last owner that can be had is the listener's; without one only a run that watches all tells. */
@@ -209,7 +212,8 @@ int BPF_PROG(net_destroy, const struct sock *sk)
 	struct tcp_sums sums;
 
 	sock_unsettle(sk);
-	s = entry_find(sk);
+	plain_forget(sk);
+	s = cfg.net_events ? entry_find(sk) : NULL;
 	if (!s)
 		return 0;
 	if (!(s->flags & ENTRY_UP)) {
@@ -261,16 +265,18 @@ int BPF_PROG(net_retransmit, const struct sock *sk)
 SEC("raw_tp/sock_send_length")
 int BPF_PROG(net_send, const struct sock *sk, int ret)
 {
-	sock_used(sk, ret, true);
+	sock_used(sk, ret, USED_SENT);
 	return 0;
 }
 
+/* With MSG_TRUNC, TCP throws away what it counts; the byte of MSG_OOB stands beside the stream. */
 SEC("raw_tp/sock_recv_length")
 int BPF_PROG(net_recv, const struct sock *sk, int ret, int flags)
 {
 	if (flags & MSG_ERRQUEUE)
 		return 0; /* time stamps and errors, not payload */
-	sock_used(sk, flags & MSG_PEEK ? 0 : ret, false);
+	sock_used(sk, flags & MSG_PEEK ? 0 : ret,
+		  flags & (MSG_TRUNC | MSG_OOB) ? USED_UNREADABLE : 0);
 	return 0;
 }
 
@@ -278,7 +284,7 @@ int BPF_PROG(net_recv, const struct sock *sk, int ret, int flags)
 SEC("raw_tp/tcp_rcv_space_adjust")
 int BPF_PROG(net_recv_tcp, const struct sock *sk)
 {
-	sock_used(sk, RET_UNKNOWN, false);
+	sock_used(sk, RET_UNKNOWN, 0);
 	return 0;
 }
 

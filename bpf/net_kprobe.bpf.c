@@ -8,7 +8,7 @@
  * have its return probed where every one counts. tcp_sendmsg() sleeps, but its bytes come from the
  * socket: a call that is not seen (sendfile and splice too) is part of the next one that is.
  */
-#include "lib/sock.bpf.h"
+#include "lib/sock_used.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -29,7 +29,7 @@ static __always_inline int send_begin(const struct sock *sk)
 	return 0;
 }
 
-static __always_inline int send_end(int ret)
+static __always_inline int send_end(int ret, __u32 how)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u64 *addr = bpf_map_lookup_elem(&sending, &thread);
@@ -39,7 +39,7 @@ static __always_inline int send_end(int ret)
 		return 0;
 	sk = (const void *)*addr;
 	bpf_map_delete_elem(&sending, &thread);
-	sock_used(sk, ret, true);
+	sock_used(sk, ret, USED_SENT | how);
 	return 0;
 }
 
@@ -52,7 +52,15 @@ int BPF_KPROBE(net_tcp_send, struct sock *sk)
 SEC("kretprobe/tcp_sendmsg")
 int BPF_KRETPROBE(net_tcp_sent, int ret)
 {
-	return send_end(ret);
+	return send_end(ret, 0);
+}
+
+/* Only the beginning: how far it is, tcp_rcv_space_adjust tells. */
+SEC("kprobe/tcp_recvmsg")
+int BPF_KPROBE(net_tcp_recv, struct sock *sk)
+{
+	receive_begin(sk);
+	return 0;
 }
 
 SEC("kprobe/udp_sendmsg")
@@ -64,7 +72,7 @@ int BPF_KPROBE(net_udp_send, struct sock *sk)
 SEC("kretprobe/udp_sendmsg")
 int BPF_KRETPROBE(net_udp_sent, int ret)
 {
-	return send_end(ret);
+	return send_end(ret, USED_UDP);
 }
 
 /* For a v4-mapped peer it calls udp_sendmsg(), whose return takes the entry: counted once. */
@@ -77,13 +85,13 @@ int BPF_KPROBE(net_udp6_send, struct sock *sk)
 SEC("kretprobe/udpv6_sendmsg")
 int BPF_KRETPROBE(net_udp6_sent, int ret)
 {
-	return send_end(ret);
+	return send_end(ret, USED_UDP);
 }
 
 /* The end of udp_recvmsg() and udpv6_recvmsg(): what was read, or with MSG_PEEK its negative. */
 SEC("kprobe/skb_consume_udp")
 int BPF_KPROBE(net_udp_recv, struct sock *sk, void *skb, int len)
 {
-	sock_used(sk, len, false);
+	sock_used(sk, len, USED_UDP);
 	return 0;
 }

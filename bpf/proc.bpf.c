@@ -622,5 +622,7 @@ int ask_features(void *ctx)
 
 	if (s && bpf_core_field_exists(struct fprobe, hlist_array))
 		s->features |= AS_FEATURE_RETURN_STACK;
+	if (s && bpf_core_type_exists(btf_trace_sock_send_length))
+		s->features |= AS_FEATURE_SOCK_LENGTH;
 	return 0;
 }

@@ -7,7 +7,7 @@ _agentsight()
 	local commands="record trace ssl process network files system doctor schema"
 	local whom="-c --comm -p --pid --no-children"
 	local output="-o --output --log-file --rotate-size --rotate-keep --filter --duration --ring-size --queue-size --prices --no-redact"
-	local sources="--ssl --process --network --files --system"
+	local sources="--ssl --process --network --files --system --stdio"
 	local samples="--system-interval -i --interval --cpu-threshold --memory-threshold"
 	local say="--json --no-color -q --quiet -v --verbose -h --help"
 

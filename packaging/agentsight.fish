@@ -37,6 +37,7 @@ complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l process 
 complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l network -d 'Connections, every send and receive'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l files -d 'File operations'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l system -d 'CPU and memory samples'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l stdio -d 'All that stdin, stdout and stderr carry'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace ssl" -l binary-path -r -F -d 'Also attach to the TLS library inside'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -s i -l interval -x -d 'Time between samples (seconds)'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l system-interval -x -d 'Time between samples (seconds)'

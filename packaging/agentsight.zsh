@@ -38,6 +38,7 @@ _agentsight() {
 		'--network=-[connections, every send and receive]::switch:(true false)'
 		'--files=-[file operations]::switch:(true false)'
 		'--system=-[CPU and memory samples]::switch:(true false)'
+		'--stdio=-[all that stdin, stdout and stderr carry]::switch:(true false)'
 	)
 	samples=(
 		{-i,--interval,--system-interval}'[time between samples]:seconds:'

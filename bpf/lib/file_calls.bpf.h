@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The system calls of the file family: their numbers, and where the arguments that matter stand.
- * Supporting another processor means another list of numbers and another order of registers.
+ * Supporting another processor means another list of numbers.
  */
 #ifndef AGENTSIGHT_BPF_FILE_CALLS_H
 #define AGENTSIGHT_BPF_FILE_CALLS_H
 
-#include "maps.bpf.h"
+#include "caller.bpf.h"
 
 enum call_kind {
 	CALL_NONE,
@@ -92,19 +92,6 @@ static const volatile struct call calls[CALLS_MAX] = {
 	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat2 */
 };
 
-#define TIF_32BIT (1UL << 22)
-
-#define CALLER_STATUS thread_info.flags
-#define CALLER_32BIT  TIF_32BIT
-
-/* members of struct pt_regs */
-#define CALL_NUMBER syscallno
-#define CALL_ARG1   orig_x0 /* x0 holds the result by now */
-#define CALL_ARG2   regs[1]
-#define CALL_ARG3   regs[2]
-#define CALL_ARG4   regs[3]
-#define CALL_ARG5   regs[4]
-
 #else
 
 static const volatile struct call calls[CALLS_MAX] = {
@@ -148,19 +135,6 @@ static const volatile struct call calls[CALLS_MAX] = {
 	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},     /* openat2 */
 	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat2 */
 };
-
-#define TS_COMPAT 0x2 /* asm/thread_info.h; still set when the call ends */
-
-#define CALLER_STATUS thread_info.status
-#define CALLER_32BIT  TS_COMPAT
-
-/* members of struct pt_regs */
-#define CALL_NUMBER   orig_ax
-#define CALL_ARG1     di
-#define CALL_ARG2     si
-#define CALL_ARG3     dx
-#define CALL_ARG4     r10
-#define CALL_ARG5     r8
 
 #endif
 

@@ -17,6 +17,7 @@
 #include "emit.bpf.h"
 #include "ends.bpf.h"
 #include "filter.bpf.h"
+#include "payload.bpf.h"
 #include "tlsjoin.bpf.h"
 
 enum tcp_state {
@@ -58,10 +59,11 @@ struct sock_owner {
 };
 
 enum sock_entry_flags {
-	ENTRY_OWNED = 1 << 0, /* the owner was observed; else it is the listener's, if any */
-	ENTRY_UP = 1 << 1,    /* was established; the members *_seq0 hold */
-	ENTRY_ENDED = 1 << 2, /* reached CLOSE; the totals wait for what is still unread */
-	ENTRY_HELD = 1 << 3,  /* a process had it open when it ended: that process will free it */
+	ENTRY_OWNED = 1 << 0,  /* the owner was observed; else it is the listener's, if any */
+	ENTRY_UP = 1 << 1,     /* was established; the members *_seq0 hold */
+	ENTRY_ENDED = 1 << 2,  /* reached CLOSE; the totals wait for what is still unread */
+	ENTRY_HELD = 1 << 3,   /* a process had it open when it ended: that process will free it */
+	ENTRY_OPAQUE = 1 << 4, /* what it carries is not shown */
 };
 
 /* Value of `socks`. Sums are since the connection, or the tracing of it, began. */
@@ -265,19 +267,13 @@ static __always_inline struct listener *listener_of(const struct sock *sk)
 
 /* ---- the table ---- */
 
-/* Boot time in 256 ns steps and the processor: unique, as making an entry takes longer than that. */
-static __always_inline __u64 conn_id_new(__u64 boot_ns)
-{
-	return (boot_ns & ~0xffULL) | (bpf_get_smp_processor_id() & 0xff);
-}
-
 static __always_inline void entry_init(struct sock_entry *s, const struct sock *sk, __u16 protocol,
 				       __u16 role)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
 
 	__builtin_memset(s, 0, sizeof(*s));
-	s->id = conn_id_new(now);
+	s->id = id_new(now);
 	s->protocol = protocol;
 	s->role = role;
 	s->begin_ns = s->flow_ns = now;
@@ -626,24 +622,26 @@ static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s
 	call_emit(s, sent ? AS_EV_SEND : AS_EV_RECV, bytes, id);
 }
 
-static __always_inline void tcp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
+/* False: there is nothing to tell of this connection, or it is somebody's who is not watched. */
+static __always_inline bool tcp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
 				     bool sent)
 {
 	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
 
 	if (!s && sock_is_settled(sk))
-		return;
+		return false;
 	if (!s)
 		s = entry_late(sk, sent ? n : 0, sent ? 0 : n);
 	if (!s)
-		return;
+		return false;
 	came_up_unseen(sk, s);
 	if (!entry_take(sk, s))
-		return;
+		return false;
 	if (cfg.net_each_call)
 		tcp_call(sk, s, id, ret, sent);
-	else
+	else if (!cfg.plain_http) /* else when it is known what the connection carries */
 		sock_settle(sk);
+	return true;
 }
 
 static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
@@ -728,61 +726,43 @@ static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id, 
 		tls_session_pair(s, &t->mark, key.tgid);
 }
 
-/* Tells the TLS programs which socket the session uses that this thread is busy with. */
-static __always_inline void tls_join(const struct sock *sk, int ret, bool sent)
+/*
+ * The thread @id is busy with TLS, or may be: @opens when its process opens records itself. Global, so
+ * that its stack does not lie below that of all that follows.
+ */
+__noinline int tls_join_thread(__u64 addr, __u64 id, int ret, bool sent, bool opens)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	__u8 *thread = tls_hint(id), *process = tls_hint(id >> 32);
+	const struct sock *sk = (const void *)addr;
 	struct as_tls_thread *t;
-	bool opens;
 
-	if (!thread || !process)
-		return;
-	opens = !sent && *process & TLS_HINT_OPENS;
-	if (!opens && !*thread)
-		return;
 	t = opens ? tls_thread_get(id) : bpf_map_lookup_elem(&tls_threads, &id);
 	if (!t || (t->ssl ? t->bound : !(sent ? t->pending_ssl : opens)))
-		return;
+		return 0;
 	if (!tls_thread_sock(t, sk))
-		return;
+		return 0;
 	t->received = !sent;
 	if (t->ssl)
 		t->bound = AS_TLS_BOUND;
 	else if (sent)
 		tls_join_pending(t, id, ret);
 	else
-		return;
+		return 0;
 	t->pending_ssl = 0;
+	return 0;
 }
 
-/*
- * The common end of all hooks on sending and receiving, in the order of cost. What a process that is
- * not watched does on a watched socket shows in the totals only.
- */
-static __always_inline void sock_used(const struct sock *sk, int ret, bool sent)
+/* Tells the TLS programs which socket the session uses that this thread is busy with. */
+static __always_inline void tls_join(const struct sock *sk, int ret, bool sent)
 {
-	struct sock_entry *s;
-	__u16 protocol;
-	__u64 id;
+	__u64 id = bpf_get_current_pid_tgid();
+	__u8 *thread = tls_hint(id), *process = tls_hint(id >> 32);
+	bool opens;
 
-	if (cfg.tls_join && ret > 0)
-		tls_join(sk, ret, sent);
-	if (!cfg.net_events)
+	if (!thread || !process)
 		return;
-	if (!cfg.net_each_call && sock_is_settled(sk))
-		return;
-	id = bpf_get_current_pid_tgid();
-	if (!proc_watched(id >> 32))
-		return;
-	if (cfg.by_uid && (__u32)bpf_get_current_uid_gid() != cfg.uid)
-		return;
-	s = entry_find(sk);
-	protocol = s ? s->protocol : sock_protocol(sk);
-	if (protocol == AS_PROTO_TCP)
-		tcp_used(sk, s, id, ret, sent);
-	else if (protocol == AS_PROTO_UDP)
-		udp_used(sk, s, id, ret, sent);
+	opens = !sent && *process & TLS_HINT_OPENS;
+	if (opens || *thread)
+		tls_join_thread((__u64)sk, id, ret, sent, opens);
 }
 
 #endif

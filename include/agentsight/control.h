@@ -20,7 +20,16 @@ struct as_config {
 	__u32 net_events;      /* network: events are wanted; else sockets are only joined to TLS */
 	__u32 tls_join;        /* network: tell the TLS family which socket a call used */
 	__u32 page_kb;
-	__u32 exec_env; /* exec: look for the variables of agents */
+	__u32 exec_env;    /* exec: look for the variables of agents */
+	__u32 file_events; /* files: events are wanted; else only what goes through stdio */
+	__u32 plain_http;  /* network: payload of sockets that carry HTTP without TLS */
+	__u32 stdio;       /* enum as_stdio: payload of stdin, stdout and stderr */
+};
+
+enum as_stdio {
+	AS_STDIO_NONE,
+	AS_STDIO_JSONRPC, /* of descriptors that carry JSON-RPC */
+	AS_STDIO_ALL,
 };
 
 enum as_proc_flags {
@@ -53,6 +62,7 @@ struct as_count {
 
 enum as_feature {
 	AS_FEATURE_RETURN_STACK = 1 << 0, /* return hooks never run out of room (6.14) */
+	AS_FEATURE_SOCK_LENGTH = 1 << 1,  /* tracepoints at the end of send and receive (6.3) */
 };
 
 #define AS_TLS_HINTS 2048 /* with the rest of `struct as_shared` less than a page */

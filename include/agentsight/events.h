@@ -382,6 +382,65 @@ struct as_ssl_data {
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
 	F(S, PAYLOAD, data, "data", AS_ALWAYS, "the plaintext")
 
+/* ---- payload without TLS: the layout and the pieces of struct as_ssl_data ---- */
+
+enum as_net_function {
+	AS_NET_FN_NONE,
+	AS_NET_FN_READ,
+	AS_NET_FN_READV,
+	AS_NET_FN_RECVFROM,
+	AS_NET_FN_RECVMSG,
+	AS_NET_FN_WRITE,
+	AS_NET_FN_WRITEV,
+	AS_NET_FN_SENDTO,
+	AS_NET_FN_SENDMSG,
+};
+
+#define AS_NET_DATA_FIELDS(F, S)                                                               \
+	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction)  \
+	F(S, ENUM, function, "function", AS_ALWAYS,                                            \
+	  "the system call; none: one without a buffer, such as sendfile or io_uring's",       \
+	  net_function)                                                                        \
+	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                             \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the conn_id of the connection's events") \
+	F(S, U64, len, "len", AS_ALWAYS, "bytes of the call")                                  \
+	F(S, HIDDEN, offset, "", AS_ALWAYS, "")                                                \
+	F(S, CONN, conn, "connection", AS_OPT, "the ends of the socket")                       \
+	F(S, PAYLOAD, data, "data", AS_ALWAYS, "the payload")
+
+struct as_stdio_data {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id; /* of this opening of the descriptor */
+	__u64 len;
+	__u64 offset;
+	struct as_span data;
+	__u32 direction;
+	__u32 function;
+	__s32 fd;
+};
+#define AS_STDIO_DATA_FIELDS(F, S)                                                            \
+	F(S, FD, fd, "fd", AS_ALWAYS, "0, 1 or 2")                                            \
+	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction) \
+	F(S, U64, len, "len", AS_ALWAYS, "bytes of the call")                                 \
+	F(S, PAYLOAD, data, "data", AS_ALWAYS, "what was read or written")                    \
+	F(S, CONN, conn, "", AS_OPT, "")                                                      \
+	F(S, HIDDEN, stream_id, "", AS_ALWAYS, "")                                            \
+	F(S, HIDDEN, offset, "", AS_ALWAYS, "")                                               \
+	F(S, HIDDEN32, function, "", AS_ALWAYS, "")
+
+#define AS_SAME_PLACE(member, other)                                            \
+	_Static_assert(__builtin_offsetof(struct as_ssl_data, member) ==        \
+			       __builtin_offsetof(struct as_stdio_data, other), \
+		       "all three kinds of payload have one layout")
+AS_SAME_PLACE(stream_id, stream_id);
+AS_SAME_PLACE(len, len);
+AS_SAME_PLACE(offset, offset);
+AS_SAME_PLACE(data, data);
+AS_SAME_PLACE(direction, direction);
+AS_SAME_PLACE(library, fd);
+#undef AS_SAME_PLACE
+
 struct as_ssl_handshake {
 	struct as_hdr h;
 	struct as_conn conn;
@@ -423,7 +482,7 @@ struct as_http_request {
 	struct as_span body_error;
 	__u32 role;
 	__u32 incomplete;
-	__u32 pad;
+	__u32 plaintext;
 };
 #define AS_HTTP_REQUEST_FIELDS(F, S)                                                              \
 	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")       \
@@ -440,7 +499,7 @@ struct as_http_request {
 	F(S, STR, body_error, "request.body_error", AS_OPT, "why the body ends early")            \
 	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                            \
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+	F(S, BOOL, plaintext, "plaintext", AS_OPT, "it went over the network without TLS")
 
 struct as_http_response {
 	struct as_hdr h;
@@ -463,6 +522,8 @@ struct as_http_response {
 	__u32 status;
 	__u32 role;
 	__u32 incomplete;
+	__u32 plaintext;
+	__u32 pad;
 };
 #define AS_HTTP_RESPONSE_FIELDS(F, S)                                                              \
 	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")        \
@@ -485,6 +546,8 @@ struct as_http_response {
 	F(S, DUR, first_byte_ns, "first_byte_ns", AS_ALWAYS,                                       \
 	  "request's last byte to the response's first")                                           \
 	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                             \
+	F(S, BOOL, plaintext, "plaintext", AS_OPT, "it went over the network without TLS")         \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                     \
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")
 
 struct as_ws_message {
@@ -868,6 +931,10 @@ struct as_stats {
 	E(CLOSE, as_flow, "network", "close", AS_CLOSE_FIELDS, "a connection's exact totals")      \
 	E(RETRANSMIT, as_retransmit, "network", "retransmit", AS_RETRANSMIT_FIELDS,                \
 	  "a segment was sent again")                                                              \
+	E(NET_DATA, as_ssl_data, "network", "data", AS_NET_DATA_FIELDS,                            \
+	  "what one call sent or received of HTTP without TLS")                                    \
+	E(STDIO_DATA, as_stdio_data, "stdio", "data", AS_STDIO_DATA_FIELDS,                        \
+	  "what one call moved through a pipe or socket that is stdin, stdout or stderr")          \
 	E(SSL_DATA, as_ssl_data, "ssl", "data", AS_SSL_DATA_FIELDS, "plaintext of one call")       \
 	E(SSL_HANDSHAKE, as_ssl_handshake, "ssl", "handshake", AS_SSL_HANDSHAKE_FIELDS,            \
 	  "a TLS session was set up")                                                              \

@@ -36,6 +36,7 @@ extern const struct live_test file_tests[];
 extern const struct live_test network_tests[];
 extern const struct live_test tls_tests[];
 extern const struct live_test tls_more_tests[];
+extern const struct live_test plain_tests[];
 extern const struct live_test system_tests[];
 
 _Noreturn void live_fail(const char *fmt, ...) PRINTF(1, 2);

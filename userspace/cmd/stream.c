@@ -12,8 +12,8 @@ static void choose_sources(const struct command *c, struct options *o)
 {
 	struct session_options *s = &o->session;
 
-	if (c->sources)
-		s->sources = c->sources;
+	if (c->sources) /* --stdio is the one that record has not by itself */
+		s->sources = c->sources | (s->sources & SOURCE_STDIO);
 	else if (!s->sources)
 		s->sources = SOURCE_TLS | SOURCE_PROCESS;
 	s->sources &= ~o->sources_off;

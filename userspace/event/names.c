@@ -91,6 +91,19 @@ static const struct name_row tls_function_rows[] = {
 };
 TABLE(tls_function);
 
+static const struct name_row net_function_rows[] = {
+	{.value = AS_NET_FN_NONE, .name = "none"},
+	{.value = AS_NET_FN_READ, .name = "read"},
+	{.value = AS_NET_FN_READV, .name = "readv"},
+	{.value = AS_NET_FN_RECVFROM, .name = "recvfrom"},
+	{.value = AS_NET_FN_RECVMSG, .name = "recvmsg"},
+	{.value = AS_NET_FN_WRITE, .name = "write"},
+	{.value = AS_NET_FN_WRITEV, .name = "writev"},
+	{.value = AS_NET_FN_SENDTO, .name = "sendto"},
+	{.value = AS_NET_FN_SENDMSG, .name = "sendmsg"},
+};
+TABLE(net_function);
+
 /* RFC 8446, section 4.2.1, and its predecessors */
 static const struct name_row tls_version_rows[] = {
 	{.value = 0x0300, .name = "SSLv3"},   {.value = 0x0301, .name = "TLSv1.0"},

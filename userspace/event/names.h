@@ -11,6 +11,7 @@ extern const struct name_table names_open_flags;
 extern const struct name_table names_file_flush;
 extern const struct name_table names_tls_direction;
 extern const struct name_table names_tls_function;
+extern const struct name_table names_net_function;
 extern const struct name_table names_tls_version;
 extern const struct name_table names_alert_state;
 extern const struct name_table names_capability;

@@ -153,6 +153,7 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 	} sources[] = {
 		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES}, {"network", SOURCE_NETWORK},
 		{"ssl", SOURCE_TLS},         {"llm", SOURCE_TLS},    {"system", SOURCE_SYSTEM},
+		{"stdio", SOURCE_TLS | SOURCE_STDIO},
 	};
 
 	memset(wanted, 0, AS_EV_COUNT);
@@ -165,6 +166,8 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 				wanted[type] = !!(s->sources & sources[i].bit);
 		}
 	}
+	/* it belongs to what TLS carries, not to the accounts of connections */
+	wanted[AS_EV_NET_DATA] = !!(s->sources & SOURCE_TLS);
 }
 
 static int open_alert(struct chain *c, struct emitter **next)
@@ -272,6 +275,8 @@ static int open_stages(struct chain *c)
 		r = open_http(c, &next);
 		if (r < 0)
 			return r;
+	}
+	if (c->opt.session->sources & (SOURCE_TLS | SOURCE_STDIO)) {
 		r = open_tls_join(c, &next);
 		if (r < 0)
 			return r;
@@ -407,7 +412,7 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 {
 	memset(shed, 0, AS_EV_COUNT * sizeof(*shed));
 	if (c->tls_join)
-		shed[AS_EV_SSL_DATA] = tls_join_counts(c->tls_join)->shed;
+		memcpy(shed, tls_join_counts(c->tls_join)->shed, AS_EV_COUNT * sizeof(*shed));
 	if (c->http)
 		http_stage_shed(c->http, shed);
 	if (c->llm)

@@ -16,6 +16,7 @@ enum session_source {
 	SOURCE_NETWORK = 1 << 2,
 	SOURCE_TLS = 1 << 3,
 	SOURCE_SYSTEM = 1 << 4,
+	SOURCE_STDIO = 1 << 5, /* all of it; JSON-RPC comes with SOURCE_TLS */
 };
 
 struct session_options {

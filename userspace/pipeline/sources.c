@@ -67,6 +67,14 @@ static bool needs_kernel(const struct session_options *o)
 	return wants(o, ~SOURCE_SYSTEM);
 }
 
+/* Conversations are conversations, with TLS and without. */
+static enum as_stdio stdio_wanted(const struct session_options *o)
+{
+	if (wants(o, SOURCE_STDIO))
+		return AS_STDIO_ALL;
+	return wants(o, SOURCE_TLS) ? AS_STDIO_JSONRPC : AS_STDIO_NONE;
+}
+
 static struct as_config configure(const struct session_options *o)
 {
 	bool chosen = o->n_names || o->n_pids || o->command;
@@ -81,6 +89,9 @@ static struct as_config configure(const struct session_options *o)
 		.net_events = wants(o, SOURCE_NETWORK),
 		.net_each_call = wants(o, SOURCE_NETWORK) && o->each_call,
 		.tls_join = wants(o, SOURCE_TLS),
+		.plain_http = wants(o, SOURCE_TLS),
+		.stdio = stdio_wanted(o),
+		.file_events = wants(o, SOURCE_FILES),
 	};
 }
 
@@ -248,7 +259,8 @@ static void load_file(struct loader *l)
 {
 	struct err e = {};
 
-	if (wants(l->s->opt, SOURCE_FILES) &&
+	/* --stdio asks for pipes too; JSON-RPC alone is not worth a look at every system call */
+	if (wants(l->s->opt, SOURCE_FILES | SOURCE_STDIO) &&
 	    file_source_open(l->s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
 		log_warning("no file events: %s", e.text);
 }
@@ -269,7 +281,7 @@ static void load_tls_and_net(struct loader *l)
 
 	if (wants(s->opt, SOURCE_TLS) && tls_source_open(s->shared, &l->tls, &e) < 0)
 		log_warning("no TLS plaintext: %s", e.text);
-	if (!wants(s->opt, SOURCE_NETWORK) && !l->tls)
+	if (!wants(s->opt, SOURCE_NETWORK | SOURCE_TLS | SOURCE_STDIO))
 		return;
 	if (l->tls) {
 		net.tls_threads_fd = tls_source_threads(l->tls);

@@ -91,6 +91,10 @@ static int load(struct bpf_shared *s, const struct rung *rung, struct file_bpf *
 		return err_set(e, -errno, "cannot open the file programs: %s", strerror(errno));
 	bpf_object__for_each_program(prog, skel->obj)
 		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), rung->program));
+	if (!bpf_shared_config(s)->stdio) {
+		bpf_map__set_max_entries(skel->maps.payloads, 1);
+		bpf_map__set_max_entries(skel->maps.stdio_entries, 1);
+	}
 	r = bpf_family_prepare(s, skel->obj, e);
 	if (r < 0)
 		return r;

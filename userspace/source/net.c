@@ -76,8 +76,7 @@ static int reuse(struct bpf_object *obj, const char *name, int fd, struct err *e
 	return 0;
 }
 
-static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt, bool join,
-			  struct err *e)
+static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt, struct err *e)
 {
 	static const char *const names[] = {"tls_threads", "tls_sessions"};
 	const int fds[] = {opt->tls_threads_fd, opt->tls_sessions_fd};
@@ -85,7 +84,7 @@ static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt,
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		int r;
 
-		if (join)
+		if (fds[i] >= 0)
 			r = reuse(obj, names[i], fds[i], e);
 		else
 			r = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, names[i]),
@@ -97,7 +96,7 @@ static int share_tls_maps(struct bpf_object *obj, const struct net_options *opt,
 }
 
 /* Without network events only the hooks that see who uses a socket are needed, and no tables. */
-static void keep_join_only(struct net_bpf *skel)
+static void keep_use_only(struct net_bpf *skel)
 {
 	struct bpf_map *const tables[] = {skel->maps.socks, skel->maps.listeners, skel->maps.claims,
 					  skel->maps.udp_owners};
@@ -107,10 +106,24 @@ static void keep_join_only(struct net_bpf *skel)
 	{
 		bpf_program__set_autoload(prog, prog == skel->progs.net_send ||
 							prog == skel->progs.net_recv ||
-							prog == skel->progs.net_recv_tcp);
+							prog == skel->progs.net_recv_tcp ||
+							prog == skel->progs.net_destroy);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		bpf_map__set_max_entries(tables[i], 1);
+}
+
+/* What is needed for payload only: a megabyte each that a run without it can do without. */
+static void drop_payload_tables(const struct as_config *cfg, struct net_bpf *skel)
+{
+	if (!cfg->plain_http) {
+		bpf_map__set_max_entries(skel->maps.plain_socks, 1);
+		bpf_map__set_max_entries(skel->maps.receives, 1);
+	}
+	if (!cfg->stdio)
+		bpf_map__set_max_entries(skel->maps.stdio_entries, 1);
+	if (!cfg->plain_http && !cfg->stdio)
+		bpf_map__set_max_entries(skel->maps.payloads, 1);
 }
 
 static int load(struct net_source *n, const struct net_options *opt, struct err *e)
@@ -122,11 +135,14 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 	if (!n->skel)
 		return err_set(e, -errno, "cannot open the network programs: %s", strerror(errno));
 	if (!cfg->net_events)
-		keep_join_only(n->skel);
+		keep_use_only(n->skel);
+	drop_payload_tables(cfg, n->skel);
+	if (bpf_shared_memory(n->shared)->features & AS_FEATURE_SOCK_LENGTH)
+		bpf_program__set_autoload(n->skel->progs.net_recv_tcp, false);
 	r = bpf_family_prepare(n->shared, n->skel->obj, e);
 	if (r < 0)
 		return r;
-	r = share_tls_maps(n->skel->obj, opt, cfg->tls_join, e);
+	r = share_tls_maps(n->skel->obj, opt, e);
 	if (r < 0)
 		return r;
 	r = net_bpf__load(n->skel);
@@ -139,10 +155,10 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 
 static int kprobe_load(struct net_source *n, const struct net_options *opt, struct err *e)
 {
-	const struct as_config *cfg = bpf_shared_config(n->shared);
-	struct bpf_map *const tables[] = {n->skel->maps.socks, n->skel->maps.listeners,
-					  n->skel->maps.claims, n->skel->maps.settled,
-					  n->skel->maps.udp_owners};
+	struct bpf_map *const tables[] = {
+		n->skel->maps.socks,    n->skel->maps.listeners,  n->skel->maps.claims,
+		n->skel->maps.settled,  n->skel->maps.udp_owners, n->skel->maps.plain_socks,
+		n->skel->maps.receives, n->skel->maps.payloads,   n->skel->maps.stdio_entries};
 	int r;
 
 	n->kprobe = net_kprobe_bpf__open_opts(bpf_shared_open_opts(n->shared));
@@ -156,7 +172,7 @@ static int kprobe_load(struct net_source *n, const struct net_options *opt, stru
 		if (r < 0)
 			return r;
 	}
-	r = share_tls_maps(n->kprobe->obj, opt, cfg->tls_join, e);
+	r = share_tls_maps(n->kprobe->obj, opt, e);
 	if (r < 0)
 		return r;
 	r = net_kprobe_bpf__load(n->kprobe);
@@ -176,7 +192,8 @@ static void kprobe_attach(struct net_source *n)
 	} hooks[] = {
 		/* the sums of TCP need no hook on sending */
 		{"tcp_send", k->progs.net_tcp_send, k->progs.net_tcp_sent,
-		 cfg->net_each_call || cfg->tls_join},
+		 cfg->net_each_call || cfg->tls_join || cfg->plain_http},
+		{"tcp_recv", k->progs.net_tcp_recv, NULL, cfg->plain_http},
 		{"udp_send", k->progs.net_udp_send, k->progs.net_udp_sent, cfg->net_events},
 		{"udp_send_v6", k->progs.net_udp6_send, k->progs.net_udp6_sent, cfg->net_events},
 		{"udp_recv", k->progs.net_udp_recv, NULL, cfg->net_events},
@@ -210,6 +227,9 @@ static void attach_transfers(struct net_source *n, const struct net_options *opt
 				skel->progs.net_recv_tcp);
 	if (sends && receives)
 		return;
+	if (bpf_shared_config(n->shared)->stdio && !bpf_shared_config(n->shared)->file_events)
+		bpf_capability(n->shared, FAMILY, "stdio", "socket pairs", CAPABILITY_MISSING,
+			       "before Linux 6.3 only where file operations are recorded too");
 	if (kprobe_load(n, opt, &e) < 0)
 		bpf_capability(n->shared, FAMILY, "send", "kprobe", CAPABILITY_MISSING, "%s",
 			       e.text);
@@ -254,6 +274,9 @@ int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct 
 		if (r < 0)
 			return r;
 	}
+	if (!events && bpf_shared_config(s)->plain_http)
+		bpf_hook_attach(s, FAMILY, "destroy", "tcp_destroy_sock",
+				n->skel->progs.net_destroy);
 	attach_transfers(n, opt);
 	if (events) {
 		n->flows = iter_attach(n, "flow", "bpf_map_elem iterator", n->skel->progs.net_flows,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The network family: TCP connections with owner, latency, totals and round-trip times, sums of
- * UDP, and for the TLS family which socket lies under a session. What is wanted is in the shared
- * configuration: net_events, net_each_call, tls_join.
+ * UDP, for the TLS family which socket lies under a session, and payload of sockets that carry HTTP
+ * without TLS or are a process's stdin, stdout or stderr. What is wanted is in the shared
+ * configuration: net_events, net_each_call, tls_join, plain_http, stdio.
  */
 #ifndef AGENTSIGHT_SOURCE_NET_H
 #define AGENTSIGHT_SOURCE_NET_H

@@ -230,6 +230,7 @@ static void emit_request(struct http_stage *s, const struct http_exchange *x)
 	r.body_error = add_error(s, m);
 	r.role = role_of(x);
 	r.incomplete = !m->complete;
+	r.plaintext = !x->tls;
 	if (!s->rec.failed) {
 		r.h = record_struct(&s->rec, as_http_request)->h;
 		*record_struct(&s->rec, as_http_request) = r;
@@ -262,6 +263,7 @@ static void emit_response(struct http_stage *s, const struct http_exchange *x)
 	r.status = m->head.status;
 	r.role = role_of(x);
 	r.incomplete = !m->complete;
+	r.plaintext = !x->tls;
 	if (!s->rec.failed) {
 		r.h = record_struct(&s->rec, as_http_response)->h;
 		*record_struct(&s->rec, as_http_response) = r;
@@ -380,7 +382,8 @@ static void evict_oldest(struct http_stage *s)
 static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id,
 			       bool fresh)
 {
-	const struct http_conn_options opt = {.stream_id = stream_id, .tls = true, .fresh = fresh};
+	const struct http_conn_options opt = {
+		.stream_id = stream_id, .tls = h->type != AS_EV_NET_DATA, .fresh = fresh};
 	struct entry *e;
 
 	if (s->counts.connections >= HTTP_STAGE_CONNECTIONS)
@@ -463,16 +466,29 @@ static void process_event(struct http_stage *s, const struct event *ev)
 	}
 }
 
+/* Without TLS the stream is the connection: an answer may be as long as that lasts. */
+static void close_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_flow *d = (const struct as_flow *)ev->rec;
+	struct entry *e = entry_find(s, ev->rec, d->conn_id);
+
+	if (e)
+		entry_remove(s, e);
+}
+
+static bool is_lost(const struct as_loss *l, const char *what)
+{
+	return l->event.len == strlen(what) &&
+	       !memcmp(record_bytes(&l->h, &l->event), what, l->event.len);
+}
+
 /* Calls were lost, nobody knows of which connection: what is open may lack a part. */
 static void loss_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_loss *l = (const struct as_loss *)ev->rec;
-	static const char type[] = "ssl.data", everything[] = "*";
-	const char *p = record_bytes(ev->rec, &l->event);
 	struct entry *e;
 
-	if (!(l->event.len == sizeof(type) - 1 && !memcmp(p, type, sizeof(type) - 1)) &&
-	    !(l->event.len == sizeof(everything) - 1 && *p == *everything))
+	if (!is_lost(l, "ssl.data") && !is_lost(l, "network.data") && !is_lost(l, "*"))
 		return;
 	TAILQ_FOREACH(e, &s->used, by_use)
 	http_conn_doubt(e->conn);
@@ -489,7 +505,11 @@ static void http_event(struct emitter *self, const struct event *ev)
 	}
 	switch (ev->desc->type) {
 	case AS_EV_SSL_DATA:
+	case AS_EV_NET_DATA:
 		data_event(s, ev);
+		break;
+	case AS_EV_CLOSE:
+		close_event(s, ev);
 		break;
 	case AS_EV_SSL_HANDSHAKE:
 		handshake_event(s, ev);

@@ -194,11 +194,18 @@ static bool has_text(const struct event_desc *d)
 	return false;
 }
 
+/* Pieces of one stream, all of the layout of struct as_ssl_data. */
+static bool is_payload(const struct as_hdr *rec)
+{
+	return rec->type == AS_EV_SSL_DATA || rec->type == AS_EV_NET_DATA ||
+	       rec->type == AS_EV_STDIO_DATA;
+}
+
 /* Masks one field, in the copy; the scan itself reads the record where it lies. */
 static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
 {
 	const struct as_span *span = (const void *)((const char *)rec + f->offset);
-	struct secret_scan *scan = rec->type == AS_EV_SSL_DATA ? stream_of(r, rec) : NULL;
+	struct secret_scan *scan = is_payload(rec) ? stream_of(r, rec) : NULL;
 	size_t n;
 
 	if (!span->len)

@@ -58,11 +58,13 @@ static size_t call_find(const struct tls_join *j, uint32_t tid)
 	return i;
 }
 
+/* Only TLS calls have a library. */
 static void emit_named(struct tls_join *j, const struct event *ev, uint32_t library)
 {
 	struct event named = *ev;
 
-	if (j->names.library)
+	if (j->names.library &&
+	    (ev->desc->type == AS_EV_SSL_DATA || ev->desc->type == AS_EV_SSL_HANDSHAKE))
 		named.label = j->names.library(j->names.source, library, ev->rec->tgid);
 	event_emit(j->stage.out, &named);
 }
@@ -121,13 +123,13 @@ static void piece_follows(struct tls_join *j, size_t i, const struct event *ev)
 	struct call *c = &j->calls[i];
 
 	if (i == j->n_calls) {
-		j->counts.shed += last;
+		j->counts.shed[piece->h.type] += last;
 		return;
 	}
-	if (c->rec->h.boot_ns != piece->h.boot_ns || c->len != piece->offset ||
-	    piece->data.len > c->cap - c->len) {
+	if (c->rec->h.type != piece->h.type || c->rec->h.boot_ns != piece->h.boot_ns ||
+	    c->len != piece->offset || piece->data.len > c->cap - c->len) {
 		call_tear(j, i);
-		j->counts.shed += last;
+		j->counts.shed[piece->h.type] += last;
 		return;
 	}
 	call_append(c, piece);
@@ -158,6 +160,8 @@ static void join_event(struct emitter *self, const struct event *ev)
 
 	switch (ev->desc->type) {
 	case AS_EV_SSL_DATA:
+	case AS_EV_NET_DATA:
+	case AS_EV_STDIO_DATA: /* of one layout: agentsight/events.h */
 		data_event(j, ev);
 		break;
 	case AS_EV_SSL_HANDSHAKE:

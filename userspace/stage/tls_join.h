@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Joins the pieces in which the kernel sends the plaintext of a long TLS call, and names the library
- * in every TLS event. A call whose end never comes is dropped: never is a part shown as the whole.
+ * Joins the pieces in which the kernel sends the payload of a long call, of TLS libraries and system
+ * calls alike, and names the library in every TLS event. A call whose end never comes is dropped: never is a part shown as the whole.
  */
 #ifndef AGENTSIGHT_STAGE_TLS_JOIN_H
 #define AGENTSIGHT_STAGE_TLS_JOIN_H
@@ -25,7 +25,7 @@ struct tls_join_names {
 
 struct tls_join_counts {
 	uint64_t torn; /* ended by a lost piece: the kernel has counted the call as dropped */
-	uint64_t shed; /* complete calls that were given up here, for lack of room or time */
+	uint64_t shed[AS_EV_COUNT]; /* complete calls given up here, for lack of room or time */
 };
 
 /* Copies @names (may be NULL); its source must outlive the stage. 0 or -ENOMEM. */

@@ -167,6 +167,7 @@ static void a_source_is_switched_by_its_bare_name_or_a_word(void **state)
 		 SOURCE_TLS | SOURCE_PROCESS | SOURCE_NETWORK | SOURCE_FILES | SOURCE_SYSTEM},
 		{"--ssl=true --process", SOURCE_TLS | SOURCE_PROCESS},
 		{"--ssl true --process", SOURCE_TLS | SOURCE_PROCESS},
+		{"--stdio", SOURCE_STDIO},
 		{"--ssl=1 --files=yes", SOURCE_TLS | SOURCE_FILES},
 		{"--ssl --ssl=false --process", SOURCE_PROCESS},
 		{"--ssl --process --ssl false", SOURCE_PROCESS},

@@ -342,6 +342,31 @@ static void make_ssl_data(void)
 	label = "/usr/lib/libssl.so.3";
 }
 
+static void make_net_data(void)
+{
+	struct as_ssl_data *d = begin(AS_EV_NET_DATA);
+
+	d->conn.local = address(AF_INET, "10.0.0.1", 1);
+	d->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	d->stream_id = 9;
+	d->len = 3;
+	d->direction = AS_TLS_READ;
+	d->function = AS_NET_FN_RECVFROM;
+	TEXT(as_ssl_data, data, "GET");
+}
+
+static void make_stdio_data(void)
+{
+	struct as_stdio_data *d = begin(AS_EV_STDIO_DATA);
+
+	d->stream_id = 9;
+	d->len = 2;
+	d->direction = AS_TLS_WRITE;
+	d->function = AS_NET_FN_WRITE;
+	d->fd = 1;
+	TEXT(as_stdio_data, data, "{}");
+}
+
 static void make_ssl_handshake(void)
 {
 	struct as_ssl_handshake *h = begin(AS_EV_SSL_HANDSHAKE);
@@ -690,6 +715,12 @@ static const struct {
 		 "{\"type\":\"retransmit\",\"protocol\":\"tcp\",\"local\":{\"address\":"
 		 "\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0.0.2\",\"port\":2},"
 		 "\"conn_id\":9,\"retransmits\":3}"},
+	[AS_EV_NET_DATA] = {make_net_data,
+			    "{\"type\":\"data\",\"direction\":\"read\",\"function\":\"recvfrom\","
+			    "\"stream_id\":9,\"len\":3," SOCKET ",\"data\":\"GET\"}"},
+	[AS_EV_STDIO_DATA] = {make_stdio_data,
+			      "{\"type\":\"data\",\"fd\":1,\"direction\":\"write\",\"len\":2,"
+			      "\"data\":\"{}\"}"},
 	[AS_EV_SSL_DATA] =
 		{make_ssl_data,
 		 "{\"type\":\"data\",\"direction\":\"write\",\"function\":\"SSL_write_ex\","
@@ -740,7 +771,8 @@ static const struct {
 		{make_llm_response,
 		 "{\"type\":\"response\",\"provider\":\"openai\",\"model\":\"m\",\"role\":"
 		 "\"client\",\"response_id\":\"r1\",\"status\":200,\"text\":\"hi\",\"reasoning\":"
-		 "\"hm\",\"tool_calls\":[{\"id\":\"t1\"}],\"tool_call_count\":1,\"tool_names\":[\"Bash\"],"
+		 "\"hm\",\"tool_calls\":[{\"id\":\"t1\"}],\"tool_call_count\":1,\"tool_names\":["
+		 "\"Bash\"],"
 		 "\"stop_reason\":\"stop\",\"error\":\"none\",\"usage\":{\"input_"
 		 "tokens\":1,\"output_tokens\":2,\"cache_read_tokens\":3,\"cache_write_tokens\":4,"
 		 "\"reasoning_tokens\":5,\"unknown\":true,\"raw\":{\"a\":1}},\"time_to_first_token_"

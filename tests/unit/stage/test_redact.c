@@ -84,11 +84,13 @@ struct piece {
 	enum as_tls_direction direction;
 };
 
+static enum as_event_type payload_type = AS_EV_SSL_DATA;
+
 static void send_piece(struct piece p, const void *text, size_t n)
 {
 	struct as_span span;
 
-	record_begin(&rec, AS_EV_SSL_DATA, &who);
+	record_begin(&rec, payload_type, &who);
 	span = record_add(&rec, text, n);
 	record_struct(&rec, as_hdr)->tgid = p.tgid;
 	record_struct(&rec, as_ssl_data)->stream_id = p.stream;
@@ -232,6 +234,18 @@ static void what_one_stream_began_does_not_go_on_in_another(void **state)
 		assert_true(redacted);
 		line_has_not("ijklmnop");
 	}
+}
+
+static void payload_without_TLS_is_a_stream_too(void **state)
+{
+	static const enum as_event_type types[] = {AS_EV_NET_DATA, AS_EV_STDIO_DATA};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		payload_type = types[i];
+		a_name_cut_from_its_secret_is_remembered(state);
+		what_one_stream_began_does_not_go_on_in_another(state);
+	}
+	payload_type = AS_EV_SSL_DATA;
 }
 
 static void many_streams_are_remembered_at_once(void **state)
@@ -462,6 +476,7 @@ int main(void)
 		TEST(a_secret_cut_by_a_call_is_masked_in_both_parts),
 		TEST(a_name_cut_from_its_secret_is_remembered),
 		TEST(what_one_stream_began_does_not_go_on_in_another),
+		TEST(payload_without_TLS_is_a_stream_too),
 		TEST(many_streams_are_remembered_at_once),
 		TEST(arguments_do_not_go_on_in_a_stream),
 		TEST(planted_keys_never_come_out),

@@ -39,7 +39,8 @@ static void take(struct emitter *self, const struct event *ev)
 	t->n++;
 	t->rec = ev->rec;
 	t->label = ev->label;
-	if (ev->desc->type != AS_EV_SSL_DATA)
+	if (ev->desc->type != AS_EV_SSL_DATA && ev->desc->type != AS_EV_NET_DATA &&
+	    ev->desc->type != AS_EV_STDIO_DATA)
 		return;
 	t->flags = ev->rec->flags;
 	t->offset = d->offset;
@@ -75,6 +76,7 @@ static int teardown(void **state)
 }
 
 struct piece {
+	enum as_event_type type; /* 0: SSL_DATA */
 	uint32_t tid;
 	uint64_t boot_ns;
 	uint64_t call_len;
@@ -99,7 +101,7 @@ static void send_piece(struct fixture *f, const struct piece *p)
 	struct buf b = {};
 	struct event ev;
 
-	record_begin(&b, AS_EV_SSL_DATA, &h);
+	record_begin(&b, p->type ?: AS_EV_SSL_DATA, &h);
 	data = record_add(&b, text(p->fill, p->len), p->len);
 	record_struct(&b, as_ssl_data)->data = data;
 	record_struct(&b, as_ssl_data)->len = p->call_len;
@@ -205,7 +207,7 @@ static void a_torn_call_is_never_shown(void **state)
 	assert_int_equal(f->taker.n, 1);
 	assert_int_equal(f->taker.data.len, 4);
 	assert_int_equal(tls_join_counts(f->join)->torn, 1);
-	assert_int_equal(tls_join_counts(f->join)->shed, 0);
+	assert_int_equal(tls_join_counts(f->join)->shed[AS_EV_SSL_DATA], 0);
 }
 
 static void a_gap_inside_a_call_tears_it(void **state)
@@ -266,7 +268,7 @@ static void a_call_given_up_too_early_is_counted_as_shed(void **state)
 	SEND(.tid = 1, .boot_ns = 1, .call_len = 2 * CHUNK, .offset = CHUNK, .len = CHUNK,
 	     .fill = 'a');
 	assert_int_equal(f->taker.n, 0);
-	assert_int_equal(tls_join_counts(f->join)->shed, 1);
+	assert_int_equal(tls_join_counts(f->join)->shed[AS_EV_SSL_DATA], 1);
 }
 
 static void unfinished_calls_are_bounded_in_bytes_and_number(void **state)
@@ -281,7 +283,7 @@ static void unfinished_calls_are_bounded_in_bytes_and_number(void **state)
 		     .len = 0, .fill = 'a');
 	/* four of 16 MiB fit into 64; the others had to go */
 	assert_int_equal(f->taker.n, 4);
-	assert_int_equal(tls_join_counts(f->join)->shed, 2);
+	assert_int_equal(tls_join_counts(f->join)->shed[AS_EV_SSL_DATA], 2);
 
 	for (uint32_t tid = 1; tid <= TLS_JOIN_CALLS_MAX + 10; tid++)
 		SEND(.tid = tid, .boot_ns = tid, .call_len = CHUNK + 1, .len = CHUNK, .more = true,
@@ -289,6 +291,40 @@ static void unfinished_calls_are_bounded_in_bytes_and_number(void **state)
 	f->join->finish(f->join);
 	assert_int_equal(tls_join_counts(f->join)->torn, TLS_JOIN_CALLS_MAX);
 	assert_int_equal(f->taker.n, 4);
+}
+
+/* ---- payload that no TLS library has carried ---- */
+
+static void payload_of_sockets_and_pipes_is_put_together_too(void **state)
+{
+	static const enum as_event_type types[] = {AS_EV_NET_DATA, AS_EV_STDIO_DATA};
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		SEND(.type = types[i], .tid = 1, .boot_ns = 1 + i, .call_len = CHUNK + 3,
+		     .len = CHUNK, .more = true, .fill = 'a');
+		assert_int_equal(f->taker.n, i);
+		SEND(.type = types[i], .tid = 1, .boot_ns = 1 + i, .call_len = CHUNK + 3,
+		     .offset = CHUNK, .len = 3, .fill = 'b');
+		assert_int_equal(f->taker.n, i + 1);
+		assert_int_equal(f->taker.data.len, CHUNK + 3);
+		assert_int_equal(f->taker.bytes[CHUNK + 2], 'b');
+		assert_null(f->taker.label);
+	}
+}
+
+static void pieces_of_two_kinds_are_no_call(void **state)
+{
+	struct fixture *f = *state;
+
+	SEND(.tid = 1, .boot_ns = 1, .call_len = CHUNK + 3, .len = CHUNK, .more = true,
+	     .fill = 'a');
+	SEND(.type = AS_EV_NET_DATA, .tid = 1, .boot_ns = 1, .call_len = CHUNK + 3, .offset = CHUNK,
+	     .len = 3, .fill = 'b');
+	assert_int_equal(f->taker.n, 0);
+	assert_int_equal(tls_join_counts(f->join)->torn, 1);
+	assert_int_equal(tls_join_counts(f->join)->shed[AS_EV_NET_DATA], 1);
+	assert_int_equal(tls_join_counts(f->join)->shed[AS_EV_SSL_DATA], 0);
 }
 
 int main(void)
@@ -305,6 +341,8 @@ int main(void)
 		TEST(a_piece_longer_than_the_call_is_refused),
 		TEST(what_could_not_be_read_shows_as_truncated),
 		TEST(an_unfinished_call_is_given_up_after_a_while),
+		TEST(payload_of_sockets_and_pipes_is_put_together_too),
+		TEST(pieces_of_two_kinds_are_no_call),
 		TEST(a_call_given_up_too_early_is_counted_as_shed),
 		TEST(unfinished_calls_are_bounded_in_bytes_and_number),
 	};
