@@ -362,9 +362,11 @@ static int on_header_value_complete(llhttp_t *p)
 {
 	struct side *s = p->data;
 	struct http1 *h = s->owner;
-	struct http_text name = {s->text.data, s->name_len}, value;
+	/* ": " alone leaves the buffer without memory, and NULL may not even be added to */
+	const char *text = s->text.len ? s->text.data : "";
+	struct http_text name = {text, s->name_len}, value;
 
-	value = (struct http_text){s->text.data + s->name_len, s->text.len - s->name_len};
+	value = (struct http_text){text + s->name_len, s->text.len - s->name_len};
 	while (value.len && is_blank(value.p[value.len - 1]))
 		value.len--;
 	for (; value.len && is_blank(*value.p); value.len--)
