@@ -134,9 +134,9 @@ static void go_program(const char *name)
 			(char *)"trace",
 			(char *)"--ssl",
 			(char *)"--no-redact",
-			(char *)"--ring-size=32", /* eight connections at full speed */
 			(char *)"-o",
 			live_printf("%s/events", live_dir()),
+			(char *)"--ring-size=32", /* eight connections at full speed */
 			(char *)"--",
 			path,
 			(char *)"8",
