@@ -365,6 +365,29 @@ static void put_ssl_data(struct line *l, const struct event *ev)
 		put_first_text(l, record_bytes(ev->rec, &e->data), e->data.len);
 }
 
+/* The three kinds of payload have one layout. */
+static void put_net_data(struct line *l, const struct event *ev)
+{
+	RECORD(as_ssl_data, e, ev);
+
+	put_bytes_column(l, e->len);
+	line_str(l, e->direction == AS_TLS_WRITE ? "-> " : "<- ");
+	put_addr(l, &e->conn.remote);
+	line_str(l, "  ");
+	if (e->data.len)
+		put_first_text(l, record_bytes(ev->rec, &e->data), e->data.len);
+}
+
+static void put_stdio_data(struct line *l, const struct event *ev)
+{
+	RECORD(as_stdio_data, e, ev);
+
+	put_bytes_column(l, e->len);
+	line_printf(l, "%s descriptor %d  ", e->direction == AS_TLS_WRITE ? "->" : "<-", e->fd);
+	if (e->data.len)
+		put_first_text(l, record_bytes(ev->rec, &e->data), e->data.len);
+}
+
 static void put_handshake(struct line *l, const struct event *ev)
 {
 	RECORD(as_ssl_handshake, e, ev);
@@ -866,6 +889,8 @@ static const struct view views[AS_EV_COUNT] = {
 	[AS_EV_CLOSE] = {NULL, LINE_CYAN, put_flow},
 	[AS_EV_RETRANSMIT] = {NULL, LINE_YELLOW, put_retransmit},
 	[AS_EV_SSL_DATA] = {NULL, LINE_MAGENTA, put_ssl_data},
+	[AS_EV_NET_DATA] = {"plain text", LINE_MAGENTA, put_net_data},
+	[AS_EV_STDIO_DATA] = {"stdio", LINE_MAGENTA, put_stdio_data},
 	[AS_EV_SSL_HANDSHAKE] = {"TLS start", LINE_MAGENTA, put_handshake},
 	[AS_EV_HTTP_REQUEST] = {"request", LINE_MAGENTA, put_request},
 	[AS_EV_HTTP_RESPONSE] = {"response", LINE_MAGENTA, put_response},
