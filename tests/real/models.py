@@ -13,7 +13,7 @@ SECRET = b"PLANTEDSECRET"
 
 
 class ModelServer:
-    def __init__(self, bench):
+    def __init__(self, bench, command=None):
         certificate, key = bench.certificate()
         both = bench.dir / "both.pem"
         both.write_bytes(pathlib.Path(key).read_bytes() + pathlib.Path(certificate).read_bytes())
@@ -22,7 +22,7 @@ class ModelServer:
         self.dir.mkdir()
         self.made = bench.dir / "made.txt"
         self.process = bench.spawn([PYTHON, HERE.parent / "agents/model_server.py", "--dir", self.dir, "--cert", both,
-                                    "--command", f"echo from-the-tool > {self.made}"], stdout=subprocess.PIPE)
+                                    "--command", command or f"echo from-the-tool > {self.made}"], stdout=subprocess.PIPE)
         wait_until("the server", (self.dir / "port").exists)
         self.url = f"https://localhost:{(self.dir / 'port').read_text()}"
 

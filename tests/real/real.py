@@ -167,7 +167,7 @@ class Stream:
 class Sight:
     """agentsight, started with -v, which says when all hooks are in place."""
 
-    def __init__(self, bench, *args, prefix=(), directory=None, program=AGENTSIGHT):
+    def __init__(self, bench, *args, prefix=(), directory=None, program=AGENTSIGHT, stdout=subprocess.DEVNULL):
         self.bench = bench
         where = directory or bench.dir
         self.output = where / f"recording.{bench.number()}.json"
@@ -175,7 +175,7 @@ class Sight:
         argv = [*prefix, program, args[0], "-v", f"--output={self.output}", *args[1:]]
         begin = time.monotonic()
         with open(self.messages_path, "wb") as messages:
-            self.process = bench.spawn(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=messages)
+            self.process = bench.spawn(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=messages)
         wait_until("agentsight to watch", self.is_ready)
         self.started_s = time.monotonic() - begin - self.waited_s()
 

@@ -2,10 +2,18 @@
 """Secrets as real programs carry them: none of them reaches the output, unless it is asked for."""
 
 import base64
+import fcntl
+import os
 import random
 import string
+import struct
+import subprocess
+import termios
+import threading
 
-from real import PYTHON, check
+from exchanges import nginx
+from models import ModelServer
+from real import HERE, PYTHON, check
 
 RUN = 12  # bytes of a secret that may not appear anywhere
 
@@ -24,30 +32,46 @@ env OPENAI_API_KEY={env} /bin/true
 /bin/true --api-key {option} --verbose
 /bin/true --password={option2}
 sh -c 'curl -sSk --noproxy "*" -o /dev/null -H "Authorization: Bearer {nested}" {url}/echo; :'
+curl -sS --noproxy '*' -o /dev/null -H 'Authorization: Bearer {plain}' -d '{{"token":"{plain2}"}}' {clear}/echo
+ask --http2 -H 'Authorization: Bearer {two}' -H 'x-api-key: {two2}' -d '{{"api_key":"{two3}"}}' '{h2}/echo?key={two4}'
 "$PYTHON" -I client.py {port}
+"$PYTHON" -I "$HERE/ws_peer.py" {ws} plain < /dev/null
+"$PYTHON" "$HERE/agent.py" anthropic {agent} {certificate}
 """
+
+# What a model's tool call runs.
+COMMAND = """env API_KEY={tool} /bin/true --token {tool2} && echo '{{"client_secret":"{tool3}"}}'"""
+WS_MESSAGE = '{{"type":"login","access_token":"{message}","note":"{message2}"}}'
 
 # Headers and body in calls of their own, and a key that is cut in two by the calls.
 CLIENT = """
-import http.client, ssl, sys
+import http.client, json, ssl, sys
 connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=ssl._create_unverified_context())
 def ask(body, **headers):
-    connection.request("POST", "/echo", body, headers)
+    connection.request("POST", "/v1/messages" if "x-api-key" in headers else "/echo", body, headers)
     connection.getresponse().read()
+ask(json.dumps({{"model": "m", "max_tokens": 1, "messages": [
+    {{"role": "user", "content": "use the key {model} and password=\\"{model2}\\""}},
+    {{"role": "assistant", "content": [{{"type": "tool_use", "id": "t", "name": "bash", "input": {{
+        "command": "curl -H 'x-api-key: {model3}'", "api_key": "{model4}"}}}}]}},
+    {{"role": "user", "content": [{{"type": "tool_result", "tool_use_id": "t", "content":
+        json.dumps({{"secret": "{model5}", "nested": json.dumps({{"password": "{model6}"}})}})}}]}}]}}),
+    **{{"x-api-key": "{model7}", "Content-Type": "application/json"}})
 ask(b'{{"a":1}}', Authorization="Bearer {python}")
 whole = b'{{"access_token":"{cut}","b":2}}'
 ask(iter([whole[:35], whole[35:]]), **{{"Content-Length": str(len(whole))}})
 """
 
-PREFIXES = {"bearer": "sk-ant-", "nested": "sk-", "env": "sk-proj-", "header": "", "python": "sk-"}
+PLACES = ("url", "port", "clear", "h2", "ws", "agent", "certificate")
+PREFIXES = {"bearer": "sk-ant-", "nested": "sk-", "env": "sk-proj-", "python": "sk-", "model": "sk-ant-", "message2": "ghp_"}
 
 
 def make_secrets():
     names = {
         name
-        for text in (SCRIPT, CLIENT)
+        for text in (SCRIPT, CLIENT, COMMAND, WS_MESSAGE)
         for _, name, _, _ in string.Formatter().parse(text)
-        if name and name not in ("url", "port")
+        if name and name not in PLACES
     }
     dice = random.Random(20)
     alphabet = string.ascii_letters + string.digits
@@ -68,22 +92,64 @@ def decoded(value):
                 yield from decoded(v)
 
 
+class Screen:
+    """A wide terminal, and all that was shown on it."""
+
+    def __init__(self):
+        self.shown = b""
+        self.read_end, self.terminal = os.openpty()
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 2000, 0, 0))
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        try:
+            while data := os.read(self.read_end, 1 << 16):
+                self.shown += data
+        except OSError:  # nobody has the other end any more
+            pass
+
+    def close(self):
+        os.close(self.terminal)
+        self.thread.join()
+        os.close(self.read_end)
+        return self.shown
+
+
+def websocket_server(bench, message):
+    argv = [PYTHON, "-I", HERE / "ws_peer.py", *bench.certificate(), "plain"]
+    server = bench.spawn(argv, env={"WS_MESSAGE": message}, stdout=subprocess.PIPE)
+    return server, int(server.stdout.readline())
+
+
 def record(bench, *options):
     """The secrets, and all that came out, encoded or not."""
     secrets = make_secrets()
     peer = bench.peer(tls=True)
     bench.script("client.py", CLIENT.format(**secrets))
-    script = bench.script("script.sh", SCRIPT.format(url=peer.url, port=peer.port, **secrets))
-    shell = bench.hold(["/bin/sh", str(script)], env={"PYTHON": PYTHON})
+    model = ModelServer(bench, COMMAND.format(**secrets))
+    ws, port = websocket_server(bench, WS_MESSAGE.format(**secrets))
+    two, two_port = nginx(bench)
+    places = dict(url=peer.url, port=peer.port, clear=bench.peer().url, h2=f"https://localhost:{two_port}", ws=port,
+                  agent=model.url, certificate=model.certificate)
+    script = bench.script("script.sh", SCRIPT.format(**places, **secrets))
+    environment = {"PYTHON": PYTHON, "HERE": str(HERE), "WS_MESSAGE": WS_MESSAGE.format(**secrets)}
+    shell = bench.hold(["/bin/sh", str(script)], env=environment)
     # the other end sees the same bytes again
-    sight = bench.sight("record", "-p", f"{shell.pid},{peer.pid}", *options)
+    screen = Screen()
+    pids = ",".join(str(p.pid) for p in (shell, peer, ws, two))
+    sight = bench.sight("record", "-p", pids, *options, stdout=screen.terminal)
     bench.release(shell)
     bench.finish(shell)
     stream = sight.stop()
 
     check(len(stream.select("ssl", "data", peer.pid)) >= 18, "the server's plaintext is not in the stream")
+    check(len(stream.select("ssl", "ws_message")) == 4, "the messages of the WebSocket are not in the stream")
+    check(len(stream.select("llm", "tool_run")) == 2, "the tool run is not in the stream")
+    check(len(stream.select("llm", "request")) >= 3, "the requests to a model are not in the stream")
     check(len(stream.select("process", "exec")) >= 12, "the programs are not in the stream")
-    output = [stream.raw, sight.messages().encode()]
+    check(screen.close().count(b"\n") >= 100, "the terminal shows too little")
+    output = [stream.raw, sight.messages().encode(), screen.shown]
     output += [piece for event in stream.events for piece in decoded(event)]
     return secrets, b"\n".join(output), stream
 

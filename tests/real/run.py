@@ -14,14 +14,17 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bodies  # noqa: E402
 import exchanges  # noqa: E402
 import hostile  # noqa: E402
 import models  # noqa: E402
+import multiplex  # noqa: E402
 import network  # noqa: E402
 import redaction  # noqa: E402
 import system  # noqa: E402
 import tls  # noqa: E402
 import whole  # noqa: E402
+import without_tls  # noqa: E402
 from real import AGENTSIGHT, Bench, Failure, Skip  # noqa: E402
 
 TIMEOUT_S = 90
@@ -55,7 +58,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (network, tls, exchanges, models, system, redaction, hostile, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (network, tls, exchanges, bodies, multiplex, models, system, redaction, hostile, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

@@ -25,9 +25,10 @@
 struct encoder {
 	struct buf *b;
 	const struct event *ev;
-	size_t room; /* for the whole line, texts aside */
-	bool truncated;
-	bool inside; /* an object of the current field's group is open */
+	size_t room;    /* for the whole line, texts aside */
+	bool truncated; /* and said so */
+	bool cut;       /* in an object of a group: still to be said, where readers look for it */
+	bool inside;    /* an object of the current field's group is open */
 };
 
 static void encoder_init(struct encoder *en, struct buf *b, const struct event *ev)
@@ -77,8 +78,10 @@ static void put_siblings(struct encoder *en, const struct field_desc *f, const c
 	if (full > n) {
 		put_sibling_key(en->b, f->leaf, "_length");
 		json_u64(en->b, full);
-		if (!en->truncated)
-			buf_add_lit(en->b, ",\"truncated\":true");
+		en->cut |= en->inside;
+		if (en->inside || en->truncated)
+			return;
+		buf_add_lit(en->b, ",\"truncated\":true");
 		en->truncated = true;
 	}
 }
@@ -526,6 +529,8 @@ void event_encode_json(struct buf *b, const struct event *ev)
 	if (!out)
 		return;
 
+	if (en.cut && !en.truncated)
+		out = json_put_lit(out, "\"truncated\":true,");
 	if (ev->rec->flags & AS_F_INFERRED)
 		out = json_put_lit(out, "\"inferred\":true,");
 	if (ev->rec->flags & AS_F_REDACTED)

@@ -26,6 +26,7 @@ struct message_state {
 	size_t charged;
 	struct body_decoder *decoder; /* NULL: the body is not encoded */
 	bool streams;                 /* each piece is of interest */
+	bool deaf;                    /* its encoding can no longer be undone */
 	bool doubt;                   /* something of it may be missing */
 	bool over;                    /* nothing of it comes any more, whether or not it began */
 	bool told;
@@ -563,7 +564,7 @@ static void decoder_close(struct exchange *e, enum http_side side, bool complete
 
 	if (!s->decoder)
 		return;
-	if (complete && body_decoder_finish(s->decoder) < 0)
+	if (complete && !s->deaf && body_decoder_finish(s->decoder) < 0)
 		note_error(message_of(e, side), s->decoder);
 	body_decoder_free(TAKE_PTR(s->decoder));
 }
@@ -696,10 +697,32 @@ static void on_body(void *context, uint64_t id, enum http_side side, struct http
 	m = message_of(e, side);
 	d = state_of(e, side)->decoder;
 	m->body_wire += piece.len;
+	if (state_of(e, side)->deaf)
+		return;
 	if (!d)
 		on_decoded(&target, piece.p, piece.len);
 	else if (body_decoder_feed(d, piece.p, piece.len, on_decoded, &target) < 0)
 		note_error(m, d);
+}
+
+/* Nothing can be decoded behind a hole, and nothing that comes then would stand in its place. */
+static void on_missing(void *context, uint64_t id, enum http_side side, uint64_t n)
+{
+	struct exchange *e = find(context, id);
+	struct message_state *s;
+	struct http_message *m;
+
+	if (!e)
+		return;
+	s = state_of(e, side);
+	m = message_of(e, side);
+	m->body_wire += n;
+	m->body_error = m->body_error ?: "bytes behind these were not seen";
+	m->cut = true;
+	if (s->decoder)
+		s->deaf = true;
+	else
+		m->body_full += n;
 }
 
 /* The exchange is needed as long as what it opened. */
@@ -763,6 +786,7 @@ const struct http_parser_ops http_exchanges_ops = {
 	.header = on_header,
 	.headers_done = on_headers_done,
 	.body = on_body,
+	.missing = on_missing,
 	.end = on_end,
 	.upgraded = on_upgraded,
 };

@@ -50,8 +50,8 @@ struct http_message {
 	bool begun, headed, ended;
 	bool complete; /* ended in order, and nothing of it is known to be missing */
 	/*
-	 * The body keeps no more bytes: it reached its bound, or it was the largest when memory was used
-	 * up, and then `body.len` has become less between two calls.
+	 * The body keeps no more bytes: it reached its bound, a part of it was not seen, or it was the largest
+	 * when memory was used up, and then `body.len` has become less between two calls.
 	 */
 	bool cut;
 	/* During `progress`: the decoded bytes that are new, kept or not. */

@@ -669,6 +669,15 @@ static bool body_until_eof(const struct side *s)
 	return s->open && s->headed && !s->chunked && llhttp_message_needs_eof(&s->parser);
 }
 
+static void tell_missing(struct side *s, uint64_t n)
+{
+	struct http1 *h = s->owner;
+
+	s->holed = true;
+	if (h->ops->missing)
+		h->ops->missing(h->context, s->id, s->which, n);
+}
+
 /* llhttp counts down in `content_length` what is left of a body or of a chunk. */
 static bool body_skip(struct side *s, uint64_t n)
 {
@@ -690,7 +699,7 @@ static bool body_skip_end(struct side *s, uint64_t n)
 	if (!s->open || !s->headed || (s->parser.flags & F_CHUNKED) ||
 	    !(s->parser.flags & F_CONTENT_LENGTH) || n != s->parser.content_length)
 		return false;
-	s->holed = true;
+	tell_missing(s, n);
 	on_complete(&s->parser);
 	if (s->state == SIDE_OPEN)
 		side_restart(s);
@@ -711,7 +720,7 @@ void http1_skip(struct http1 *h, enum http_side side, uint64_t n)
 		http1_gap(h, side);
 		return;
 	}
-	s->holed = true;
+	tell_missing(s, n);
 }
 
 void http1_eof(struct http1 *h, enum http_side side)

@@ -823,6 +823,8 @@ static void content_skip(struct http2 *h, enum http_side side, size_t n)
 	if (s) {
 		message_assume_head(h, s, side);
 		s->sides[side] |= CUT;
+		if (h->ops->missing)
+			h->ops->missing(h->context, d->frame.id, side, n);
 	}
 	if (!h->failure)
 		content_take(h, side, n);

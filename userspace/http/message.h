@@ -48,6 +48,8 @@ struct http_parser_ops {
 	void (*headers_done)(void *context, uint64_t id, enum http_side side);
 	/* Payload: chunks, padding and frames are gone, content encodings are not. */
 	void (*body)(void *context, uint64_t id, enum http_side side, struct http_text piece);
+	/* In place of `body`: @n bytes of payload that nobody saw. */
+	void (*missing)(void *context, uint64_t id, enum http_side side, uint64_t n);
 	/* The message is over; not @complete when the connection, a reset or a gap cut it off. */
 	void (*end)(void *context, uint64_t id, enum http_side side, bool complete);
 	/*

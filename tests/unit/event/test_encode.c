@@ -920,6 +920,22 @@ static void truncated_is_said_once(void **state)
 				     "\"cwd_length\":5"));
 }
 
+/* The object that holds the text tells its length; that something is cut stands where it always does. */
+static void text_cut_in_an_object_is_said_of_the_event(void **state)
+{
+	const char *line, *first;
+
+	make_http_response();
+	put_span(offsetof(struct as_http_response, path), "/v", 2, 5);
+	put_span(offsetof(struct as_http_response, body), "h", 1, 2);
+	line = encoded();
+	assert_non_null(strstr(line, "\"path\":\"/v\",\"path_length\":5,\"host\""));
+	assert_non_null(strstr(line, "\"body\":\"h\",\"body_length\":2,"));
+	first = strstr(line, ",\"truncated\":true}}");
+	assert_non_null(first);
+	assert_ptr_equal(strstr(line, ",\"truncated\""), first);
+}
+
 static void text_cut_within_a_character_is_bad_and_cut(void **state)
 {
 	make_exec();
@@ -1247,6 +1263,7 @@ int main(void)
 		TEST(text_that_is_not_utf8_stands_beside_its_bytes),
 		TEST(cut_text_says_so_and_how_long_it_was),
 		TEST(truncated_is_said_once),
+		TEST(text_cut_in_an_object_is_said_of_the_event),
 		TEST(text_cut_within_a_character_is_bad_and_cut),
 		TEST(optional_text_of_which_no_byte_could_be_read_is_not_silent),
 		TEST(absent_optional_fields_are_left_out),

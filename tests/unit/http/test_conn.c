@@ -453,10 +453,27 @@ static void a_gap_leaves_what_follows_whole(void **state)
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(10, "aaaa"));
 	http_conn_gap(conn, READ, 6);
-	expect("request GET /a []\nresponse GET /a 200 [aaaa] incomplete\n");
+	expect("request GET /a []\nresponse GET /a 200 [aaaa] of 10 (bytes behind these were not "
+	       "seen) incomplete\n");
 	feed(WRITE, GET("/b"));
 	feed(READ, OK(2, "bb"));
 	expect("request GET /b []\nresponse GET /b 200 [bb]\n");
+}
+
+static void nothing_is_kept_behind_a_hole(void **state)
+{
+	feed(WRITE, GET("/a"));
+	feed(READ, OK(10, "aaaa"));
+	http_conn_gap(conn, READ, 3);
+	feed(READ, "ccc");
+	expect("request GET /a []\nresponse GET /a 200 [aaaa] of 10 (bytes behind these were not "
+	       "seen) incomplete\n");
+	feed(WRITE, GET("/b"));
+	feed(READ, "HTTP/1.1 200 OK\r\nContent-Encoding: x-none\r\nContent-Length: 6\r\n\r\nbb");
+	http_conn_gap(conn, READ, 2);
+	feed(READ, "dd");
+	expect("request GET /b []\nresponse GET /b 200 [bb] (unknown content encoding: not "
+	       "decoded) incomplete\n");
 }
 
 static void what_is_open_at_the_end_is_incomplete(void **state)
@@ -753,6 +770,7 @@ int main(void)
 		TEST(messages_follow_an_upgrade_to_WebSocket),
 		TEST(what_goes_through_a_tunnel_is_not_looked_at),
 		TEST(a_gap_leaves_what_follows_whole),
+		TEST(nothing_is_kept_behind_a_hole),
 		TEST(what_is_open_at_the_end_is_incomplete),
 		TEST(a_body_that_lasts_until_the_end_is_complete_with_it),
 		TEST(doubt_shows_in_what_is_open_only),

@@ -244,6 +244,10 @@ static void a_call_that_is_cut_leaves_a_gap(void **state)
 	data(1, WRITE, GET("/1"));
 	call(1, READ, OK(9, "abc"), strlen(OK(9, "abc")), strlen(OK(9, "abc")) + 6);
 	RESPONSE(NULL, "incomplete", "true");
+	RESPONSE(NULL, "truncated", "true");
+	RESPONSE("response", "body", "\"abc\"");
+	RESPONSE("response", "body_bytes", "9");
+	RESPONSE("response", "body_error", "\"bytes behind these were not seen\"");
 	data(1, WRITE, GET("/2"));
 	data(1, READ, OK(1, "x"));
 	RESPONSE("request", "path", "\"/2\"");
