@@ -94,7 +94,8 @@ fmt: ## clang-format over everything
 lint: $(SKELETONS) ## clang-tidy; cppcheck and shellcheck where they are installed
 	$(Q)O='$(O)' CLANG_TIDY='$(CLANG_TIDY)' TIDY_FLAGS='$(TIDY_FLAGS)' sh tools/lint.sh
 
-TIDY_FLAGS = -std=gnu11 -D_GNU_SOURCE -DAGENTSIGHT_VERSION="0" -Iinclude -Iuserspace -I$(O)/bpf $(PC_CFLAGS)
+TIDY_FLAGS = -std=gnu11 -D_GNU_SOURCE -DAGENTSIGHT_VERSION="0" -DAGENTSIGHT_DATADIR="/" -Iinclude -Iuserspace \
+	-I$(O)/bpf $(LLHTTP_CFLAGS) $(PC_CFLAGS)
 
 check-layers: ## who may include whom
 	$(Q)sh tools/check-layers.sh

@@ -148,7 +148,7 @@ static bool is_shown(const struct field_desc *f)
 static int list_fields(const struct event_desc *d, bool (*test)(const struct field_desc *),
 		       const struct field_desc ***ret, size_t *ret_n)
 {
-	*ret = calloc(d->n_fields, sizeof(**ret));
+	*ret = calloc(d->n_fields + 1, sizeof(**ret));
 	if (!*ret)
 		return -ENOMEM;
 	for (size_t i = 0; i < d->n_fields; i++) {

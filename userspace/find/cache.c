@@ -262,7 +262,7 @@ int find_cache_load(const char *directory, int fd, struct image *im, struct find
 		return r;
 	rd.key = &key;
 
-	text = malloc(FILE_MAX + 1);
+	text = calloc(1, FILE_MAX + 1);
 	if (!text)
 		return -ENOMEM;
 	r = file_read(dir, key.file, text, FILE_MAX);

@@ -541,7 +541,7 @@ int image_function(struct image *im, uint64_t vaddr, uint64_t *ret_start, uint64
 static int rela_each(struct image *im, int (*fn)(void *, const Elf64_Rela *), void *userdata)
 {
 	uint64_t left = im->rela.size / sizeof(Elf64_Rela), at = im->rela.vaddr;
-	Elf64_Rela chunk[1024];
+	Elf64_Rela chunk[1024] = {};
 	int r = 0;
 
 	while (r == 0 && left > 0) {

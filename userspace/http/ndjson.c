@@ -19,7 +19,7 @@ struct ndjson {
 
 static void tell(struct ndjson *j, const char *p, size_t n, uint64_t full)
 {
-	struct http_text line = {p, MIN(n, NDJSON_LINE_MAX)};
+	struct http_text line = {p, n < NDJSON_LINE_MAX ? n : NDJSON_LINE_MAX};
 
 	if (full == n && n && p[n - 1] == '\r') {
 		full--;

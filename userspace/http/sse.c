@@ -208,6 +208,7 @@ static void line_add(struct sse *s, const char *p, size_t n)
 		}
 	}
 	if (n && s->state == STATE_COLON) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): n says it is there */
 		if (*p == ' ') {
 			p++;
 			n--;

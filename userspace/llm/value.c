@@ -166,6 +166,7 @@ static const char *skip_value(const char *p, const char *end)
 	char open[VALUE_DEPTH_MAX];
 	size_t depth = 0;
 
+	open[0] = '\0';
 	for (;;) {
 		bool opened = p < end && (*p == '{' || *p == '[');
 
@@ -385,8 +386,11 @@ static void put_utf8(struct buf *out, uint32_t c)
 
 static uint32_t four_digits(const char *p)
 {
-	return (uint32_t)(hex_digit(p[0]) << 12 | hex_digit(p[1]) << 8 | hex_digit(p[2]) << 4 |
-			  hex_digit(p[3]));
+	uint32_t value = 0;
+
+	for (int i = 0; i < 4; i++)
+		value = value << 4 | ((uint32_t)hex_digit(p[i]) & 15);
+	return value;
 }
 
 /* \uXXXX at @p, perhaps the first half of a pair; half a pair alone becomes U+FFFD. */

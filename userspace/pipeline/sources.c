@@ -436,7 +436,7 @@ static int open_sampler(struct sources *s, struct err *e)
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
 		   void *context, struct err *e)
 {
-	struct loader loaders[LOADERS];
+	struct loader loaders[LOADERS] = {};
 	int r;
 
 	s->samples = samples;

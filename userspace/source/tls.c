@@ -924,7 +924,7 @@ static bool script_interpreter(int fd, char *ret, size_t cap)
 	}
 	if (!word || strlen(word) >= cap)
 		return false;
-	strcpy(ret, word);
+	memcpy(ret, word, strlen(word) + 1);
 	return true;
 }
 
