@@ -300,8 +300,8 @@ def spawn_row(name, path, n, target):
 
 
 def row_spawn():
-    spawn_row("true", "/bin/true", 800, 1.03)
-    spawn_row("static", program("static_true"), 3000, 1.07)
+    spawn_row("true", "/bin/true", 3000, 1.03)
+    spawn_row("static", program("static_true"), 8000, 1.07)
 
 
 def row_compile():

@@ -151,8 +151,12 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 		const char *source;
 		unsigned bit;
 	} sources[] = {
-		{"process", SOURCE_PROCESS}, {"file", SOURCE_FILES}, {"network", SOURCE_NETWORK},
-		{"ssl", SOURCE_TLS},         {"llm", SOURCE_TLS},    {"system", SOURCE_SYSTEM},
+		{"process", SOURCE_PROCESS},
+		{"file", SOURCE_FILES},
+		{"network", SOURCE_NETWORK},
+		{"ssl", SOURCE_TLS},
+		{"llm", SOURCE_TLS},
+		{"system", SOURCE_SYSTEM},
 		{"stdio", SOURCE_TLS | SOURCE_STDIO},
 	};
 
@@ -375,6 +379,11 @@ void chain_reopen(struct chain *c)
 {
 	if (c->file)
 		writer_reopen(c->file);
+}
+
+bool chain_is_watched(const struct chain *c)
+{
+	return c->screen || !writer_is_regular(c->file);
 }
 
 struct writer *chain_writer(struct chain *c)

@@ -50,6 +50,9 @@ void chain_finish(struct chain *c);
 
 void chain_reopen(struct chain *c);
 
+/* Does somebody wait for the next line: is the output a terminal or a pipe? */
+bool chain_is_watched(const struct chain *c);
+
 /* The writer whose deliveries count: the file if there is one, else standard output. */
 struct writer *chain_writer(struct chain *c);
 bool chain_sync(struct chain *c, unsigned stall_ms);

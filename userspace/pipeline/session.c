@@ -27,9 +27,10 @@
 #include "stage/filter.h"
 #include "stage/select.h"
 
-#define COALESCE_MS       10   /* between two looks at the rings while events keep coming */
-#define STATS_TICKS       60   /* seconds between two `stats` events */
-#define STALL_MS          5000 /* how long the end waits for an output that takes nothing */
+#define COALESCE_MS      10 /* between two looks at the rings while events keep coming */
+#define COALESCE_FILE_MS 40 /* the same when nobody watches and no event makes us attach anything */
+#define STATS_TICKS      60 /* seconds between two `stats` events */
+#define STALL_MS         5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
 	FD_RING_EVENTS,
@@ -60,6 +61,7 @@ struct session {
 	struct ledger reported; /* what loss events have said */
 	unsigned ticks;
 	size_t capabilities_said;
+	int coalesce_ms;
 	const char *stop_reason; /* not NULL: end */
 };
 
@@ -396,7 +398,7 @@ static int wait_ms(struct session *s)
 	if (!order_idle(s->order)) {
 		if (s->doorbell)
 			s->doorbell->urgent = 1;
-		return COALESCE_MS;
+		return s->coalesce_ms;
 	}
 	if (!s->doorbell)
 		return due;
@@ -404,7 +406,7 @@ static int wait_ms(struct session *s)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!order_idle(s->order)) {
 		s->doorbell->armed = 0;
-		return COALESCE_MS;
+		return s->coalesce_ms;
 	}
 	return due;
 }
@@ -514,6 +516,9 @@ static int open_all(struct session *s, struct err *e)
 	r = open_chain(s, e);
 	if (r < 0)
 		return r;
+	s->coalesce_ms = chain_is_watched(s->chain) || s->opt->sources & SOURCE_TLS
+				 ? COALESCE_MS
+				 : COALESCE_FILE_MS;
 	r = order_new(chain_input(s->chain), &s->order);
 	if (r < 0)
 		return r;

@@ -23,7 +23,7 @@
 
 #define RING_EVENTS_BYTES (4U << 20)
 #define RING_DATA_BYTES   (8U << 20)
-#define REAP_BUDGET       32 /* processes checked against /proc per second, for exits nobody reported */
+#define REAP_BUDGET       8 /* processes checked against /proc per second, for exits that were lost */
 
 #define BREATH_MS     5            /* between two looks at the rings while families are loaded */
 #define FIRST_LOOK_NS NSEC_PER_SEC /* then the rest of the processes comes while it runs */

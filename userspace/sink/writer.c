@@ -24,7 +24,7 @@
 #define GIVE_UP_MS    1000
 #define SPARE_BLOCKS  8 /* 2 MiB; a fresh block costs 64 page faults, more than filling it */
 #define NAP_NS        (50 * NSEC_PER_MSEC)
-#define NAP_BYTES     (1U << 20) /* this much is written at once nevertheless */
+#define NAP_BYTES     (1U << 20)           /* this much is written at once nevertheless */
 #define PATIENCE_NS   (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
 #define PROGRESS_NS   (2 * NSEC_PER_MSEC)
 
@@ -64,11 +64,11 @@ struct writer {
 	size_t n_spare;
 	size_t queued_bytes;
 	bool busy, stop, reopen, give_up;
-	bool waiting;       /* the thread waits for anything at all, not only for something urgent */
-	bool syncing;       /* somebody waits for the last line */
+	bool waiting; /* the thread waits for anything at all, not only for something urgent */
+	bool syncing; /* somebody waits for the last line */
 	uint64_t nap_until; /* CLOCK_MONOTONIC: a regular file is left alone until then */
-	uint64_t patience;  /* how long the reader may still wait for the thread in this round, ns */
-	int wake_fd;               /* readable: stop waiting for the pipe */
+	uint64_t patience; /* how long the reader may still wait for the thread in this round, ns */
+	int wake_fd;       /* readable: stop waiting for the pipe */
 	_Atomic uint64_t progress; /* grows with every write and every block */
 	struct writer_counts counts;
 };
@@ -744,6 +744,11 @@ void writer_reopen(struct writer *w)
 	w->reopen = true;
 	pthread_cond_signal(&w->work);
 	pthread_mutex_unlock(&w->lock);
+}
+
+bool writer_is_regular(const struct writer *w)
+{
+	return w->regular;
 }
 
 void writer_counts(struct writer *w, struct writer_counts *ret)

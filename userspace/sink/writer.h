@@ -59,6 +59,9 @@ bool writer_sync(struct writer *w, unsigned stall_ms);
 /* Opens the path anew (SIGHUP). */
 void writer_reopen(struct writer *w);
 
+/* A regular file: nobody waits for the next line. As opened. */
+bool writer_is_regular(const struct writer *w);
+
 struct writer_counts {
 	uint64_t delivered[AS_EV_COUNT];
 	uint64_t dropped[AS_EV_COUNT];
