@@ -306,8 +306,10 @@ def wget(server, work):
             f"{server.url}/bytes/{ANSWER}"], environment(work), "wget"
 
 
-def python(code):
+def python(code, module=None):
     def command(server, work):
+        if module and subprocess.run(["/usr/bin/python3", "-c", f"import {module}"], capture_output=True).returncode:
+            raise Missing(f"python3-{module} is not installed")
         return ["/usr/bin/python3", "-c", code], environment(
             work, URL=server.url, SSL_CERT_FILE=server.cert, REQUESTS_CA_BUNDLE=server.cert), "python3"
     return command
@@ -318,6 +320,14 @@ import os, requests
 s = requests.Session()
 s.post(os.environ["URL"] + "/bytes/17", data=b"r" * {PAYLOAD}).content
 s.get(os.environ["URL"] + "/bytes/{ANSWER}").content
+"""
+PYTHON_HTTPX = f"""
+import asyncio, httpx, os
+async def main():
+    async with httpx.AsyncClient(verify=os.environ["SSL_CERT_FILE"]) as c:
+        await asyncio.gather(c.post(os.environ["URL"] + "/bytes/17", content=b"x" * {PAYLOAD}),
+                             c.get(os.environ["URL"] + "/bytes/{ANSWER}"))
+asyncio.run(main())
 """
 PYTHON_ASYNC = f"""
 import asyncio, os, ssl, urllib.parse
@@ -348,7 +358,8 @@ CASES = {
     "node": (node, False, False),
     "curl": (curl("--http1.1"), False, False),
     "wget": (wget, False, False),
-    "python-requests": (python(PYTHON_REQUESTS), False, False),
+    "python-requests": (python(PYTHON_REQUESTS, "requests"), False, False),
+    "python-httpx": (python(PYTHON_HTTPX, "httpx"), False, False),
     "python-asyncio": (python(PYTHON_ASYNC), False, False),
 }
 
