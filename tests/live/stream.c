@@ -411,11 +411,22 @@ static void check_no_more(const struct stream *st, pid_t pid, const char *comple
 	}
 }
 
+/*
+ * A hook of the network that the kernel skipped (7.1 and later, when busy) costs an event, or bytes of UDP; it
+ * is counted in `missed`, and no more lines than that may differ. Where nothing was skipped all must agree.
+ */
+static bool skipped_by_kernel(const struct stream *st, json_object *line, size_t absent)
+{
+	const char *source = json_object_get_string(object_at(line, "source"));
+
+	return source && !strcmp(source, "network") && absent <= (size_t)stop_count(st, "missed");
+}
+
 static void match_all(struct stream *st, const struct expected *x, const char *complete,
 		      bool ordered)
 {
 	struct cursor *cursors = calloc(x->n + 1, sizeof(*cursors));
-	size_t n = 0;
+	size_t n = 0, absent = 0;
 
 	CHECK(x->n, "the workload says nothing");
 	for (size_t i = 0; i < x->n; i++) {
@@ -423,11 +434,15 @@ static void match_all(struct stream *st, const struct expected *x, const char *c
 		struct cursor *c = cursor_of(cursors, &n, st, pid);
 		size_t from = ordered ? c->at : first_of(st, pid);
 
-		CHECK(match_one(st, x->lines[i], pid, &from), "missing%s: %s",
+		if (match_one(st, x->lines[i], pid, &from)) {
+			c->at = from;
+			continue;
+		}
+		absent++;
+		CHECK(!ordered && skipped_by_kernel(st, x->lines[i], absent), "missing%s: %s",
 		      ordered ? " or out of order" : "", json_object_to_json_string(x->lines[i]));
-		c->at = from;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; !absent && i < n; i++)
 		check_no_more(st, cursors[i].pid, complete);
 	free(cursors);
 }
