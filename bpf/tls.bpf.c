@@ -39,25 +39,23 @@ int tls_return(struct pt_regs *ctx)
 	return call_leave(ctx);
 }
 
-#define ENTER(name, kind, shape, function)                                                     \
-	SEC("uprobe")                                                                          \
-	int name(struct pt_regs *ctx)                                                          \
-	{                                                                                      \
-		if (!current_watched())                                                        \
-			return 0;                                                              \
-		return call_enter(ctx, with_library(ctx, AS_TLS_SPEC(kind, shape, function))); \
-	}
-
-ENTER(tls_read_int, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_READ)
-ENTER(tls_read_arg4, AS_TLS_KIND_READ, AS_TLS_SHAPE_COUNT_ARG4, AS_TLS_FN_SSL_READ_EX)
-ENTER(tls_write_int, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_WRITE)
-ENTER(tls_write_arg4, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG4, AS_TLS_FN_SSL_WRITE_EX)
-ENTER(tls_write_arg5, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG5, AS_TLS_FN_SSL_WRITE_EX)
-ENTER(tls_read_ssize, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_SSIZE, AS_TLS_FN_GNUTLS_RECV)
-ENTER(tls_write_ssize, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_SSIZE, AS_TLS_FN_GNUTLS_SEND)
-ENTER(tls_handshake, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_DO_HANDSHAKE)
-ENTER(tls_handshake_ssize, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_SSIZE,
-      AS_TLS_FN_GNUTLS_HANDSHAKE)
+SHAPE_PROGRAM(tls_read_int, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_READ)
+SHAPE_PROGRAM(tls_read_arg4, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_COUNT_ARG4,
+	      AS_TLS_FN_SSL_READ_EX)
+SHAPE_PROGRAM(tls_write_int, call_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT,
+	      AS_TLS_FN_SSL_WRITE)
+SHAPE_PROGRAM(tls_write_arg4, call_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG4,
+	      AS_TLS_FN_SSL_WRITE_EX)
+SHAPE_PROGRAM(tls_write_arg5, call_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_COUNT_ARG5,
+	      AS_TLS_FN_SSL_WRITE_EX)
+SHAPE_PROGRAM(tls_read_ssize, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_SSIZE,
+	      AS_TLS_FN_GNUTLS_RECV)
+SHAPE_PROGRAM(tls_write_ssize, call_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_SSIZE,
+	      AS_TLS_FN_GNUTLS_SEND)
+SHAPE_PROGRAM(tls_handshake, call_enter, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_INT,
+	      AS_TLS_FN_SSL_DO_HANDSHAKE)
+SHAPE_PROGRAM(tls_handshake_ssize, call_enter, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_SSIZE,
+	      AS_TLS_FN_GNUTLS_HANDSHAKE)
 
 #define NAME(name, shape)                                                        \
 	SEC("uprobe")                                                            \

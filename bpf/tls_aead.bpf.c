@@ -341,21 +341,14 @@ int tls_aead_leave(struct pt_regs *ctx)
 
 /* ---- one program per shape ---- */
 
-#define ENTER(name, kind, shape, function)                                                     \
-	SEC("uprobe")                                                                          \
-	int name(struct pt_regs *ctx)                                                          \
-	{                                                                                      \
-		if (!current_watched())                                                        \
-			return 0;                                                              \
-		return aead_enter(ctx, with_library(ctx, AS_TLS_SPEC(kind, shape, function))); \
-	}
-
-ENTER(tls_seal_whole, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_SEAL)
-ENTER(tls_seal_scatter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD_SCATTER, AS_TLS_FN_AEAD_SEAL_SCATTER)
-ENTER(tls_seal_ring, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RING, AS_TLS_FN_RING_SEAL)
-ENTER(tls_open_whole, AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_OPEN)
-ENTER(tls_open_gather, AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD_GATHER, AS_TLS_FN_AEAD_OPEN_GATHER)
-ENTER(tls_open_ring, AS_TLS_KIND_READ, AS_TLS_SHAPE_RING, AS_TLS_FN_RING_OPEN)
+SHAPE_PROGRAM(tls_seal_whole, aead_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_SEAL)
+SHAPE_PROGRAM(tls_seal_scatter, aead_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD_SCATTER,
+	      AS_TLS_FN_AEAD_SEAL_SCATTER)
+SHAPE_PROGRAM(tls_seal_ring, aead_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RING, AS_TLS_FN_RING_SEAL)
+SHAPE_PROGRAM(tls_open_whole, aead_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_OPEN)
+SHAPE_PROGRAM(tls_open_gather, aead_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_AEAD_GATHER,
+	      AS_TLS_FN_AEAD_OPEN_GATHER)
+SHAPE_PROGRAM(tls_open_ring, aead_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_RING, AS_TLS_FN_RING_OPEN)
 
 SEC("uretprobe")
 int tls_open_return(struct pt_regs *ctx)

@@ -227,18 +227,8 @@ int tls_go_leave(struct pt_regs *ctx)
 
 /* ---- one program per shape ---- */
 
-#define ENTER(name, kind, function)                                                             \
-	SEC("uprobe")                                                                           \
-	int name(struct pt_regs *ctx)                                                           \
-	{                                                                                       \
-		if (!current_watched())                                                         \
-			return 0;                                                               \
-		return go_enter(ctx, with_library(ctx, AS_TLS_SPEC(kind, AS_TLS_SHAPE_GO_ENTRY, \
-								   function)));                 \
-	}
-
-ENTER(tls_go_read, AS_TLS_KIND_READ, AS_TLS_FN_GO_READ)
-ENTER(tls_go_write, AS_TLS_KIND_WRITE, AS_TLS_FN_GO_WRITE)
+SHAPE_PROGRAM(tls_go_read, go_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_GO_ENTRY, AS_TLS_FN_GO_READ)
+SHAPE_PROGRAM(tls_go_write, go_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_GO_ENTRY, AS_TLS_FN_GO_WRITE)
 
 SEC("uprobe")
 int tls_go_return(struct pt_regs *ctx)

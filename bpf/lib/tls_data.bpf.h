@@ -43,6 +43,16 @@ static __always_inline __u64 with_library(struct pt_regs *ctx, __u64 spec)
 	return spec;
 }
 
+/* A program that knows its shape, see with_library(): @handler does with the call what it always does. */
+#define SHAPE_PROGRAM(name, handler, kind, shape, function)                                 \
+	SEC("uprobe")                                                                       \
+	int name(struct pt_regs *ctx)                                                       \
+	{                                                                                   \
+		if (!current_watched())                                                     \
+			return 0;                                                           \
+		return handler(ctx, with_library(ctx, AS_TLS_SPEC(kind, shape, function))); \
+	}
+
 /* Random, so that neither a stream's number nor a difference of two tells an address. */
 const volatile __u64 stream_salt[2] = {};
 

@@ -76,8 +76,7 @@ static void read_messages(struct llm_request *r, struct value messages)
 		r->n_messages++;
 		value_pick(w.item, keys, 2, v);
 		if (value_is(v[0], "assistant")) {
-			r->n_results = 0;
-			buf_reset(&r->texts);
+			llm_request_answered(r);
 		} else if (value_is(v[0], "user")) {
 			read_content(r, v[1]);
 		}

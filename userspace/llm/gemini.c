@@ -37,8 +37,7 @@ static void read_contents(struct llm_request *r, struct value contents)
 	while (value_next(&w)) {
 		r->n_messages++;
 		if (value_is(value_get(w.item, "role"), "model")) {
-			r->n_results = 0;
-			buf_reset(&r->texts);
+			llm_request_answered(r);
 		} else {
 			parts = value_get(w.item, "parts");
 			read_results(r, parts);

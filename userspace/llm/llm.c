@@ -307,6 +307,12 @@ void llm_content_text(struct value content, struct buf *out)
 	content_text(content, out, 4);
 }
 
+void llm_request_answered(struct llm_request *r)
+{
+	r->n_results = 0;
+	buf_reset(&r->texts);
+}
+
 void llm_request_result(struct llm_request *r, struct value id, struct value content, bool is_error)
 {
 	struct llm_result *result;

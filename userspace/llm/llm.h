@@ -175,6 +175,9 @@ void llm_request_tool(struct llm_request *r, struct value name);
 void llm_request_parameters(struct llm_request *r, struct value body, const char *const *without,
 			    size_t n);
 
+/* The model has spoken: results before that came with an earlier request. */
+void llm_request_answered(struct llm_request *r);
+
 /* Opens the result of a tool; its text is what is added to `texts` until it is closed. */
 void llm_request_result(struct llm_request *r, struct value id, struct value content,
 			bool is_error);

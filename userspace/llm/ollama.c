@@ -18,8 +18,7 @@ static void read_messages(struct llm_request *r, struct value messages)
 		r->n_messages++;
 		value_pick(w.item, keys, 4, v);
 		if (value_is(v[0], "assistant")) {
-			r->n_results = 0;
-			buf_reset(&r->texts);
+			llm_request_answered(r);
 		} else if (value_is(v[0], "tool")) {
 			llm_request_result(r, v[1].p ? v[1] : v[2], v[3], false);
 		} else if (value_is(v[0], "user")) {

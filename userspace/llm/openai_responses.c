@@ -42,8 +42,7 @@ static void read_input(struct llm_request *r, struct value input)
 		r->n_messages++;
 		value_pick(w.item, keys, 6, v);
 		if (is_models(v[0], v[1])) {
-			r->n_results = 0;
-			buf_reset(&r->texts);
+			llm_request_answered(r);
 		} else if (ends_with(v[0], "_call_output")) {
 			llm_request_result(r, v[2], v[3], value_true(v[4]));
 		} else if (value_is(v[1], "user")) {

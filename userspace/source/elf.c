@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/io.h"
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "structs are read as they lie in the file, which is little-endian"
 #endif
@@ -93,31 +95,9 @@ static int charge(struct elf *elf, size_t len)
 /* Reads exactly @len bytes at a file offset; the end of the file in between is damage. */
 static int file_read(struct elf *elf, uint64_t offset, void *buf, size_t len)
 {
-	char *p = buf;
-	uint64_t end;
-	int r;
+	int r = charge(elf, len);
 
-	if (__builtin_add_overflow(offset, len, &end) || end > INT64_MAX)
-		return -EBADMSG;
-
-	r = charge(elf, len);
-	if (r < 0)
-		return r;
-
-	while (len > 0) {
-		ssize_t n = pread(elf->fd, p, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EBADMSG;
-		p += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return r < 0 ? r : io_pread(elf->fd, offset, buf, len);
 }
 
 /* Address of element @index of a table; false when that leaves the address space. */

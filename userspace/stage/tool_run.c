@@ -323,32 +323,6 @@ static struct as_span add_evidence(struct tool_run *t, const struct call *c)
 	return record_add(&t->record, t->text.data, t->text.len);
 }
 
-static const char *change_name(unsigned type)
-{
-	switch (type) {
-	case AS_EV_FILE_OPEN:
-		return "create";
-	case AS_EV_FILE_WRITE:
-		return "write";
-	case AS_EV_FILE_UNLINK:
-		return "unlink";
-	case AS_EV_FILE_RENAME:
-		return "rename";
-	case AS_EV_FILE_MKDIR:
-		return "mkdir";
-	case AS_EV_FILE_RMDIR:
-		return "rmdir";
-	case AS_EV_FILE_TRUNCATE:
-		return "truncate";
-	case AS_EV_FILE_LINK:
-		return "link";
-	case AS_EV_FILE_SYMLINK:
-		return "symlink";
-	default:
-		return "chmod";
-	}
-}
-
 static struct as_span add_changes(struct tool_run *t, const struct call *c)
 {
 	if (!c->n_changes)
@@ -358,7 +332,7 @@ static struct as_span add_changes(struct tool_run *t, const struct call *c)
 		const struct change *f = &c->changes[i];
 
 		buf_add_char(&t->text, i ? ',' : '[');
-		buf_printf(&t->text, "{\"op\":\"%s\",\"path\":", change_name(f->type));
+		buf_printf(&t->text, "{\"op\":\"%s\",\"path\":", schema_event(f->type)->name);
 		json_string(&t->text, f->path, strlen(f->path));
 		if (f->type == AS_EV_FILE_WRITE) {
 			buf_add_lit(&t->text, ",\"bytes\":");
