@@ -391,7 +391,6 @@ def run_case(name, work):
         except subprocess.TimeoutExpired:
             status = "none within 90 s"
         need(status == 0, f"status {status}: " + read(os.path.join(work, "program.log"))[-600:])
-        time.sleep(0.1)
         tracer.stop()
         if is_agent:
             said = check_llm(tracer, work)

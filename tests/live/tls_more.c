@@ -232,8 +232,7 @@ static void program_compare(const struct server *server, const char *function,
 	sight_wait(&s);
 	CHECK(WIFEXITED(s.status) && !WEXITSTATUS(s.status), "it ended with status %#x: %s",
 	      s.status, sight_messages(&s));
-	usleep(200000); /* the server tells when a connection is over */
-	kill(server->pid, SIGTERM);
+	kill(server->pid, SIGTERM); /* it tells of every connection first */
 	waitpid(server->pid, NULL, 0);
 	stream_load(&st, argv[5]);
 	stream_check_lossless(&st);

@@ -5,7 +5,7 @@
 Writes ca.pem and, last, the file `port` into the directory; answers /.../N with N bytes. At the end of a
 connection it prints what went through, with its SHA-256, in the words of the client.
 """
-import hashlib, json, os, socket, ssl, subprocess, sys, threading
+import hashlib, json, os, signal, socket, ssl, subprocess, sys, threading
 
 directory = sys.argv[1]
 
@@ -100,8 +100,20 @@ context.load_cert_chain(directory + "/leaf.pem", directory + "/leaf.key")
 if len(sys.argv) > 2:
     context.maximum_version = getattr(ssl.TLSVersion, sys.argv[2])
 listener = socket.create_server(("127.0.0.1", 0))
+connections = []
+
+
+def end(*_):
+    """Its clients are gone, so each connection comes to its end and is told before this one ends."""
+    for thread in connections:
+        thread.join(10)
+    os._exit(0)
+
+
+signal.signal(signal.SIGTERM, end)
 with open(directory + "/port.new", "w") as f:
     f.write(str(listener.getsockname()[1]))
 os.rename(directory + "/port.new", directory + "/port")
 while True:
-    threading.Thread(target=serve, args=(listener.accept()[0], context), daemon=True).start()
+    connections.append(threading.Thread(target=serve, args=(listener.accept()[0], context), daemon=True))
+    connections[-1].start()
