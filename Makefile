@@ -64,7 +64,7 @@ all: agentsight ## build ./agentsight
 
 agentsight: $(MAIN) $(CORE)
 	$(say) LINK $@
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread -lm
 
 $(CORE): $(OBJECTS) $(LLHTTP_OBJECTS)
 	$(say) AR $@

@@ -726,6 +726,7 @@ struct as_tool_run {
 
 /* ---- system ---- */
 
+/* What is zero behind `alert` was not asked for, or not to be had from this source. */
 struct as_system_metrics {
 	struct as_hdr h;
 	__u64 cpu_centi;
@@ -740,6 +741,32 @@ struct as_system_metrics {
 	__u32 threads;
 	__u32 children;
 	__u32 alert;
+	__u64 cpu_ns;
+	__u64 user_ns;
+	__u64 system_ns;
+	__u64 wait_ns;
+	__u64 quota_centi;
+	__u64 anon_kb;
+	__u64 file_kb;
+	__u64 shmem_kb;
+	__u64 swap_kb;
+	__u64 peak_kb;
+	__u64 pss_kb;
+	__u64 uss_kb;
+	__s64 slope_kb_min;
+	__u64 limit_centi;
+	__u64 rchar;
+	__u64 wchar;
+	__u64 syscr;
+	__u64 syscw;
+	__u64 minor_faults;
+	__u64 major_faults;
+	__u64 voluntary;
+	__u64 involuntary;
+	__u64 rx_bytes;
+	__u64 tx_bytes;
+	__s32 last_cpu;
+	__u32 fds;
 };
 #define AS_SYSTEM_METRICS_FIELDS(F, S)                                                            \
 	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                        \
@@ -748,16 +775,364 @@ struct as_system_metrics {
 	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                     \
 	  "since the last sample, 100 = one core, ended children included")                       \
 	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                     \
+	F(S, DUR, cpu_ns, "cpu.total_ns", AS_OPT, "its own CPU time since it started")            \
+	F(S, DUR, user_ns, "cpu.user_ns", AS_OPT, "of that in user mode")                         \
+	F(S, DUR, system_ns, "cpu.system_ns", AS_OPT, "of that in the kernel")                    \
+	F(S, DUR, wait_ns, "cpu.wait_ns", AS_OPT, "living threads waited for a processor")        \
+	F(S, FD, last_cpu, "cpu.last", AS_OPT, "processor that its first thread was last on")     \
+	F(S, CENTI, quota_centi, "cpu.quota_percent", AS_OPT,                                     \
+	  "the percentage, of its cgroup's quota")                                                \
 	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS, "resident set")                             \
 	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "resident set")                             \
 	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "address space")                            \
 	F(S, U64, vsz_mb, "memory.vsz_mb", AS_ALWAYS, "address space")                            \
+	F(S, U64, anon_kb, "memory.anon_kb", AS_OPT, "resident anonymous memory")                 \
+	F(S, U64, file_kb, "memory.file_kb", AS_OPT, "resident pages of files")                   \
+	F(S, U64, shmem_kb, "memory.shmem_kb", AS_OPT, "resident shared memory")                  \
+	F(S, U64, swap_kb, "memory.swap_kb", AS_OPT, "swapped out")                               \
+	F(S, U64, peak_kb, "memory.peak_kb", AS_OPT, "largest resident set so far (HWM)")         \
+	F(S, U64, pss_kb, "memory.pss_kb", AS_OPT, "PSS: shared pages divided by their users")    \
+	F(S, U64, uss_kb, "memory.uss_kb", AS_OPT, "USS: pages that nobody else has")             \
+	F(S, S64, slope_kb_min, "memory.slope_kb_min", AS_OPT,                                    \
+	  "growth of the resident set per minute")                                                \
+	F(S, CENTI, limit_centi, "memory.limit_percent", AS_OPT,                                  \
+	  "resident set, of its cgroup's limit")                                                  \
 	F(S, U32, threads, "process.threads", AS_ALWAYS, "threads")                               \
 	F(S, U32, children, "process.children", AS_ALWAYS, "living descendants")                  \
+	F(S, U32, fds, "process.fds", AS_OPT, "open descriptors")                                 \
 	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                          \
 	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage since its start") \
 	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")    \
+	AS_COUNTER_FIELDS(F, S)                                                                   \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
+
+/* A process and all that it started: the living, and exactly what the ended ones had used. */
+struct as_system_tree {
+	struct as_hdr h;
+	__u64 cpu_centi;
+	__u64 cpu_ns;
+	__u64 user_ns;
+	__u64 system_ns;
+	__u64 wait_ns;
+	__u64 rss_kb;
+	__u64 vsz_kb;
+	__u64 anon_kb;
+	__u64 file_kb;
+	__u64 shmem_kb;
+	__u64 swap_kb;
+	__u64 pss_kb;
+	__u64 uss_kb;
+	__s64 slope_kb_min;
+	__u64 read_bytes;
+	__u64 write_bytes;
+	__u64 rchar;
+	__u64 wchar;
+	__u64 syscr;
+	__u64 syscw;
+	__u64 minor_faults;
+	__u64 major_faults;
+	__u64 voluntary;
+	__u64 involuntary;
+	__u64 rx_bytes;
+	__u64 tx_bytes;
+	__u64 started;
+	__u64 ended;
+	__u64 elapsed_ns;
+	__u64 interval_ns;
+	__u64 next_ns;
+	__u32 processes;
+	__u32 threads;
+	__u32 cores;
+	__u32 reason;
+};
+/* Sums since the process's start; for a tree, of all its processes since each one's start. */
+#define AS_COUNTER_FIELDS(F, S)                                                                   \
+	F(S, U64, rchar, "io.rchar", AS_OPT, "returned by read calls, cache and pipes included")  \
+	F(S, U64, wchar, "io.wchar", AS_OPT, "passed to write calls, cache and pipes included")   \
+	F(S, U64, syscr, "io.syscr", AS_OPT, "read calls")                                        \
+	F(S, U64, syscw, "io.syscw", AS_OPT, "write calls")                                       \
+	F(S, U64, minor_faults, "faults.minor", AS_OPT, "page faults served from memory")         \
+	F(S, U64, major_faults, "faults.major", AS_OPT, "page faults that read from storage")     \
+	F(S, U64, voluntary, "switches.voluntary", AS_OPT, "it waited for something")             \
+	F(S, U64, involuntary, "switches.involuntary", AS_OPT, "another task took its processor") \
+	F(S, U64, rx_bytes, "net.rx_bytes", AS_OPT, "payload received, TCP and UDP")              \
+	F(S, U64, tx_bytes, "net.tx_bytes", AS_OPT, "payload sent, TCP and UDP")
+#define AS_SYSTEM_TREE_FIELDS(F, S)                                                              \
+	F(S, U32, processes, "processes", AS_ALWAYS, "living ones")                              \
+	F(S, U64, started, "started", AS_ALWAYS, "processes that belonged so far")               \
+	F(S, U64, ended, "ended", AS_ALWAYS, "of which have ended")                              \
+	F(S, U32, threads, "threads", AS_ALWAYS, "of the living ones")                           \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                    \
+	  "since the last sample, 100 = one core")                                               \
+	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                    \
+	F(S, DUR, cpu_ns, "cpu.total_ns", AS_ALWAYS, "CPU time of all, the ended ones included") \
+	F(S, DUR, user_ns, "cpu.user_ns", AS_OPT, "of that in user mode")                        \
+	F(S, DUR, system_ns, "cpu.system_ns", AS_OPT, "of that in the kernel")                   \
+	F(S, DUR, wait_ns, "cpu.wait_ns", AS_OPT, "living threads waited for a processor")       \
+	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS,                                            \
+	  "sum of the resident sets: shared pages count more than once")                         \
+	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "sum of the address spaces")               \
+	F(S, U64, anon_kb, "memory.anon_kb", AS_OPT, "sum")                                      \
+	F(S, U64, file_kb, "memory.file_kb", AS_OPT, "sum")                                      \
+	F(S, U64, shmem_kb, "memory.shmem_kb", AS_OPT, "sum")                                    \
+	F(S, U64, swap_kb, "memory.swap_kb", AS_OPT, "sum")                                      \
+	F(S, U64, pss_kb, "memory.pss_kb", AS_OPT, "sum of the PSS: what the tree really takes") \
+	F(S, U64, uss_kb, "memory.uss_kb", AS_OPT, "sum of the USS: what its end would free")    \
+	F(S, S64, slope_kb_min, "memory.slope_kb_min", AS_OPT,                                   \
+	  "growth of the sum of resident sets per minute")                                       \
+	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage by all")         \
+	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage by all")            \
+	AS_COUNTER_FIELDS(F, S)                                                                  \
+	F(S, ENUM, reason, "reason", AS_ALWAYS, "what made the sample due", sample_reason)       \
+	F(S, DUR, elapsed_ns, "elapsed_ns", AS_ALWAYS, "since the run began")                    \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last sample")                \
+	F(S, DUR, next_ns, "next_ns", AS_OPT, "planned time to the next one")
+
+enum as_sample_reason {
+	AS_SAMPLE_TIMER,
+	AS_SAMPLE_FIRST,
+	AS_SAMPLE_FORK,
+	AS_SAMPLE_EXEC,
+	AS_SAMPLE_EXIT,
+	AS_SAMPLE_ALERT,
+	AS_SAMPLE_REQUEST,
+	AS_SAMPLE_LAST,
+};
+
+enum as_thread_state {
+	AS_THREAD_RUNNING,
+	AS_THREAD_SLEEPING,
+	AS_THREAD_DISK,
+	AS_THREAD_STOPPED,
+	AS_THREAD_TRACED,
+	AS_THREAD_DEAD,
+	AS_THREAD_OTHER,
+};
+
+struct as_system_thread {
+	struct as_hdr h; /* comm is the process's */
+	struct as_span name;
+	__u32 state;
+	__u64 cpu_centi;
+	__u64 cpu_ns;
+	__u64 user_ns;
+	__u64 system_ns;
+	__u64 wait_ns;
+	__u64 wait_centi;
+	__u64 minor_faults;
+	__u64 major_faults;
+	__u64 voluntary;
+	__u64 involuntary;
+	__u64 read_bytes;
+	__u64 write_bytes;
+	__u64 interval_ns;
+	__s64 nice;
+	__u32 tid;
+	__s32 last_cpu;
+	__u32 policy;
+	__u32 priority;
+};
+#define AS_SYSTEM_THREAD_FIELDS(F, S)                                                             \
+	F(S, PID, tid, "tid", AS_ALWAYS, "the thread")                                            \
+	F(S, STR, name, "name", AS_ALWAYS, "its name")                                            \
+	F(S, ENUM, state, "state", AS_ALWAYS, "at that moment", thread_state)                     \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                     \
+	  "since the last sample, 100 = one core")                                                \
+	F(S, DUR, cpu_ns, "cpu.total_ns", AS_ALWAYS, "since it started")                          \
+	F(S, DUR, user_ns, "cpu.user_ns", AS_OPT, "of that in user mode")                         \
+	F(S, DUR, system_ns, "cpu.system_ns", AS_OPT, "of that in the kernel")                    \
+	F(S, DUR, wait_ns, "cpu.wait_ns", AS_OPT, "it waited for a processor, since it started")  \
+	F(S, CENTI, wait_centi, "cpu.wait_percent", AS_OPT,                                       \
+	  "the same, of the time since the last sample")                                          \
+	F(S, FD, last_cpu, "cpu.last", AS_OPT, "processor that it was last on")                   \
+	F(S, U64, minor_faults, "faults.minor", AS_OPT, "page faults served from memory")         \
+	F(S, U64, major_faults, "faults.major", AS_OPT, "page faults that read from storage")     \
+	F(S, U64, voluntary, "switches.voluntary", AS_OPT, "it waited for something")             \
+	F(S, U64, involuntary, "switches.involuntary", AS_OPT, "another task took its processor") \
+	F(S, U64, read_bytes, "io.read_bytes", AS_OPT, "fetched from storage")                    \
+	F(S, U64, write_bytes, "io.write_bytes", AS_OPT, "sent to storage")                       \
+	F(S, ENUM, policy, "policy", AS_OPT, "of the scheduler, when not the ordinary one",       \
+	  sched_policy)                                                                           \
+	F(S, U32, priority, "priority", AS_OPT, "real-time priority")                             \
+	F(S, S64, nice, "nice", AS_OPT, "nice value")                                             \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentages are measured over")
+
+/* Who a process is: told when it is first seen and after each exec. */
+struct as_process_info {
+	struct as_hdr h;
+	struct as_span argv;
+	struct as_span exe;
+	struct as_span cwd;
+	struct as_span env;
+	struct as_span user;
+	struct as_span cgroup;
+	struct as_span runtime;
+	struct as_span container;
+	struct as_span container_name;
+	struct as_span pod;
+	struct as_span pod_namespace;
+	struct as_span unit;
+	__u64 started_ns;
+	__u64 quota_centi;
+	__u64 memory_limit_kb;
+};
+#define AS_PROCESS_INFO_FIELDS(F, S)                                                        \
+	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments")                                    \
+	F(S, STR, exe, "exe", AS_OPT, "the executable")                                     \
+	F(S, STR, cwd, "cwd", AS_OPT, "working directory")                                  \
+	F(S, ARGV, env, "env", AS_OPT, "the variables that --env names")                    \
+	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                              \
+	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")                                  \
+	F(S, STR, user, "user", AS_OPT, "its name")                                         \
+	F(S, U64, started_ns, "started", AS_ALWAYS, "start, nanoseconds since the epoch")   \
+	F(S, STR, cgroup, "cgroup", AS_OPT, "path in its hierarchy")                        \
+	F(S, STR, unit, "unit", AS_OPT, "systemd unit")                                     \
+	F(S, STR, runtime, "container.runtime", AS_OPT, "docker, podman, containerd, ...")  \
+	F(S, STR, container, "container.id", AS_OPT, "of the container")                    \
+	F(S, STR, container_name, "container.name", AS_OPT, "its name, where it is known")  \
+	F(S, STR, pod, "container.pod", AS_OPT, "pod name or uid")                          \
+	F(S, STR, pod_namespace, "container.namespace", AS_OPT, "of the pod")               \
+	F(S, CENTI, quota_centi, "limits.cpu_percent", AS_OPT, "CPU quota, 100 = one core") \
+	F(S, U64, memory_limit_kb, "limits.memory_kb", AS_OPT, "smallest limit of its cgroups")
+
+/* The kernel killed a process to get memory. */
+struct as_oom_kill {
+	struct as_hdr h; /* of the victim */
+	__u64 anon_kb;
+	__u64 file_kb;
+	__u64 shmem_kb;
+	__s64 score_adj;
+};
+#define AS_OOM_KILL_FIELDS(F, S)                                                     \
+	F(S, U64, anon_kb, "memory.anon_kb", AS_ALWAYS, "resident anonymous memory") \
+	F(S, U64, file_kb, "memory.file_kb", AS_ALWAYS, "resident pages of files")   \
+	F(S, U64, shmem_kb, "memory.shmem_kb", AS_ALWAYS, "resident shared memory")  \
+	F(S, S64, score_adj, "oom_score_adj", AS_OPT, "how it had been marked for this case")
+
+/* Stalls, and use of limits, of a cgroup; of the machine when `path` is empty. */
+struct as_cgroup {
+	struct as_hdr h;
+	struct as_span path;
+	__u32 pad;
+	__u64 cpu_some_ns;
+	__u64 memory_some_ns;
+	__u64 memory_full_ns;
+	__u64 io_some_ns;
+	__u64 io_full_ns;
+	__u64 cpu_some_centi;
+	__u64 memory_some_centi;
+	__u64 memory_full_centi;
+	__u64 io_some_centi;
+	__u64 io_full_centi;
+	__u64 memory_kb;
+	__u64 memory_peak_kb;
+	__u64 memory_limit_kb;
+	__u64 oom_kills;
+	__u64 cpu_ns;
+	__u64 quota_centi;
+	__u64 throttled_ns;
+	__u64 throttled;
+	__u64 interval_ns;
+};
+#define AS_CGROUP_FIELDS(F, S)                                                                   \
+	F(S, STR, path, "path", AS_ALWAYS, "the cgroup; empty: the machine")                     \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                   \
+	F(S, DUR, cpu_some_ns, "pressure.cpu_some_ns", AS_OPT,                                   \
+	  "in the interval, a task waited for a processor")                                      \
+	F(S, DUR, memory_some_ns, "pressure.memory_some_ns", AS_OPT, "a task waited for memory") \
+	F(S, DUR, memory_full_ns, "pressure.memory_full_ns", AS_OPT, "all of them did")          \
+	F(S, DUR, io_some_ns, "pressure.io_some_ns", AS_OPT, "a task waited for I/O")            \
+	F(S, DUR, io_full_ns, "pressure.io_full_ns", AS_OPT, "all of them did")                  \
+	F(S, CENTI, cpu_some_centi, "pressure.cpu_some_avg10", AS_OPT,                           \
+	  "percent, the kernel's average over 10 s")                                             \
+	F(S, CENTI, memory_some_centi, "pressure.memory_some_avg10", AS_OPT, "the same")         \
+	F(S, CENTI, memory_full_centi, "pressure.memory_full_avg10", AS_OPT, "the same")         \
+	F(S, CENTI, io_some_centi, "pressure.io_some_avg10", AS_OPT, "the same")                 \
+	F(S, CENTI, io_full_centi, "pressure.io_full_avg10", AS_OPT, "the same")                 \
+	F(S, U64, memory_kb, "memory.current_kb", AS_OPT, "charged to the cgroup")               \
+	F(S, U64, memory_peak_kb, "memory.peak_kb", AS_OPT, "the most so far")                   \
+	F(S, U64, memory_limit_kb, "memory.limit_kb", AS_OPT, "its limit")                       \
+	F(S, U64, oom_kills, "memory.oom_kills", AS_OPT, "processes killed for lack of memory")  \
+	F(S, DUR, cpu_ns, "cpu.total_ns", AS_OPT, "CPU time of the cgroup")                      \
+	F(S, CENTI, quota_centi, "cpu.quota_percent", AS_OPT, "its quota, 100 = one core")       \
+	F(S, DUR, throttled_ns, "cpu.throttled_ns", AS_OPT, "time held back by the quota")       \
+	F(S, U64, throttled, "cpu.throttled", AS_OPT, "periods in which that happened")          \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last one")
+
+/* A device, or with a pid what a process does with it. */
+struct as_gpu {
+	struct as_hdr h;
+	struct as_span name;
+	struct as_span driver;
+	struct as_span engines;
+	__u32 device;
+	__u64 use_centi;
+	__u64 memory_kb;
+	__u64 memory_total_kb;
+	__u64 temperature;
+	__u64 power_mw;
+	__u64 energy_mj;
+	__u64 interval_ns;
+};
+#define AS_GPU_FIELDS(F, S)                                                                  \
+	F(S, U32, device, "device", AS_ALWAYS, "its number")                                 \
+	F(S, STR, name, "name", AS_OPT, "its name")                                          \
+	F(S, STR, driver, "driver", AS_ALWAYS, "nvidia, i915, amdgpu, ...")                  \
+	F(S, CENTI, use_centi, "percent", AS_ALWAYS, "busy, of the interval")                \
+	F(S, JSON, engines, "engines", AS_OPT, "{name: percent}")                            \
+	F(S, U64, memory_kb, "memory.used_kb", AS_ALWAYS, "memory of the device in use")     \
+	F(S, U64, memory_total_kb, "memory.total_kb", AS_OPT, "of the device")               \
+	F(S, U64, temperature, "temperature", AS_OPT, "degrees Celsius")                     \
+	F(S, U64, power_mw, "power_mw", AS_OPT, "milliwatts")                                \
+	F(S, U64, energy_mj, "energy_mj", AS_OPT, "millijoules since the driver was loaded") \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
+
+/* System calls of a process since the last such event, summed in the kernel. */
+struct as_syscalls {
+	struct as_hdr h;
+	struct as_span categories;
+	struct as_span top;
+	__u64 total;
+	__u64 errors;
+	__u64 time_ns;
+	__u64 interval_ns;
+};
+#define AS_SYSCALLS_FIELDS(F, S)                                                                \
+	F(S, U64, total, "total", AS_ALWAYS, "calls that returned")                             \
+	F(S, U64, errors, "errors", AS_ALWAYS, "of which failed")                               \
+	F(S, DUR, time_ns, "time_ns", AS_ALWAYS, "spent inside, waits included")                \
+	F(S, JSON, categories, "categories", AS_ALWAYS, "{category: {count, errors, time_ns}}") \
+	F(S, JSON, top, "top", AS_ALWAYS,                                                       \
+	  "[{name, count, errors, errno, time_ns, max_ns}]: those that took most time")         \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last one")
+
+/* Where the threads of a process waited since the last such event, summed in the kernel. */
+struct as_offcpu {
+	struct as_hdr h;
+	struct as_span reasons;
+	struct as_span threads;
+	__u64 count;
+	__u64 time_ns;
+	__u64 wait_ns;
+	__u64 interval_ns;
+};
+#define AS_OFFCPU_FIELDS(F, S)                                                                   \
+	F(S, U64, count, "count", AS_ALWAYS, "waits that ended")                                 \
+	F(S, DUR, time_ns, "time_ns", AS_ALWAYS, "their sum over all threads")                   \
+	F(S, DUR, wait_ns, "runqueue_ns", AS_ALWAYS, "ready, and waiting for a processor")       \
+	F(S, JSON, reasons, "reasons", AS_ALWAYS, "{reason: {count, time_ns, max_ns}}")          \
+	F(S, JSON, threads, "threads", AS_ALWAYS, "[{tid, name, time_ns, reason}]: the longest") \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last one")
+
+/* What `agentsight stats` would say of the run; the last thing that `run` and `attach` tell. */
+struct as_summary {
+	struct as_hdr h;
+	struct as_span summary;
+	__u32 pad;
+};
+#define AS_SUMMARY_FIELDS(F, S)                                                             \
+	F(S, JSON, summary, "summary", AS_ALWAYS, "as `agentsight stats --json` prints it") \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 struct as_system_wide {
 	struct as_hdr h;
@@ -801,22 +1176,26 @@ struct as_threshold {
 	struct as_hdr h;
 	struct as_span rule;
 	struct as_span metric;
-	__u64 value_centi;
-	__u64 limit_centi;
-	__u64 duration_ns;
+	struct as_span unit;
 	__u32 ended;
-	__u32 pad;
-	__u64 pad2;
+	__s64 value_centi;
+	__s64 limit_centi;
+	__s64 min_centi;
+	__s64 avg_centi;
+	__s64 max_centi;
+	__u64 duration_ns;
 };
-#define AS_THRESHOLD_FIELDS(F, S)                                                             \
-	F(S, STR, rule, "rule", AS_ALWAYS, "the threshold in words")                          \
-	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                            \
-	F(S, CENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak") \
-	F(S, CENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                         \
-	F(S, ENUM, ended, "state", AS_ALWAYS, "start or end", alert_state)                    \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "above the limit so far")            \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                \
-	F(S, HIDDEN, pad2, "", AS_ALWAYS, "")
+#define AS_THRESHOLD_FIELDS(F, S)                                                              \
+	F(S, STR, rule, "rule", AS_ALWAYS, "the rule in words")                                \
+	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                             \
+	F(S, STR, unit, "unit", AS_OPT, "of the numbers: percent, MB, ...")                    \
+	F(S, SCENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak") \
+	F(S, SCENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                         \
+	F(S, ENUM, ended, "state", AS_ALWAYS, "start or end", alert_state)                     \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "beyond the limit so far")            \
+	F(S, SCENTI, min_centi, "min", AS_OPT, "while it lasted")                              \
+	F(S, SCENTI, avg_centi, "avg", AS_OPT, "while it lasted, weighted by time")            \
+	F(S, SCENTI, max_centi, "max", AS_OPT, "while it lasted")
 
 /* ---- agentsight ---- */
 
@@ -953,6 +1332,22 @@ struct as_stats {
 	  "CPU and memory of one process")                                                         \
 	E(SYSTEM_WIDE, as_system_wide, "system", "system_wide", AS_SYSTEM_WIDE_FIELDS,             \
 	  "CPU and memory of the machine")                                                         \
+	E(SYSTEM_TREE, as_system_tree, "system", "tree", AS_SYSTEM_TREE_FIELDS,                    \
+	  "a process with all that it started")                                                    \
+	E(SYSTEM_THREAD, as_system_thread, "system", "thread", AS_SYSTEM_THREAD_FIELDS,            \
+	  "CPU, waits and I/O of one thread")                                                      \
+	E(PROCESS_INFO, as_process_info, "process", "info", AS_PROCESS_INFO_FIELDS,                \
+	  "who a process is")                                                                      \
+	E(OOM_KILL, as_oom_kill, "process", "oom_kill", AS_OOM_KILL_FIELDS,                        \
+	  "the kernel killed it to get memory")                                                    \
+	E(CGROUP, as_cgroup, "system", "cgroup", AS_CGROUP_FIELDS,                                 \
+	  "stalls and limits of a cgroup, or of the machine")                                      \
+	E(GPU, as_gpu, "system", "gpu", AS_GPU_FIELDS, "a graphics or compute device")             \
+	E(SYSCALLS, as_syscalls, "system", "syscalls", AS_SYSCALLS_FIELDS,                         \
+	  "what a process asked the kernel for")                                                   \
+	E(OFFCPU, as_offcpu, "system", "offcpu", AS_OFFCPU_FIELDS,                                 \
+	  "what the threads of a process waited for")                                              \
+	E(SUMMARY, as_summary, "system", "summary", AS_SUMMARY_FIELDS, "the whole run")            \
 	E(THRESHOLD, as_threshold, "alert", "threshold", AS_THRESHOLD_FIELDS,                      \
 	  "a threshold was crossed")                                                               \
 	E(START, as_start, "agentsight", "start", AS_START_FIELDS, "the run began")                \

@@ -74,15 +74,17 @@ struct as_nothing {
 #define AS_KINDS(K)                                                                        \
 	K(U32, __u32)                  /* number */                                        \
 	K(U64, __u64)                  /* number */                                        \
+	K(S64, __s64)                  /* number, may be negative */                       \
 	K(BOOL, __u32)                 /* true, false */                                   \
 	K(DUR, __u64)                  /* nanoseconds */                                   \
 	K(PID, __u32)                  /* thread group id */                               \
-	K(FD, __s32)                   /* descriptor; left out when negative */            \
+	K(FD, __s32)                   /* small number; left out when negative */          \
 	K(ERRNO, __s32)                /* "ENOENT"; left out when 0 */                     \
 	K(MODE, __u32)                 /* "0644" */                                        \
 	K(FLAGS, __u32)                /* ["O_RDONLY", "O_CLOEXEC"], names from a table */ \
 	K(ENUM, __u32)                 /* "read", name from a table */                     \
 	K(CENTI, __u64)                /* hundredths: 23.45 */                             \
+	K(SCENTI, __s64)               /* hundredths, may be negative: -0.5 */             \
 	K(CENTI_TEXT, __u64)           /* hundredths as a string: "23.45" */               \
 	K(ADDR, struct as_addr)        /* {"address":…,"port":…} */                    \
 	K(CONN, struct as_conn)        /* {"local":{…},"remote":{…}} */                \

@@ -68,6 +68,13 @@ static inline char *json_put_centi(char *out, uint64_t value)
 	return out + 3;
 }
 
+static inline char *json_put_signed_centi(char *out, int64_t value)
+{
+	*out = '-';
+	return value < 0 ? json_put_centi(out + 1, -(uint64_t)value)
+			 : json_put_centi(out, (uint64_t)value);
+}
+
 static inline char *json_put_boolean(char *out, int value)
 {
 	return value ? json_put_lit(out, "true") : json_put_lit(out, "false");

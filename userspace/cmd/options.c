@@ -10,12 +10,15 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define CMD_STREAMS \
+#define CMD_EVENTS \
 	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
-#define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM)
+#define CMD_MONITOR (CMD_RUN | CMD_ATTACH)
+#define CMD_STREAMS (CMD_EVENTS | CMD_MONITOR)
+#define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM | CMD_MONITOR)
+#define CMD_READS   (CMD_STATS | CMD_DIFF)
 #define CMD_CHOOSE  (CMD_RECORD | CMD_TRACE) /* record has all; --files=false takes one away */
 #define CMD_TLS     (CMD_RECORD | CMD_TRACE | CMD_SSL)
-#define CMD_ALL     (CMD_STREAMS | CMD_DOCTOR | CMD_SCHEMA)
+#define CMD_ALL     (CMD_STREAMS | CMD_READS | CMD_DOCTOR | CMD_SCHEMA)
 
 struct row;
 
@@ -122,12 +125,65 @@ static int parse_text(const struct row *row, const char *text, struct options *o
 	return 0;
 }
 
+/* A time: "2", "0.5s", "500ms", "5m", "1h". @unit is what a bare number counts. */
+static int read_time(const char *text, const char *unit, uint64_t *ret)
+{
+	static const struct {
+		const char *suffix;
+		uint64_t ns;
+	} units[] = {
+		{"ms", NSEC_PER_MSEC},
+		{"s", NSEC_PER_SEC},
+		{"m", 60 * NSEC_PER_SEC},
+		{"h", 3600 * NSEC_PER_SEC},
+	};
+	size_t len = strspn(text, "0123456789.");
+	_cleanup_(freep) char *number = strndup(text, len);
+	uint64_t nano;
+
+	if (!number)
+		return -ENOMEM;
+	if (read_nano(number, 1000000000, &nano) < 0)
+		return -EINVAL;
+	if (text[len])
+		unit = text + len;
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		unsigned __int128 ns = (unsigned __int128)nano * units[i].ns / NSEC_PER_SEC;
+
+		if (strcmp(unit, units[i].suffix))
+			continue;
+		if (ns > INT64_MAX)
+			return -EINVAL;
+		*ret = ns;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int parse_seconds(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	uint64_t ns;
 
-	if (read_nano(text, 1000000000, &ns) < 0 || ns == 0)
-		return bad(row, text, "a number of seconds above 0, such as 2 or 0.5", e);
+	if (read_time(text, "s", &ns) < 0 || ns == 0)
+		return bad(row, text, "a number of seconds above 0, such as 2, 0.5 or 500ms", e);
+	*(uint64_t *)member(o, row) = ns;
+	return 0;
+}
+
+/* 0: no limit, as other monitors have it. */
+static int parse_duration(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	if (read_time(text, "s", member(o, row)) < 0)
+		return bad(row, text, "a number of seconds, such as 2, 0.5 or 5m", e);
+	return 0;
+}
+
+static int parse_pace(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	uint64_t ns;
+
+	if (read_time(text, "ms", &ns) < 0 || ns < NSEC_PER_MSEC)
+		return bad(row, text, "a number of milliseconds from 1, such as 100, or 2s", e);
 	*(uint64_t *)member(o, row) = ns;
 	return 0;
 }
@@ -266,6 +322,64 @@ static int parse_pids(const struct row *row, const char *text, struct options *o
 	}
 }
 
+static int parse_rule(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	if (!*text)
+		return bad(row, text, "a rule such as 'cpu > 80 for 10s'", e);
+	return append_text(&o->session.alerts, &o->session.n_alerts, text, strlen(text));
+}
+
+static int parse_env(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	for (const char *p = text;; p++) {
+		size_t len = strcspn(p, ",");
+		int r;
+
+		if (!len)
+			return bad(row, text, "NAME[,NAME…]", e);
+		r = append_text(&o->session.env_names, &o->session.n_env_names, p, len);
+		if (r < 0)
+			return r;
+		p += len;
+		if (!*p)
+			return 0;
+	}
+}
+
+static int parse_adaptive(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	static const char *const modes[] = {
+		[PACE_FIXED] = "fixed",
+		[PACE_TIME] = "time",
+		[PACE_ACTIVITY] = "activity",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (!strcmp(text, modes[i])) {
+			o->session.pace.mode = i;
+			return 0;
+		}
+	}
+	return bad(row, text, "time, activity or fixed", e);
+}
+
+static int parse_format(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	if (!strcmp(text, "agentsight"))
+		o->session.format = FORMAT_AGENTSIGHT;
+	else if (!strcmp(text, "denet"))
+		o->session.format = FORMAT_DENET;
+	else
+		return bad(row, text, "agentsight or denet", e);
+	return 0;
+}
+
+/* Accepted for programs that were written for another monitor; here it says nothing. */
+static int parse_nothing(const struct row *row, const char *text, struct options *o, struct err *e)
+{
+	return 0;
+}
+
 static int parse_binary(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	if (!*text)
@@ -280,10 +394,11 @@ static int parse_binary(const struct row *row, const char *text, struct options 
 
 static const struct row rows[] = {
 	{"comm", 'c', ARG_REQUIRED, "NAME[,NAME]",
-	 "processes with this name: comm, executable, or script of an interpreter", CMD_STREAMS,
-	 parse_names, 0, 0},
-	{"pid", 'p', ARG_REQUIRED, "PID[,PID]", "these processes", CMD_STREAMS, parse_pids, 0, 0},
-	{"uid", 'u', ARG_REQUIRED, "UID", "only processes of this user", CMD_STREAMS & ~CMD_RECORD,
+	 "processes with this name: comm, executable, or script of an interpreter",
+	 CMD_EVENTS | CMD_ATTACH, parse_names, 0, 0},
+	{"pid", 'p', ARG_REQUIRED, "PID[,PID]", "these processes", CMD_EVENTS | CMD_ATTACH,
+	 parse_pids, 0, 0},
+	{"uid", 'u', ARG_REQUIRED, "UID", "only processes of this user", CMD_EVENTS & ~CMD_RECORD,
 	 parse_uid, 0, 0},
 	{"no-children", 0, ARG_NONE, NULL, "do not follow what they start", CMD_STREAMS, parse_bool,
 	 AT(session.no_children), 0},
@@ -302,10 +417,56 @@ static const struct row rows[] = {
 	 CMD_CHOOSE, parse_source, 0, SOURCE_STDIO},
 	{"binary-path", 0, ARG_REQUIRED, "FILE",
 	 "also attach to the TLS library inside this executable", CMD_TLS, parse_binary, 0, 0},
-	{"system-interval", 0, ARG_REQUIRED, "SEC", "time between samples (2)", CMD_SAMPLES,
+	{"system-interval", 0, ARG_REQUIRED, "SEC", "time between samples (2)",
+	 CMD_SAMPLES & ~CMD_MONITOR, parse_interval, AT(session.interval_ns), 0},
+	{"interval", 'i', ARG_REQUIRED, "SEC", "the same", CMD_SAMPLES & ~CMD_MONITOR,
 	 parse_interval, AT(session.interval_ns), 0},
-	{"interval", 'i', ARG_REQUIRED, "SEC", "the same", CMD_SAMPLES, parse_interval,
-	 AT(session.interval_ns), 0},
+	{"interval", 'i', ARG_REQUIRED, "MS",
+	 "time between samples at the start (100), or 0.5s, 2s", CMD_MONITOR, parse_pace,
+	 AT(session.pace.base_ns), 0},
+	{"max-interval", 'm', ARG_REQUIRED, "MS", "the longest time between samples (1000)",
+	 CMD_MONITOR, parse_pace, AT(session.pace.max_ns), 0},
+	{"adaptive", 0, ARG_REQUIRED, "MODE",
+	 "time: longer as the run goes on; activity: closer when much happens; fixed", CMD_MONITOR,
+	 parse_adaptive, 0, 0},
+	{"detail", 0, ARG_NONE, NULL, "samples with all that costs little, and sums of the tree",
+	 CMD_SAMPLES & ~CMD_MONITOR, parse_bool, AT(session.detail), 0},
+	{"threads", 0, ARG_NONE, NULL, "a sample of every thread", CMD_SAMPLES, parse_bool,
+	 AT(session.threads), 0},
+	{"pss-interval", 0, ARG_REQUIRED, "SEC",
+	 "time between two looks at a process's PSS and USS (5)", CMD_SAMPLES, parse_seconds,
+	 AT(session.pss_interval_ns), 0},
+	{"syscalls", 0, ARG_NONE, NULL, "system calls of each process, summed in the kernel",
+	 CMD_SAMPLES, parse_bool, AT(session.syscalls), 0},
+	{"offcpu", 0, ARG_NONE, NULL, "what threads waited for, summed in the kernel", CMD_SAMPLES,
+	 parse_bool, AT(session.offcpu), 0},
+	{"gpu", 0, ARG_NONE, NULL, "graphics and compute devices", CMD_SAMPLES, parse_bool,
+	 AT(session.gpu), 0},
+	{"pressure", 0, ARG_NONE, NULL, "stalls and limits of the machine and of cgroups",
+	 CMD_SAMPLES, parse_bool, AT(session.pressure), 0},
+	{"env", 0, ARG_REQUIRED, "NAME[,NAME]", "variables to tell of each process", CMD_SAMPLES,
+	 parse_env, 0, 0},
+	{"alert", 0, ARG_REQUIRED, "RULE", "alert while it holds: 'cpu > 80 for 10s'; repeatable",
+	 CMD_SAMPLES, parse_rule, 0, 0},
+	{"on-alert", 0, ARG_REQUIRED, "CMD", "run this when an alert starts or ends", CMD_SAMPLES,
+	 parse_text, AT(session.on_alert), 0},
+	{"webhook", 0, ARG_REQUIRED, "URL", "tell this address of alerts", CMD_SAMPLES, parse_text,
+	 AT(session.webhook), 0},
+	{"exit-over", 0, ARG_NONE, NULL, "exit with status 4 when an alert was raised", CMD_SAMPLES,
+	 parse_bool, AT(exit_over), 0},
+	{"exclude-children", 0, ARG_NONE, NULL, "only the process itself", CMD_MONITOR, parse_bool,
+	 AT(exclude_children), 0},
+	{"since-process-start", 0, ARG_NONE, NULL,
+	 "sums of I/O since the process started, not since the first sample", CMD_ATTACH | CMD_RUN,
+	 parse_bool, AT(since_process_start), 0},
+	{"no-update", 'n', ARG_NONE, NULL, "a new line for each sample instead of one in place",
+	 CMD_MONITOR, parse_bool, AT(no_update), 0},
+	{"no-polling", 0, ARG_NONE, NULL, "no samples between the first and the last", CMD_MONITOR,
+	 parse_bool, AT(no_polling), 0},
+	{"format", 0, ARG_REQUIRED, "NAME", "records as agentsight or denet writes them",
+	 CMD_MONITOR, parse_format, 0, 0},
+	{"html", 0, ARG_REQUIRED, "FILE", "write a report with charts", CMD_READS, parse_text,
+	 AT(html), 0},
 	{"cpu-threshold", 0, ARG_REQUIRED, "PCT", "alert while a process uses more (100: one core)",
 	 CMD_SAMPLES, parse_percent, AT(session.cpu_threshold_centi), 0},
 	{"memory-threshold", 0, ARG_REQUIRED, "MB",
@@ -313,6 +474,8 @@ static const struct row rows[] = {
 	 AT(session.memory_threshold_kb), 0},
 	{"output", 'o', ARG_REQUIRED, "FILE", "write JSON lines there", CMD_STREAMS, parse_text,
 	 AT(session.output), 0},
+	{"out", 0, ARG_REQUIRED, "FILE", "the same", CMD_MONITOR, parse_text, AT(session.output),
+	 0},
 	{"log-file", 0, ARG_REQUIRED, "FILE", "the same", CMD_STREAMS, parse_text,
 	 AT(session.output), 0},
 	{"rotate-size", 0, ARG_REQUIRED, "MB", "start a new file at this size", CMD_STREAMS,
@@ -321,8 +484,10 @@ static const struct row rows[] = {
 	 AT(session.rotate_keep), 0},
 	{"filter", 0, ARG_REQUIRED, "EXPR", "keep only events for which it is true", CMD_STREAMS,
 	 parse_text, AT(session.filter), 0},
-	{"duration", 0, ARG_REQUIRED, "SEC", "stop after this time", CMD_STREAMS, parse_seconds,
+	{"duration", 'd', ARG_REQUIRED, "SEC", "stop after this time", CMD_EVENTS, parse_seconds,
 	 AT(session.duration_ns), 0},
+	{"duration", 'd', ARG_REQUIRED, "SEC", "stop after this time; 0: when it ends", CMD_MONITOR,
+	 parse_duration, AT(session.duration_ns), 0},
 	{"ring-size", 0, ARG_REQUIRED, "MB",
 	 "size of each ring buffer (4 for events, 8 for plaintext)", CMD_STREAMS, parse_ring,
 	 AT(session.ring_bytes), 0},
@@ -332,7 +497,7 @@ static const struct row rows[] = {
 	 CMD_STREAMS, parse_text, AT(session.prices), 0},
 	{"no-redact", 0, ARG_NONE, NULL, "keep secrets in the output", CMD_STREAMS, parse_bool,
 	 AT(session.no_redact), 0},
-	{"json", 0, ARG_NONE, NULL, "JSON also on a terminal", CMD_ALL, parse_bool, AT(json), 0},
+	{"json", 'j', ARG_NONE, NULL, "JSON also on a terminal", CMD_ALL, parse_bool, AT(json), 0},
 	{"markdown", 0, ARG_NONE, NULL, "as the page docs/EVENTS.md", CMD_SCHEMA, parse_bool,
 	 AT(markdown), 0},
 	{"no-color", 0, ARG_NONE, NULL, "no colours", CMD_ALL, parse_bool, AT(no_color), 0},
@@ -340,6 +505,12 @@ static const struct row rows[] = {
 	 CMD_STREAMS, parse_bool, AT(quiet), 0},
 	{"verbose", 'v', ARG_NONE, NULL, "say more on standard error", CMD_ALL, parse_bool,
 	 AT(verbose), 0},
+	{"enable-ebpf", 0, ARG_NONE, NULL, "nothing: it is always used where it can be",
+	 CMD_MONITOR, parse_nothing, 0, 0},
+	{"nodump", 0, ARG_NONE, NULL, "nothing: no file is written that was not asked for",
+	 CMD_MONITOR, parse_nothing, 0, 0},
+	{"debug", 0, ARG_NONE, NULL, "the same as --verbose", CMD_MONITOR, parse_bool, AT(verbose),
+	 0},
 	{"help", 'h', ARG_NONE, NULL, "this text", CMD_ALL, parse_bool, AT(help), 0},
 };
 
@@ -402,6 +573,39 @@ static int parse_one(int argc, char **argv, int *i, unsigned command, struct opt
 	return row->parse(row, text, o, e);
 }
 
+/* What is no option: a process to attach to, or a file to read. */
+static int plain_argument(char *text, unsigned command, struct options *o, struct err *e)
+{
+	char **more;
+
+	if (!(command & (CMD_ATTACH | CMD_READS)))
+		return err_set(e, -EINVAL,
+			       "unexpected argument '%s'; a program to start goes behind '--'",
+			       text);
+	more = realloc(o->args, (o->n_args + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	o->args = more;
+	more[o->n_args++] = text;
+	return 0;
+}
+
+size_t options_command_index(int argc, char **argv)
+{
+	int i = 1;
+
+	for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--"); i++) {
+		size_t len = strcspn(argv[i] + 2, "=");
+		const struct row *row = argv[i][1] == '-' ? find_long(argv[i] + 2, len, CMD_MONITOR)
+							  : find_letter(argv[i][1], CMD_MONITOR);
+		bool has_text = argv[i][1] == '-' ? argv[i][2 + len] : argv[i][2];
+
+		if (row && row->argument == ARG_REQUIRED && !has_text)
+			i++;
+	}
+	return i < argc ? i : 1;
+}
+
 int options_parse(int argc, char **argv, unsigned command, struct options *o, struct err *e)
 {
 	for (int i = 0; i < argc; i++) {
@@ -416,11 +620,16 @@ int options_parse(int argc, char **argv, unsigned command, struct options *o, st
 			o->session.command = argv + i + 1;
 			return 0;
 		}
-		if (argv[i][0] != '-' || !argv[i][1])
-			return err_set(
-				e, -EINVAL,
-				"unexpected argument '%s'; a program to start goes behind '--'",
-				argv[i]);
+		if (argv[i][0] != '-' || !argv[i][1]) {
+			if (command == CMD_RUN) {
+				o->session.command = argv + i;
+				return 0;
+			}
+			r = plain_argument(argv[i], command, o, e);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		r = parse_one(argc, argv, &i, command, o, e);
 		if (r < 0)
 			return r;
@@ -434,9 +643,16 @@ void options_done(struct options *o)
 		free(o->session.names[i]);
 	for (size_t i = 0; i < o->session.n_binary_paths; i++)
 		free(o->session.binary_paths[i]);
+	for (size_t i = 0; i < o->session.n_alerts; i++)
+		free(o->session.alerts[i]);
+	for (size_t i = 0; i < o->session.n_env_names; i++)
+		free(o->session.env_names[i]);
+	free(o->session.alerts);
+	free(o->session.env_names);
 	free(o->session.names);
 	free(o->session.binary_paths);
 	free(o->session.pids);
+	free(o->args);
 }
 
 void options_help(FILE *f, unsigned command)

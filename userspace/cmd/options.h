@@ -15,10 +15,12 @@
 
 /* Exit statuses of the program. */
 enum {
-	EXIT_ASKED = 0,   /* ended as asked */
-	EXIT_FAILED = 1,  /* could not do its work */
-	EXIT_USAGE = 2,   /* wrong usage */
-	EXIT_NO_PRIV = 3, /* privilege is missing */
+	EXIT_ASKED = 0,     /* ended as asked */
+	EXIT_FAILED = 1,    /* could not do its work */
+	EXIT_USAGE = 2,     /* wrong usage */
+	EXIT_NO_PRIV = 3,   /* privilege is missing */
+	EXIT_OVER = 4,      /* --exit-over, and an alert was raised */
+	EXIT_TIMEOUT = 124, /* run: --duration was over before the command */
 };
 
 /* Which commands an option belongs to. */
@@ -32,6 +34,10 @@ enum command_bit {
 	CMD_SYSTEM = 1 << 6,
 	CMD_DOCTOR = 1 << 7,
 	CMD_SCHEMA = 1 << 8,
+	CMD_RUN = 1 << 9,
+	CMD_ATTACH = 1 << 10,
+	CMD_STATS = 1 << 11,
+	CMD_DIFF = 1 << 12,
 };
 
 struct options {
@@ -43,6 +49,14 @@ struct options {
 	bool no_color;
 	bool json;
 	bool markdown;
+	bool exit_over; /* exit status 4 when an alert was raised */
+	bool since_process_start;
+	bool exclude_children;
+	bool no_update;
+	bool no_polling;
+	const char *html; /* stats: write a report there */
+	char **args; /* what is no option: process ids, files; borrowed from the command line */
+	size_t n_args;
 };
 
 /*
@@ -50,6 +64,9 @@ struct options {
  * -EINVAL with a sentence that names the argument and what is expected.
  */
 int options_parse(int argc, char **argv, unsigned command, struct options *o, struct err *e);
+
+/* Options may stand before the command: where the command stands, or 1 when there is none. */
+size_t options_command_index(int argc, char **argv);
 void options_done(struct options *o);
 
 /* The options of @command, aligned. */

@@ -45,7 +45,9 @@ static bool field_ok(const struct as_hdr *rec, size_t size, const struct field_d
 	case AS_KIND_MODE:
 	case AS_KIND_FLAGS:
 	case AS_KIND_ENUM:
+	case AS_KIND_S64:
 	case AS_KIND_CENTI:
+	case AS_KIND_SCENTI:
 	case AS_KIND_CENTI_TEXT:
 	case AS_KIND_ADDR:
 	case AS_KIND_CONN:

@@ -20,6 +20,7 @@ static const struct {
 } kinds[AS_KIND_COUNT] = {
 	[AS_KIND_U32] = {"integer", NUMBER},
 	[AS_KIND_U64] = {"integer", NUMBER},
+	[AS_KIND_S64] = {"integer", "\"type\":\"integer\""},
 	[AS_KIND_BOOL] = {"boolean", "\"type\":\"boolean\""},
 	[AS_KIND_DUR] = {"integer, ns", NUMBER},
 	[AS_KIND_PID] = {"integer, pid", NUMBER},
@@ -29,6 +30,7 @@ static const struct {
 	[AS_KIND_FLAGS] = {"array of strings", "\"type\":\"array\",\"items\":{" TEXT "}"},
 	[AS_KIND_ENUM] = {"string", TEXT},
 	[AS_KIND_CENTI] = {"number", "\"type\":\"number\",\"minimum\":0"},
+	[AS_KIND_SCENTI] = {"number", "\"type\":\"number\""},
 	[AS_KIND_CENTI_TEXT] = {"string, two decimals",
 				TEXT ",\"pattern\":\"^[0-9]+\\\\.[0-9]{2}$\""},
 	[AS_KIND_ADDR] = {"object {address, port}", ADDRESS},

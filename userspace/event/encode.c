@@ -305,7 +305,9 @@ static bool absent(const struct event *ev, const struct field_desc *f, const voi
 		return f->optional && *(const uint32_t *)p == 0;
 	case AS_KIND_U64:
 	case AS_KIND_DUR:
+	case AS_KIND_S64:
 	case AS_KIND_CENTI:
+	case AS_KIND_SCENTI:
 	case AS_KIND_CENTI_TEXT:
 		return f->optional && *(const uint64_t *)p == 0;
 	case AS_KIND_STR:
@@ -361,8 +363,12 @@ static char *put_value(struct encoder *en, const struct field_desc *f, const voi
 	case AS_KIND_ENUM:
 		return put_name(name_table_find(f->names, *(const uint32_t *)p),
 				*(const uint32_t *)p, out);
+	case AS_KIND_S64:
+		return json_put_i64(out, *(const int64_t *)p);
 	case AS_KIND_CENTI:
 		return json_put_centi(out, *(const uint64_t *)p);
+	case AS_KIND_SCENTI:
+		return json_put_signed_centi(out, *(const int64_t *)p);
 	case AS_KIND_CENTI_TEXT:
 		*out++ = '"';
 		out = json_put_centi(out, *(const uint64_t *)p);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json_put.h"
 #include "event/record.h"
 #include "event/schema.h"
 
@@ -341,6 +342,14 @@ static struct field_value whole_value(const struct event *ev, const struct field
 		return flags_value(f->names, *(const uint32_t *)p, scratch);
 	case AS_KIND_ENUM:
 		return enum_value(f, *(const uint32_t *)p, scratch);
+	case AS_KIND_S64:
+		return (struct field_value){.kind = FIELD_INT, .i = *(const int64_t *)p};
+	case AS_KIND_SCENTI:
+		buf_reset(scratch);
+		if (buf_room(scratch, 2 * JSON_NUMBER_MAX))
+			scratch->len = json_put_signed_centi(scratch->data, *(const int64_t *)p) -
+				       scratch->data;
+		return scratch_value(scratch);
 	case AS_KIND_CENTI:
 	case AS_KIND_CENTI_TEXT:
 		buf_reset(scratch);

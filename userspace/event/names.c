@@ -3,6 +3,7 @@
 #include "event/names.h"
 
 #include <fcntl.h>
+#include <sched.h>
 
 #include "base/cleanup.h"
 
@@ -111,6 +112,39 @@ static const struct name_row tls_version_rows[] = {
 	{.value = 0x0304, .name = "TLSv1.3"},
 };
 TABLE(tls_version);
+
+static const struct name_row sample_reason_rows[] = {
+	{.value = AS_SAMPLE_TIMER, .name = "timer"},
+	{.value = AS_SAMPLE_FIRST, .name = "first"},
+	{.value = AS_SAMPLE_FORK, .name = "fork"},
+	{.value = AS_SAMPLE_EXEC, .name = "exec"},
+	{.value = AS_SAMPLE_EXIT, .name = "exit"},
+	{.value = AS_SAMPLE_ALERT, .name = "alert"},
+	{.value = AS_SAMPLE_REQUEST, .name = "request"},
+	{.value = AS_SAMPLE_LAST, .name = "last"},
+};
+TABLE(sample_reason);
+
+static const struct name_row thread_state_rows[] = {
+	{.value = AS_THREAD_RUNNING, .name = "running"},
+	{.value = AS_THREAD_SLEEPING, .name = "sleeping"},
+	{.value = AS_THREAD_DISK, .name = "disk"},
+	{.value = AS_THREAD_STOPPED, .name = "stopped"},
+	{.value = AS_THREAD_TRACED, .name = "traced"},
+	{.value = AS_THREAD_DEAD, .name = "dead"},
+	{.value = AS_THREAD_OTHER, .name = "other"},
+};
+TABLE(thread_state);
+
+static const struct name_row sched_policy_rows[] = {
+	{.value = SCHED_OTHER, .name = "other"},
+	{.value = SCHED_FIFO, .name = "fifo"},
+	{.value = SCHED_RR, .name = "rr"},
+	{.value = SCHED_BATCH, .name = "batch"},
+	{.value = SCHED_IDLE, .name = "idle"},
+	{.value = 6, .name = "deadline"}, /* SCHED_DEADLINE, which the C library lacks */
+};
+TABLE(sched_policy);
 
 static const struct name_row alert_state_rows[] = {
 	{.value = 0, .name = "start"},

@@ -14,6 +14,9 @@ extern const struct name_table names_tls_function;
 extern const struct name_table names_net_function;
 extern const struct name_table names_tls_version;
 extern const struct name_table names_alert_state;
+extern const struct name_table names_sample_reason;
+extern const struct name_table names_thread_state;
+extern const struct name_table names_sched_policy;
 extern const struct name_table names_capability;
 
 #endif

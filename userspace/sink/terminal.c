@@ -630,7 +630,7 @@ static void put_threshold(struct line *l, const struct event *ev)
 	line_str(l, e->ended ? " is no longer above " : " is above ");
 	put_centi(l, e->limit_centi);
 	line_str(l, e->ended ? ", peak " : ": ");
-	put_centi(l, e->value_centi);
+	put_centi(l, e->value_centi < 0 ? 0 : e->value_centi);
 	if (e->ended) {
 		line_str(l, ", for ");
 		put_duration(l, e->duration_ns);
@@ -793,6 +793,14 @@ static void put_value(struct line *l, const struct event *ev, const struct field
 		break;
 	case AS_KIND_ENUM:
 		put_enum(l, f->names, *(const uint32_t *)p);
+		break;
+	case AS_KIND_S64:
+		line_printf(l, "%lld", (long long)*(const int64_t *)p);
+		break;
+	case AS_KIND_SCENTI:
+		if (*(const int64_t *)p < 0)
+			line_str(l, "-");
+		put_centi(l, llabs(*(const int64_t *)p));
 		break;
 	case AS_KIND_CENTI:
 	case AS_KIND_CENTI_TEXT:

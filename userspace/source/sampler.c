@@ -188,6 +188,7 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 		.cores = s->opt.cores,
 		.threads = a->threads,
 		.children = p->children,
+		.last_cpu = -1,
 	};
 
 	if (begin_ns && begin_ns < boot_ns)

@@ -253,7 +253,7 @@ static const char *const no_numbers[] = {"''",
 					 "..",
 					 "1.2.3",
 					 "1,5",
-					 "1s",
+					 "1x",
 					 "x",
 					 "99999999999999999999999999",
 					 "1000000001",
@@ -279,9 +279,10 @@ static void refuse_all(unsigned command, const char *name, const char *expected)
 
 static void what_is_no_number_is_refused_everywhere(void **state)
 {
-	refuse_all(CMD_SYSTEM, "duration", "a number of seconds above 0, such as 2 or 0.5");
-	refuse_all(CMD_SYSTEM, "interval", "a number of seconds above 0, such as 2 or 0.5");
-	refuse_all(CMD_SYSTEM, "system-interval", "a number of seconds above 0, such as 2 or 0.5");
+	refuse_all(CMD_SYSTEM, "duration", "a number of seconds above 0, such as 2, 0.5 or 500ms");
+	refuse_all(CMD_SYSTEM, "interval", "a number of seconds above 0, such as 2, 0.5 or 500ms");
+	refuse_all(CMD_SYSTEM, "system-interval",
+		   "a number of seconds above 0, such as 2, 0.5 or 500ms");
 	refuse_all(CMD_SYSTEM, "cpu-threshold", "a percentage above 0 (100 is one core)");
 	refuse_all(CMD_SYSTEM, "memory-threshold", "a number of megabytes above 0");
 	refuse_all(CMD_SYSTEM, "rotate-size", "a whole number of megabytes above 0");
@@ -293,9 +294,10 @@ static void what_is_no_number_is_refused_everywhere(void **state)
 static void nothing_is_too_little(void **state)
 {
 	refused(CMD_SYSTEM, "--duration 0",
-		"--duration: '0' is not a number of seconds above 0, such as 2 or 0.5");
+		"--duration: '0' is not a number of seconds above 0, such as 2, 0.5 or 500ms");
 	refused(CMD_SYSTEM, "--duration 0.0000000001",
-		"--duration: '0.0000000001' is not a number of seconds above 0, such as 2 or 0.5");
+		"--duration: '0.0000000001' is not a number of seconds above 0, such as 2, 0.5 or "
+		"500ms");
 	refused(CMD_SYSTEM, "--interval 0.009", "--interval: '0.009' is not 0.01 seconds or more");
 	refused(CMD_SYSTEM, "--cpu-threshold 0.009",
 		"--cpu-threshold: '0.009' is not a percentage above 0 (100 is one core)");
@@ -440,7 +442,7 @@ static void the_help_has_each_option_of_the_command_once(void **state)
 	options_help(f, CMD_DOCTOR);
 	fclose(f);
 	assert_non_null(strstr(text, "  -v, --verbose "));
-	assert_non_null(strstr(text, "      --json "));
+	assert_non_null(strstr(text, "  -j, --json "));
 	assert_null(strstr(text, "--comm"));
 	free(text);
 

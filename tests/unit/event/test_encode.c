@@ -544,6 +544,7 @@ static void make_system_metrics(void)
 	m->cores = 24;
 	m->threads = 12;
 	m->children = 3;
+	m->last_cpu = -1;
 }
 
 static void make_system_wide(void)
@@ -566,6 +567,69 @@ static void make_system_wide(void)
 	m->cores = 8;
 	m->alert = 1;
 }
+
+/* Number i of the type's fields is i, a text is "x": for types that are little but a list of numbers. */
+static void number_field(const struct field_desc *f, uint64_t number)
+{
+	int64_t negative = -(int64_t)number;
+	uint32_t one = 1;
+
+	switch ((enum as_kind)f->kind) {
+	case AS_KIND_STR:
+	case AS_KIND_ARGV:
+		put_span(f->offset, "x", 1, 1);
+		break;
+	case AS_KIND_JSON:
+		put_span(f->offset, "{}", 2, 2);
+		break;
+	case AS_KIND_BOOL:
+	case AS_KIND_ENUM:
+		memcpy(b.data + f->offset, &one, sizeof(one));
+		break;
+	case AS_KIND_U32:
+	case AS_KIND_PID:
+	case AS_KIND_FD:
+		memcpy(b.data + f->offset, &number, sizeof(uint32_t));
+		break;
+	case AS_KIND_S64:
+	case AS_KIND_SCENTI:
+		memcpy(b.data + f->offset, &negative, sizeof(negative));
+		break;
+	case AS_KIND_U64:
+	case AS_KIND_DUR:
+	case AS_KIND_CENTI:
+	case AS_KIND_CENTI_TEXT:
+		memcpy(b.data + f->offset, &number, sizeof(number));
+		break;
+	default:
+		break;
+	}
+}
+
+static void make_numbered(unsigned type)
+{
+	const struct event_desc *d = schema_event(type);
+
+	begin(type);
+	for (size_t i = 0; i < d->n_fields; i++)
+		number_field(&d->fields[i], i + 1);
+}
+
+#define NUMBERED(name, type)                 \
+	static void name(void)               \
+	{                                    \
+		make_numbered(AS_EV_##type); \
+	}
+
+NUMBERED(make_tree, SYSTEM_TREE)
+NUMBERED(make_thread, SYSTEM_THREAD)
+NUMBERED(make_info, PROCESS_INFO)
+NUMBERED(make_oom_kill, OOM_KILL)
+NUMBERED(make_cgroup, CGROUP)
+NUMBERED(make_gpu, GPU)
+NUMBERED(make_syscalls, SYSCALLS)
+NUMBERED(make_offcpu, OFFCPU)
+NUMBERED(make_summary, SUMMARY)
 
 static void make_threshold(void)
 {
@@ -802,6 +866,51 @@ static const struct {
 			       "\"memory\":{\"total_kb\":1,\"used_kb\":2,\"free_kb\":3,"
 			       "\"available_kb\":4,\"total_mb\":5,\"used_mb\":6,\"rss_mb\":6,"
 			       "\"used_percent\":12.34},\"alert\":true,\"interval_ns\":7}"},
+	[AS_EV_SYSTEM_TREE] =
+		{make_tree,
+		 "{\"type\":\"tree\",\"processes\":1,\"started\":2,\"ended\":3,\"threads\":4,"
+		 "\"cpu\":{\"percent\":\"0.05\",\"cores\":6,\"total_ns\":7,\"user_ns\":8,\"system_"
+		 "ns\":9,\"wait_ns\":10},\"memory\":{\"rss_kb\":11,\"vsz_kb\":12,\"anon_kb\":13,"
+		 "\"file_kb\":14,\"shmem_kb\":15,\"swap_kb\":16,\"pss_kb\":17,\"uss_kb\":18,"
+		 "\"slope_kb_min\":-19},\"io\":{\"read_bytes\":20,\"write_bytes\":21,\"rchar\":22,"
+		 "\"wchar\":23,\"syscr\":24,\"syscw\":25},\"faults\":{\"minor\":26,\"major\":27},"
+		 "\"switches\":{\"voluntary\":28,\"involuntary\":29},\"net\":{\"rx_bytes\":30,\"tx_"
+		 "bytes\":31},\"reason\":\"first\",\"elapsed_ns\":33,\"interval_ns\":34,\"next_"
+		 "ns\":35}"},
+	[AS_EV_SYSTEM_THREAD] =
+		{make_thread,
+		 "{\"type\":\"thread\",\"tid\":1,\"name\":\"x\",\"state\":\"sleeping\",\"cpu\":{"
+		 "\"percent\":\"0.04\",\"total_ns\":5,\"user_ns\":6,\"system_ns\":7,\"wait_ns\":8,"
+		 "\"wait_percent\":0.09,\"last\":10},\"faults\":{\"minor\":11,\"major\":12},"
+		 "\"switches\":{\"voluntary\":13,\"involuntary\":14},\"io\":{\"read_bytes\":15,"
+		 "\"write_bytes\":16},\"policy\":\"fifo\",\"priority\":18,\"nice\":-19,\"interval_"
+		 "ns\":20}"},
+	[AS_EV_PROCESS_INFO] =
+		{make_info,
+		 "{\"type\":\"info\",\"argv\":[\"x\"],\"exe\":\"x\",\"cwd\":\"x\",\"env\":[\"x\"],"
+		 "\"ppid\":11,\"uid\":1000,\"user\":\"x\",\"started\":8,\"cgroup\":\"x\",\"unit\":"
+		 "\"x\",\"container\":{\"runtime\":\"x\",\"id\":\"x\",\"name\":\"x\",\"pod\":\"x\","
+		 "\"namespace\":\"x\"},\"limits\":{\"cpu_percent\":0.16,\"memory_kb\":17}}"},
+	[AS_EV_OOM_KILL] = {make_oom_kill, "{\"type\":\"oom_kill\",\"memory\":{\"anon_kb\":1,"
+					   "\"file_kb\":2,\"shmem_kb\":3},\"oom_score_adj\":-4}"},
+	[AS_EV_CGROUP] =
+		{make_cgroup,
+		 "{\"type\":\"cgroup\",\"path\":\"x\",\"pressure\":{\"cpu_some_ns\":3,\"memory_"
+		 "some_ns\":4,\"memory_full_ns\":5,\"io_some_ns\":6,\"io_full_ns\":7,\"cpu_some_"
+		 "avg10\":0.08,\"memory_some_avg10\":0.09,\"memory_full_avg10\":0.10,\"io_some_"
+		 "avg10\":0.11,\"io_full_avg10\":0.12},\"memory\":{\"current_kb\":13,\"peak_kb\":"
+		 "14,\"limit_kb\":15,\"oom_kills\":16},\"cpu\":{\"total_ns\":17,\"quota_percent\":"
+		 "0.18,\"throttled_ns\":19,\"throttled\":20},\"interval_ns\":21}"},
+	[AS_EV_GPU] = {make_gpu,
+		       "{\"type\":\"gpu\",\"device\":1,\"name\":\"x\",\"driver\":\"x\",\"percent\":"
+		       "0.04,\"engines\":{},\"memory\":{\"used_kb\":6,\"total_kb\":7},"
+		       "\"temperature\":8,\"power_mw\":9,\"energy_mj\":10,\"interval_ns\":11}"},
+	[AS_EV_SYSCALLS] = {make_syscalls,
+			    "{\"type\":\"syscalls\",\"total\":1,\"errors\":2,\"time_ns\":3,"
+			    "\"categories\":{},\"top\":{},\"interval_ns\":6}"},
+	[AS_EV_OFFCPU] = {make_offcpu, "{\"type\":\"offcpu\",\"count\":1,\"time_ns\":2,\"runqueue_"
+				       "ns\":3,\"reasons\":{},\"threads\":{},\"interval_ns\":6}"},
+	[AS_EV_SUMMARY] = {make_summary, "{\"type\":\"summary\",\"summary\":{}}"},
 	[AS_EV_THRESHOLD] = {make_threshold,
 			     "{\"type\":\"threshold\",\"rule\":\"cpu > 80.00 %\",\"metric\":"
 			     "\"cpu.percent\",\"value\":90.00,\"limit\":80.00,\"state\":\"end\","
