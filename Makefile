@@ -48,7 +48,7 @@ LLHTTP_OBJECTS := $(addprefix $(O)/llhttp/,api.o http.o llhttp.o)
 LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp
 endif
 PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
-PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null)
+PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null) -lm
 CFLAGS ?= -O2 -g
 HARDENING ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 LDHARDENING ?= -pie -Wl,-z,relro,-z,now
@@ -64,7 +64,7 @@ all: agentsight ## build ./agentsight
 
 agentsight: $(MAIN) $(CORE)
 	$(say) LINK $@
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread -lm
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
 
 $(CORE): $(OBJECTS) $(LLHTTP_OBJECTS)
 	$(say) AR $@

@@ -31,8 +31,7 @@ static void print_usage(FILE *f)
 
 static void print_command_usage(const struct command *c)
 {
-	printf("usage: agentsight %s [OPTIONS]%s\n\n%s\n\n", c->name,
-	       c->bit & (CMD_DOCTOR | CMD_SCHEMA) ? "" : " [-- PROGRAM [ARGUMENTS]]", c->about);
+	printf("usage: agentsight %s [OPTIONS]%s\n\n%s\n\n", c->name, c->operands, c->about);
 	options_help(stdout, c->bit);
 }
 
@@ -53,7 +52,8 @@ static bool colour_wanted(const struct options *o, int fd)
 	       !(term && !strcmp(term, "dumb"));
 }
 
-static int run_command(const struct command *c, int argc, char **argv)
+/* Options may stand before the command, which is argv[@at], as well as behind it. */
+static int run_command(const struct command *c, int at, int argc, char **argv)
 {
 	_cleanup_(options_done) struct options o = {};
 	struct err e = {};
@@ -63,7 +63,9 @@ static int run_command(const struct command *c, int argc, char **argv)
 	o.session.argc = argc;
 	o.session.interval_ns = 2 * NSEC_PER_SEC;
 	o.session.rotate_keep = 5;
-	r = options_parse(argc - 2, argv + 2, c->bit, &o, &e);
+	r = options_parse(at - 1, argv + 1, c->bit, &o, &e);
+	if (r >= 0)
+		r = options_parse(argc - at - 1, argv + at + 1, c->bit, &o, &e);
 	if (r < 0) {
 		log_error("%s", e.text[0] ? log_safe(e.text) : strerror(-r));
 		return EXIT_USAGE;
@@ -89,6 +91,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct command *c;
+	int at;
 
 	if (argc < 2) {
 		print_usage(stderr);
@@ -102,11 +105,12 @@ int main(int argc, char **argv)
 		printf("agentsight %s\n", AGENTSIGHT_VERSION);
 		return EXIT_ASKED;
 	}
-	c = find_command(argv[1]);
+	at = options_command_index(argc, argv);
+	c = find_command(argv[at]);
 	if (!c) {
 		log_error("unknown command '%s'; 'agentsight --help' lists them",
-			  log_safe(argv[1]));
+			  log_safe(argv[at]));
 		return EXIT_USAGE;
 	}
-	return run_command(c, argc, argv);
+	return run_command(c, at, argc, argv);
 }

@@ -380,6 +380,13 @@ static int parse_nothing(const struct row *row, const char *text, struct options
 	return 0;
 }
 
+int options_pids(struct options *o, const char *text, struct err *e)
+{
+	static const struct row row = {.name = "pid"};
+
+	return parse_pids(&row, text, o, e);
+}
+
 static int parse_binary(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	if (!*text)
@@ -590,7 +597,7 @@ static int plain_argument(char *text, unsigned command, struct options *o, struc
 	return 0;
 }
 
-size_t options_command_index(int argc, char **argv)
+int options_command_index(int argc, char **argv)
 {
 	int i = 1;
 

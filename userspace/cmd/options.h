@@ -15,12 +15,14 @@
 
 /* Exit statuses of the program. */
 enum {
-	EXIT_ASKED = 0,     /* ended as asked */
-	EXIT_FAILED = 1,    /* could not do its work */
-	EXIT_USAGE = 2,     /* wrong usage */
-	EXIT_NO_PRIV = 3,   /* privilege is missing */
-	EXIT_OVER = 4,      /* --exit-over, and an alert was raised */
-	EXIT_TIMEOUT = 124, /* run: --duration was over before the command */
+	EXIT_ASKED = 0,       /* ended as asked */
+	EXIT_FAILED = 1,      /* could not do its work */
+	EXIT_USAGE = 2,       /* wrong usage */
+	EXIT_NO_PRIV = 3,     /* privilege is missing */
+	EXIT_OVER = 4,        /* --exit-over, and an alert was raised */
+	EXIT_NOT_RUN = 126,   /* run: the command cannot be executed, */
+	EXIT_NOT_FOUND = 127, /* or is not there; as shells have it */
+	EXIT_TIMEOUT = 124,   /* run: --duration was over before the command */
 };
 
 /* Which commands an option belongs to. */
@@ -66,8 +68,11 @@ struct options {
 int options_parse(int argc, char **argv, unsigned command, struct options *o, struct err *e);
 
 /* Options may stand before the command: where the command stands, or 1 when there is none. */
-size_t options_command_index(int argc, char **argv);
+int options_command_index(int argc, char **argv);
 void options_done(struct options *o);
+
+/* Adds the process ids of a list as -p takes it. */
+int options_pids(struct options *o, const char *text, struct err *e);
 
 /* The options of @command, aligned. */
 void options_help(FILE *f, unsigned command);

@@ -53,8 +53,18 @@ static int check(const struct command *c, const struct options *o)
 	return EXIT_ASKED;
 }
 
+int say_failure(int r, const struct err *e)
+{
+	log_error("%s", e->text[0] ? e->text : strerror(-r));
+	if (r == -EPERM || r == -EACCES)
+		return EXIT_NO_PRIV;
+	return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+}
+
 int cmd_stream(const struct command *c, struct options *o)
 {
+	struct session_options *s = &o->session;
+	struct session_result result;
 	struct err e = {};
 	int r;
 
@@ -64,11 +74,9 @@ int cmd_stream(const struct command *c, struct options *o)
 		return r;
 	choose_output(c, o);
 
-	r = session_run(&o->session, &e);
-	if (r >= 0)
-		return EXIT_ASKED;
-	log_error("%s", e.text[0] ? e.text : strerror(-r));
-	if (r == -EPERM || r == -EACCES)
-		return EXIT_NO_PRIV;
-	return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+	s->pace = (struct pace){PACE_FIXED, s->interval_ns, s->interval_ns};
+	r = session_run(s, &result, &e);
+	if (r < 0)
+		return say_failure(r, &e);
+	return o->exit_over && result.alerts ? EXIT_OVER : EXIT_ASKED;
 }

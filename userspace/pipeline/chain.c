@@ -46,6 +46,7 @@ struct chain {
 	struct buf line;
 	uint64_t entered[AS_EV_COUNT];
 	uint64_t arrived[AS_EV_COUNT];
+	uint64_t shown[AS_EV_COUNT]; /* reached the sinks */
 	struct summary *summary;
 	char cpu_rule[48], memory_rule[48]; /* what alerts say; as given on the command line */
 };
@@ -73,21 +74,31 @@ static void meter_event(struct emitter *self, const struct event *ev)
 	event_emit(c->after_meter, ev);
 }
 
+/* As JSON, encoded once. */
+static void fanout_line(struct chain *c, const struct event *ev)
+{
+	const struct session_options *s = c->opt.session;
+
+	buf_reset(&c->line);
+	event_encode_json(&c->line, ev);
+	if (c->file && c->line.failed)
+		writer_drop(c->file, ev->desc->type);
+	else if (c->file)
+		writer_append(c->file, ev->desc->type, c->line.data, c->line.len);
+	if (s->observer && !c->line.failed)
+		s->observer(s->observer_context, ev, c->line.data, c->line.len);
+	/* one huge body shall not keep its memory for the rest of the run */
+	if (c->line.cap > (4U << 20))
+		buf_done(&c->line);
+}
+
 static void fanout_event(struct emitter *self, const struct event *ev)
 {
 	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, fanout));
 
-	if (c->file) {
-		buf_reset(&c->line);
-		event_encode_json(&c->line, ev);
-		if (c->line.failed)
-			writer_drop(c->file, ev->desc->type);
-		else
-			writer_append(c->file, ev->desc->type, c->line.data, c->line.len);
-		/* one huge body shall not keep its memory for the rest of the run */
-		if (c->line.cap > (4U << 20))
-			buf_done(&c->line);
-	}
+	c->shown[ev->desc->type]++;
+	if (c->file || c->opt.session->observer)
+		fanout_line(c, ev);
 	if (c->terminal)
 		c->terminal->write(c->terminal, ev, NULL, 0);
 	summary_event(c->summary, ev);
@@ -124,7 +135,7 @@ static int open_sinks(struct chain *c, struct err *e)
 	struct writer_options screen = {.on_closed = c->opt.on_closed, .context = c->opt.context};
 	int r;
 
-	if (s->output || !s->readable) {
+	if (s->output || (!s->readable && !s->no_output)) {
 		r = writer_open(&file, &c->file, e);
 		if (r < 0)
 			return r;
@@ -383,12 +394,19 @@ void chain_reopen(struct chain *c)
 
 bool chain_is_watched(const struct chain *c)
 {
-	return c->screen || !writer_is_regular(c->file);
+	return c->screen || !c->file || !writer_is_regular(c->file);
 }
 
-struct writer *chain_writer(struct chain *c)
+void chain_written(struct chain *c, struct writer_counts *ret)
 {
-	return c->file ? c->file : c->screen;
+	struct writer *w = c->file ? c->file : c->screen;
+
+	if (w) {
+		writer_counts(w, ret);
+		return;
+	}
+	*ret = (struct writer_counts){};
+	memcpy(ret->delivered, c->shown, sizeof(ret->delivered));
 }
 
 bool chain_sync(struct chain *c, unsigned stall_ms)

@@ -53,8 +53,8 @@ void chain_reopen(struct chain *c);
 /* Does somebody wait for the next line: is the output a terminal or a pipe? */
 bool chain_is_watched(const struct chain *c);
 
-/* The writer whose deliveries count: the file if there is one, else standard output. */
-struct writer *chain_writer(struct chain *c);
+/* What was delivered: written as JSON, else as readable lines, else shown to whoever reads along. */
+void chain_written(struct chain *c, struct writer_counts *ret);
 bool chain_sync(struct chain *c, unsigned stall_ms);
 
 const uint64_t *chain_entered(const struct chain *c);

@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 
 /* In the child: waits for the word to go, then becomes the command; an end without it is none. */
-static _Noreturn void run_command(char **argv, int gate_fd, int error_fd)
+static _Noreturn void run_command(char **argv, bool to_stderr, int gate_fd, int error_fd)
 {
 	sigset_t none;
 	char byte;
@@ -28,6 +28,8 @@ static _Noreturn void run_command(char **argv, int gate_fd, int error_fd)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	if (to_stderr && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		_exit(126);
 	execvp(argv[0], argv);
 	error = errno;
 	if (write(error_fd, &error, sizeof(error)) < 0)
@@ -41,7 +43,7 @@ static void close_pair(int (*pair)[2])
 	closep(&(*pair)[1]);
 }
 
-int child_hold(char **argv, struct child *ret, struct err *e)
+int child_hold(char **argv, bool to_stderr, struct child *ret, struct err *e)
 {
 	_cleanup_(close_pair) int gate[2] = {-1, -1};
 	_cleanup_(close_pair) int error[2] = {-1, -1};
@@ -57,7 +59,7 @@ int child_hold(char **argv, struct child *ret, struct err *e)
 	if (pid == 0) {
 		close(gate[1]);
 		close(error[0]);
-		run_command(argv, gate[0], error[1]);
+		run_command(argv, to_stderr, gate[0], error[1]);
 	}
 	*ret = (struct child){
 		.pid = pid,
@@ -86,13 +88,28 @@ int child_release(struct child *c, const char *name, struct err *e)
 	return 0;
 }
 
+void child_look(struct child *c, struct child_end *ret)
+{
+	pid_t pid;
+
+	if (!c->pid || ret->ended)
+		return;
+	do {
+		pid = wait4(c->pid, &ret->status, WNOHANG, &ret->used);
+	} while (pid < 0 && errno == EINTR);
+	ret->ended = pid == c->pid;
+	if (ret->ended)
+		c->reaped = true;
+}
+
 void child_done(struct child *c)
 {
 	if (!c->pid)
 		return;
 	if (c->gate_fd >= 0)
 		kill(c->pid, SIGKILL);
-	waitpid(c->pid, NULL, c->gate_fd >= 0 ? 0 : WNOHANG);
+	if (!c->reaped)
+		waitpid(c->pid, NULL, c->gate_fd >= 0 ? 0 : WNOHANG);
 	closep(&c->gate_fd);
 	closep(&c->pid_fd);
 	closep(&c->error_fd);

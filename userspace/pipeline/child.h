@@ -3,6 +3,8 @@
 #ifndef AGENTSIGHT_PIPELINE_CHILD_H
 #define AGENTSIGHT_PIPELINE_CHILD_H
 
+#include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -12,13 +14,27 @@ struct child {
 	int gate_fd;  /* a byte lets the command start; closed without one, it never will */
 	int pid_fd;   /* readable when it has ended; -1 on kernels without pidfd_open() */
 	int error_fd; /* tells why execve() failed */
+	bool reaped;
 };
 
-/* Forks and holds the child. @argv as for execvp(). */
-int child_hold(char **argv, struct child *ret, struct err *e);
+/* How the command ended; wait4(2). */
+struct child_end {
+	bool ended;
+	int status;
+	struct rusage used; /* by it and by the children that it waited for */
+};
+
+/*
+ * Forks and holds the child. @argv as for execvp(). With @to_stderr its standard output goes where its
+ * standard error goes, since ours is taken.
+ */
+int child_hold(char **argv, bool to_stderr, struct child *ret, struct err *e);
 
 /* Lets it go. -ENOENT, … with a sentence when the command cannot be started. */
 int child_release(struct child *c, const char *name, struct err *e);
+
+/* Reaps the command if it has ended. */
+void child_look(struct child *c, struct child_end *ret);
 
 /* Ends a child that was never released, and reaps; closes the descriptors. */
 void child_done(struct child *c);

@@ -12,8 +12,8 @@
 #include "event/record.h"
 #include "event/schema.h"
 
-static void take_row(const struct ledger_inputs *in, const struct writer_counts *written,
-		     struct as_count kernel, unsigned type, struct ledger_row *row)
+static void take_row(const struct ledger_inputs *in, struct as_count kernel, unsigned type,
+		     struct ledger_row *row)
 {
 	const struct event_desc *d = schema_event(type);
 
@@ -23,21 +23,19 @@ static void take_row(const struct ledger_inputs *in, const struct writer_counts 
 	row->shed = kernel.shed + in->shed[type];
 	row->unread = kernel.unread;
 	row->filtered = in->filtered[type];
-	row->delivered = d->internal ? in->entered[type] : written->delivered[type];
-	row->dropped_output = written->dropped[type];
+	row->delivered = d->internal ? in->entered[type] : in->written->delivered[type];
+	row->dropped_output = in->written->dropped[type];
 }
 
 void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
 {
 	struct as_count kernel[AS_EV_COUNT] = {};
-	struct writer_counts written;
 
 	if (in->shared)
 		bpf_shared_counts(in->shared, kernel);
 	*ret = (struct ledger){.missed = in->missed, .late = in->order.late, .bad = in->order.bad};
-	writer_counts(in->writer, &written);
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
-		take_row(in, &written, kernel[type], type, &ret->rows[type]);
+		take_row(in, kernel[type], type, &ret->rows[type]);
 }
 
 static uint64_t row_lost(const struct ledger_row *row)

@@ -23,7 +23,7 @@ struct ledger_inputs {
 	const uint64_t *arrived;  /* per type: came before the selection */
 	const uint64_t *filtered; /* per type */
 	const uint64_t *shed;     /* per type: by stages, at a stated limit */
-	struct writer *writer;
+	const struct writer_counts *written;
 };
 
 struct ledger_row {

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 #define COALESCE_MS      10 /* between two looks at the rings while events keep coming */
 #define COALESCE_FILE_MS 40 /* the same when nobody watches and no event makes us attach anything */
 #define STATS_TICKS      60 /* seconds between two `stats` events */
+#define KILL_AFTER_MS    5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
 #define STALL_MS         5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
@@ -42,6 +44,7 @@ enum descriptor {
 	FD_CHILD,
 	FD_CLOSED,
 	FD_COUNT,
+	FD_PIDS = FD_COUNT, /* and behind it: processes whose end is waited for */
 };
 
 struct session {
@@ -53,6 +56,9 @@ struct session {
 	struct order *order;
 	struct ring *rings[2];
 	struct child child;
+	struct child_end end;
+	int *pid_fds; /* of those that were asked for; -1: it has ended */
+	size_t pids_left;
 	volatile struct as_shared *doorbell; /* NULL without kernel programs */
 	int epoll_fd;
 	int fds[FD_COUNT]; /* of which the rings' are borrowed */
@@ -63,6 +69,15 @@ struct session {
 	size_t capabilities_said;
 	int coalesce_ms;
 	const char *stop_reason; /* not NULL: end */
+	struct session_result result;
+
+	/* samples */
+	uint64_t sampled_ns;
+	uint64_t tree_bytes; /* moved so far, at the last tree */
+	uint64_t due_ns;     /* the timer is set to this */
+	bool forced;         /* something made the next one due earlier */
+	enum as_sample_reason reason;
+	struct pace_activity activity; /* between the last two trees */
 };
 
 /* ---- what the run says of itself ---- */
@@ -146,6 +161,7 @@ static void emit_capabilities(struct session *s)
 static void take_ledger(struct session *s, struct ledger *ret)
 {
 	uint64_t shed[AS_EV_COUNT];
+	struct writer_counts written;
 	struct ledger_inputs in = {
 		.shared = sources_shared(s->sources),
 		.missed = sources_missed(s->sources),
@@ -154,10 +170,11 @@ static void take_ledger(struct session *s, struct ledger *ret)
 		.arrived = chain_arrived(s->chain),
 		.filtered = chain_filtered(s->chain),
 		.shed = shed,
-		.writer = chain_writer(s->chain),
+		.written = &written,
 	};
 
 	chain_shed(s->chain, shed);
+	chain_written(s->chain, &written);
 	ledger_take(&in, ret);
 }
 
@@ -176,6 +193,70 @@ static void report_stats(struct session *s)
 
 	take_ledger(s, &now);
 	ledger_emit_totals(&now, AS_EV_STATS, NULL, s->start_ns, order_input(s->order));
+}
+
+/* ---- samples ---- */
+
+static void timer_set(int fd, uint64_t at_boot_ns)
+{
+	struct itimerspec spec = {
+		.it_value = {at_boot_ns / NSEC_PER_SEC, at_boot_ns % NSEC_PER_SEC},
+	};
+
+	timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void sample_at(struct session *s, uint64_t boot_ns)
+{
+	s->due_ns = boot_ns;
+	timer_set(s->fds[FD_SAMPLE], boot_ns);
+}
+
+/* One is due at once, but no closer to the last than the base interval: a storm of forks is one reason. */
+static void sample_force(struct session *s, enum as_sample_reason reason)
+{
+	uint64_t at = s->sampled_ns + s->opt->pace.base_ns;
+
+	if (s->fds[FD_SAMPLE] < 0 || s->forced || at >= s->due_ns)
+		return;
+	s->forced = true;
+	s->reason = reason;
+	sample_at(s, at);
+}
+
+static void tree_seen(struct session *s, const struct as_system_tree *t)
+{
+	struct pace_activity *a = &s->activity;
+	uint64_t bytes = t->read_bytes + t->write_bytes + t->rchar + t->wchar;
+
+	a->last_cpu_centi = a->cpu_centi;
+	a->last_rss_kb = a->rss_kb;
+	a->last_io_rate = a->io_rate;
+	a->cpu_centi = t->cpu_centi;
+	a->rss_kb = t->rss_kb;
+	if (t->interval_ns && bytes >= s->tree_bytes)
+		a->io_rate = (bytes - s->tree_bytes) * NSEC_PER_SEC / t->interval_ns;
+	s->tree_bytes = bytes;
+}
+
+static uint64_t sample_next(void *context)
+{
+	struct session *s = context;
+	uint64_t now = clock_boot_ns();
+
+	s->activity.changed = s->forced;
+	return pace_next(&s->opt->pace, now - s->start_ns, &s->activity);
+}
+
+static void sample_now(struct session *s, enum as_sample_reason reason)
+{
+	uint64_t now = clock_boot_ns(), next = sample_next(s);
+
+	sources_sample(s->sources, now, reason, next);
+	s->sampled_ns = now;
+	s->forced = false;
+	s->reason = AS_SAMPLE_TIMER;
+	sample_at(s, now + next);
 }
 
 /* ---- opening ---- */
@@ -209,6 +290,22 @@ static void activity(void *context, const struct event *ev)
 	struct session *s = context;
 
 	sources_activity(s->sources, ev);
+	if (!s->opt->forced_samples)
+		return;
+	switch (ev->rec->type) {
+	case AS_EV_FORK:
+		sample_force(s, AS_SAMPLE_FORK);
+		break;
+	case AS_EV_EXEC:
+		sample_force(s, AS_SAMPLE_EXEC);
+		break;
+	case AS_EV_EXIT:
+		sample_force(s, AS_SAMPLE_EXIT);
+		break;
+	case AS_EV_SYSTEM_TREE:
+		tree_seen(s, (const void *)ev->rec);
+		break;
+	}
 }
 
 static const char *library_name(void *context, uint32_t number, uint32_t tgid)
@@ -273,7 +370,7 @@ static int timer_fd(uint64_t first_ns, uint64_t every_ns)
 		.it_value = {first_ns / NSEC_PER_SEC, first_ns % NSEC_PER_SEC},
 		.it_interval = {every_ns / NSEC_PER_SEC, every_ns % NSEC_PER_SEC},
 	};
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	int fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 
 	if (fd >= 0)
 		timerfd_settime(fd, 0, &spec, NULL);
@@ -284,16 +381,45 @@ static int open_signals(struct session *s)
 {
 	sigset_t set;
 
+	if (s->opt->embedded)
+		return 0;
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
+	if (s->opt->command_first)
+		sigaddset(&set, SIGQUIT);
 	signal(SIGPIPE, SIG_IGN);
 	if (sigprocmask(SIG_BLOCK, &set, &s->old_signals) < 0)
 		return -errno;
 	s->fds[FD_SIGNAL] = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->fds[FD_SIGNAL] < 0 ? -errno : 0;
+}
+
+/* To be told when they have ended. One that is gone already has ended. */
+static int add_pids(struct session *s)
+{
+	size_t n = s->opt->n_pids;
+
+	s->pid_fds = calloc(n ? n : 1, sizeof(*s->pid_fds));
+	if (!s->pid_fds)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct epoll_event ev = {.events = EPOLLIN, .data.u32 = FD_PIDS + i};
+
+		s->pid_fds[i] = syscall(SYS_pidfd_open, s->opt->pids[i], 0);
+		if (s->pid_fds[i] < 0 && errno != ESRCH)
+			return -errno;
+		if (s->pid_fds[i] < 0)
+			continue;
+		if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->pid_fds[i], &ev) < 0)
+			return -errno;
+		s->pids_left++;
+	}
+	if (!s->pids_left)
+		s->stop_reason = "processes ended";
+	return 0;
 }
 
 static int open_loop(struct session *s, struct err *e)
@@ -304,8 +430,10 @@ static int open_loop(struct session *s, struct err *e)
 	if (s->epoll_fd < 0)
 		return err_set(e, -errno, "cannot make an epoll descriptor: %s", strerror(errno));
 	s->fds[FD_TICK] = timer_fd(NSEC_PER_SEC, NSEC_PER_SEC);
-	if (s->opt->sources & SOURCE_SYSTEM)
-		s->fds[FD_SAMPLE] = timer_fd(s->opt->interval_ns, s->opt->interval_ns);
+	if (s->opt->sources & SOURCE_SYSTEM) {
+		s->fds[FD_SAMPLE] = timer_fd(0, 0);
+		sample_at(s, clock_boot_ns() + s->opt->pace.base_ns);
+	}
 	if (s->opt->duration_ns)
 		s->fds[FD_DURATION] = timer_fd(s->opt->duration_ns, 0);
 	s->fds[FD_CHILD] = s->child.pid ? s->child.pid_fd : -1;
@@ -316,22 +444,41 @@ static int open_loop(struct session *s, struct err *e)
 		r = add_fd(s, FD_RING_DATA, EPOLLIN | EPOLLET);
 	for (enum descriptor i = FD_SIGNAL; r >= 0 && i < FD_COUNT; i++)
 		r = add_fd(s, i, EPOLLIN);
+	if (r >= 0 && s->opt->end_with_pids)
+		r = add_pids(s);
 	return r < 0 ? err_set(e, r, "cannot set up the loop: %s", strerror(-r)) : 0;
 }
 
 /* ---- the loop ---- */
+
+/*
+ * A signal for the command: from the terminal it got it itself, with its whole process group; one that
+ * was sent to us alone is passed on.
+ */
+static void pass_signal(struct session *s, const struct signalfd_siginfo *info)
+{
+	if (info->ssi_code != SI_KERNEL)
+		kill(s->child.pid, info->ssi_signo);
+	if (info->ssi_signo == SIGINT)
+		s->result.interrupted = true;
+}
 
 static void on_signal(struct session *s)
 {
 	struct signalfd_siginfo info;
 
 	while (read(s->fds[FD_SIGNAL], &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGHUP)
+		if (info.ssi_signo == SIGHUP && s->opt->output)
 			chain_reopen(s->chain);
 		else if (info.ssi_signo == SIGUSR1)
 			report_stats(s);
+		else if (s->opt->command_first)
+			pass_signal(s, &info);
+		else if (info.ssi_signo == SIGHUP)
+			chain_reopen(s->chain);
 		else
 			s->stop_reason = info.ssi_signo == SIGINT ? "interrupted" : "terminated";
+		s->result.interrupted |= info.ssi_signo == SIGINT;
 	}
 }
 
@@ -356,9 +503,35 @@ static void on_tick(struct session *s)
 		report_stats(s);
 }
 
-static void handle(struct session *s, enum descriptor which)
+static void on_duration(struct session *s)
 {
-	switch (which) {
+	timer_read(s->fds[FD_DURATION]);
+	s->result.timed_out = true;
+	s->stop_reason = "duration";
+}
+
+static void on_child(struct session *s)
+{
+	child_look(&s->child, &s->end);
+	s->stop_reason = "command ended";
+}
+
+static void on_pid(struct session *s, size_t i)
+{
+	epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->pid_fds[i], NULL);
+	closep(&s->pid_fds[i]);
+	s->pid_fds[i] = -1;
+	if (--s->pids_left == 0)
+		s->stop_reason = "processes ended";
+}
+
+static void handle(struct session *s, unsigned which)
+{
+	if (which >= FD_PIDS) {
+		on_pid(s, which - FD_PIDS);
+		return;
+	}
+	switch ((enum descriptor)which) {
 	case FD_RING_EVENTS:
 	case FD_RING_DATA:
 		break; /* the rings are looked at after every wait */
@@ -370,13 +543,13 @@ static void handle(struct session *s, enum descriptor which)
 		break;
 	case FD_SAMPLE:
 		timer_read(s->fds[FD_SAMPLE]);
-		sources_sample(s->sources, clock_boot_ns());
+		sample_now(s, s->reason);
 		break;
 	case FD_DURATION:
-		s->stop_reason = "duration";
+		on_duration(s);
 		break;
 	case FD_CHILD:
-		s->stop_reason = "command ended";
+		on_child(s);
 		break;
 	case FD_CLOSED:
 		s->stop_reason = "output closed";
@@ -411,22 +584,44 @@ static int wait_ms(struct session *s)
 	return due;
 }
 
-static void loop(struct session *s)
+bool session_step(struct session *s, int timeout_ms)
 {
 	struct epoll_event ready[FD_COUNT];
+	int due = wait_ms(s);
+	uint64_t now;
+	int n;
 
-	while (!s->stop_reason) {
-		int n = epoll_wait(s->epoll_fd, ready, FD_COUNT, wait_ms(s));
-		uint64_t now;
+	if (due < 0 || (timeout_ms >= 0 && timeout_ms < due))
+		due = timeout_ms;
+	n = s->stop_reason ? 0 : epoll_wait(s->epoll_fd, ready, FD_COUNT, due);
+	for (int i = 0; i < n; i++)
+		handle(s, ready[i].data.u32);
+	now = clock_boot_ns();
+	if (sources_poll_ms(s->sources, now) == 0)
+		sources_poll(s->sources, now);
+	order_drain(s->order, now - ORDER_WINDOW_NS);
+	chain_flush(s->chain);
+	return !s->stop_reason;
+}
 
-		for (int i = 0; i < n; i++)
-			handle(s, ready[i].data.u32);
-		now = clock_boot_ns();
-		if (sources_poll_ms(s->sources, now) == 0)
-			sources_poll(s->sources, now);
-		order_drain(s->order, now - ORDER_WINDOW_NS);
-		chain_flush(s->chain);
-	}
+int session_fd(const struct session *s)
+{
+	return s->epoll_fd;
+}
+
+void session_stop(struct session *s, const char *reason)
+{
+	s->stop_reason = reason;
+}
+
+void session_sample(struct session *s)
+{
+	sample_now(s, AS_SAMPLE_REQUEST);
+}
+
+pid_t session_command_pid(const struct session *s)
+{
+	return s->child.pid;
 }
 
 /* ---- the end ---- */
@@ -436,6 +631,8 @@ static void finish(struct session *s)
 	struct ledger ledger;
 	uint64_t lost;
 
+	if (s->opt->forced_samples)
+		sources_sample(s->sources, clock_boot_ns(), AS_SAMPLE_LAST, 0);
 	sources_finish(s->sources);
 	emit_capabilities(s);
 	order_drain(s->order, UINT64_MAX);
@@ -455,8 +652,9 @@ static void finish(struct session *s)
 			    (unsigned long long)lost);
 	if (s->opt->summary) {
 		chain_print_summary(s->chain, stderr, s->opt->colour);
-		log_notice("%llu events in %s", (unsigned long long)ledger_delivered(&ledger),
-			   s->opt->output);
+		if (s->opt->output)
+			log_notice("%llu events in %s",
+				   (unsigned long long)ledger_delivered(&ledger), s->opt->output);
 	}
 }
 
@@ -478,7 +676,7 @@ static void breathe(void *context)
 	chain_flush(s->chain);
 }
 
-static int start_command(struct session *s, struct err *e)
+int session_start(struct session *s, struct err *e)
 {
 	int r;
 
@@ -498,7 +696,7 @@ static int open_all(struct session *s, struct err *e)
 	if (r < 0)
 		return r;
 	if (s->opt->command) {
-		r = child_hold(s->opt->command, &s->child, e);
+		r = child_hold(s->opt->command, s->opt->output_is_ours, &s->child, e);
 		if (r < 0)
 			return r;
 	}
@@ -533,7 +731,26 @@ static int open_all(struct session *s, struct err *e)
 	return open_loop(s, e);
 }
 
-static void close_all(struct session *s)
+/* A command that is still there when its time is over: as timeout(1) does. */
+static void end_command(struct session *s)
+{
+	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
+
+	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0)
+		return;
+	child_look(&s->child, &s->end);
+	if (s->end.ended)
+		return;
+	kill(s->child.pid, SIGTERM);
+	for (int i = 0; i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
+		nanosleep(&moment, NULL);
+		child_look(&s->child, &s->end);
+	}
+	if (!s->end.ended)
+		kill(s->child.pid, SIGKILL);
+}
+
+static void free_all(struct session *s)
 {
 	child_done(&s->child);
 	sources_free(s->sources);
@@ -547,32 +764,68 @@ static void close_all(struct session *s)
 		if (i != FD_CHILD)
 			closep(&s->fds[i]);
 	}
+	for (size_t i = 0; s->pid_fds && i < s->opt->n_pids; i++)
+		closep(&s->pid_fds[i]);
+	free(s->pid_fds);
 	closep(&s->epoll_fd);
+	free(s);
 }
 
-int session_run(const struct session_options *opt, struct err *e)
+void session_close(struct session *s, struct session_result *ret)
 {
-	struct session s = {.opt = opt, .epoll_fd = -1, .start_ns = clock_boot_ns()};
+	if (s->order) {
+		end_command(s);
+		finish(s); /* what has begun ends in order, also when it could not go on */
+	}
+	s->result.command_ended = s->end.ended;
+	s->result.command_status = s->end.status;
+	if (ret)
+		*ret = s->result;
+	free_all(s);
+}
+
+int session_open(const struct session_options *opt, struct session **ret, struct err *e)
+{
+	struct session *s = calloc(1, sizeof(*s));
 	int r;
 
+	if (!s)
+		return -ENOMEM;
+	s->opt = opt;
+	s->epoll_fd = -1;
+	s->start_ns = clock_boot_ns();
 	for (size_t i = 0; i < FD_COUNT; i++)
-		s.fds[i] = -1;
+		s->fds[i] = -1;
 	clock_sync();
 
-	r = open_all(&s, e);
+	r = open_all(s, e);
 	if (r >= 0) {
 		/* the reader must not wait behind the programs it watches */
-		setpriority(PRIO_PROCESS, 0, -20);
-		say_who_is_watched(&s);
-		r = start_command(&s, e);
+		if (!opt->embedded)
+			setpriority(PRIO_PROCESS, 0, -20);
+		say_who_is_watched(s);
 	}
-	if (r >= 0)
-		loop(&s);
-	else
-		s.stop_reason = "failed";
-	/* what has begun ends in order, also when it could not go on */
-	if (s.order)
-		finish(&s);
-	close_all(&s);
+	if (r < 0) {
+		session_stop(s, "failed");
+		session_close(s, NULL);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int session_run(const struct session_options *opt, struct session_result *ret, struct err *e)
+{
+	struct session *s;
+	int r = session_open(opt, &s, e);
+
+	if (r < 0)
+		return r;
+	r = session_start(s, e);
+	if (r < 0)
+		session_stop(s, "failed");
+	while (session_step(s, -1))
+		;
+	session_close(s, ret);
 	return r;
 }

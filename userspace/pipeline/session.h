@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "event/event.h"
 #include "pipeline/pace.h"
 
 enum session_source {
@@ -55,6 +56,9 @@ struct session_options {
 	const char *on_alert; /* command to run when an alert starts or ends; NULL: none */
 	const char *webhook;  /* URL that is told of it; NULL: none */
 	enum session_format format;
+	bool best_effort; /* without kernel programs go on with what /proc tells */
+	bool since_start; /* trees: sums since the processes started, not since the first sample */
+	bool forced_samples;  /* fork, exec, exit and alerts make a sample due */
 	uint64_t duration_ns; /* 0: until it is stopped */
 	const char *filter;   /* NULL: everything */
 	bool no_redact;
@@ -64,8 +68,12 @@ struct session_options {
 	unsigned rotate_keep;
 	size_t ring_bytes; /* of each ring; 0: the defaults */
 	size_t queue_bytes;
-	char **command; /* started and followed; NULL: none */
-	bool readable;  /* lines for a person on standard output */
+	bool no_output;      /* no JSON at all: readable lines and observer only */
+	char **command;      /* started and followed; NULL: none */
+	bool command_first;  /* it gets the signals that end us; we end when it has ended */
+	bool output_is_ours; /* the command's standard output goes to standard error */
+	bool end_with_pids;  /* when the last of `pids` has ended */
+	bool readable;       /* lines for a person on standard output */
 	bool colour;
 	bool quiet;
 	bool summary;      /* say at the end what was seen */
@@ -74,12 +82,46 @@ struct session_options {
 	bool examine;      /* load whatever can be loaded: nothing is recorded, only told */
 	char **argv;       /* how agentsight was called, for the `start` event */
 	int argc;
+	bool embedded; /* in a program of somebody else: signals and priority are left alone */
+	/* gets every event that is delivered, with its JSON line; may be NULL */
+	void (*observer)(void *context, const struct event *ev, const char *line, size_t len);
+	void *observer_context;
 };
 
+struct session_result {
+	bool command_ended;
+	int command_status; /* as of wait4(2) */
+	bool interrupted;   /* SIGINT ended the run */
+	bool timed_out;     /* its duration was over */
+	uint64_t alerts;    /* that were raised */
+};
+
+struct session;
+
 /*
- * Runs until it is stopped. 0 when it ended as asked; -EPERM when privilege is missing; another
- * negative errno, with a sentence in @e, when it could not do its work.
+ * Attaches everything; the command, if there is one, is held. Everything in @opt must outlive the session. -EPERM
+ * when privilege is missing; another negative errno, with a sentence in @e, when it cannot do its work.
  */
-int session_run(const struct session_options *opt, struct err *e);
+int session_open(const struct session_options *opt, struct session **ret, struct err *e);
+
+/* Lets the command go. An error, with a sentence, when it cannot be started. */
+int session_start(struct session *s, struct err *e);
+
+/* For the caller's own loop: readable when session_step() has something to do. */
+int session_fd(const struct session *s);
+
+/* Waits up to @timeout_ms (-1: until something happens) and works. False when the run has ended. */
+bool session_step(struct session *s, int timeout_ms);
+
+void session_stop(struct session *s, const char *reason);
+void session_sample(struct session *s); /* one more, now */
+
+pid_t session_command_pid(const struct session *s); /* 0: none */
+
+/* Passes on what is on its way, writes `stop` and frees. @ret may be NULL. */
+void session_close(struct session *s, struct session_result *ret);
+
+/* All of it. 0 when it ended as asked; errors as of session_open(). */
+int session_run(const struct session_options *opt, struct session_result *ret, struct err *e);
 
 #endif

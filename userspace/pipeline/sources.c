@@ -216,7 +216,7 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, st
 		return err_set(e, r, "cannot open /proc: %s", strerror(-r));
 
 	r = open_kernel(s, e);
-	if (r < 0 && needs_kernel(opt))
+	if (r < 0 && needs_kernel(opt) && !opt->best_effort)
 		return r == -EPERM || r == -EACCES ? say_missing_privilege(r, e) : r;
 	if (r < 0) {
 		log_info("no kernel programs (%s): processes that live between two samples are "
@@ -611,7 +611,8 @@ void sources_tick(struct sources *s, uint64_t boot_ns)
 		procfs_reap(s->procfs, s->procs, REAP_BUDGET);
 }
 
-void sources_sample(struct sources *s, uint64_t boot_ns)
+void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
+		    uint64_t next_ns)
 {
 	if (s->sampler)
 		sampler_sample(s->sampler, boot_ns, s->samples);

@@ -56,7 +56,10 @@ int sources_poll_ms(const struct sources *s, uint64_t boot_ns);
 void sources_poll(struct sources *s, uint64_t boot_ns);
 
 void sources_tick(struct sources *s, uint64_t boot_ns);
-void sources_sample(struct sources *s, uint64_t boot_ns);
+
+/* @next_ns: planned time to the next one. */
+void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
+		    uint64_t next_ns);
 
 /* Last sums into the rings, then everything off. */
 void sources_finish(struct sources *s);

@@ -57,7 +57,7 @@ static void the_command_waits_until_it_is_released(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_true(asprintf(&script, "echo x >&%d", fds[1]) > 0);
 	sh(script, argv);
-	assert_int_equal(child_hold(argv, &c, &e), 0);
+	assert_int_equal(child_hold(argv, false, &c, &e), 0);
 	assert_true(c.pid > 0);
 	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
 	assert_int_equal(read(fds[0], &byte, 1), -1);
@@ -73,6 +73,49 @@ static void the_command_waits_until_it_is_released(void **state)
 	close(fds[1]);
 }
 
+static void a_look_tells_nothing_before_its_end_and_all_after(void **state)
+{
+	struct child_end end = {};
+	struct child c = {};
+	char *argv[4];
+
+	sh("kill -9 $$", argv);
+	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	child_look(&c, &end);
+	assert_false(end.ended);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	wait_for_end(&c);
+	child_look(&c, &end);
+	assert_true(end.ended);
+	assert_true(WIFSIGNALED(end.status));
+	assert_int_equal(WTERMSIG(end.status), SIGKILL);
+	assert_true(end.used.ru_maxrss > 0);
+	child_look(&c, &end); /* and nobody else's end */
+	assert_int_equal(WTERMSIG(end.status), SIGKILL);
+	child_done(&c);
+}
+
+static void its_output_can_be_sent_where_its_errors_go(void **state)
+{
+	int fds[2], old = dup(STDERR_FILENO);
+	struct child c = {};
+	char *argv[4], text[8];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
+	sh("echo x", argv);
+	assert_int_equal(child_hold(argv, true, &c, NULL), 0);
+	assert_true(dup2(old, STDERR_FILENO) >= 0);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	assert_int_equal(read(fds[0], text, sizeof(text)), 2);
+	assert_memory_equal(text, "x\n", 2);
+	wait_for_end(&c);
+	child_done(&c);
+	close(fds[0]);
+	close(fds[1]);
+	close(old);
+}
+
 static void its_end_can_be_polled_and_tells_its_status(void **state)
 {
 	struct child c = {};
@@ -80,7 +123,7 @@ static void its_end_can_be_polled_and_tells_its_status(void **state)
 	char *argv[4];
 
 	sh("exit 7", argv);
-	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
 	if (c.pid_fd >= 0) {
 		struct pollfd p = {.fd = c.pid_fd, .events = POLLIN};
@@ -99,7 +142,7 @@ static void a_command_that_is_not_there_is_told_with_its_name(void **state)
 	struct child c = {};
 	struct err e = {};
 
-	assert_int_equal(child_hold(argv, &c, &e), 0);
+	assert_int_equal(child_hold(argv, false, &c, &e), 0);
 	assert_int_equal(child_release(&c, argv[0], &e), -ENOENT);
 	assert_non_null(strstr(e.text, "'/nonexistent/agent'"));
 	assert_int_equal(wait_for_end(&c).si_status, 127);
@@ -112,7 +155,7 @@ static void a_command_that_may_not_be_run_is_told(void **state)
 	struct child c = {};
 	struct err e = {};
 
-	assert_int_equal(child_hold(argv, &c, &e), 0);
+	assert_int_equal(child_hold(argv, false, &c, &e), 0);
 	assert_int_equal(child_release(&c, argv[0], &e), -EACCES);
 	assert_int_equal(wait_for_end(&c).si_status, 126);
 	child_done(&c);
@@ -125,7 +168,7 @@ static void a_child_that_was_never_released_is_ended(void **state)
 	pid_t pid;
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
 	pid = c.pid;
 	child_done(&c);
 	assert_int_equal(kill(pid, 0), -1);
@@ -142,7 +185,7 @@ static void without_the_word_to_go_the_command_never_runs(void **state)
 	char *argv[4];
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
 	close(c.gate_fd);
 	c.gate_fd = -1;
 	info = wait_for_end(&c);
@@ -157,7 +200,7 @@ static void releasing_a_child_that_was_killed_harms_nobody(void **state)
 	char *argv[4];
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
 	assert_int_equal(kill(c.pid, SIGKILL), 0);
 	assert_int_equal(wait_for_end(&c).si_code, CLD_KILLED);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
@@ -174,7 +217,7 @@ static int status_of(char **argv)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &was);
 	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(child_hold(argv, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
 	assert_int_equal(child_release(&c, argv[0], NULL), 0);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &was, NULL);
@@ -208,7 +251,7 @@ static void no_descriptor_stays_open(void **state)
 
 	sh("exit 0", argv);
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(child_hold(argv, &c, NULL), 0);
+		assert_int_equal(child_hold(argv, false, &c, NULL), 0);
 		if (i)
 			assert_int_equal(child_release(&c, "sh", NULL), 0);
 		child_done(&c);
@@ -220,6 +263,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_command_waits_until_it_is_released),
+		cmocka_unit_test(a_look_tells_nothing_before_its_end_and_all_after),
+		cmocka_unit_test(its_output_can_be_sent_where_its_errors_go),
 		cmocka_unit_test(its_end_can_be_polled_and_tells_its_status),
 		cmocka_unit_test(a_command_that_is_not_there_is_told_with_its_name),
 		cmocka_unit_test(a_command_that_may_not_be_run_is_told),
