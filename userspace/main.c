@@ -74,10 +74,8 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 		print_command_usage(c);
 		return EXIT_ASKED;
 	}
-	log_setup(o.verbose ? LOG_DEBUG
-		  : o.quiet ? LOG_ERROR
-			    : LOG_NOTICE,
-		  colour_wanted(&o, STDERR_FILENO));
+	o.session.colour_err = colour_wanted(&o, STDERR_FILENO);
+	log_setup(o.verbose ? LOG_DEBUG : o.quiet ? LOG_ERROR : LOG_NOTICE, o.session.colour_err);
 	o.session.colour = colour_wanted(&o, STDOUT_FILENO);
 	o.session.quiet = o.quiet;
 

@@ -6,6 +6,7 @@
 
 static enum log_level log_max = LOG_NOTICE;
 static bool log_colour;
+static const char *log_before = "";
 
 static const struct {
 	const char *word;
@@ -24,6 +25,17 @@ void log_setup(enum log_level level, bool colour)
 	log_colour = colour;
 }
 
+void log_in_place(bool on)
+{
+	log_before = on ? "\r\033[K" : "";
+}
+
+void log_clear(void)
+{
+	fputs(log_before, stderr);
+	log_in_place(false);
+}
+
 void log_say(enum log_level level, const char *fmt, ...)
 {
 	char line[2048];
@@ -38,10 +50,10 @@ void log_say(enum log_level level, const char *fmt, ...)
 
 	/* one write per line, so that lines of several threads do not mix */
 	if (log_colour && levels[level].colour[0])
-		fprintf(stderr, "agentsight: %s%s\033[0m%s\n", levels[level].colour,
+		fprintf(stderr, "%sagentsight: %s%s\033[0m%s\n", log_before, levels[level].colour,
 			levels[level].word, line);
 	else
-		fprintf(stderr, "agentsight: %s%s\n", levels[level].word, line);
+		fprintf(stderr, "%sagentsight: %s%s\n", log_before, levels[level].word, line);
 }
 
 const char *log_safe(const char *text)

@@ -20,6 +20,12 @@ enum log_level {
 /* Messages above @level are left out; @colour switches ANSI colours on. */
 void log_setup(enum log_level level, bool colour);
 
+/* A line that is rewritten in place stands on the terminal: a message goes over it. */
+void log_in_place(bool on);
+
+/* Takes such a line away, for who writes to standard error without a message. */
+void log_clear(void);
+
 __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *fmt, ...);
 
 #define log_error(...)   log_say(LOG_ERROR, __VA_ARGS__)

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "event/encode.h"
 #include "event/schema.h"
 #include "sink/sink.h"
+#include "sink/status.h"
 #include "sink/summary.h"
 #include "sink/terminal.h"
 #include "stage/alert.h"
@@ -23,6 +25,7 @@
 #include "stage/tool_run.h"
 
 #define MAX_STAGES 12
+#define MAX_SINKS  4
 
 struct chain {
 	struct chain_options opt;
@@ -39,10 +42,11 @@ struct chain {
 	struct stage *http;
 	struct stage *tool_run;
 	struct prices *prices;
-	struct llm_stage *llm; /* reads along with http, and has no place of its own */
-	struct writer *file;   /* JSON to a file, or to standard output */
-	struct writer *screen; /* readable lines on standard output */
-	struct sink *terminal;
+	struct llm_stage *llm;         /* reads along with http, and has no place of its own */
+	struct writer *file;           /* JSON to a file, or to standard output */
+	struct writer *screen;         /* readable lines on standard output */
+	struct sink *sinks[MAX_SINKS]; /* beside the file */
+	size_t n_sinks;
 	struct buf line;
 	uint64_t entered[AS_EV_COUNT];
 	uint64_t arrived[AS_EV_COUNT];
@@ -99,8 +103,8 @@ static void fanout_event(struct emitter *self, const struct event *ev)
 	c->shown[ev->desc->type]++;
 	if (c->file || c->opt.session->observer)
 		fanout_line(c, ev);
-	if (c->terminal)
-		c->terminal->write(c->terminal, ev, NULL, 0);
+	for (size_t i = 0; i < c->n_sinks; i++)
+		c->sinks[i]->write(c->sinks[i], ev, NULL, 0);
 	summary_event(c->summary, ev);
 }
 
@@ -121,6 +125,22 @@ static unsigned screen_columns(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
+static int open_status(struct chain *c)
+{
+	const struct session_options *s = c->opt.session;
+	struct status_options opt = {STDERR_FILENO, s->status, s->colour_err};
+	struct sink *sink;
+	int r;
+
+	if (!s->status && !s->status_lines)
+		return 0;
+	r = status_sink_new(&opt, &sink);
+	if (r < 0)
+		return r;
+	c->sinks[c->n_sinks++] = sink;
+	return 0;
+}
+
 static int open_sinks(struct chain *c, struct err *e)
 {
 	const struct session_options *s = c->opt.session;
@@ -133,6 +153,7 @@ static int open_sinks(struct chain *c, struct err *e)
 		.context = c->opt.context,
 	};
 	struct writer_options screen = {.on_closed = c->opt.on_closed, .context = c->opt.context};
+	struct sink *sink;
 	int r;
 
 	if (s->output || (!s->readable && !s->no_output)) {
@@ -140,13 +161,19 @@ static int open_sinks(struct chain *c, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	r = open_status(c);
+	if (r < 0)
+		return err_set(e, r, "not enough memory");
 	if (!s->readable)
 		return 0;
 	r = writer_open(&screen, &c->screen, e);
 	if (r < 0)
 		return r;
-	r = terminal_sink_new(c->screen, s->colour, screen_columns(), &c->terminal);
-	return r < 0 ? err_set(e, r, "not enough memory") : 0;
+	r = terminal_sink_new(c->screen, s->colour, screen_columns(), &sink);
+	if (r < 0)
+		return err_set(e, r, "not enough memory");
+	c->sinks[c->n_sinks++] = sink;
+	return 0;
 }
 
 /* Puts a stage before what comes next so far. */
@@ -343,8 +370,8 @@ void chain_free(struct chain *c)
 		c->stages[i]->free(c->stages[i]);
 	llm_stage_free(c->llm); /* behind the exchanges that it reads */
 	prices_free(c->prices);
-	if (c->terminal)
-		c->terminal->free(c->terminal);
+	for (size_t i = 0; i < c->n_sinks; i++)
+		c->sinks[i]->free(c->sinks[i]);
 	summary_free(c->summary);
 	writer_free(c->file);
 	writer_free(c->screen);
@@ -374,8 +401,10 @@ void chain_flush(struct chain *c)
 {
 	if (c->file)
 		writer_flush(c->file);
-	if (c->screen)
-		writer_flush(c->screen);
+	for (size_t i = 0; i < c->n_sinks; i++) {
+		if (c->sinks[i]->flush)
+			c->sinks[i]->flush(c->sinks[i]);
+	}
 }
 
 void chain_finish(struct chain *c)
@@ -450,5 +479,6 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 
 void chain_print_summary(const struct chain *c, FILE *f, bool colour)
 {
+	log_clear();
 	summary_print(c->summary, f, colour);
 }

@@ -75,6 +75,7 @@ struct session_options {
 	bool end_with_pids;  /* when the last of `pids` has ended */
 	bool readable;       /* lines for a person on standard output */
 	bool colour;
+	bool colour_err; /* the same for standard error */
 	bool quiet;
 	bool summary;      /* say at the end what was seen */
 	bool status;       /* one line on standard error, rewritten in place */

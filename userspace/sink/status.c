@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "sink/status.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sink/line.h"
+#include "sink/units.h"
+
+#define COLUMNS_DEFAULT 80
+#define CLEAR           "\r\033[K"
+
+static const char *const spinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
+
+/* Where green ends and where red begins. */
+struct limits {
+	uint64_t yellow, red;
+};
+
+static const struct limits cpu_limits = {1000, 5000}; /* hundredths of a percent */
+static const struct limits memory_limits = {100 << 10, 500 << 10};
+
+/* The sum of the trees of one sample. */
+struct sums {
+	uint64_t boot_ns;
+	uint64_t elapsed_ns;
+	uint64_t cpu_centi;
+	uint64_t memory_kb;
+	uint64_t read_bytes, write_bytes;
+	uint64_t rx_bytes, tx_bytes;
+	uint32_t processes, threads;
+	bool pss; /* what the memory is */
+};
+
+struct status {
+	struct sink sink;
+	struct status_options opt;
+	struct buf text;
+	struct sums sums;
+	unsigned turn;
+	bool fresh; /* not drawn yet */
+	bool drawn; /* a line stands on the terminal */
+};
+
+static void add_tree(struct status *s, const struct as_system_tree *t)
+{
+	struct sums *sum = &s->sums;
+
+	if (sum->boot_ns != t->h.boot_ns)
+		*sum = (struct sums){.boot_ns = t->h.boot_ns, .elapsed_ns = t->elapsed_ns};
+	sum->cpu_centi += t->cpu_centi;
+	sum->pss = t->pss_kb;
+	sum->memory_kb += t->pss_kb ? t->pss_kb : t->rss_kb;
+	sum->read_bytes += t->read_bytes;
+	sum->write_bytes += t->write_bytes;
+	sum->rx_bytes += t->rx_bytes;
+	sum->tx_bytes += t->tx_bytes;
+	sum->processes += t->processes;
+	sum->threads += t->threads;
+	s->fresh = true;
+}
+
+static enum line_style judge(const struct limits *limits, uint64_t value)
+{
+	if (value < limits->yellow)
+		return LINE_GREEN;
+	return value < limits->red ? LINE_YELLOW : LINE_RED;
+}
+
+static void put_pair(struct line *l, const char *name, uint64_t in, uint64_t out,
+		     const char *in_name, const char *out_name)
+{
+	char a[UNITS_LEN], b[UNITS_LEN];
+
+	line_printf(l, " | %s %s %s, %s %s", name, units_bytes(a, in), in_name, units_bytes(b, out),
+		    out_name);
+}
+
+static unsigned columns(const struct status *s)
+{
+	struct winsize size;
+
+	if (!s->opt.in_place)
+		return LINE_MAX; /* a line may be as long as it is */
+	/* the last column stays free, or the terminal would begin a new line */
+	return ioctl(s->opt.fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1
+									   : COLUMNS_DEFAULT - 1;
+}
+
+static void put_line(struct status *s)
+{
+	const struct sums *sum = &s->sums;
+	char text[UNITS_LEN];
+	struct line l;
+
+	line_begin(&l, &s->text, columns(s), s->opt.colour);
+	if (s->opt.in_place) {
+		line_str(&l, spinner[s->turn++ % ARRAY_SIZE(spinner)]);
+		line_str(&l, " ");
+	}
+	line_style(&l, LINE_DIM);
+	line_printf(&l, "[%.1f s]", (double)sum->elapsed_ns / NSEC_PER_SEC);
+	line_style(&l, LINE_PLAIN);
+	line_printf(&l, " %u process%s: CPU ", sum->processes, sum->processes == 1 ? "" : "es");
+	line_style(&l, judge(&cpu_limits, sum->cpu_centi));
+	line_printf(&l, "%llu.%llu%%", (unsigned long long)sum->cpu_centi / 100,
+		    (unsigned long long)sum->cpu_centi / 10 % 10);
+	line_style(&l, LINE_PLAIN);
+	line_str(&l, sum->pss ? " | PSS " : " | RSS ");
+	line_style(&l, judge(&memory_limits, sum->memory_kb));
+	line_str(&l, units_bytes(text, sum->memory_kb * 1024));
+	line_style(&l, LINE_PLAIN);
+	line_printf(&l, " | %u thread%s", sum->threads, sum->threads == 1 ? "" : "s");
+	put_pair(&l, "disk", sum->read_bytes, sum->write_bytes, "read", "written");
+	put_pair(&l, "net", sum->rx_bytes, sum->tx_bytes, "in", "out");
+	line_end(&l);
+}
+
+/* A program that reads keys as they are pressed draws the screen itself. */
+static bool terminal_is_taken(const struct status *s)
+{
+	struct termios t;
+
+	return tcgetattr(s->opt.fd, &t) == 0 && !(t.c_lflag & ICANON);
+}
+
+static void send_text(struct status *s)
+{
+	/* what the terminal does not take now is not worth waiting for */
+	if (write(s->opt.fd, s->text.data, s->text.len) < 0)
+		return;
+}
+
+static void clear(struct status *s)
+{
+	if (!s->drawn)
+		return;
+	s->drawn = false;
+	log_in_place(false);
+	buf_reset(&s->text);
+	buf_add(&s->text, CLEAR, sizeof(CLEAR) - 1);
+	send_text(s);
+}
+
+static void draw(struct status *s)
+{
+	buf_reset(&s->text);
+	if (s->opt.in_place)
+		buf_add(&s->text, CLEAR, sizeof(CLEAR) - 1);
+	put_line(s);
+	if (s->opt.in_place && s->text.len && s->text.data[s->text.len - 1] == '\n')
+		s->text.data[s->text.len - 1] = '\r'; /* what the program writes goes over it */
+	if (s->text.failed)
+		return;
+	send_text(s);
+	s->drawn = s->opt.in_place;
+	log_in_place(s->drawn);
+}
+
+static void status_write(struct sink *self, const struct event *ev, const char *line, size_t len)
+{
+	struct status *s = (struct status *)self;
+
+	if (ev->rec->type == AS_EV_SYSTEM_TREE)
+		add_tree(s, (const void *)ev->rec);
+}
+
+static void status_flush(struct sink *self)
+{
+	struct status *s = (struct status *)self;
+
+	if (!s->fresh)
+		return;
+	s->fresh = false;
+	if (s->opt.in_place && terminal_is_taken(s))
+		s->drawn = false;
+	else
+		draw(s);
+}
+
+static void status_free(struct sink *self)
+{
+	struct status *s = (struct status *)self;
+
+	clear(s);
+	buf_done(&s->text);
+	free(s);
+}
+
+int status_sink_new(const struct status_options *opt, struct sink **ret)
+{
+	struct status *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->sink = (struct sink){status_write, status_flush, status_free};
+	s->opt = *opt;
+	s->opt.in_place = opt->in_place && isatty(opt->fd);
+	*ret = &s->sink;
+	return 0;
+}
