@@ -33,6 +33,7 @@ SOURCES := $(sort $(wildcard userspace/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o)
 CORE := $(O)/libcore.a
 MAIN := $(O)/userspace/main.o
+LIBRARY := $(O)/libagentsight.so.1
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wformat=2 -Wundef -Wvla -Wno-unused-parameter
@@ -50,7 +51,7 @@ endif
 PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null) -lm
 CFLAGS ?= -O2 -g
-HARDENING ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+HARDENING ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIC -fvisibility=hidden
 LDHARDENING ?= -pie -Wl,-z,relro,-z,now
 ifeq ($(DEVELOPER),1)
 WARNINGS += -Werror
@@ -60,11 +61,18 @@ ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(WARNINGS) -D_GNU_SOURCE -DAGENT
 ALL_LDFLAGS = $(LDHARDENING) $(LDFLAGS) $(EXTRA_LDFLAGS)
 BPF_CFLAGS := -O2 -g -Wall -Werror --target=bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -I. -Iinclude
 
-all: agentsight ## build ./agentsight
+all: agentsight $(LIBRARY) ## build ./agentsight and out/libagentsight.so
 
 agentsight: $(MAIN) $(CORE)
 	$(say) LINK $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
+
+# The same objects as a library: only what its header declares can be seen from outside.
+$(LIBRARY): $(O)/userspace/lib/agentsight.o $(CORE) userspace/lib/agentsight.map
+	$(say) LINK $@
+	$(Q)$(CC) $(ALL_CFLAGS) -shared -Wl,-soname,libagentsight.so.1 -Wl,--version-script=userspace/lib/agentsight.map \
+		-Wl,-z,relro,-z,now -Wl,--no-undefined $(LDFLAGS) $(EXTRA_LDFLAGS) -o $@ $< $(CORE) $(PC_LIBS) -lpthread
+	$(Q)ln -sf $(@F) $(O)/libagentsight.so
 
 $(CORE): $(OBJECTS) $(LLHTTP_OBJECTS)
 	$(say) AR $@

@@ -232,6 +232,7 @@ struct mm_struct {
 	unsigned long arg_end;
 	unsigned long env_start;
 	unsigned long env_end;
+	unsigned long hiwater_rss;
 	struct file *exe_file;
 	struct percpu_counter rss_stat[4];
 };
@@ -248,6 +249,8 @@ struct mm_struct___v510 {
 struct task_io_accounting {
 	u64 rchar;
 	u64 wchar;
+	u64 syscr;
+	u64 syscw;
 	u64 read_bytes;
 	u64 write_bytes;
 };
@@ -275,6 +278,10 @@ struct signal_struct {
 	unsigned int flags;
 	u64 utime;
 	u64 stime;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	unsigned long min_flt;
+	unsigned long maj_flt;
 	unsigned long long sum_sched_runtime;
 	unsigned long maxrss;
 	struct task_io_accounting ioac;
@@ -282,14 +289,25 @@ struct signal_struct {
 
 struct thread_info {
 	u32 status;
+	u32 cpu; /* KERNEL < 5.16: not on x86, see task_struct___v510 */
 	unsigned long flags;
+};
+
+struct sched_info {
+	unsigned long long run_delay;
 };
 
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
 	unsigned int flags;
+	unsigned int __state;
+	int static_prio;
+	unsigned int rt_priority;
+	unsigned int policy;
+	struct sched_info sched_info;
 	struct mm_struct *mm;
+	int exit_state;
 	int exit_code;
 	pid_t pid;
 	pid_t tgid;
@@ -309,8 +327,17 @@ struct task_struct {
 	struct files_struct *files;
 	struct signal_struct *signal;
 	struct task_io_accounting ioac;
+	u64 start_time;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
 	unsigned long min_flt;
 	unsigned long maj_flt;
+};
+
+/* KERNEL < 5.14: `state`; KERNEL < 5.16: `cpu`, on x86 */
+struct task_struct___v510 {
+	long state;
+	unsigned int cpu;
 };
 
 struct trace_event_raw_sched_process_exec {

@@ -13,6 +13,17 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SIGNAL_GROUP_EXIT 0x4 /* linux/sched/signal.h, unchanged since 2.6 */
 
+/*
+ * Threads whose end has been counted in the process's `ended_io`, and which are still on its list:
+ * no more than the walk over that list is allowed, so the others may be forgotten.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4 * AS_THREADS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} ended_threads SEC(".maps");
+
 /* ---- who belongs ---- */
 
 #define SCRIPT_PATH_MAX 512
@@ -110,6 +121,8 @@ static __always_inline bool exec_belongs(struct task_struct *task, __u32 tgid, s
 			bpf_map_delete_elem(&procs, &tgid);
 		return false;
 	}
+	if (known)
+		return true;
 	proc.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	proc.flags = AS_PROC_NAMED;
 	if (bpf_map_update_elem(&procs, &tgid, &proc, BPF_ANY))
@@ -146,7 +159,7 @@ static __always_inline __u32 append_user(struct scratch *s, struct as_span *span
  * environment is full of keys. Names are told by their first eight bytes.
  */
 #define ENV_TEXT_MAX 256 /* of one variable */
-#define ENV_MAX	     2048
+#define ENV_MAX      2048
 #define ENV_ROUND    16 /* variables in one round, see path_round() */
 #define ENV_ROUNDS   32
 
@@ -172,9 +185,9 @@ static __always_inline struct environ *environ_get(void)
 	return bpf_map_lookup_elem(&environs, &zero);
 }
 
-#define EIGHT(a, b, c, d, e, f, g, h)                                                   \
-	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 |           \
-	 (__u64)(e) << 32 | (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+#define EIGHT(a, b, c, d, e, f, g, h)                                                            \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | \
+	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
 #define FIRST(n) ((1ULL << 8 * (n)) - 1)
 
 /* @first: eight bytes. */
@@ -295,6 +308,8 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 	if (cfg.by_process && !exec_belongs(task, tgid, s))
 		return 0;
 
+	/* a thread that execs takes over number and start time of the leader, which has ended */
+	bpf_map_delete_elem(&ended_threads, &tgid);
 	exec_emit(ctx, task, s);
 	return 0;
 }
@@ -376,10 +391,14 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 
 /* ---- exit ---- */
 
-/* Not the kernel's own struct for the I/O: accesses to that would be relocated here, too. */
+/*
+ * Not the kernel's own struct for the I/O: accesses to that would be relocated here, too. @all is what
+ * the kernel says: children that were waited for are in it.
+ */
 struct usage {
 	__u64 utime, stime, runtime;
-	__u64 rchar, wchar, read_bytes, write_bytes;
+	__u64 minor, major, voluntary, involuntary;
+	struct as_task_io all, own;
 	struct list_head *pos, *head; /* of the threads that are still to be added */
 };
 
@@ -402,7 +421,7 @@ static __always_inline struct usage *usage_get(void)
 #define IO_BYTES      64 /* struct task_io_accounting has 56 with all its options */
 
 /* One read for all members; where they lie in it is the kernel's business. */
-static __always_inline void usage_add_io(struct usage *u, const struct task_io_accounting *io)
+static __always_inline void io_read(struct as_task_io *to, const struct task_io_accounting *io)
 {
 	char raw[IO_BYTES] = {};
 
@@ -410,19 +429,69 @@ static __always_inline void usage_add_io(struct usage *u, const struct task_io_a
 			      io);
 #define IO_MEMBER(m) \
 	(*(__u64 *)&raw[bpf_core_field_offset(struct task_io_accounting, m) & (IO_BYTES - 8)])
-	u->rchar += IO_MEMBER(rchar);
-	u->wchar += IO_MEMBER(wchar);
-	u->read_bytes += IO_MEMBER(read_bytes);
-	u->write_bytes += IO_MEMBER(write_bytes);
+	to->rchar = IO_MEMBER(rchar);
+	to->wchar = IO_MEMBER(wchar);
+	to->syscr = IO_MEMBER(syscr);
+	to->syscw = IO_MEMBER(syscw);
+	to->read_bytes = IO_MEMBER(read_bytes);
+	to->write_bytes = IO_MEMBER(write_bytes);
 #undef IO_MEMBER
+}
+
+static __always_inline void io_add(struct as_task_io *to, const struct as_task_io *io)
+{
+	to->rchar += io->rchar;
+	to->wchar += io->wchar;
+	to->syscr += io->syscr;
+	to->syscw += io->syscw;
+	to->read_bytes += io->read_bytes;
+	to->write_bytes += io->write_bytes;
+}
+
+/* A thread ends, its process lives on: the only chance to tell its I/O from that of children. */
+static __always_inline void thread_ended(struct task_struct *task)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32, tid = (__u32)bpf_get_current_pid_tgid();
+	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	__u64 start_ns = BPF_CORE_READ(task, start_boottime);
+	struct as_task_io io;
+
+	if (!proc)
+		return;
+	io_read(&io, &task->ioac);
+	/* several may end at the same time */
+	__sync_fetch_and_add(&proc->ended_io.rchar, io.rchar);
+	__sync_fetch_and_add(&proc->ended_io.wchar, io.wchar);
+	__sync_fetch_and_add(&proc->ended_io.syscr, io.syscr);
+	__sync_fetch_and_add(&proc->ended_io.syscw, io.syscw);
+	__sync_fetch_and_add(&proc->ended_io.read_bytes, io.read_bytes);
+	__sync_fetch_and_add(&proc->ended_io.write_bytes, io.write_bytes);
+	bpf_map_update_elem(&ended_threads, &tid, &start_ns, BPF_ANY);
+}
+
+static __always_inline bool thread_counted(struct task_struct *t)
+{
+	__u32 tid = BPF_CORE_READ(t, pid);
+	__u64 *start_ns = bpf_map_lookup_elem(&ended_threads, &tid);
+
+	return start_ns && *start_ns == BPF_CORE_READ(t, start_boottime);
 }
 
 static __always_inline void usage_add_thread(struct usage *u, struct task_struct *t)
 {
+	struct as_task_io io;
+
 	u->utime += BPF_CORE_READ(t, utime);
 	u->stime += BPF_CORE_READ(t, stime);
 	u->runtime += BPF_CORE_READ(t, se.sum_exec_runtime);
-	usage_add_io(u, &t->ioac);
+	u->minor += BPF_CORE_READ(t, min_flt);
+	u->major += BPF_CORE_READ(t, maj_flt);
+	u->voluntary += BPF_CORE_READ(t, nvcsw);
+	u->involuntary += BPF_CORE_READ(t, nivcsw);
+	io_read(&io, &t->ioac);
+	io_add(&u->all, &io);
+	if (!thread_counted(t))
+		io_add(&u->own, &io);
 }
 
 /* A few threads of the list; verified once, like path_round(). True when none is left. */
@@ -457,7 +526,11 @@ static __always_inline bool usage_collect(struct usage *u, struct signal_struct 
 	u->utime = BPF_CORE_READ(sig, utime);
 	u->stime = BPF_CORE_READ(sig, stime);
 	u->runtime = BPF_CORE_READ(sig, sum_sched_runtime);
-	usage_add_io(u, &sig->ioac);
+	u->minor = BPF_CORE_READ(sig, min_flt);
+	u->major = BPF_CORE_READ(sig, maj_flt);
+	u->voluntary = BPF_CORE_READ(sig, nvcsw);
+	u->involuntary = BPF_CORE_READ(sig, nivcsw);
+	io_read(&u->all, &sig->ioac);
 	u->head = &sig->thread_head;
 	u->pos = BPF_CORE_READ(sig, thread_head.next);
 
@@ -554,6 +627,31 @@ static __always_inline bool first_to_report(__u32 tgid, __u64 start_ns)
 	return true;
 }
 
+static __always_inline void exit_sums(struct as_exit *e, const struct usage *u,
+				      const struct as_proc *proc)
+{
+	struct as_task_io own = u->own;
+
+	if (proc)
+		io_add(&own, &proc->ended_io);
+	e->minor_faults = u->minor;
+	e->major_faults = u->major;
+	e->voluntary = u->voluntary;
+	e->involuntary = u->involuntary;
+	e->rchar = u->all.rchar;
+	e->wchar = u->all.wchar;
+	e->syscr = u->all.syscr;
+	e->syscw = u->all.syscw;
+	e->read_bytes = u->all.read_bytes;
+	e->write_bytes = u->all.write_bytes;
+	e->own_rchar = own.rchar;
+	e->own_wchar = own.wchar;
+	e->own_syscr = own.syscr;
+	e->own_syscw = own.syscw;
+	e->own_read_bytes = own.read_bytes;
+	e->own_write_bytes = own.write_bytes;
+}
+
 SEC("tp/sched/sched_process_exit")
 int proc_exit(void *ctx)
 {
@@ -567,8 +665,10 @@ int proc_exit(void *ctx)
 	if (!u)
 		return 0;
 	/* a thread that ends, or the old leader when another thread execs */
-	if (BPF_CORE_READ(sig, live.counter) != 0)
+	if (BPF_CORE_READ(sig, live.counter) != 0) {
+		thread_ended(task);
 		return 0;
+	}
 	if (!current_watched())
 		return 0;
 	start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
@@ -584,10 +684,7 @@ int proc_exit(void *ctx)
 		usage_split(u, e);
 		e->duration_ns = e->h.boot_ns - start_ns;
 		e->max_rss_kb = BPF_CORE_READ(sig, maxrss) * cfg.page_kb;
-		e->read_bytes = u->read_bytes;
-		e->write_bytes = u->write_bytes;
-		e->rchar = u->rchar;
-		e->wchar = u->wchar;
+		exit_sums(e, u, bpf_map_lookup_elem(&procs, &tgid));
 		event_submit(&ring_events, e);
 	}
 	if (cfg.by_process)

@@ -17,6 +17,7 @@ allowed() {
 	source) echo base event enrich find source ;;
 	stage) echo base event enrich http llm stage ;;
 	sink) echo base event sink ;;
+	lib) echo base event pipeline stats ;;
 	pipeline) echo base event enrich find http llm source stage sink pipeline ;;
 	cmd | main.c) echo base event enrich find http llm source stage sink pipeline cmd ;;
 	*) return 1 ;;

@@ -3,6 +3,8 @@
 
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share/agentsight
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -21,6 +23,10 @@ endif
 
 INSTALLED = \
 	$(BINDIR)/agentsight \
+	$(LIBDIR)/libagentsight.so.1 \
+	$(LIBDIR)/libagentsight.so \
+	$(LIBDIR)/pkgconfig/libagentsight.pc \
+	$(INCLUDEDIR)/agentsight/agentsight.h \
 	$(MANDIR)/man8/agentsight.8 \
 	$(UNITDIR)/agentsight.service \
 	$(DATADIR)/prices.txt \
@@ -36,8 +42,12 @@ define install_file
 
 endef
 
-install: agentsight $(O)/packaging/agentsight.service $(O)/packaging/agentsight.8 ## into DESTDIR and PREFIX (/usr/local)
+install: agentsight $(LIBRARY) $(O)/packaging/libagentsight.pc $(O)/packaging/agentsight.service $(O)/packaging/agentsight.8 ## into DESTDIR and PREFIX (/usr/local)
 	$(call install_file,755,agentsight,$(BINDIR)/agentsight)
+	$(call install_file,644,$(LIBRARY),$(LIBDIR)/libagentsight.so.1)
+	$(Q)ln -sf libagentsight.so.1 '$(DESTDIR)$(LIBDIR)/libagentsight.so'
+	$(call install_file,644,$(O)/packaging/libagentsight.pc,$(LIBDIR)/pkgconfig/libagentsight.pc)
+	$(call install_file,644,include/agentsight/agentsight.h,$(INCLUDEDIR)/agentsight/agentsight.h)
 	$(call install_file,644,$(O)/packaging/agentsight.8,$(MANDIR)/man8/agentsight.8)
 	$(call install_file,644,$(O)/packaging/agentsight.service,$(UNITDIR)/agentsight.service)
 	$(call install_file,644,packaging/prices.txt,$(DATADIR)/prices.txt)
@@ -52,7 +62,7 @@ uninstall: ## what install put there
 
 $(O)/packaging/%: packaging/% FORCE
 	$(Q)mkdir -p $(@D)
-	$(Q)sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@VERSION@|$(VERSION)|g' $< >$@
+	$(Q)sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@VERSION@|$(VERSION)|g' $< >$@
 
 # ---- one file that runs on any distribution ----
 
@@ -65,7 +75,7 @@ $(STATIC): $(MAIN) $(CORE)
 	$(say) LINK $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(EXTRA_LDFLAGS) -static -Wl,-z,relro,-z,now -o $@ \
-		$(MAIN) $(CORE) $(PC_STATIC) -lpthread
+		$(MAIN) $(CORE) $(PC_STATIC) -lpthread -lm
 
 # ---- what is needed ----
 

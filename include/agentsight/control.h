@@ -38,11 +38,24 @@ enum as_proc_flags {
 	AS_PROC_CHILD = 1 << 2, /* descends from one of these */
 };
 
-/* Value of `procs`; the key is the tgid. */
+struct as_task_io {
+	__u64 rchar;
+	__u64 wchar;
+	__u64 syscr;
+	__u64 syscw;
+	__u64 read_bytes;
+	__u64 write_bytes;
+};
+
+/*
+ * Value of `procs`; the key is the tgid. @ended_io is kept because the kernel adds the I/O of a thread
+ * that ended to the same sum as that of children that were waited for.
+ */
 struct as_proc {
 	__u64 start_ns;
 	__u32 flags;
 	__u32 pad;
+	struct as_task_io ended_io; /* of its threads that ended since it belongs */
 };
 
 #define AS_NAME_LEN 64

@@ -56,6 +56,19 @@ struct as_exit {
 	__u64 write_bytes;
 	__u64 rchar;
 	__u64 wchar;
+	__u64 syscr;
+	__u64 syscw;
+	__u64 minor_faults;
+	__u64 major_faults;
+	__u64 voluntary;
+	__u64 involuntary;
+	/* I/O of its threads alone, since it belongs; above is that of children that it waited for, too */
+	__u64 own_rchar;
+	__u64 own_wchar;
+	__u64 own_syscr;
+	__u64 own_syscw;
+	__u64 own_read_bytes;
+	__u64 own_write_bytes;
 	__u32 exit_code;
 	__u32 signal;
 	__u32 core_dumped;
@@ -73,6 +86,19 @@ struct as_exit {
 	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                      \
 	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included") \
 	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")  \
+	F(S, U64, syscr, "syscr", AS_OPT, "read calls")                                          \
+	F(S, U64, syscw, "syscw", AS_OPT, "write calls")                                         \
+	F(S, U64, minor_faults, "faults.minor", AS_OPT, "page faults served from memory")        \
+	F(S, U64, major_faults, "faults.major", AS_OPT, "page faults that read from storage")    \
+	F(S, U64, voluntary, "switches.voluntary", AS_OPT, "it waited for something")            \
+	F(S, U64, involuntary, "switches.involuntary", AS_OPT,                                   \
+	  "another task took its processor")                                                     \
+	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")           \
+	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")           \
+	F(S, HIDDEN, own_syscr, "", AS_ALWAYS, "without waited-for children")           \
+	F(S, HIDDEN, own_syscw, "", AS_ALWAYS, "without waited-for children")           \
+	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")       \
+	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")     \
 	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                        \
 	  "of more than 1,024 threads, some are left out")
 

@@ -125,7 +125,7 @@ static int iterator_open(struct ours *o, struct task_source **ret, struct err *e
 	r = procs_fill(o->shared);
 	if (r < 0)
 		return r;
-	return task_bpf_open(o->shared, ret, e);
+	return task_bpf_open(o->shared, false, ret, e);
 }
 
 static int ours_open(struct ours *o, const char *name, bool iterator)
@@ -169,7 +169,7 @@ static uint64_t ours_round(struct ours *o)
 	n_lines = 0;
 	begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	for (int i = 0; i < SAMPLES; i++) {
-		if (sampler_sample(o->sampler, clock_boot_ns(), &out) < 0)
+		if (sampler_sample(o->sampler, clock_boot_ns(), AS_SAMPLE_TIMER, 0, &out) < 0)
 			return 0;
 	}
 	begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin;

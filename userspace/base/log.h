@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 enum log_level {
+	LOG_NOTHING = -1,
 	LOG_ERROR,
 	LOG_WARNING,
 	LOG_NOTICE,

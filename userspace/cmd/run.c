@@ -65,7 +65,8 @@ static void choose_output(const struct command *c, struct options *o)
 
 	if (!runs && !isatty(STDOUT_FILENO))
 		json = true;
-	s->output_is_ours = runs && json && !s->output;
+	if (runs && json && !s->output)
+		s->files.out = STDERR_FILENO;
 	s->no_output = !json && !s->output;
 	s->status_lines = !json && !o->quiet && o->no_update;
 	s->status = !json && !o->quiet && !o->no_update && isatty(STDERR_FILENO);

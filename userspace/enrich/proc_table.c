@@ -23,6 +23,7 @@ struct proc_table {
 	TAILQ_HEAD(, proc) ended; /* oldest first */
 	LIST_HEAD(, proc) unused;
 	SLIST_HEAD(, slab) slabs;
+	LIST_HEAD(, proc_tree) trees;
 	size_t n_living;
 	size_t n_ended;
 	uint64_t refused;
@@ -53,15 +54,32 @@ static void source_release(struct proc_table *t, struct proc *p)
 	p->source = NULL;
 }
 
+static void detail_release(struct proc *p)
+{
+	if (p->detail)
+		free(p->detail->sample);
+	free(p->detail);
+	p->detail = NULL;
+}
+
 void proc_table_free(struct proc_table *t)
 {
+	struct proc_tree *tree;
 	struct slab *slab;
 	struct proc *p;
 
 	if (!t)
 		return;
 	TAILQ_FOREACH(p, &t->living, order)
-	source_release(t, p);
+	{
+		source_release(t, p);
+		detail_release(p);
+	}
+	while ((tree = LIST_FIRST(&t->trees))) {
+		LIST_REMOVE(tree, link);
+		free(tree->sample);
+		free(tree);
+	}
 	while ((slab = SLIST_FIRST(&t->slabs))) {
 		SLIST_REMOVE_HEAD(&t->slabs, next);
 		free(slab);
@@ -205,6 +223,7 @@ static void kids_hand_over(struct proc *p)
 	struct proc *kid;
 
 	while ((kid = LIST_FIRST(&p->kids))) {
+		proc_table_tree(kid);
 		LIST_REMOVE(kid, sibling);
 		parent_set(kid, p->parent);
 	}
@@ -243,6 +262,94 @@ void proc_table_count_children(struct proc_table *t)
 	}
 }
 
+/* ---- trees ---- */
+
+int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
+			struct proc_tree **ret)
+{
+	struct proc_tree *tree = calloc(1, sizeof(*tree));
+
+	if (!tree)
+		return -ENOMEM;
+	tree->root = p;
+	tree->since_ns = since_ns;
+	tree->started = 1;
+	p->tree = tree;
+	LIST_INSERT_HEAD(&t->trees, tree, link);
+	*ret = tree;
+	return 0;
+}
+
+struct proc_tree *proc_table_next_tree(const struct proc_table *t, const struct proc_tree *tree)
+{
+	return tree ? LIST_NEXT(tree, link) : LIST_FIRST(&t->trees);
+}
+
+/* Not at birth, since a process may be learnt before its parent. */
+struct proc_tree *proc_table_tree(struct proc *p)
+{
+	struct proc *up = p;
+
+	while (!up->tree && up->parent)
+		up = up->parent;
+	if (up->tree && !p->tree && p->followed) {
+		p->tree = up->tree;
+		p->tree->started++;
+	}
+	return p->tree;
+}
+
+struct proc_detail *proc_table_detail(struct proc *p)
+{
+	if (!p->detail)
+		p->detail = calloc(1, sizeof(*p->detail));
+	return p->detail;
+}
+
+static void root_freeze(struct proc_tree *tree, const struct proc *p)
+{
+	tree->tgid = p->tgid;
+	tree->ppid = p->ppid;
+	tree->uid = p->uid;
+	tree->start_ns = p->start_ns;
+	memcpy(tree->comm, p->comm, sizeof(tree->comm));
+	tree->root = NULL;
+}
+
+/* Will its I/O show in that of a living member? */
+static bool folds(const struct proc_tree *tree, const struct proc *p)
+{
+	return tree->waited_io && p->parent && p->parent->tree == tree;
+}
+
+/* @all: what the exit event told, NULL when there was none: then what was seen counts. */
+static void tree_credit(struct proc *p, const struct proc_totals *all)
+{
+	static const struct proc_totals nothing;
+	struct proc_tree *tree = proc_table_tree(p);
+	const struct proc_detail *d = p->detail;
+	const struct proc_totals *seen = d ? &d->total : &nothing, *base = d ? &d->base : &nothing;
+
+	if (!tree)
+		return;
+	tree->ended_n++;
+	/* before the first look: it began before the run, and nobody knows how much of it that was */
+	if (!d && p->start_ns < tree->since_ns)
+		all = NULL;
+	for (int i = 0; i < TOTALS; i++) {
+		uint64_t v = all ? MAX(seen->v[i], all->v[i]) : seen->v[i];
+
+		if (i >= TOTAL_RCHAR && i <= TOTAL_WRITE && folds(tree, p))
+			continue;
+		/* how the sum of both is split is an estimate, and the last one counts */
+		if (all && (i == TOTAL_USER || i == TOTAL_SYSTEM))
+			v = MAX(all->v[i], base->v[i]);
+		tree->ended.v[i] += v - base->v[i];
+	}
+	if (tree->root == p)
+		root_freeze(tree, p);
+}
+
 /* ---- life ---- */
 
 static void cpu_credit(struct proc *p, uint64_t cpu_ns)
@@ -259,11 +366,14 @@ static void cpu_credit(struct proc *p, uint64_t cpu_ns)
 	p->exited_cpu_ns = 0;
 }
 
-void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns)
+static void proc_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns,
+		     const struct proc_totals *all)
 {
 	if (p->exited)
 		return;
 	cpu_credit(p, cpu_ns);
+	tree_credit(p, all);
+	detail_release(p);
 	source_release(t, p);
 	kids_hand_over(p);
 	if (p->parent)
@@ -276,6 +386,11 @@ void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns)
 	t->n_living--;
 	if (++t->n_ended > PROC_TABLE_ENDED_MAX)
 		ended_drop_oldest(t);
+}
+
+void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns)
+{
+	proc_end(t, p, cpu_ns, NULL);
 }
 
 static struct proc *proc_create(struct proc_table *t, const struct proc_fact *f)
@@ -346,6 +461,32 @@ static void child_learn(struct proc_table *t, const struct as_fork *e)
 	proc_table_learn(t, &f);
 }
 
+/* Its I/O before it belonged was seen in its first sample, if it is to count. */
+static void exit_take(struct proc_table *t, struct proc *p, const struct as_exit *x)
+{
+	const struct proc_totals *before =
+		p->detail ? &p->detail->before : &(struct proc_totals){0};
+	struct proc_totals all = {{
+		[TOTAL_CPU] = x->cpu_user_ns + x->cpu_system_ns,
+		[TOTAL_USER] = x->cpu_user_ns,
+		[TOTAL_SYSTEM] = x->cpu_system_ns,
+		[TOTAL_MINOR] = x->minor_faults,
+		[TOTAL_MAJOR] = x->major_faults,
+		[TOTAL_VOLUNTARY] = x->voluntary,
+		[TOTAL_INVOLUNTARY] = x->involuntary,
+		[TOTAL_RCHAR] = x->own_rchar,
+		[TOTAL_WCHAR] = x->own_wchar,
+		[TOTAL_SYSCR] = x->own_syscr,
+		[TOTAL_SYSCW] = x->own_syscw,
+		[TOTAL_READ] = x->own_read_bytes,
+		[TOTAL_WRITE] = x->own_write_bytes,
+	}};
+
+	for (int i = 0; i < TOTALS; i++)
+		all.v[i] += before->v[i];
+	proc_end(t, p, all.v[TOTAL_CPU], &all);
+}
+
 /* Only the kernel's programs see a living process; other records are about one at most. */
 static bool from_kernel(const struct as_hdr *h)
 {
@@ -356,7 +497,6 @@ static bool from_kernel(const struct as_hdr *h)
 void proc_table_event(struct proc_table *t, const struct event *ev)
 {
 	const struct as_hdr *h = ev->rec;
-	const struct as_exit *x = (const void *)h;
 	const struct proc_fact f = {
 		.tgid = h->tgid,
 		.ppid = h->ppid,
@@ -374,5 +514,5 @@ void proc_table_event(struct proc_table *t, const struct event *ev)
 	if (h->type == AS_EV_FORK)
 		child_learn(t, (const void *)h);
 	if (p && h->type == AS_EV_EXIT)
-		proc_table_end(t, p, x->cpu_user_ns + x->cpu_system_ns);
+		exit_take(t, p, (const void *)h);
 }

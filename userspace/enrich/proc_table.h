@@ -40,6 +40,59 @@ struct proc_sample {
 	uint64_t due_old_ns; /* the same, not come yet when it was first expected */
 };
 
+/* What only grows while a process lives. Its own alone: nothing of its children, living or ended. */
+enum proc_total {
+	TOTAL_CPU,
+	TOTAL_USER,
+	TOTAL_SYSTEM,
+	TOTAL_MINOR,
+	TOTAL_MAJOR,
+	TOTAL_VOLUNTARY,
+	TOTAL_INVOLUNTARY,
+	TOTAL_RCHAR,
+	TOTAL_WCHAR,
+	TOTAL_SYSCR,
+	TOTAL_SYSCW,
+	TOTAL_READ,
+	TOTAL_WRITE,
+	TOTAL_RX,
+	TOTAL_TX,
+	TOTALS
+};
+
+struct proc_totals {
+	uint64_t v[TOTALS];
+};
+
+/*
+ * A process that is looked at as a whole with all that descend from it. Its ended members are
+ * summed here, so the sum is exact however short they lived.
+ */
+struct proc_tree {
+	LIST_ENTRY(proc_tree) link;
+	struct proc *root; /* NULL: it has ended, what follows is how it was */
+	uint32_t tgid, ppid, uid;
+	uint64_t start_ns;
+	char comm[AS_COMM_LEN];
+	uint64_t since_ns; /* who began before that counts from the first look, `base` */
+	bool waited_io;    /* a parent's I/O grows by that of children that it waits for: /proc */
+	uint64_t started;  /* members so far */
+	uint64_t ended_n;  /* of these, how many have ended */
+	struct proc_totals ended;
+	struct proc_totals now;     /* of the living ones as well, when it was last sampled */
+	struct proc_totals shown;   /* the highest so far */
+	struct tree_sample *sample; /* the sampler's, freed by free() */
+};
+
+/* Of a process that is sampled in detail. Freed when it ends. */
+struct proc_detail {
+	struct proc_totals total;  /* as far as it was seen */
+	struct proc_totals base;   /* of that, what the tree leaves out */
+	struct proc_totals before; /* I/O before the kernel's programs kept its own apart */
+	bool looked;               /* `base` and `before` are set */
+	void *sample;              /* the sampler's, freed by free() */
+};
+
 struct proc {
 	uint32_t tgid;
 	uint32_t ppid;
@@ -57,6 +110,8 @@ struct proc {
 	uint32_t children;   /* living followed descendants; see proc_table_count_children() */
 	uint64_t exited_cpu_ns; /* of ended descendants, not yet credited to a sample */
 	struct proc_sample sample;
+	struct proc_tree *tree;     /* NULL: of none, or not known yet; see proc_table_tree() */
+	struct proc_detail *detail; /* NULL: not sampled in detail */
 	void *source; /* the sampler's source keeps descriptors here; see proc_table_on_end() */
 
 	LIST_HEAD(proc_kids, proc) kids;
@@ -112,6 +167,19 @@ void proc_table_link(struct proc_table *t);
  * ended children is passed on.
  */
 void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns);
+
+/* Makes a living process the root of a tree. It and its descendants belong to that from now on. */
+int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
+			struct proc_tree **ret);
+
+/* The next tree after @tree; the first when that is NULL. */
+struct proc_tree *proc_table_next_tree(const struct proc_table *t, const struct proc_tree *tree);
+
+/* The tree that a living process belongs to, or an ended one belonged to; NULL when there is none. */
+struct proc_tree *proc_table_tree(struct proc *p);
+
+/* Makes `detail` unless it is there. NULL without memory. */
+struct proc_detail *proc_table_detail(struct proc *p);
 
 /* Brings `children` up to date. */
 void proc_table_count_children(struct proc_table *t);

@@ -13,7 +13,8 @@
 #include "base/cleanup.h"
 
 /* In the child: waits for the word to go, then becomes the command; an end without it is none. */
-static _Noreturn void run_command(char **argv, bool to_stderr, int gate_fd, int error_fd)
+static _Noreturn void run_command(char **argv, const struct child_files *files, int gate_fd,
+				  int error_fd)
 {
 	sigset_t none;
 	char byte;
@@ -28,7 +29,9 @@ static _Noreturn void run_command(char **argv, bool to_stderr, int gate_fd, int 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	if (to_stderr && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+	if (files->out > 0 && dup2(files->out, STDOUT_FILENO) < 0)
+		_exit(126);
+	if (files->err > 0 && dup2(files->err, STDERR_FILENO) < 0)
 		_exit(126);
 	execvp(argv[0], argv);
 	error = errno;
@@ -43,7 +46,7 @@ static void close_pair(int (*pair)[2])
 	closep(&(*pair)[1]);
 }
 
-int child_hold(char **argv, bool to_stderr, struct child *ret, struct err *e)
+int child_hold(char **argv, const struct child_files *files, struct child *ret, struct err *e)
 {
 	_cleanup_(close_pair) int gate[2] = {-1, -1};
 	_cleanup_(close_pair) int error[2] = {-1, -1};
@@ -59,7 +62,7 @@ int child_hold(char **argv, bool to_stderr, struct child *ret, struct err *e)
 	if (pid == 0) {
 		close(gate[1]);
 		close(error[0]);
-		run_command(argv, to_stderr, gate[0], error[1]);
+		run_command(argv, files, gate[0], error[1]);
 	}
 	*ret = (struct child){
 		.pid = pid,

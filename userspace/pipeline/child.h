@@ -24,11 +24,13 @@ struct child_end {
 	struct rusage used; /* by it and by the children that it waited for */
 };
 
-/*
- * Forks and holds the child. @argv as for execvp(). With @to_stderr its standard output goes where its
- * standard error goes, since ours is taken.
- */
-int child_hold(char **argv, bool to_stderr, struct child *ret, struct err *e);
+/* Where its output goes; 0: where ours goes. */
+struct child_files {
+	int out, err;
+};
+
+/* Forks and holds the child. @argv as for execvp(). */
+int child_hold(char **argv, const struct child_files *files, struct child *ret, struct err *e);
 
 /* Lets it go. -ENOENT, … with a sentence when the command cannot be started. */
 int child_release(struct child *c, const char *name, struct err *e);

@@ -696,7 +696,7 @@ static int open_all(struct session *s, struct err *e)
 	if (r < 0)
 		return r;
 	if (s->opt->command) {
-		r = child_hold(s->opt->command, s->opt->output_is_ours, &s->child, e);
+		r = child_hold(s->opt->command, &s->opt->files, &s->child, e);
 		if (r < 0)
 			return r;
 	}

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "event/event.h"
+#include "pipeline/child.h"
 #include "pipeline/pace.h"
 
 enum session_source {
@@ -56,6 +57,7 @@ struct session_options {
 	const char *on_alert; /* command to run when an alert starts or ends; NULL: none */
 	const char *webhook;  /* URL that is told of it; NULL: none */
 	enum session_format format;
+	bool no_kernel;   /* /proc only */
 	bool best_effort; /* without kernel programs go on with what /proc tells */
 	bool since_start; /* trees: sums since the processes started, not since the first sample */
 	bool forced_samples;  /* fork, exec, exit and alerts make a sample due */
@@ -68,12 +70,12 @@ struct session_options {
 	unsigned rotate_keep;
 	size_t ring_bytes; /* of each ring; 0: the defaults */
 	size_t queue_bytes;
-	bool no_output;      /* no JSON at all: readable lines and observer only */
-	char **command;      /* started and followed; NULL: none */
-	bool command_first;  /* it gets the signals that end us; we end when it has ended */
-	bool output_is_ours; /* the command's standard output goes to standard error */
-	bool end_with_pids;  /* when the last of `pids` has ended */
-	bool readable;       /* lines for a person on standard output */
+	bool no_output;           /* no JSON at all: readable lines and observer only */
+	char **command;           /* started and followed; NULL: none */
+	bool command_first;       /* it gets the signals that end us; we end when it has ended */
+	struct child_files files; /* where the output of the command goes */
+	bool end_with_pids;       /* when the last of `pids` has ended */
+	bool readable;            /* lines for a person on standard output */
 	bool colour;
 	bool colour_err; /* the same for standard error */
 	bool quiet;

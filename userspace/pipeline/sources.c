@@ -133,6 +133,8 @@ static int open_kernel(struct sources *s, struct err *e)
 	};
 	int r;
 
+	if (s->opt->no_kernel)
+		return err_set(e, -EPERM, "not asked for");
 	raise_limits();
 	if (access(AS_KERNEL_BTF, F_OK) < 0)
 		return err_set(
@@ -267,9 +269,11 @@ static void load_file(struct loader *l)
 
 static void load_tasks(struct loader *l)
 {
+	const struct session_options *opt = l->s->opt;
+	bool detail = opt->detail || opt->threads;
 	struct err e = {};
 
-	if (samples_processes(l->s) && task_bpf_open(l->s->shared, &l->tasks, &e) < 0)
+	if (samples_processes(l->s) && task_bpf_open(l->s->shared, detail, &l->tasks, &e) < 0)
 		log_info("samples come from /proc: %s", e.text);
 }
 
@@ -412,8 +416,22 @@ static void discard(struct emitter *self, const struct event *ev)
 static int open_sampler(struct sources *s, struct err *e)
 {
 	struct task_procfs_options procfs = {
-		.fs = s->procfs, .table = s->procs, .match = &s->match, .found = found, .ctx = s};
-	struct sampler_options opt = {.table = s->procs, .fs = s->procfs};
+		.fs = s->procfs,
+		.table = s->procs,
+		.match = &s->match,
+		.found = found,
+		.ctx = s,
+		.detail = s->opt->detail || s->opt->threads,
+		.threads = s->opt->threads,
+	};
+	struct sampler_options opt = {
+		.table = s->procs,
+		.fs = s->procfs,
+		.detail = s->opt->detail,
+		.threads = s->opt->threads,
+		.pss_interval_ns = s->opt->pss_interval_ns,
+		.since_start = s->opt->since_start,
+	};
 	struct emitter nowhere = {discard};
 	int r;
 
@@ -429,8 +447,10 @@ static int open_sampler(struct sources *s, struct err *e)
 	r = sampler_new(&opt, &s->sampler);
 	if (r < 0)
 		return err_set(e, r, "cannot sample: %s", strerror(-r));
+	for (size_t i = 0; s->opt->detail && i < s->opt->n_pids; i++)
+		sampler_root(s->sampler, s->opt->pids[i]);
 	/* the first look is what the first percentages are measured from */
-	return sampler_sample(s->sampler, clock_boot_ns(), &nowhere);
+	return sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
 }
 
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
@@ -527,6 +547,7 @@ size_t sources_followed(const struct sources *s)
 
 int sources_follow(struct sources *s, uint32_t tgid)
 {
+	struct emitter nowhere = {discard};
 	struct procfs_stat stat;
 	struct proc_fact fact;
 	struct proc *p;
@@ -545,7 +566,13 @@ int sources_follow(struct sources *s, uint32_t tgid)
 	if (!p)
 		return -ENOMEM;
 	found(s, p, AS_PROC_GIVEN);
-	return 0;
+	if (!s->sampler || !s->opt->detail)
+		return 0;
+	r = sampler_root(s->sampler, tgid);
+	if (r < 0)
+		return r;
+	/* what it used so far is not the command's */
+	return sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
 }
 
 /* ---- while it runs ---- */
@@ -615,7 +642,7 @@ void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason r
 		    uint64_t next_ns)
 {
 	if (s->sampler)
-		sampler_sample(s->sampler, boot_ns, s->samples);
+		sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
 }
 
 static void finish_tls(void *context)

@@ -66,8 +66,7 @@ static bool ticks_to_ns(uint64_t ticks, uint64_t *ret)
 	return !__builtin_mul_overflow(ticks, PROC_TICK_NS, ret);
 }
 
-/* The number behind @key at the start of a line. */
-static bool find_u64(const char *text, size_t n, const char *key, uint64_t *ret)
+bool procfs_find_u64(const char *text, size_t n, const char *key, uint64_t *ret)
 {
 	size_t len = strlen(key);
 	struct text t = {text, text + n};
@@ -159,7 +158,7 @@ int procfs_parse_status_uid(const char *text, size_t n, uint32_t *ret)
 	uint64_t uid;
 
 	/* the name comes before, but with its newlines escaped */
-	if (!find_u64(text, n, "Uid:", &uid) || uid > UINT32_MAX)
+	if (!procfs_find_u64(text, n, "Uid:", &uid) || uid > UINT32_MAX)
 		return -EBADMSG;
 	*ret = uid;
 	return 0;
@@ -181,8 +180,8 @@ int procfs_parse_io(const char *text, size_t n, struct procfs_io *ret)
 {
 	struct procfs_io io;
 
-	if (!find_u64(text, n, "read_bytes:", &io.read_bytes) ||
-	    !find_u64(text, n, "write_bytes:", &io.write_bytes))
+	if (!procfs_find_u64(text, n, "read_bytes:", &io.read_bytes) ||
+	    !procfs_find_u64(text, n, "write_bytes:", &io.write_bytes))
 		return -EBADMSG;
 	*ret = io;
 	return 0;
@@ -255,9 +254,9 @@ int procfs_parse_meminfo(const char *text, size_t n, struct procfs_memory *ret)
 {
 	struct procfs_memory m;
 
-	if (!find_u64(text, n, "MemTotal:", &m.total_kb) ||
-	    !find_u64(text, n, "MemFree:", &m.free_kb) ||
-	    !find_u64(text, n, "MemAvailable:", &m.available_kb))
+	if (!procfs_find_u64(text, n, "MemTotal:", &m.total_kb) ||
+	    !procfs_find_u64(text, n, "MemFree:", &m.free_kb) ||
+	    !procfs_find_u64(text, n, "MemAvailable:", &m.available_kb))
 		return -EBADMSG;
 	*ret = m;
 	return 0;

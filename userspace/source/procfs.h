@@ -16,6 +16,9 @@
 
 /* ---- parsers ---- */
 
+/* The number behind @key at the start of a line; true when there is one. */
+bool procfs_find_u64(const char *text, size_t n, const char *key, uint64_t *ret);
+
 struct procfs_stat {
 	uint32_t pid;
 	uint32_t ppid;

@@ -13,8 +13,41 @@
 
 #include "base/clock.h"
 #include "event/schema.h"
+#include "source/slope.h"
+#include "source/smaps.h"
+#include "source/threads.h"
 
 #define READ_MAX 8192
+
+/* What looks at PSS may take: CPU time of one pass, and the share of a process's own looks. */
+#define PSS_PASS_NS 5000000
+#define PSS_SHARE   200
+
+/* struct proc_detail.sample: what the rows show beside the totals. */
+struct row {
+	struct proc_totals pass; /* sums of this pass */
+	struct as_task_io io;    /* the kernel's account, waited-for children included */
+	uint64_t wait_ns;
+	uint64_t anon_pages;
+	uint64_t file_pages;
+	uint64_t shmem_pages;
+	uint64_t swap_pages;
+	uint64_t peak_pages;
+	uint32_t fds;
+	int32_t last_cpu;
+	struct slope slope;
+	struct smaps smaps; /* as of `pss_ns` */
+	uint64_t pss_ns;    /* 0: never looked */
+	uint64_t pss_cost_ns;
+};
+
+/* struct proc_tree.sample */
+struct tree_sample {
+	struct as_system_tree sum; /* of this pass; the totals never fall, see tree_add() */
+	bool pss_missing;          /* a member has not been looked at yet */
+	uint64_t last_ns;
+	struct slope slope;
+};
 
 struct sampler {
 	struct sampler_options opt;
@@ -27,12 +60,18 @@ struct sampler {
 	size_t cap_seen;
 	size_t lost;      /* no memory for them in this pass */
 	uint64_t busy_ns; /* of the machine, at the last sample */
+	struct threads *threads;
+	struct emitter *out; /* of this pass, for the rows of threads */
+	enum as_sample_reason reason;
+	uint64_t next_ns;
+	size_t pss_turn;  /* where in `seen` the next pass goes on */
+	bool pss_refused; /* and it has been said */
 };
 
 int sampler_new(const struct sampler_options *opt, struct sampler **ret)
 {
 	_cleanup_(task_source_freep) struct task_source *source = opt->source;
-	struct sampler *s;
+	_cleanup_(sampler_freep) struct sampler *s = NULL;
 
 	if (opt->machine ? !opt->fs : !source || !opt->table)
 		return -EINVAL;
@@ -41,10 +80,14 @@ int sampler_new(const struct sampler_options *opt, struct sampler **ret)
 		return -ENOMEM;
 	s->opt = *opt;
 	s->opt.source = TAKE_PTR(source);
+	if (!s->opt.begin_ns)
+		s->opt.begin_ns = clock_boot_ns();
+	if (opt->threads && threads_new(&s->threads) < 0)
+		return -ENOMEM;
 	s->page_kb = sysconf(_SC_PAGESIZE) / 1024;
 	if (!s->opt.cores)
 		s->opt.cores = sysconf(_SC_NPROCESSORS_ONLN);
-	*ret = s;
+	*ret = TAKE_PTR(s);
 	return 0;
 }
 
@@ -53,6 +96,7 @@ void sampler_free(struct sampler *s)
 	if (!s)
 		return;
 	task_source_free(s->opt.source);
+	threads_free(s->threads);
 	free(s->seen);
 	free(s);
 }
@@ -104,10 +148,40 @@ static struct proc *task_learn(struct sampler *s, const struct as_task *t, bool 
 	return proc_table_learn(s->opt.table, &f);
 }
 
+static struct row *row_of(const struct proc *p)
+{
+	return p->detail ? p->detail->sample : NULL;
+}
+
+/* NULL without memory: then the row has no details. */
+static struct row *row_get(struct proc *p)
+{
+	struct proc_detail *d = proc_table_detail(p);
+
+	if (d && !d->sample)
+		d->sample = calloc(1, sizeof(struct row));
+	return d ? d->sample : NULL;
+}
+
+static void row_reset(struct row *r)
+{
+	memset(&r->pass, 0, sizeof(r->pass));
+	memset(&r->io, 0, sizeof(r->io));
+	r->wait_ns = 0;
+	r->anon_pages = 0;
+	r->file_pages = 0;
+	r->shmem_pages = 0;
+	r->swap_pages = 0;
+	r->peak_pages = 0;
+	r->fds = 0;
+	r->last_cpu = -1;
+}
+
 /* The first task of a process in this pass. */
 static bool pass_begin(struct sampler *s, struct proc *p)
 {
 	struct proc_sample *a = &p->sample;
+	struct row *r;
 
 	if (s->n_seen == s->cap_seen && !seen_grow(s)) {
 		s->lost++;
@@ -121,10 +195,129 @@ static bool pass_begin(struct sampler *s, struct proc *p)
 	a->rss_pages = 0;
 	a->vsz_pages = 0;
 	a->threads = 0;
+	r = s->opt.detail ? row_get(p) : NULL;
+	if (r)
+		row_reset(r);
 	return true;
 }
 
-void sampler_add(struct sampler *s, const struct as_task *t, bool exact)
+/* ---- details ---- */
+
+static void usage_add(struct proc_totals *to, const struct as_task_usage *u)
+{
+	to->v[TOTAL_USER] += u->user_ns;
+	to->v[TOTAL_SYSTEM] += u->system_ns;
+	to->v[TOTAL_MINOR] += u->minor_faults;
+	to->v[TOTAL_MAJOR] += u->major_faults;
+	to->v[TOTAL_VOLUNTARY] += u->voluntary;
+	to->v[TOTAL_INVOLUNTARY] += u->involuntary;
+}
+
+static void own_io_add(struct proc_totals *to, const struct as_task_io *io)
+{
+	to->v[TOTAL_RCHAR] += io->rchar;
+	to->v[TOTAL_WCHAR] += io->wchar;
+	to->v[TOTAL_SYSCR] += io->syscr;
+	to->v[TOTAL_SYSCW] += io->syscw;
+	to->v[TOTAL_READ] += io->read_bytes;
+	to->v[TOTAL_WRITE] += io->write_bytes;
+}
+
+static void io_add(struct as_task_io *to, const struct as_task_io *io)
+{
+	to->rchar += io->rchar;
+	to->wchar += io->wchar;
+	to->syscr += io->syscr;
+	to->syscw += io->syscw;
+	to->read_bytes += io->read_bytes;
+	to->write_bytes += io->write_bytes;
+}
+
+static void row_memory(struct row *r, const struct as_task_more *m)
+{
+	r->anon_pages = m->anon_pages;
+	r->file_pages = m->file_pages;
+	r->shmem_pages = m->shmem_pages;
+	r->swap_pages = m->swap_pages;
+	r->peak_pages = m->peak_pages;
+}
+
+static bool ran_before(const struct sampler *s, const struct proc *p)
+{
+	return p->start_ns + (p->start_exact ? 0 : PROC_TICK_NS) < s->opt.begin_ns;
+}
+
+/* The kernel's sum for a group holds what it did before its threads were kept apart: that is kept. */
+static void io_before(struct sampler *s, struct proc *p, const struct as_task_more *m)
+{
+	struct proc_totals all = {0}, ended = {0};
+
+	if (p->detail->looked || !ran_before(s, p))
+		return;
+	own_io_add(&all, &m->group_io);
+	own_io_add(&ended, &m->ended_io);
+	for (int i = 0; i < TOTALS; i++)
+		p->detail->before.v[i] = all.v[i] > ended.v[i] ? all.v[i] - ended.v[i] : 0;
+}
+
+static void row_add(struct sampler *s, struct proc *p, const struct as_task *t,
+		    const struct as_task_more *m)
+{
+	struct row *r = row_of(p);
+
+	r->pass.v[TOTAL_CPU] += t->cpu_ns;
+	usage_add(&r->pass, &m->usage);
+	io_add(&r->io, &m->io);
+	/* the leader stays until the others have ended, too */
+	if (!(m->flags & AS_TASK_EXITING))
+		own_io_add(&r->pass, &m->io);
+	r->wait_ns += m->wait_ns;
+	if (m->flags & AS_TASK_MEMORY)
+		row_memory(r, m);
+	if (t->tid != t->tgid)
+		return;
+	usage_add(&r->pass, &m->group_usage);
+	io_add(&r->io, &m->group_io);
+	own_io_add(&r->pass, &m->ended_io);
+	io_before(s, p, m);
+	r->last_cpu = m->last_cpu;
+	r->fds = m->fds;
+}
+
+/* User and system time are known by ticks, their sum exactly: the one is split as the other is. */
+static void cpu_split(struct proc_totals *t)
+{
+	uint64_t user = t->v[TOTAL_USER], ticks = user + t->v[TOTAL_SYSTEM];
+
+	if (ticks)
+		user = (unsigned __int128)t->v[TOTAL_CPU] * user / ticks;
+	else
+		user = t->v[TOTAL_CPU];
+	t->v[TOTAL_USER] = user;
+	t->v[TOTAL_SYSTEM] = t->v[TOTAL_CPU] - user;
+}
+
+/* A thread that ends during the pass may be missed by it: what was seen before counts until it shows. */
+static void row_settle(struct sampler *s, struct proc *p)
+{
+	struct proc_detail *d = p->detail;
+	struct row *r = row_of(p);
+
+	if (!r)
+		return;
+	cpu_split(&r->pass);
+	for (int i = 0; i < TOTAL_RX; i++)
+		d->total.v[i] = MAX(d->total.v[i], r->pass.v[i] + d->before.v[i]);
+	d->total.v[TOTAL_USER] = d->total.v[TOTAL_CPU] > d->total.v[TOTAL_SYSTEM]
+					 ? d->total.v[TOTAL_CPU] - d->total.v[TOTAL_SYSTEM]
+					 : 0;
+	if (!d->looked && !s->opt.since_start && ran_before(s, p))
+		d->base = d->total;
+	d->looked = true;
+}
+
+void sampler_add(struct sampler *s, const struct as_task *t, const struct as_task_more *more,
+		 bool exact)
 {
 	struct proc *p = task_learn(s, t, exact);
 	struct proc_sample *a;
@@ -140,6 +333,72 @@ void sampler_add(struct sampler *s, const struct as_task *t, bool exact)
 	a->rss_pages = MAX(a->rss_pages, (uint64_t)t->rss_pages);
 	a->vsz_pages = MAX(a->vsz_pages, (uint64_t)t->vsz_pages);
 	a->threads = MAX(a->threads, (uint32_t)t->threads);
+	if (!more)
+		return;
+	if (row_of(p))
+		row_add(s, p, t, more);
+	if (s->threads)
+		threads_emit(s->threads, t, more, s->out);
+}
+
+void sampler_net(struct sampler *s, uint32_t tgid, uint64_t start_ns, uint64_t rx_bytes,
+		 uint64_t tx_bytes)
+{
+	struct proc *p = s->opt.table ? proc_table_find(s->opt.table, tgid) : NULL;
+	struct proc_totals *to;
+
+	if (!p || !s->opt.detail || p->start_ns / PROC_TICK_NS != start_ns / PROC_TICK_NS)
+		return;
+	if (p->exited)
+		to = p->tree ? &p->tree->ended : NULL;
+	else
+		to = proc_table_detail(p) ? &p->detail->total : NULL;
+	if (!to)
+		return;
+	to->v[TOTAL_RX] += rx_bytes;
+	to->v[TOTAL_TX] += tx_bytes;
+}
+
+/* ---- PSS ---- */
+
+static bool pss_due(const struct sampler *s, const struct row *r, uint64_t boot_ns)
+{
+	return !r->pss_ns ||
+	       boot_ns - r->pss_ns >= MAX(s->opt.pss_interval_ns, PSS_SHARE * r->pss_cost_ns);
+}
+
+static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uint64_t boot_ns)
+{
+	uint64_t begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	int k = smaps_read(s->opt.fs, p->tgid, &r->smaps);
+
+	r->pss_ns = boot_ns;
+	r->pss_cost_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns;
+	if (k < 0 && k != -ESRCH && !s->pss_refused) {
+		s->pss_refused = true;
+		if (s->opt.missing)
+			s->opt.missing(s->opt.ctx, "pss", k);
+	}
+}
+
+/* Who was never looked at comes first, then the others in turn, until the time of a pass is spent. */
+static void pss_pass(struct sampler *s, uint64_t boot_ns)
+{
+	uint64_t spent_ns = 0;
+
+	for (int first = 1; first >= 0; first--) {
+		for (size_t n = 0; n < s->n_seen && spent_ns < PSS_PASS_NS; n++) {
+			size_t i = first ? n : (s->pss_turn + n) % s->n_seen;
+			struct row *r = row_of(s->seen[i]);
+
+			if (!r || (first && r->pss_ns) || !pss_due(s, r, boot_ns))
+				continue;
+			if (!first)
+				s->pss_turn = i + 1;
+			pss_look(s, s->seen[i], r, boot_ns);
+			spent_ns += r->pss_cost_ns;
+		}
+	}
 }
 
 /*
@@ -166,6 +425,41 @@ static uint64_t row_cpu(struct proc *p, uint64_t begin_ns)
 	}
 	p->exited_cpu_ns = 0;
 	return begin_ns ? cpu_ns : 0;
+}
+
+/* What of a record stands in a total. */
+#define TOTALS_SHOW(m, t)                                                                   \
+	((m)->cpu_ns = (t)->v[TOTAL_CPU], (m)->user_ns = (t)->v[TOTAL_USER],                \
+	 (m)->system_ns = (t)->v[TOTAL_SYSTEM], (m)->minor_faults = (t)->v[TOTAL_MINOR],    \
+	 (m)->major_faults = (t)->v[TOTAL_MAJOR], (m)->voluntary = (t)->v[TOTAL_VOLUNTARY], \
+	 (m)->involuntary = (t)->v[TOTAL_INVOLUNTARY], (m)->rx_bytes = (t)->v[TOTAL_RX],    \
+	 (m)->tx_bytes = (t)->v[TOTAL_TX])
+
+static void row_details(struct sampler *s, struct proc *p, uint64_t boot_ns,
+			struct as_system_metrics *m)
+{
+	struct row *r = row_of(p);
+
+	if (!r)
+		return;
+	row_settle(s, p);
+	TOTALS_SHOW(m, &p->detail->total);
+	m->wait_ns = r->wait_ns;
+	m->last_cpu = r->last_cpu;
+	m->anon_kb = r->anon_pages * s->page_kb;
+	m->file_kb = r->file_pages * s->page_kb;
+	m->shmem_kb = r->shmem_pages * s->page_kb;
+	m->swap_kb = r->swap_pages * s->page_kb;
+	m->peak_kb = MAX(r->peak_pages * s->page_kb, m->rss_kb);
+	m->pss_kb = r->smaps.pss_kb;
+	m->uss_kb = r->smaps.uss_kb;
+	slope_add(&r->slope, boot_ns, m->rss_kb);
+	m->slope_kb_min = slope_kb_min(&r->slope);
+	m->rchar = r->io.rchar;
+	m->wchar = r->io.wchar;
+	m->syscr = r->io.syscr;
+	m->syscw = r->io.syscw;
+	m->fds = r->fds;
 }
 
 static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct emitter *out)
@@ -199,22 +493,187 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 	m.vsz_mb = m.vsz_kb / 1024;
 	memcpy(m.h.comm, p->comm, sizeof(m.h.comm));
 	a->last_ns = boot_ns;
+	row_details(s, p, boot_ns, &m);
 	record_emit(out, &m.h);
 }
 
-static int processes_sample(struct sampler *s, uint64_t boot_ns, struct emitter *out)
+/* ---- trees ---- */
+
+int sampler_root(struct sampler *s, uint32_t tgid)
+{
+	struct proc *p = s->opt.table ? proc_table_find(s->opt.table, tgid) : NULL;
+	_cleanup_(freep) struct tree_sample *sample = NULL;
+	struct proc_tree *tree;
+	int r;
+
+	if (!p || p->exited)
+		return -ESRCH;
+	sample = calloc(1, sizeof(*sample));
+	if (!sample)
+		return -ENOMEM;
+	r = proc_table_add_tree(s->opt.table, p, s->opt.since_start ? 0 : s->opt.begin_ns, &tree);
+	if (r < 0)
+		return r;
+	tree->waited_io = s->opt.source->waited_io;
+	tree->sample = TAKE_PTR(sample);
+	return 0;
+}
+
+static void tree_reset(struct proc_tree *tree)
+{
+	struct as_system_tree *m = &tree->sample->sum;
+
+	m->processes = 0;
+	m->threads = 0;
+	m->wait_ns = 0;
+	m->rss_kb = m->vsz_kb = 0;
+	m->anon_kb = m->file_kb = m->shmem_kb = m->swap_kb = 0;
+	m->pss_kb = m->uss_kb = 0;
+	tree->sample->pss_missing = false;
+	tree->now = tree->ended;
+}
+
+/* What a member that was seen in this pass has now. */
+static void tree_add_state(struct sampler *s, struct tree_sample *t, const struct proc *p)
+{
+	struct as_system_tree *m = &t->sum;
+	const struct row *r = row_of(p);
+
+	m->processes++;
+	m->threads += p->sample.threads;
+	m->rss_kb += p->sample.rss_pages * s->page_kb;
+	m->vsz_kb += p->sample.vsz_pages * s->page_kb;
+	if (!r)
+		return;
+	m->wait_ns += r->wait_ns;
+	m->anon_kb += r->anon_pages * s->page_kb;
+	m->file_kb += r->file_pages * s->page_kb;
+	m->shmem_kb += r->shmem_pages * s->page_kb;
+	m->swap_kb += r->swap_pages * s->page_kb;
+	m->pss_kb += r->smaps.pss_kb;
+	m->uss_kb += r->smaps.uss_kb;
+	if (!r->pss_ns)
+		t->pss_missing = true;
+}
+
+/* A member that was not seen has ended, and the event that tells is on its way. */
+static void tree_add(struct sampler *s, struct proc *p)
+{
+	struct proc_tree *tree = p->followed ? proc_table_tree(p) : NULL;
+
+	if (!tree)
+		return;
+	if (p->detail) {
+		for (int i = 0; i < TOTALS; i++)
+			tree->now.v[i] += p->detail->total.v[i] - p->detail->base.v[i];
+	}
+	if (p->sample.pass == s->pass)
+		tree_add_state(s, tree->sample, p);
+}
+
+static void tree_identity(const struct proc_tree *tree, struct as_hdr *h)
+{
+	const struct proc *p = tree->root;
+
+	h->tgid = h->tid = p ? p->tgid : tree->tgid;
+	h->ppid = p ? p->ppid : tree->ppid;
+	h->uid = p ? p->uid : tree->uid;
+	h->start_ns = p ? p->start_ns : tree->start_ns;
+	memcpy(h->comm, p ? p->comm : tree->comm, sizeof(h->comm));
+}
+
+/* Since the last sample; before the first, since it began to count. */
+static void tree_rate(struct tree_sample *t, uint64_t cpu_ns, uint64_t boot_ns)
+{
+	struct as_system_tree *m = &t->sum;
+
+	m->interval_ns = t->last_ns && boot_ns > t->last_ns ? boot_ns - t->last_ns : 0;
+	m->cpu_centi = cpu_ns > m->cpu_ns ? percent_centi(cpu_ns - m->cpu_ns, m->interval_ns) : 0;
+	t->last_ns = boot_ns;
+}
+
+static void tree_emit(struct sampler *s, struct proc_tree *tree, uint64_t boot_ns,
+		      struct emitter *out)
+{
+	struct tree_sample *t = tree->sample;
+	struct as_system_tree *m = &t->sum;
+
+	for (int i = 0; i < TOTALS; i++)
+		tree->shown.v[i] = MAX(tree->shown.v[i], tree->now.v[i]);
+	tree_rate(t, tree->shown.v[TOTAL_CPU], boot_ns);
+	TOTALS_SHOW(m, &tree->shown);
+	m->user_ns = tree->now.v[TOTAL_USER];
+	m->system_ns = tree->now.v[TOTAL_SYSTEM];
+	m->rchar = tree->shown.v[TOTAL_RCHAR];
+	m->wchar = tree->shown.v[TOTAL_WCHAR];
+	m->syscr = tree->shown.v[TOTAL_SYSCR];
+	m->syscw = tree->shown.v[TOTAL_SYSCW];
+	m->read_bytes = tree->shown.v[TOTAL_READ];
+	m->write_bytes = tree->shown.v[TOTAL_WRITE];
+	m->started = tree->started;
+	m->ended = tree->ended_n;
+	m->elapsed_ns = boot_ns > s->opt.begin_ns ? boot_ns - s->opt.begin_ns : 0;
+	m->next_ns = s->next_ns;
+	m->reason = s->reason;
+	m->cores = s->opt.cores;
+	if (t->pss_missing)
+		m->pss_kb = m->uss_kb = 0;
+	slope_add(&t->slope, boot_ns, m->rss_kb);
+	m->slope_kb_min = slope_kb_min(&t->slope);
+	m->h.len = sizeof(*m);
+	m->h.type = AS_EV_SYSTEM_TREE;
+	m->h.boot_ns = boot_ns;
+	tree_identity(tree, &m->h);
+	record_emit(out, &m->h);
+}
+
+static void trees_sample(struct sampler *s, uint64_t boot_ns, struct emitter *out)
+{
+	struct proc_table *t = s->opt.table;
+	struct proc_tree *tree;
+	struct proc *p;
+
+	if (!proc_table_next_tree(t, NULL))
+		return;
+	for (tree = proc_table_next_tree(t, NULL); tree; tree = proc_table_next_tree(t, tree))
+		tree_reset(tree);
+	for (p = proc_table_next(t, NULL); p; p = proc_table_next(t, p))
+		tree_add(s, p);
+	for (tree = proc_table_next_tree(t, NULL); tree; tree = proc_table_next_tree(t, tree))
+		tree_emit(s, tree, boot_ns, out);
+}
+
+/* ---- a pass ---- */
+
+static int processes_scan(struct sampler *s, uint64_t boot_ns, struct emitter *out)
 {
 	int r;
 
 	s->pass++;
 	s->n_seen = 0;
 	s->lost = 0;
+	s->out = out;
+	if (s->threads)
+		threads_begin(s->threads, boot_ns, s->last_ns ? s->before_last_ns : 0);
 	r = s->opt.source->scan(s->opt.source, s);
+	if (s->threads)
+		threads_end(s->threads);
+	return r;
+}
+
+static int processes_sample(struct sampler *s, uint64_t boot_ns, struct emitter *out)
+{
+	int r = processes_scan(s, boot_ns, out);
+
 	if (r < 0)
 		return r;
 	proc_table_count_children(s->opt.table);
+	if (s->opt.detail && s->opt.pss_interval_ns && s->opt.fs)
+		pss_pass(s, boot_ns);
 	for (size_t i = 0; i < s->n_seen; i++)
 		row_emit(s, s->seen[i], boot_ns, out);
+	if (s->opt.detail)
+		trees_sample(s, boot_ns, out);
 	return s->lost ? -ENOMEM : 0;
 }
 
@@ -292,11 +751,14 @@ static int machine_sample(struct sampler *s, uint64_t boot_ns, struct emitter *o
 	return 0;
 }
 
-int sampler_sample(struct sampler *s, uint64_t boot_ns, struct emitter *out)
+int sampler_sample(struct sampler *s, uint64_t boot_ns, enum as_sample_reason reason,
+		   uint64_t next_ns, struct emitter *out)
 {
-	int r = s->opt.machine ? machine_sample(s, boot_ns, out)
-			       : processes_sample(s, boot_ns, out);
+	int r;
 
+	s->reason = reason;
+	s->next_ns = next_ns;
+	r = s->opt.machine ? machine_sample(s, boot_ns, out) : processes_sample(s, boot_ns, out);
 	if (r < 0 && r != -ENOMEM)
 		return r;
 	s->before_last_ns = s->last_ns ? s->last_ns : boot_ns;

@@ -25,6 +25,7 @@ struct task_source {
 	/* Calls sampler_add() for the threads of every followed process. 0 or an error. */
 	int (*scan)(struct task_source *self, struct sampler *to);
 	void (*free)(struct task_source *self);
+	bool waited_io; /* the I/O of a process holds that of children that it waited for */
 };
 
 static inline void task_source_free(struct task_source *src)
@@ -34,8 +35,11 @@ static inline void task_source_free(struct task_source *src)
 }
 DEFINE_FREEP(struct task_source *, task_source_free)
 
-/* One pass of a BPF iterator: 0.3 us per task, exact times. -EPERM and others when it cannot be had. */
-int task_bpf_open(struct bpf_shared *shared, struct task_source **ret, struct err *e);
+/*
+ * One pass of a BPF iterator: 0.3 us per task, exact times. -EPERM and others when it cannot be had.
+ * @detail: all that struct as_task_more holds; without it the pass is as cheap as can be.
+ */
+int task_bpf_open(struct bpf_shared *shared, bool detail, struct task_source **ret, struct err *e);
 
 /*
  * /proc, for one's own processes without privilege: finds new ones and ends old ones in the table
@@ -47,6 +51,8 @@ struct task_procfs_options {
 	const struct proc_match *match;
 	procfs_found_fn found; /* may be NULL */
 	void *ctx;
+	bool detail;  /* struct as_task_more, as far as /proc tells */
+	bool threads; /* each thread on its own */
 };
 int task_procfs_open(const struct task_procfs_options *opt, struct task_source **ret);
 
@@ -56,16 +62,46 @@ struct sampler_options {
 	struct task_source *source; /* taken over, also when the call fails; NULL with `machine` */
 	bool machine;               /* nothing is selected: one system_wide record per sample */
 	uint32_t cores;             /* 0: ask */
+
+	/* These need a source that was opened with `detail`, the second one with `threads`. */
+	bool detail;  /* all optional fields of system_metrics, and trees */
+	bool threads; /* a row per thread */
+	uint64_t
+		pss_interval_ns; /* between two looks at PSS and USS of a process; 0: never. Needs `fs` */
+	bool sockets;      /* ask the kernel for the bytes of TCP sockets (sock_diag); needs `fs` */
+	bool since_start;  /* trees: who ran before counts with all that it had used */
+	uint64_t begin_ns; /* when the run began, boot clock; 0: at sampler_new() */
+	/* Called once for a part that cannot be had: "pss", "sockets". May be NULL. */
+	void (*missing)(void *ctx, const char *part, int error);
+	void *ctx;
 };
 
 int sampler_new(const struct sampler_options *opt, struct sampler **ret);
 void sampler_free(struct sampler *s);
 DEFINE_FREEP(struct sampler *, sampler_free)
 
-/* One record per followed process, or one of the machine. 0, or why there are none. */
-int sampler_sample(struct sampler *s, uint64_t boot_ns, struct emitter *out);
+/*
+ * From now on every sample ends with a tree record for this process and all that descend from it,
+ * also when it has ended itself. Who descends from two roots counts for the nearer one.
+ */
+int sampler_root(struct sampler *s, uint32_t tgid);
 
-/* For task sources. @exact: the start time is the kernel's own, not that of /proc. */
-void sampler_add(struct sampler *s, const struct as_task *task, bool exact);
+/*
+ * One record per followed process, or one of the machine; then the trees. @next_ns: the planned time
+ * to the next sample; 0: none. 0, or why there are no records.
+ */
+int sampler_sample(struct sampler *s, uint64_t boot_ns, enum as_sample_reason reason,
+		   uint64_t next_ns, struct emitter *out);
+
+/* Bytes that a process moved over the network, as an event told; for processes that ended, too. */
+void sampler_net(struct sampler *s, uint32_t tgid, uint64_t start_ns, uint64_t rx_bytes,
+		 uint64_t tx_bytes);
+
+/*
+ * For task sources. @more is NULL without detail. @exact: the start time is the kernel's own, not that
+ * of /proc.
+ */
+void sampler_add(struct sampler *s, const struct as_task *task, const struct as_task_more *more,
+		 bool exact);
 
 #endif

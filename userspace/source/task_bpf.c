@@ -13,26 +13,34 @@
 #include "source/bpf.h"
 #include "task.skel.h"
 
-/* The kernel fills at most 32 KiB per read; a multiple of the record, so that none is cut. */
-#define CHUNK_TASKS 1024
+#define CHUNK_TASKS 256
 
 struct task_bpf_source {
 	struct task_source source;
 	struct task_bpf *skel;
 	struct bpf_link *link;
-	size_t have; /* bytes in `chunk` */
-	struct as_task chunk[CHUNK_TASKS];
+	size_t record; /* bytes of one: a struct as_task, or an as_task_full */
+	size_t have;   /* bytes in `chunk` */
+	char chunk[CHUNK_TASKS * sizeof(struct as_task_full)];
 };
+
+static void record_take(const struct task_bpf_source *b, const char *bytes, struct sampler *to)
+{
+	struct as_task_full t;
+
+	memcpy(&t, bytes, b->record);
+	sampler_add(to, &t.task, b->record == sizeof(t) ? &t.more : NULL, true);
+}
 
 /* Whole records from the chunk; the rest of a record that a read has cut moves to the front. */
 static void chunk_take(struct task_bpf_source *b, struct sampler *to)
 {
-	size_t n = b->have / sizeof(b->chunk[0]);
+	size_t n = b->have / b->record;
 
 	for (size_t i = 0; i < n; i++)
-		sampler_add(to, &b->chunk[i], true);
-	b->have -= n * sizeof(b->chunk[0]);
-	memmove(b->chunk, &b->chunk[n], b->have);
+		record_take(b, b->chunk + i * b->record, to);
+	b->have -= n * b->record;
+	memmove(b->chunk, b->chunk + n * b->record, b->have);
 }
 
 static int bpf_scan(struct task_source *source, struct sampler *to)
@@ -44,7 +52,7 @@ static int bpf_scan(struct task_source *source, struct sampler *to)
 		return fd;
 	b->have = 0;
 	for (;;) {
-		ssize_t n = read(fd, (char *)b->chunk + b->have, sizeof(b->chunk) - b->have);
+		ssize_t n = read(fd, b->chunk + b->have, sizeof(b->chunk) - b->have);
 
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
@@ -66,26 +74,32 @@ static void bpf_free(struct task_source *source)
 	free(b);
 }
 
-static int bpf_load(struct task_bpf_source *b, struct bpf_shared *shared, struct err *e)
+static int bpf_load(struct task_bpf_source *b, struct bpf_shared *shared, bool detail,
+		    struct err *e)
 {
 	int r;
 
 	b->skel = task_bpf__open_opts(bpf_shared_open_opts(shared));
 	if (!b->skel)
 		return err_set(e, -errno, "cannot open the task iterator: %s", strerror(errno));
+	/* the kernel shall look at the one that is used only */
+	bpf_program__set_autoload(b->skel->progs.task_sample, !detail);
+	bpf_program__set_autoload(b->skel->progs.task_detail, detail);
+	b->record = detail ? sizeof(struct as_task_full) : sizeof(struct as_task);
 	r = bpf_family_prepare(shared, b->skel->obj, e);
 	if (r < 0)
 		return r;
 	r = task_bpf__load(b->skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the task iterator: %s", strerror(-r));
-	b->link = bpf_program__attach_iter(b->skel->progs.task_sample, NULL);
+	b->link = bpf_program__attach_iter(
+		detail ? b->skel->progs.task_detail : b->skel->progs.task_sample, NULL);
 	if (!b->link)
 		return err_set(e, -errno, "cannot attach the task iterator: %s", strerror(errno));
 	return 0;
 }
 
-int task_bpf_open(struct bpf_shared *shared, struct task_source **ret, struct err *e)
+int task_bpf_open(struct bpf_shared *shared, bool detail, struct task_source **ret, struct err *e)
 {
 	struct task_bpf_source *b = calloc(1, sizeof(*b));
 	int r;
@@ -94,7 +108,7 @@ int task_bpf_open(struct bpf_shared *shared, struct task_source **ret, struct er
 		return -ENOMEM;
 	b->source =
 		(struct task_source){.name = "task iterator", .scan = bpf_scan, .free = bpf_free};
-	r = bpf_load(b, shared, e);
+	r = bpf_load(b, shared, detail, e);
 	if (r < 0) {
 		bpf_capability(shared, "system", "processes", "task iterator", CAPABILITY_MISSING,
 			       "%s", strerror(-r));

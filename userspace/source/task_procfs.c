@@ -176,7 +176,7 @@ static void task_add(struct task_procfs_source *src, const struct proc *p, struc
 		t.read_bytes = io.read_bytes;
 		t.write_bytes = io.write_bytes;
 	}
-	sampler_add(to, &t, p->start_exact);
+	sampler_add(to, &t, NULL, p->start_exact);
 }
 
 static int procfs_scan(struct task_source *source, struct sampler *to)

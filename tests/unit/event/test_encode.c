@@ -152,6 +152,12 @@ static void make_exit(void)
 	e->write_bytes = 6;
 	e->rchar = 7;
 	e->wchar = UINT64_MAX;
+	e->syscr = 8;
+	e->syscw = 9;
+	e->minor_faults = 10;
+	e->major_faults = 11;
+	e->voluntary = 12;
+	e->involuntary = 13;
 	e->exit_code = 0;
 	e->signal = 11;
 	e->core_dumped = 1;
@@ -725,12 +731,13 @@ static const struct {
 			"\"-c\",\"echo \\\"hi\\\"\\n\"],\"cwd\":\"/home/src\",\"ppid\":11,"
 			"\"uid\":1000}"},
 	[AS_EV_FORK] = {make_fork, "{\"type\":\"fork\",\"child_pid\":14,\"ppid\":12}"},
-	[AS_EV_EXIT] =
-		{make_exit,
-		 "{\"type\":\"exit\",\"exit_code\":0,\"signal\":11,\"core_dumped\":true,"
-		 "\"duration_ns\":1,\"cpu_user_ns\":2,\"cpu_system_ns\":3,\"max_rss_kb\":4,"
-		 "\"read_bytes\":5,\"write_bytes\":6,\"rchar\":7,\"wchar\":18446744073709551615,"
-		 "\"sums_incomplete\":true}"},
+	[AS_EV_EXIT] = {make_exit,
+			"{\"type\":\"exit\",\"exit_code\":0,\"signal\":11,\"core_dumped\":true,"
+			"\"duration_ns\":1,\"cpu_user_ns\":2,\"cpu_system_ns\":3,\"max_rss_kb\":4,"
+			"\"read_bytes\":5,\"write_bytes\":6,\"rchar\":7,\"wchar\":"
+			"18446744073709551615,\"syscr\":8,\"syscw\":9,\"faults\":{\"minor\":10,"
+			"\"major\":11},\"switches\":{\"voluntary\":12,\"involuntary\":13},"
+			"\"sums_incomplete\":true}"},
 	[AS_EV_FILE_OPEN] = {make_file_open,
 			     "{\"type\":\"open\",\"path\":\"/work/a/b.txt\",\"fd\":5,\"flags\":"
 			     "[\"O_WRONLY\",\"O_CREAT\",\"O_CLOEXEC\"],\"mode\":\"0644\"}"},

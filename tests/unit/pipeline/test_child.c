@@ -18,6 +18,9 @@
 #include "base/cleanup.h"
 #include "pipeline/child.h"
 
+static const struct child_files as_ours;
+static const struct child_files to_stderr = {.out = STDERR_FILENO};
+
 static void sh(const char *script, char *argv[4])
 {
 	argv[0] = (char *)"sh";
@@ -57,7 +60,7 @@ static void the_command_waits_until_it_is_released(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_true(asprintf(&script, "echo x >&%d", fds[1]) > 0);
 	sh(script, argv);
-	assert_int_equal(child_hold(argv, false, &c, &e), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, &e), 0);
 	assert_true(c.pid > 0);
 	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
 	assert_int_equal(read(fds[0], &byte, 1), -1);
@@ -80,7 +83,7 @@ static void a_look_tells_nothing_before_its_end_and_all_after(void **state)
 	char *argv[4];
 
 	sh("kill -9 $$", argv);
-	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 	child_look(&c, &end);
 	assert_false(end.ended);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
@@ -104,7 +107,7 @@ static void its_output_can_be_sent_where_its_errors_go(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
 	sh("echo x", argv);
-	assert_int_equal(child_hold(argv, true, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &to_stderr, &c, NULL), 0);
 	assert_true(dup2(old, STDERR_FILENO) >= 0);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
 	assert_int_equal(read(fds[0], text, sizeof(text)), 2);
@@ -123,7 +126,7 @@ static void its_end_can_be_polled_and_tells_its_status(void **state)
 	char *argv[4];
 
 	sh("exit 7", argv);
-	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
 	if (c.pid_fd >= 0) {
 		struct pollfd p = {.fd = c.pid_fd, .events = POLLIN};
@@ -142,7 +145,7 @@ static void a_command_that_is_not_there_is_told_with_its_name(void **state)
 	struct child c = {};
 	struct err e = {};
 
-	assert_int_equal(child_hold(argv, false, &c, &e), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, &e), 0);
 	assert_int_equal(child_release(&c, argv[0], &e), -ENOENT);
 	assert_non_null(strstr(e.text, "'/nonexistent/agent'"));
 	assert_int_equal(wait_for_end(&c).si_status, 127);
@@ -155,7 +158,7 @@ static void a_command_that_may_not_be_run_is_told(void **state)
 	struct child c = {};
 	struct err e = {};
 
-	assert_int_equal(child_hold(argv, false, &c, &e), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, &e), 0);
 	assert_int_equal(child_release(&c, argv[0], &e), -EACCES);
 	assert_int_equal(wait_for_end(&c).si_status, 126);
 	child_done(&c);
@@ -168,7 +171,7 @@ static void a_child_that_was_never_released_is_ended(void **state)
 	pid_t pid;
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 	pid = c.pid;
 	child_done(&c);
 	assert_int_equal(kill(pid, 0), -1);
@@ -185,7 +188,7 @@ static void without_the_word_to_go_the_command_never_runs(void **state)
 	char *argv[4];
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 	close(c.gate_fd);
 	c.gate_fd = -1;
 	info = wait_for_end(&c);
@@ -200,7 +203,7 @@ static void releasing_a_child_that_was_killed_harms_nobody(void **state)
 	char *argv[4];
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 	assert_int_equal(kill(c.pid, SIGKILL), 0);
 	assert_int_equal(wait_for_end(&c).si_code, CLD_KILLED);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
@@ -217,7 +220,7 @@ static int status_of(char **argv)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &was);
 	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 	assert_int_equal(child_release(&c, argv[0], NULL), 0);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &was, NULL);
@@ -251,7 +254,7 @@ static void no_descriptor_stays_open(void **state)
 
 	sh("exit 0", argv);
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(child_hold(argv, false, &c, NULL), 0);
+		assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
 		if (i)
 			assert_int_equal(child_release(&c, "sh", NULL), 0);
 		child_done(&c);

@@ -35,7 +35,7 @@ static struct as_system_wide machine;
 static int fake_scan(struct task_source *source, struct sampler *to)
 {
 	for (size_t i = 0; i < fake.n; i++)
-		sampler_add(to, &fake.tasks[i], true);
+		sampler_add(to, &fake.tasks[i], NULL, true);
 	return fake.result;
 }
 
@@ -59,7 +59,7 @@ static int set_up(void **state)
 	struct sampler_options opt = {.source = &fake.source, .cores = 8};
 
 	memset(&fake, 0, sizeof(fake));
-	fake.source = (struct task_source){"fake", fake_scan, fake_free};
+	fake.source = (struct task_source){"fake", fake_scan, fake_free, false};
 	if (schema_init() || proc_table_new(&table))
 		return -1;
 	opt.table = table;
@@ -92,7 +92,7 @@ static struct as_task *task(uint32_t tgid, uint32_t tid, uint32_t ppid, uint64_t
 static const struct as_system_metrics *sample(uint64_t boot_ns)
 {
 	n_rows = 0;
-	assert_int_equal(sampler_sample(sampler, boot_ns, &out), 0);
+	assert_int_equal(sampler_sample(sampler, boot_ns, AS_SAMPLE_TIMER, 0, &out), 0);
 	fake.n = 0;
 	return rows;
 }
@@ -254,7 +254,7 @@ static void a_source_that_fails_makes_no_rows(void **state)
 	task(10, 10, 1, SEC, 0);
 	fake.result = -EIO;
 	n_rows = 0;
-	assert_int_equal(sampler_sample(sampler, SEC, &out), -EIO);
+	assert_int_equal(sampler_sample(sampler, SEC, AS_SAMPLE_TIMER, 0, &out), -EIO);
 	assert_int_equal(n_rows, 0);
 }
 
@@ -404,10 +404,10 @@ static void the_machine_is_sampled_when_nothing_is_selected(void **state)
 	file_put("meminfo", "MemTotal: 4096000 kB\nMemFree: 1000 kB\nMemAvailable: 1024000 kB\n");
 	file_put("loadavg", "1.50 0.25 0.05 1/2 3\n");
 	assert_int_equal(sampler_new(&opt, &s), 0);
-	assert_int_equal(sampler_sample(s, 10 * SEC, &out), 0);
+	assert_int_equal(sampler_sample(s, 10 * SEC, AS_SAMPLE_TIMER, 0, &out), 0);
 	assert_int_equal(machine.cpu_centi, 0);
 	file_put("stat", "cpu  200 30 20 1000 0 0 0 99 0 0\n");
-	assert_int_equal(sampler_sample(s, 11 * SEC, &out), 0);
+	assert_int_equal(sampler_sample(s, 11 * SEC, AS_SAMPLE_TIMER, 0, &out), 0);
 	assert_int_equal(machine.cpu_centi, 15000);
 	assert_int_equal(machine.load1_centi, 150);
 	assert_int_equal(machine.used_kb, 3072000);
@@ -416,7 +416,7 @@ static void the_machine_is_sampled_when_nothing_is_selected(void **state)
 	assert_int_equal(machine.used_centi, 7500);
 	assert_int_equal(machine.cores, 4);
 	file_put("meminfo", "nonsense");
-	assert_int_equal(sampler_sample(s, 12 * SEC, &out), -EBADMSG);
+	assert_int_equal(sampler_sample(s, 12 * SEC, AS_SAMPLE_TIMER, 0, &out), -EBADMSG);
 	sampler_free(s);
 }
 
