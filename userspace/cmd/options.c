@@ -472,6 +472,8 @@ static const struct row rows[] = {
 	 parse_bool, AT(no_polling), 0},
 	{"format", 0, ARG_REQUIRED, "NAME", "records as agentsight or denet writes them",
 	 CMD_MONITOR, parse_format, 0, 0},
+	{"write-env", 0, ARG_NONE, NULL, "with --format denet: begin with what the machine is",
+	 CMD_MONITOR, parse_bool, AT(session.write_env), 0},
 	{"html", 0, ARG_REQUIRED, "FILE", "write a report with charts", CMD_READS, parse_text,
 	 AT(html), 0},
 	{"cpu-threshold", 0, ARG_REQUIRED, "PCT", "alert while a process uses more (100: one core)",

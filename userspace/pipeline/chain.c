@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "event/encode.h"
 #include "event/schema.h"
+#include "sink/denet.h"
 #include "sink/sink.h"
 #include "sink/status.h"
 #include "sink/summary.h"
@@ -44,6 +45,7 @@ struct chain {
 	struct prices *prices;
 	struct llm_stage *llm;         /* reads along with http, and has no place of its own */
 	struct writer *file;           /* JSON to a file, or to standard output */
+	struct writer *json;           /* the same, when it gets our own lines; else NULL */
 	struct writer *screen;         /* readable lines on standard output */
 	struct sink *sinks[MAX_SINKS]; /* beside the file */
 	size_t n_sinks;
@@ -85,10 +87,10 @@ static void fanout_line(struct chain *c, const struct event *ev)
 
 	buf_reset(&c->line);
 	event_encode_json(&c->line, ev);
-	if (c->file && c->line.failed)
-		writer_drop(c->file, ev->desc->type);
-	else if (c->file)
-		writer_append(c->file, ev->desc->type, c->line.data, c->line.len);
+	if (c->json && c->line.failed)
+		writer_drop(c->json, ev->desc->type);
+	else if (c->json)
+		writer_append(c->json, ev->desc->type, c->line.data, c->line.len);
 	if (s->observer && !c->line.failed)
 		s->observer(s->observer_context, ev, c->line.data, c->line.len);
 	/* one huge body shall not keep its memory for the rest of the run */
@@ -101,7 +103,7 @@ static void fanout_event(struct emitter *self, const struct event *ev)
 	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, fanout));
 
 	c->shown[ev->desc->type]++;
-	if (c->file || c->opt.session->observer)
+	if (c->json || c->opt.session->observer)
 		fanout_line(c, ev);
 	for (size_t i = 0; i < c->n_sinks; i++)
 		c->sinks[i]->write(c->sinks[i], ev, NULL, 0);
@@ -123,6 +125,24 @@ static unsigned screen_columns(void)
 	struct winsize size;
 
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+static int open_format(struct chain *c)
+{
+	const struct session_options *s = c->opt.session;
+	const struct denet_options denet = {.single = s->no_children, .env = s->write_env};
+	struct sink *sink;
+	int r;
+
+	if (!c->file || s->format == FORMAT_AGENTSIGHT) {
+		c->json = c->file;
+		return 0;
+	}
+	r = denet_sink_new(&denet, c->file, &sink);
+	if (r < 0)
+		return r;
+	c->sinks[c->n_sinks++] = sink;
+	return 0;
 }
 
 static int open_status(struct chain *c)
@@ -161,7 +181,9 @@ static int open_sinks(struct chain *c, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	r = open_status(c);
+	r = open_format(c);
+	if (r >= 0)
+		r = open_status(c);
 	if (r < 0)
 		return err_set(e, r, "not enough memory");
 	if (!s->readable)
@@ -428,12 +450,13 @@ bool chain_is_watched(const struct chain *c)
 
 void chain_written(struct chain *c, struct writer_counts *ret)
 {
-	struct writer *w = c->file ? c->file : c->screen;
+	struct writer *w = c->json ? c->json : c->screen;
 
 	if (w) {
 		writer_counts(w, ret);
 		return;
 	}
+	/* another format has its own idea of what is worth a line */
 	*ret = (struct writer_counts){};
 	memcpy(ret->delivered, c->shown, sizeof(ret->delivered));
 }

@@ -60,6 +60,7 @@ struct session_options {
 	bool no_kernel;   /* /proc only */
 	bool best_effort; /* without kernel programs go on with what /proc tells */
 	bool since_start; /* trees: sums since the processes started, not since the first sample */
+	bool write_env;   /* denet: begin with what the machine is */
 	bool forced_samples;  /* fork, exec, exit and alerts make a sample due */
 	uint64_t duration_ns; /* 0: until it is stopped */
 	const char *filter;   /* NULL: everything */
