@@ -63,6 +63,7 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 	o.session.argc = argc;
 	o.session.interval_ns = 2 * NSEC_PER_SEC;
 	o.session.rotate_keep = 5;
+	o.session.pace.mode = PACE_TIME;
 	r = options_parse(at - 1, argv + 1, c->bit, &o, &e);
 	if (r >= 0)
 		r = options_parse(argc - at - 1, argv + at + 1, c->bit, &o, &e);

@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bodies  # noqa: E402
+import command  # noqa: E402
 import exchanges  # noqa: E402
 import hostile  # noqa: E402
 import models  # noqa: E402
@@ -58,7 +59,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (network, tls, exchanges, bodies, multiplex, models, system, redaction, hostile, without_tls, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (command, network, tls, exchanges, bodies, multiplex, models, system, redaction, hostile, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

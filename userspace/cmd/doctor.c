@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
@@ -200,7 +201,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 
 	r = proc_table_new(&procs);
 	if (r >= 0)
-		r = sources_open(&o->session, procs, &sources, &e);
+		r = sources_open(&o->session, procs, clock_boot_ns(), &sources, &e);
 	if (r >= 0)
 		r = sources_attach(sources, &nowhere, no_breath, NULL, &e);
 	if (r >= 0) {

@@ -708,7 +708,7 @@ static int open_all(struct session *s, struct err *e)
 	r = proc_table_new(&s->procs);
 	if (r < 0)
 		return r;
-	r = sources_open(s->opt, s->procs, &s->sources, e);
+	r = sources_open(s->opt, s->procs, s->start_ns, &s->sources, e);
 	if (r < 0)
 		return r;
 	r = open_chain(s, e);

@@ -44,6 +44,7 @@ struct sources {
 	struct task_source *tasks; /* until the sampler has it */
 	struct sampler *sampler;
 	struct emitter *samples;
+	uint64_t begin_ns; /* of the run */
 	struct proc_match match;
 	size_t followed;
 	uint64_t polled_ns;
@@ -199,8 +200,8 @@ static int seed(struct sources *s, struct err *e)
 	return r < 0 ? err_set(e, r, "cannot read /proc: %s", strerror(-r)) : 0;
 }
 
-int sources_open(const struct session_options *opt, struct proc_table *procs, struct sources **ret,
-		 struct err *e)
+int sources_open(const struct session_options *opt, struct proc_table *procs, uint64_t begin_ns,
+		 struct sources **ret, struct err *e)
 {
 	_cleanup_(sources_freep) struct sources *s = calloc(1, sizeof(*s));
 	int r;
@@ -209,6 +210,7 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, st
 		return -ENOMEM;
 	s->opt = opt;
 	s->procs = procs;
+	s->begin_ns = begin_ns;
 	s->poll_step = ARRAY_SIZE(poll_plan_ms);
 	r = check_pids(opt, e);
 	if (r < 0)
@@ -431,6 +433,7 @@ static int open_sampler(struct sources *s, struct err *e)
 		.threads = s->opt->threads,
 		.pss_interval_ns = s->opt->pss_interval_ns,
 		.since_start = s->opt->since_start,
+		.begin_ns = s->begin_ns,
 	};
 	struct emitter nowhere = {discard};
 	int r;

@@ -21,10 +21,10 @@ struct sources;
 
 /*
  * Creates the maps and attaches the process family, then seeds @procs from /proc. -EPERM when
- * privilege is missing and samples alone were not what was asked for.
+ * privilege is missing and samples alone were not what was asked for. @begin_ns: of the run.
  */
-int sources_open(const struct session_options *opt, struct proc_table *procs, struct sources **ret,
-		 struct err *e);
+int sources_open(const struct session_options *opt, struct proc_table *procs, uint64_t begin_ns,
+		 struct sources **ret, struct err *e);
 
 /*
  * Finds who belongs at this moment, then attaches the other families; what fails is said and recorded
