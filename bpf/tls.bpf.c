@@ -19,6 +19,8 @@ int tls_enter(struct pt_regs *ctx)
 	spec = bpf_get_attach_cookie(ctx);
 	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_SNI)
 		name_enter(ctx, spec);
+	else if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_ALPN)
+		alpn_enter(ctx, spec);
 	else
 		call_enter(ctx, spec);
 	return 0;
@@ -28,7 +30,7 @@ SEC("uretprobe")
 int tls_leave(struct pt_regs *ctx)
 {
 	KEEP_ORDINARY_STACK(ctx);
-	return call_leave(ctx);
+	return call_leave(ctx, AS_TLS_SPEC_KIND(bpf_get_attach_cookie(ctx)));
 }
 
 /* ---- one program per shape ---- */
@@ -36,7 +38,13 @@ int tls_leave(struct pt_regs *ctx)
 SEC("uretprobe")
 int tls_return(struct pt_regs *ctx)
 {
-	return call_leave(ctx);
+	return call_leave(ctx, AS_TLS_KIND_READ);
+}
+
+SEC("uretprobe")
+int tls_alpn_return(struct pt_regs *ctx)
+{
+	return call_leave(ctx, AS_TLS_KIND_ALPN);
 }
 
 SHAPE_PROGRAM(tls_read_int, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_READ)
@@ -56,6 +64,11 @@ SHAPE_PROGRAM(tls_handshake, call_enter, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET
 	      AS_TLS_FN_SSL_DO_HANDSHAKE)
 SHAPE_PROGRAM(tls_handshake_ssize, call_enter, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_SSIZE,
 	      AS_TLS_FN_GNUTLS_HANDSHAKE)
+
+SHAPE_PROGRAM(tls_sendfile, call_enter, AS_TLS_KIND_SENDFILE, AS_TLS_SHAPE_RET_SSIZE,
+	      AS_TLS_FN_SSL_SENDFILE)
+SHAPE_PROGRAM(tls_alpn_int, alpn_enter, AS_TLS_KIND_ALPN, AS_TLS_SHAPE_RET_INT, 0)
+SHAPE_PROGRAM(tls_alpn_ssize, alpn_enter, AS_TLS_KIND_ALPN, AS_TLS_SHAPE_RET_SSIZE, 0)
 
 #define NAME(name, shape)                                                        \
 	SEC("uprobe")                                                            \

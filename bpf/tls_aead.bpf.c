@@ -217,7 +217,7 @@ static __always_inline void record_send(struct as_tls_thread *t, struct as_tls_s
 	t->send.spec = spec;
 	t->send.stream_id = s->stream_id;
 	session_conn(s, &t->send.conn);
-	s->carried = 1;
+	session_begins(s, t);
 	piece_send(&t->send, 0);
 }
 

@@ -721,7 +721,7 @@ static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id, 
 
 	if (!s || (__u32)ret < t->pending_len)
 		return;
-	tls_session_join(s, &t->conn);
+	tls_session_bind(s, t);
 	if (t->pending_len)
 		tls_session_pair(s, &t->mark, key.tgid);
 }

@@ -23,6 +23,20 @@ struct {
 	__type(value, struct server_name);
 } tls_names SEC(".maps");
 
+/* What a session has agreed to speak. */
+struct alpn {
+	__u32 len; /* may be more than is kept */
+	char text[AS_ALPN_MAX];
+};
+
+/* What programs were told when they asked for it; see as_tls_session.asked_alpn. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct as_tls_key);
+	__type(value, struct alpn);
+} tls_alpns SEC(".maps");
+
 /* The session's entry, made when there is none, once it knows the socket that the call has used. */
 static __always_inline struct as_tls_session *session_used(const struct as_tls_key *key,
 							   const struct as_tls_thread *t)
@@ -30,7 +44,7 @@ static __always_inline struct as_tls_session *session_used(const struct as_tls_k
 	struct as_tls_session *s = session_get(key);
 
 	if (s && t->bound == AS_TLS_BOUND)
-		tls_session_join(s, &t->conn);
+		tls_session_bind(s, t);
 	return s;
 }
 
@@ -89,6 +103,126 @@ static __always_inline void data_retry(const struct as_tls_key *key, struct as_t
 	s->kept_num = 0;
 }
 
+/* ---- what a session has agreed upon ---- */
+
+static __always_inline bool alpn_read(struct alpn *ret, __u64 text, __u64 len)
+{
+	__u64 n = len;
+
+	if (!len || len > 255)
+		return false;
+	ret->len = len;
+	barrier_var(n);
+	if (n > AS_ALPN_MAX)
+		n = AS_ALPN_MAX;
+	return !bpf_probe_read_user(ret->text, n, (void *)text);
+}
+
+/* Since 3.2 an SSL object begins with its type, before with its version. QUIC's are other objects. */
+#define SSL_TYPE_SSL_CONNECTION 0
+
+/*
+ * From where the library's own accessor takes it (see source/tls_sites.c), if it can be one: another
+ * build of the library may have been loaded under the file's name.
+ */
+static __always_inline bool alpn_read_at(struct alpn *ret, __u64 ssl, __u32 offset)
+{
+	__u64 field[2] = {}; /* pointer and length */
+	int type = -1, i;
+
+	if (!offset || bpf_probe_read_user(&type, sizeof(type), (void *)ssl) ||
+	    (type != SSL_TYPE_SSL_CONNECTION && (type & ~0xff) != 0x0300) ||
+	    bpf_probe_read_user(field, sizeof(field), (void *)(ssl + offset)) ||
+	    !alpn_read(ret, field[0], field[1]))
+		return false;
+	for (i = 0; i < AS_ALPN_MAX; i++) {
+		if (i < ret->len && (ret->text[i] < 0x20 || ret->text[i] > 0x7e))
+			return false;
+	}
+	return true;
+}
+
+static __always_inline struct as_span alpn_span(const struct alpn *alpn, __u32 off)
+{
+	struct as_span span = {.off = off, .full = alpn->len};
+
+	span.len = alpn->len < AS_ALPN_MAX ? alpn->len : AS_ALPN_MAX;
+	return span;
+}
+
+/* The name is told once: the next session may have its object at the same address. */
+static __always_inline long name_take(const struct as_tls_key *key, char *to)
+{
+	struct server_name *name = bpf_map_lookup_elem(&tls_names, key);
+	long n;
+
+	if (!name)
+		return 0;
+	n = bpf_probe_read_kernel_str(to, AS_SERVER_NAME_MAX, name->text);
+	bpf_map_delete_elem(&tls_names, key);
+	return n > 0 ? n - 1 : 0;
+}
+
+/* The protocol lies at the beginning, since it has a fixed place there. */
+struct session_texts {
+	char alpn[AS_ALPN_MAX];
+	char name[AS_SERVER_NAME_MAX];
+};
+
+static __always_inline void session_emit(const struct as_tls_key *key,
+					 const struct as_tls_session *s,
+					 const struct as_tls_send *send, const struct alpn *alpn)
+{
+	struct session_texts *texts;
+	struct as_ssl_session *e;
+	long n;
+
+	e = event_reserve(&ring_events, AS_EV_SSL_SESSION, sizeof(*e) + sizeof(*texts));
+	if (!e)
+		return;
+	texts = (void *)(e + 1);
+	e->h = send->h;
+	e->h.type = AS_EV_SSL_SESSION;
+	e->h.boot_ns--; /* in front of the call */
+	session_conn(s, &e->conn);
+	e->stream_id = s->stream_id;
+	e->library = AS_TLS_SPEC_LIBRARY(send->spec);
+	e->pad = 0;
+	__builtin_memcpy(texts->alpn, alpn->text, sizeof(texts->alpn));
+	e->alpn = alpn_span(alpn, sizeof(*e));
+	n = name_take(key, texts->name);
+	e->server_name =
+		(struct as_span){.off = sizeof(*e) + sizeof(texts->alpn), .len = n, .full = n};
+	e->h.len = sizeof(*e) + sizeof(texts->alpn) + n;
+	event_submit(&ring_events, e);
+}
+
+/* A stream's first call, or the first since the program has asked for the protocol. */
+static __noinline int session_tell(const struct as_tls_key *key, struct as_tls_session *s,
+				   const struct as_tls_send *send)
+{
+	bool asked = s->asked_alpn && s->told_alpn != s->stream_id;
+	bool first = s->told != s->stream_id;
+	struct alpn alpn = {}, *answer;
+
+	s->asked_alpn = 0;
+	s->told = s->stream_id;
+	if (asked) {
+		answer = bpf_map_lookup_elem(&tls_alpns, key);
+		if (answer)
+			alpn = *answer;
+	} else if (first && s->told_alpn != s->stream_id &&
+		   !alpn_read_at(&alpn, key->ssl, AS_TLS_SPEC_ALPN_AT(send->spec))) {
+		alpn.len = 0;
+	}
+	if (!alpn.len && (!first || !bpf_map_lookup_elem(&tls_names, key)))
+		return 0;
+	if (alpn.len)
+		s->told_alpn = s->stream_id;
+	session_emit(key, s, send, &alpn);
+	return 0;
+}
+
 /* Which stream and connection the call belongs to. */
 static __always_inline void data_session(const struct as_tls_key *key, struct as_tls_thread *t)
 {
@@ -99,8 +233,25 @@ static __always_inline void data_session(const struct as_tls_key *key, struct as
 	if (!s)
 		return;
 	session_check(s, key);
-	s->carried = 1;
+	if (s->asked_alpn || s->told != s->stream_id)
+		session_tell(key, s, &t->send);
+	session_begins(s, t);
 	t->send.stream_id = s->stream_id;
+}
+
+/* A call without a buffer: what it moved is a gap. */
+static __noinline int piece_gap(const struct as_tls_send *send)
+{
+	struct as_ssl_data *e = bpf_ringbuf_reserve(&ring_data, sizeof(*e), 0);
+
+	if (!e) {
+		ledger_add(AS_EV_SSL_DATA, dropped, 1);
+		return 0;
+	}
+	piece_fill(e, send, 0, 0);
+	piece_unread(e);
+	event_submit(&ring_data, e);
+	return 0;
 }
 
 static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct as_tls_call *c,
@@ -129,7 +280,10 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct
 	t->send.spec = c->spec;
 	data_session(&key, t);
 	ledger_add(AS_EV_SSL_DATA, produced, 1);
-	data_send(id, t);
+	if (c->buf)
+		data_send(id, t);
+	else
+		piece_gap(&t->send);
 }
 
 /* ---- handshakes ---- */
@@ -154,8 +308,10 @@ static __always_inline void handshake_enter(const struct as_tls_key *key)
 	if (!s || s->handshake_ns)
 		return;
 	s->handshake_ns = bpf_ktime_get_boot_ns();
-	if (s->carried)
+	if (s->carried) {
 		s->joined = 0;
+		s->first_ns = 0;
+	}
 }
 
 enum handshake_result {
@@ -187,15 +343,16 @@ static __always_inline enum handshake_result openssl_result(const struct ssl_st 
 
 static __always_inline void handshake_emit(const struct as_tls_key *key,
 					   const struct as_tls_session *s, __u64 spec,
-					   __u32 version, bool failed)
+					   __u32 version, bool failed, const struct alpn *alpn)
 {
-	struct server_name *name;
+	struct session_texts *texts;
 	struct as_ssl_handshake *e;
-	long n = 0;
+	long n;
 
-	e = event_reserve(&ring_events, AS_EV_SSL_HANDSHAKE, sizeof(*e) + AS_SERVER_NAME_MAX);
+	e = event_reserve(&ring_events, AS_EV_SSL_HANDSHAKE, sizeof(*e) + sizeof(*texts));
 	if (!e)
 		return;
+	texts = (void *)(e + 1);
 	hdr_fill(&e->h, AS_EV_SSL_HANDSHAKE, 0);
 	session_conn(s, &e->conn);
 	e->stream_id = s->stream_id;
@@ -204,15 +361,28 @@ static __always_inline void handshake_emit(const struct as_tls_key *key,
 	e->failed = failed;
 	e->library = AS_TLS_SPEC_LIBRARY(spec);
 	e->pad = 0;
-	e->alpn = (struct as_span){};
-
-	name = bpf_map_lookup_elem(&tls_names, key);
-	if (name)
-		n = bpf_probe_read_kernel_str(e + 1, AS_SERVER_NAME_MAX, name->text);
-	n = n > 0 ? n - 1 : 0;
-	e->server_name = (struct as_span){.off = sizeof(*e), .len = n, .full = n};
-	e->h.len = sizeof(*e) + n;
+	__builtin_memcpy(texts->alpn, alpn->text, sizeof(texts->alpn));
+	e->alpn = alpn_span(alpn, sizeof(*e));
+	n = name_take(key, texts->name);
+	e->server_name =
+		(struct as_span){.off = sizeof(*e) + sizeof(texts->alpn), .len = n, .full = n};
+	e->h.len = sizeof(*e) + sizeof(texts->alpn) + n;
 	event_submit(&ring_events, e);
+}
+
+/* Tells of the handshake; what the program asked in its course was not settled yet. */
+static __noinline int handshake_tell(const struct as_tls_key *key, struct as_tls_session *s,
+				     __u64 spec, __u32 version, bool failed)
+{
+	struct alpn alpn = {};
+
+	if (failed || !alpn_read_at(&alpn, key->ssl, AS_TLS_SPEC_ALPN_AT(spec)))
+		alpn.len = 0;
+	s->asked_alpn = 0;
+	s->told = s->stream_id;
+	s->told_alpn = alpn.len ? s->stream_id : 0;
+	handshake_emit(key, s, spec, version, failed, &alpn);
+	return 0;
 }
 
 static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread *t,
@@ -242,10 +412,33 @@ static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread
 	}
 	if (s->carried)
 		s->stream_id = stream_number(&key);
-	handshake_emit(&key, s, c->spec, version, result == HANDSHAKE_FAILED);
+	handshake_tell(&key, s, c->spec, version, result == HANDSHAKE_FAILED);
 	s->established = result == HANDSHAKE_DONE;
 	s->carried = 0;
 	s->handshake_ns = 0;
+}
+
+/* ---- the question what was negotiated ---- */
+
+/* The answer of SSL_get0_alpn_selected(ssl, &text, &len) or gnutls_alpn_get_selected_protocol(session, &datum). */
+static __always_inline void alpn_leave(__u64 id, const struct as_tls_call *c, int ret)
+{
+	struct as_tls_key key = {.tgid = id >> 32, .ssl = c->ssl};
+	struct as_tls_session *s;
+	struct alpn alpn = {};
+	__u64 text;
+	__u32 len;
+
+	if (AS_TLS_SPEC_SHAPE(c->spec) == AS_TLS_SHAPE_RET_SSIZE && ret)
+		return;
+	if (bpf_probe_read_user(&text, sizeof(text), (void *)c->buf) ||
+	    bpf_probe_read_user(&len, sizeof(len), (void *)c->count) ||
+	    !alpn_read(&alpn, text, len))
+		return;
+	s = session_get(&key);
+	if (!s || bpf_map_update_elem(&tls_alpns, &key, &alpn, BPF_ANY))
+		return;
+	s->asked_alpn = 1;
 }
 
 /* ---- the two ends of a call ---- */
@@ -266,6 +459,10 @@ static __always_inline void call_store(struct as_tls_call *c, struct pt_regs *ct
 		c->num = num > 0 ? num : 0;
 	c->count = AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_COUNT_ARG5 ? arg5 : arg4;
 	c->spec = spec;
+	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_SENDFILE) {
+		c->buf = 0;
+		c->num = arg4;
+	}
 }
 
 /*
@@ -330,6 +527,22 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 spec)
 	return 0;
 }
 
+/* Not a call that moves bytes: the thread stays with the session it is busy with. */
+static __always_inline int alpn_enter(struct pt_regs *ctx, __u64 spec)
+{
+	struct as_tls_thread *t = tls_thread_get(bpf_get_current_pid_tgid());
+	struct as_tls_call *c;
+
+	if (!t)
+		return 0;
+	c = &t->calls[t->calls[0].sp > PT_REGS_SP(ctx)];
+	call_store(c, ctx, spec);
+	/* a datum is the pointer and an unsigned length */
+	c->count = AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_RET_SSIZE ? PT_REGS_PARM2(ctx) + 8
+								     : PT_REGS_PARM3(ctx);
+	return 0;
+}
+
 /* On x86 the return has taken its address from the stack. */
 #if defined(__TARGET_ARCH_arm64)
 #define ENTRY_SP(ctx) PT_REGS_SP(ctx)
@@ -337,7 +550,8 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 spec)
 #define ENTRY_SP(ctx) (PT_REGS_SP(ctx) - 8)
 #endif
 
-static __always_inline int call_leave(struct pt_regs *ctx)
+/* @kind: what is known of the function at its return. */
+static __always_inline int call_leave(struct pt_regs *ctx, __u32 kind)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
@@ -345,7 +559,7 @@ static __always_inline int call_leave(struct pt_regs *ctx)
 	struct as_tls_call c;
 
 	if (!t)
-		return call_unknown(PT_REGS_RC(ctx));
+		return kind == AS_TLS_KIND_ALPN ? 0 : call_unknown(PT_REGS_RC(ctx));
 	t->ssl = 0;
 	if (t->calls[0].sp == sp) {
 		c = t->calls[0];
@@ -359,6 +573,8 @@ static __always_inline int call_leave(struct pt_regs *ctx)
 	}
 	if (AS_TLS_SPEC_KIND(c.spec) == AS_TLS_KIND_HANDSHAKE)
 		handshake_leave(id, t, &c, PT_REGS_RC(ctx));
+	else if (AS_TLS_SPEC_KIND(c.spec) == AS_TLS_KIND_ALPN)
+		alpn_leave(id, &c, PT_REGS_RC(ctx));
 	else
 		data_leave(id, t, &c, PT_REGS_RC(ctx));
 	if (t->ssl && t->bound)

@@ -99,6 +99,14 @@ static __always_inline void session_conn(const struct as_tls_session *s, struct 
 		__builtin_memset(__builtin_assume_aligned(ret, 8), 0, sizeof(*ret));
 }
 
+/* A call of the session @s has carried bytes, with the header and the ends in @t. */
+static __always_inline void session_begins(struct as_tls_session *s, const struct as_tls_thread *t)
+{
+	if (!s->carried && !s->joined)
+		s->first_ns = t->send.h.boot_ns;
+	s->carried = 1;
+}
+
 /* ---- plaintext ---- */
 
 /*
@@ -120,7 +128,7 @@ static __noinline void piece_fill(struct as_ssl_data *e, const struct as_tls_sen
 	e->len = send->len;
 	e->offset = off;
 	e->direction =
-		AS_TLS_SPEC_KIND(send->spec) == AS_TLS_KIND_WRITE ? AS_TLS_WRITE : AS_TLS_READ;
+		AS_TLS_SPEC_KIND(send->spec) == AS_TLS_KIND_READ ? AS_TLS_READ : AS_TLS_WRITE;
 	e->function = AS_TLS_SPEC_FUNCTION(send->spec);
 	e->library = AS_TLS_SPEC_LIBRARY(send->spec);
 	e->data.off = sizeof(*e);
@@ -135,7 +143,7 @@ static __always_inline void piece_unread(struct as_ssl_data *e)
 	e->h.len = sizeof(*e);
 	e->h.flags = 0;
 	e->data.len = 0;
-	e->data.full = e->len - e->offset;
+	e->data.full = e->len - e->offset < 0xffffffff ? e->len - e->offset : 0xffffffff;
 }
 
 enum piece_result {

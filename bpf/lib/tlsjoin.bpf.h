@@ -14,7 +14,8 @@
 #ifndef AGENTSIGHT_BPF_TLSJOIN_H
 #define AGENTSIGHT_BPF_TLSJOIN_H
 
-#include "maps.bpf.h"
+#include "emit.bpf.h"
+#include <agentsight/tls.h>
 
 /* A probed function that has not returned yet. */
 struct as_tls_call {
@@ -87,7 +88,11 @@ struct as_tls_session {
 	__u32 joined;       /* `conn` holds; set behind it */
 	__u64 kept_buf;     /* GnuTLS: of a write that is to be tried again, without them */
 	__u64 kept_num;
-	__u64 nonce; /* AEAD: of the last record */
+	__u64 nonce;      /* AEAD: of the last record */
+	__u64 told;       /* stream whose server name was told, or is not known */
+	__u64 told_alpn;  /* stream whose protocol was told */
+	__u64 asked_alpn; /* the program has asked for the protocol since then: see `tls_alpns` */
+	__u64 first_ns;   /* of the first call whose event had no socket */
 	struct as_conn conn;
 };
 
@@ -195,6 +200,40 @@ static __always_inline void tls_session_join(struct as_tls_session *s, const str
 	conn_copy(&s->conn, conn);
 	barrier();
 	s->joined = 1;
+}
+
+#define TLS_SORT_NS 400000 /* less than ORDER_WINDOW_NS in source/order.h */
+
+/*
+ * A session whose first calls had no socket has one. With a time before them, as long as user space may
+ * still sort it in there: then they get it, too.
+ */
+static __always_inline void tls_socket_emit(const struct as_tls_session *s,
+					    const struct as_tls_thread *t)
+{
+	struct as_ssl_session *e = event_reserve(&ring_events, AS_EV_SSL_SESSION, sizeof(*e));
+
+	if (!e)
+		return;
+	hdr_fill(&e->h, AS_EV_SSL_SESSION, sizeof(*e));
+	if (e->h.boot_ns - s->first_ns < TLS_SORT_NS)
+		e->h.boot_ns = s->first_ns - 1;
+	conn_copy(&e->conn, &t->conn);
+	e->stream_id = s->stream_id;
+	e->server_name = (struct as_span){};
+	e->alpn = (struct as_span){};
+	e->library = AS_TLS_SPEC_LIBRARY(t->send.spec);
+	e->pad = 0;
+	event_submit(&ring_events, e);
+}
+
+/* The thread has used the session's socket. */
+static __always_inline void tls_session_bind(struct as_tls_session *s,
+					     const struct as_tls_thread *t)
+{
+	if (s->first_ns && !s->joined)
+		tls_socket_emit(s, t);
+	tls_session_join(s, &t->conn);
 }
 
 #endif

@@ -380,6 +380,7 @@ enum as_tls_function {
 	AS_TLS_FN_AEAD_OPEN_GATHER,
 	AS_TLS_FN_RING_SEAL,
 	AS_TLS_FN_RING_OPEN,
+	AS_TLS_FN_SSL_SENDFILE,
 };
 
 /*
@@ -491,6 +492,25 @@ struct as_ssl_handshake {
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
+/* What became known of a session outside of its handshake. Nothing in it takes back what was told. */
+struct as_ssl_session {
+	struct as_hdr h;
+	struct as_conn conn;
+	__u64 stream_id;
+	struct as_span server_name;
+	struct as_span alpn;
+	__u32 library;
+	__u32 pad;
+};
+#define AS_SSL_SESSION_FIELDS(F, S)                                                               \
+	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                      \
+	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the same in all events of one TLS session") \
+	F(S, STR, server_name, "server_name", AS_OPT, "SNI that the client asked for")            \
+	F(S, STR, alpn, "alpn", AS_OPT, "negotiated application protocol")                        \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+
 /* ---- HTTP, made by user space from plaintext ---- */
 
 struct as_http_request {
@@ -506,6 +526,8 @@ struct as_http_request {
 	struct as_span headers;
 	struct as_span body;
 	struct as_span body_error;
+	struct as_span server_name;
+	struct as_span alpn;
 	__u32 role;
 	__u32 incomplete;
 	__u32 plaintext;
@@ -524,6 +546,8 @@ struct as_http_request {
 	F(S, U64, body_full, "request.body_bytes", AS_ALWAYS, "length of the whole decoded body") \
 	F(S, STR, body_error, "request.body_error", AS_OPT, "why the body ends early")            \
 	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                            \
+	F(S, STR, server_name, "server_name", AS_OPT, "SNI of the TLS session, when known")       \
+	F(S, STR, alpn, "alpn", AS_OPT, "protocol that the TLS session agreed upon, when known")  \
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")               \
 	F(S, BOOL, plaintext, "plaintext", AS_OPT, "it went over the network without TLS")
 
@@ -545,6 +569,8 @@ struct as_http_response {
 	struct as_span headers;
 	struct as_span body;
 	struct as_span body_error;
+	struct as_span server_name;
+	struct as_span alpn;
 	__u32 status;
 	__u32 role;
 	__u32 incomplete;
@@ -574,6 +600,8 @@ struct as_http_response {
 	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                             \
 	F(S, BOOL, plaintext, "plaintext", AS_OPT, "it went over the network without TLS")         \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                     \
+	F(S, STR, server_name, "server_name", AS_OPT, "SNI of the TLS session, when known")        \
+	F(S, STR, alpn, "alpn", AS_OPT, "protocol that the TLS session agreed upon, when known")   \
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")
 
 struct as_ws_message {
@@ -584,17 +612,21 @@ struct as_ws_message {
 	__u64 full;
 	struct as_span path;
 	struct as_span host;
+	struct as_span server_name;
+	struct as_span alpn;
 	struct as_span data;
 	__u32 direction;
 };
-#define AS_WS_MESSAGE_FIELDS(F, S)                                                            \
-	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction) \
-	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")   \
-	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the request that opened it")        \
-	F(S, STR, path, "request.path", AS_ALWAYS, "of that request")                         \
-	F(S, STR, host, "request.host", AS_OPT, "of that request")                            \
-	F(S, U64, full, "len", AS_ALWAYS, "bytes of the whole message")                       \
-	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")           \
+#define AS_WS_MESSAGE_FIELDS(F, S)                                                               \
+	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction)    \
+	F(S, U64, stream_id, "stream_id", AS_ALWAYS, "the connection, as in `data` events")      \
+	F(S, U64, exchange_id, "exchange_id", AS_ALWAYS, "the request that opened it")           \
+	F(S, STR, path, "request.path", AS_ALWAYS, "of that request")                            \
+	F(S, STR, host, "request.host", AS_OPT, "of that request")                               \
+	F(S, U64, full, "len", AS_ALWAYS, "bytes of the whole message")                          \
+	F(S, STR, server_name, "server_name", AS_OPT, "SNI of the TLS session, when known")      \
+	F(S, STR, alpn, "alpn", AS_OPT, "protocol that the TLS session agreed upon, when known") \
+	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")              \
 	F(S, PAYLOAD, data, "data", AS_ALWAYS, "fragments joined, compression undone")
 
 /* ---- calls of language models, made by user space from HTTP ---- */
@@ -1343,6 +1375,8 @@ struct as_stats {
 	E(SSL_DATA, as_ssl_data, "ssl", "data", AS_SSL_DATA_FIELDS, "plaintext of one call")       \
 	E(SSL_HANDSHAKE, as_ssl_handshake, "ssl", "handshake", AS_SSL_HANDSHAKE_FIELDS,            \
 	  "a TLS session was set up")                                                              \
+	E(SSL_SESSION, as_ssl_session, "ssl", "session", AS_SSL_SESSION_FIELDS,                    \
+	  "what no handshake told: the name, the protocol or the socket of a TLS session")         \
 	E(HTTP_REQUEST, as_http_request, "ssl", "http_request", AS_HTTP_REQUEST_FIELDS,            \
 	  "a request is complete")                                                                 \
 	E(HTTP_RESPONSE, as_http_response, "ssl", "http_response", AS_HTTP_RESPONSE_FIELDS,        \

@@ -10,6 +10,8 @@ enum as_tls_kind {
 	AS_TLS_KIND_WRITE,
 	AS_TLS_KIND_HANDSHAKE,
 	AS_TLS_KIND_SNI,
+	AS_TLS_KIND_ALPN,     /* asks what was negotiated */
+	AS_TLS_KIND_SENDFILE, /* (ssl, fd, offset, size, flags): writes without a buffer */
 };
 
 /* How the function takes its arguments and tells the count of bytes. */
@@ -27,7 +29,10 @@ enum as_tls_shape {
 	AS_TLS_SHAPE_RING,
 };
 
-/* library 16 bits, function (enum as_tls_function) 8, kind 4, shape 4 */
+/*
+ * library 16 bits, function (enum as_tls_function) 8, kind 4, shape 4; of C functions also where the session's
+ * object has the negotiated protocol, 16: pointer and length, 0 when not known
+ */
 #define AS_TLS_SPEC(kind, shape, function) \
 	((__u64)(shape) << 28 | (__u64)(kind) << 24 | (__u64)(function) << 16)
 #define AS_TLS_SPEC_LIBRARY(spec)  ((__u32)(spec)&0xffff)
@@ -35,8 +40,12 @@ enum as_tls_shape {
 #define AS_TLS_SPEC_KIND(spec)     ((__u32)(spec) >> 24 & 0xf)
 #define AS_TLS_SPEC_SHAPE(spec)    ((__u32)(spec) >> 28 & 0xf)
 
+#define AS_TLS_SPEC_AT(offset)    ((__u64)(offset) << 32)
+#define AS_TLS_SPEC_ALPN_AT(spec) ((__u32)((spec) >> 32) & 0xffff)
+
 #define AS_TLS_LIBRARIES_MAX 1024
 
 #define AS_SERVER_NAME_MAX 256 /* RFC 1035: 255 bytes, and the NUL */
+#define AS_ALPN_MAX        32  /* RFC 7301 allows 255; the longest registered name has 15 */
 
 #endif

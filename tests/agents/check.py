@@ -75,14 +75,45 @@ def certificate(work, authority):
     return both
 
 
+# What model_server.py does with /bytes/N, over HTTP/2 and nothing else.
+HTTP2_SERVER = """
+const http2 = require("http2"), fs = require("fs");
+const [dir, pem] = process.argv.slice(1);
+const server = http2.createSecureServer({cert: fs.readFileSync(pem), key: fs.readFileSync(pem)});
+let count = 0;
+server.on("stream", (stream, headers) => {
+    const pieces = [];
+    stream.on("data", (piece) => pieces.push(piece));
+    stream.on("end", () => {
+        const n = count++, path = headers[":path"], length = Number(path.split("/").pop());
+        let answer = "";
+        for (let i = 0; answer.length < length; i++)
+            answer += `line ${i}\\n`;
+        answer = answer.slice(0, length);
+        fs.writeFileSync(`${dir}/${n}.request`, Buffer.concat(pieces));
+        fs.writeFileSync(`${dir}/${n}.response`, answer);
+        fs.writeSync(1, JSON.stringify({n, method: headers[":method"], path}) + "\\n");
+        stream.respond({":status": 200});
+        stream.end(answer);
+    });
+});
+server.listen(0, "127.0.0.1", () => {
+    fs.writeFileSync(`${dir}/port.new`, String(server.address().port));
+    fs.renameSync(`${dir}/port.new`, `${dir}/port`);
+});
+"""
+
+
 class Server:
-    def __init__(self, work, tls=True, hold=False):
+    def __init__(self, work, tls=True, hold=False, http2=False):
         self.dir = os.path.join(work, "server")
         os.mkdir(self.dir)
         self.cert = os.path.join(work, "ca.pem")
         arguments = [sys.executable, os.path.join(HERE, "model_server.py"), "--dir", self.dir, "--command",
                      f"echo from-the-tool > {work}/made.txt; sleep 0.1"]
-        if tls:
+        if http2:
+            arguments = [system("node"), "-e", HTTP2_SERVER, self.dir, certificate(work, self.cert)]
+        elif tls:
             arguments += ["--cert", certificate(work, self.cert)]
         self.log = os.path.join(work, "server.log")
         with open(self.log, "wb") as out:
@@ -187,6 +218,15 @@ def check_llm(tracer, work, tool=True):
     execs = [line for line in tracer.find("process", "exec") if line["pid"] == run["process"]["pid"]]
     need(execs and execs[0]["exec_id"] == run["process"]["exec_id"], "no exec event of that process")
     return f"answer, tokens, tool call, process {run['process']['pid']} ({', '.join(run['evidence'])}), its file"
+
+
+def check_http2(tracer):
+    seen = [line["data"] for kind in ("http_request", "http_response") for line in tracer.find("ssl", kind)]
+    need(all(d["request"]["version"] == "HTTP/2" for d in seen), "not all of it is HTTP/2")
+    need(all(d.get("alpn") == "h2" and d.get("server_name") == "localhost" for d in seen),
+         "name and protocol of the session are not told")
+    streams = {d["stream_id"] for d in seen}
+    return f"over HTTP/2 on {len(streams)} connection, agreed upon as told"
 
 
 def check_no_secret(tracer):
@@ -357,16 +397,20 @@ CASES = {
     "deno-2.9.6": (deno("2.9.6"), False, False),
     "node": (node, False, False),
     "curl": (curl("--http1.1"), False, False),
+    "curl-http2": (curl("--http2"), False, False),
     "wget": (wget, False, False),
     "python-requests": (python(PYTHON_REQUESTS, "requests"), False, False),
     "python-httpx": (python(PYTHON_HTTPX, "httpx"), False, False),
     "python-asyncio": (python(PYTHON_ASYNC), False, False),
 }
 
+HTTP2 = {"curl-http2"}  # against a server that speaks nothing else
+
 
 def run_case(name, work):
     command, is_agent, running = CASES[name]
-    server = Server(work, hold=running)
+    http2 = name in HTTP2
+    server = Server(work, hold=running, http2=http2)
     tracer = program = None
     try:
         argv, env, follow = command(server, work)
@@ -399,6 +443,8 @@ def run_case(name, work):
             said += "; " + check_http(tracer, server, only, not running)
         else:
             said = check_http(tracer, server)
+        if http2:
+            said += "; " + check_http2(tracer)
         return said
     finally:
         for p in (program, tracer and tracer.process):

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "tls.h"
 
@@ -165,6 +167,295 @@ static void many(void)
 	exchange("many", live_printf("%lu", live_scaled(300)), NULL, NULL);
 }
 
+/* ---- what a session is told to be ---- */
+
+/* Cookies, which tell a program where the session's object has what was agreed upon: since 5.15. */
+static bool kernel_has_cookies(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname name;
+
+	uname(&name);
+	sscanf(name.release, "%u.%u", &major, &minor);
+	return major > 5 || (major == 5 && minor >= 15);
+}
+
+static void record_tls(struct workload *w, struct stream *st)
+{
+	struct sight s;
+
+	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w->pid), NULL);
+	workload_finish(w);
+	sight_stop(&s);
+	stream_load(st, s.out);
+	stream_check_lossless(st);
+	stream_check_sources(st, "ssl");
+}
+
+/* How often an event of @type tells the stream's protocol; *ret is the last one told. */
+static size_t protocols_told(const struct stream *st, int64_t stream_id, const char *type,
+			     const char **ret)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "ssl", type))) {
+		if (line_int(l, "stream_id") != stream_id || !object_at(l->data, "alpn"))
+			continue;
+		*ret = line_str(l, "alpn");
+		n++;
+	}
+	return n;
+}
+
+/* The handshakes of a thread, or of all but one: the nth has told what the nth connection speaks. */
+static void compare_protocols(const struct stream *st, json_object *told, bool by_itself)
+{
+	int64_t nth = told_int(told, "nth"), tid = told_int(told, "tid"), seen[2] = {};
+	const char *want = json_object_get_string(object_at(told, "alpn"));
+	struct line *l;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, 0, "ssl", "handshake"))) {
+		bool server = json_object_get_int64(object_at(l->json, "tid")) != tid;
+		int64_t id = line_int(l, "stream_id");
+		const char *alpn = "";
+		size_t n;
+
+		if (seen[server]++ != nth || (server && !by_itself))
+			continue;
+		n = protocols_told(st, id, "handshake", &alpn);
+		if (!by_itself)
+			n += protocols_told(st, id, "session", &alpn);
+		CHECK(n == (*want != '\0') && !strcmp(alpn, want),
+		      "%s: told %zu times, last as '%s'", json_object_to_json_string(told), n,
+		      alpn);
+	}
+	CHECK(seen[0] > nth && seen[1] > nth, "there is no handshake of %s",
+	      json_object_to_json_string(told));
+}
+
+static void protocols(const char *option)
+{
+	struct workload w;
+	struct stream st;
+	char *text = NULL;
+	size_t cap = 0, n = 0;
+	FILE *f;
+
+	workload_hold(&w, "tls", "alpn", "9", option, NULL);
+	record_tls(&w, &st);
+	f = fopen(w.out, "re");
+	CHECK(f, "cannot read %s: %s", w.out, strerror(errno));
+	while (getline(&text, &cap, f) > 0) {
+		json_object *told = json_tokener_parse(text);
+
+		if (!told || !object_at(told, "nth"))
+			continue;
+		compare_protocols(&st, told, !option);
+		n++;
+	}
+	fclose(f);
+	CHECK(n == 9, "the workload speaks of %zu connections", n);
+}
+
+static void protocols_asked(void)
+{
+	protocols("--ask");
+}
+
+static void protocols_unasked(void)
+{
+	if (!kernel_has_cookies())
+		live_skip("this kernel's probes do not know where to look");
+	protocols(NULL);
+}
+
+/* Is it told behind the event @d, which does not know it, what socket its session has? */
+static bool socket_follows(const struct stream *st, const struct line *d)
+{
+	struct line *l;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, 0, "ssl", "session"))) {
+		if (line_int(l, "stream_id") == line_int(d, "stream_id") &&
+		    object_at(l->data, "connection") && l->timestamp > d->timestamp)
+			return true;
+	}
+	return false;
+}
+
+/* The first call is passed on before its socket is known only if the send is late. */
+static void memory(void)
+{
+	bool slow = live_scaled(10) < 10;
+	size_t i = 0, known = 0, late = 0;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "memory", "30", NULL);
+	record_tls(&w, &st);
+	compare_sides(&st, w.out);
+	while ((l = stream_find(&st, &i, 0, "ssl", "data"))) {
+		if (object_at(l->data, "connection")) {
+			known++;
+			continue;
+		}
+		CHECK(socket_follows(&st, l), "no socket: %.300s",
+		      json_object_to_json_string(l->json));
+		late++;
+	}
+	CHECK(slow || late < 10, "%zu calls know no socket, %zu do", late, known);
+	CHECK(stream_count(&st, "ssl", "session") >= 30, "no session told its socket");
+}
+
+static void sent_file(void)
+{
+	struct workload w;
+	struct stream st;
+	struct line *l;
+	struct sight s;
+	uint64_t len = 0;
+	size_t i = 0;
+
+	workload_hold(&w, "tls", "sendfile", "3000000", NULL);
+	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid), NULL);
+	workload_release(&w);
+	workload_wait(&w);
+	sight_stop(&s);
+	if (WIFEXITED(w.status) && WEXITSTATUS(w.status) == 77)
+		live_skip("this libssl has no SSL_sendfile()");
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	while ((l = stream_find(&st, &i, 0, "ssl", "data"))) {
+		if (strcmp(line_str(l, "function"), "SSL_sendfile"))
+			continue;
+		len += (uint64_t)line_int(l, "len");
+		CHECK(!strcmp(line_str(l, "direction"), "write") &&
+			      !json_object_get_string_len(object_at(l->data, "data")) &&
+			      object_at(l->data, "truncated") && object_at(l->data, "connection"),
+		      "told as %.300s", json_object_to_json_string(l->json));
+	}
+	CHECK(len == 3000000, "%llu bytes are told", (unsigned long long)len);
+}
+
+/* ---- libraries that the machine need not have ---- */
+
+/* tests/tls/make.sh leaves word of why one is missing. */
+static void library_needed(const char *name)
+{
+	char *path = live_printf("%s_%s.why", workload_path("tls"), name), *why;
+
+	if (access(path, R_OK) < 0)
+		live_skip("there is no %s (make tests)", path);
+	why = live_read_file(path);
+	if (*why)
+		live_skip("%s", why);
+}
+
+/* Multi links came with 6.6; below, each probe is a perf event of its own. */
+static const char *mechanism_expected(void)
+{
+	int major = 0, minor = 0;
+	struct utsname u;
+
+	uname(&u);
+	CHECK(sscanf(u.release, "%d.%d", &major, &minor) == 2, "which kernel is %s?", u.release);
+	return major > 6 || (major == 6 && minor >= 6) ? "uprobe multi link" : "uprobes";
+}
+
+/* How the functions in @file were found, and what probes them. */
+static void check_attached(const struct stream *st, const char *file, const char *how)
+{
+	struct line *l;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, 0, "agentsight", "capability"))) {
+		if (!strstr(line_str(l, "hook"), file))
+			continue;
+		CHECK(!strcmp(line_str(l, "state"), "attached") &&
+			      !strcmp(line_str(l, "mechanism"), mechanism_expected()) &&
+			      strstr(line_str(l, "reason"), how),
+		      "not '%s' by '%s': %s", how, mechanism_expected(),
+		      json_object_to_json_string(l->data));
+		return;
+	}
+	live_fail("nothing is said about %s", file);
+}
+
+/* Runs the workload @program with @... under agentsight, which knows of it before it starts. */
+static void traced(const char *program, struct stream *st, const char *option, char *const args[])
+{
+	char *argv[16] = {
+		sight_program(),       (char *)"trace", (char *)"--ssl",
+		(char *)"--no-redact", (char *)"-o",    live_printf("%s/events", live_dir()),
+		(char *)option,        (char *)"--",    workload_path(program)};
+	struct sight s = {};
+
+	for (size_t i = 0; args[i]; i++)
+		argv[9 + i] = args[i];
+	sight_launch(&s, -1, argv);
+	sight_wait(&s);
+	CHECK(WIFEXITED(s.status) && !WEXITSTATUS(s.status), "it ended with status %#x: %s",
+	      s.status, sight_messages(&s));
+	stream_load(st, argv[5]);
+	stream_check_lossless(st);
+	compare_sides(st, s.out);
+	CHECK(stream_count(st, "ssl", "handshake") > 0, "no handshake was seen");
+}
+
+static void boringssl(const char *program, const char *mode, const char *n, const char *size,
+		      const char *option)
+{
+	char *const args[] = {(char *)mode, (char *)n, (char *)size, (char *)option, NULL};
+	struct stream st;
+
+	library_needed("boringssl");
+	traced(program, &st, "--ring-size=32", args);
+	check_attached(&st, program, "BoringSSL (BoringSSL error sites)");
+}
+
+static void boringssl_big(void)
+{
+	boringssl("tls_boringssl_exe", "big", "1000000", NULL, NULL);
+}
+
+static void boringssl_keepalive(void)
+{
+	boringssl("tls_boringssl_exe", "pingpong", live_printf("%lu", live_scaled(5000)), "2000",
+		  "--keepalive");
+}
+
+static void boringssl_reconnecting(void)
+{
+	boringssl("tls_boringssl_pie", "pingpong", live_printf("%lu", live_scaled(300)), "2000",
+		  NULL);
+}
+
+static void openssl11(const char *mode, const char *n, const char *size)
+{
+	char *const args[] = {(char *)mode, (char *)n, (char *)size, NULL};
+	struct stream st;
+	char *library;
+
+	library_needed("openssl11");
+	library = live_printf("%s.lib/libssl.so.1.1", workload_path("tls_openssl11"));
+	/* It lies where no library is looked for. */
+	traced("tls_openssl11", &st, live_printf("--binary-path=%s", library), args);
+	check_attached(&st, "libssl.so.1.1", "OpenSSL 1.1");
+}
+
+static void openssl11_big(void)
+{
+	openssl11("big", "1000000", NULL);
+}
+
+static void openssl11_ex(void)
+{
+	openssl11("ex", "1000", "5000");
+}
+
 /* ---- files that are named ---- */
 
 static void named_without_functions(void)
@@ -253,6 +544,16 @@ const struct live_test tls_tests[] = {
 	{"SSL_read_ex_and_SSL_write_ex_are_seen", ex, 60},
 	{"requests_on_new_connections_are_exact", reconnecting, 120},
 	{"many_connections_with_one_request_are_exact", many, 120},
+	{"what_a_session_agreed_upon_is_told_once", protocols_asked, 60},
+	{"what_nobody_asks_for_is_told_by_the_handshake", protocols_unasked, 60},
+	{"a_session_over_memory_knows_its_socket", memory, 60},
+	{"SSL_sendfile_is_a_gap_of_its_length", sent_file, 60},
+	{"a_megabyte_over_BoringSSL_linked_in_is_exact_both_ways", boringssl_big, 60},
+	{"kept_alive_requests_over_BoringSSL_linked_in_are_exact", boringssl_keepalive, 120},
+	{"new_connections_over_position_independent_BoringSSL_are_exact", boringssl_reconnecting,
+	 120},
+	{"a_megabyte_over_OpenSSL_1_1_1_is_exact_both_ways", openssl11_big, 60},
+	{"SSL_read_ex_and_SSL_write_ex_of_OpenSSL_1_1_1_are_seen", openssl11_ex, 60},
 	{"a_named_file_without_TLS_functions_is_an_error", named_without_functions, 30},
 	{"a_library_under_another_name_is_captured_when_named", named_library, 60},
 	{},

@@ -214,17 +214,14 @@ static char *upload(size_t n)
 	return path;
 }
 
-/* Runs @program, with arguments up to NULL, under agentsight; its calls of @function are compared. */
-static void program_compare(const struct server *server, const char *function,
-			    char *const program[])
+/* Runs @program, with arguments up to NULL, under agentsight. */
+static void program_record(char *const program[], struct stream *ret)
 {
 	char *argv[32] = {sight_program(), (char *)"trace",
 			  (char *)"--ssl", (char *)"--no-redact",
 			  (char *)"-o",    live_printf("%s/events", live_dir()),
 			  (char *)"--"};
 	struct sight s = {};
-	struct flows *flows;
-	struct stream st;
 
 	for (size_t i = 0; program[i]; i++)
 		argv[7 + i] = program[i];
@@ -232,14 +229,42 @@ static void program_compare(const struct server *server, const char *function,
 	sight_wait(&s);
 	CHECK(WIFEXITED(s.status) && !WEXITSTATUS(s.status), "it ended with status %#x: %s",
 	      s.status, sight_messages(&s));
+	stream_load(ret, argv[5]);
+	stream_check_lossless(ret);
+}
+
+/* Each call knows its socket; when that showed only behind the first ones, the session tells it. */
+static void sockets_told(const struct stream *st)
+{
+	struct line *l, *s;
+	size_t i = 0, k;
+
+	while ((l = stream_find(st, &i, 0, "ssl", "data"))) {
+		if (object_at(l->data, "connection"))
+			continue;
+		for (k = 0; (s = stream_find(st, &k, 0, "ssl", "session"));) {
+			if (line_int(s, "stream_id") == line_int(l, "stream_id") &&
+			    object_at(s->data, "connection") && s->timestamp > l->timestamp)
+				break;
+		}
+		CHECK(s, "no socket: %.300s", json_object_to_json_string(l->json));
+	}
+}
+
+/* The same; its calls of @function are compared. */
+static void program_compare(const struct server *server, const char *function,
+			    char *const program[])
+{
+	struct flows *flows;
+	struct stream st;
+
+	program_record(program, &st);
 	kill(server->pid, SIGTERM); /* it tells of every connection first */
 	waitpid(server->pid, NULL, 0);
-	stream_load(&st, argv[5]);
-	stream_check_lossless(&st);
 	flows = flows_take(&st, function);
-	CHECK(flows_compare(flows, server->out) >= 2, "the server saw no requests: %s",
-	      live_read_file(s.out));
+	CHECK(flows_compare(flows, server->out) >= 2, "the server saw no requests");
 	flows_paired(flows);
+	sockets_told(&st);
 }
 
 static void wget(void)
@@ -260,6 +285,85 @@ static void wget(void)
 	argv[5] = live_printf("--post-file=%s", upload(300000));
 	argv[6] = live_printf("https://localhost:%s/x/200000", server.port);
 	program_compare(&server, "gnutls_", argv);
+}
+
+/* ---- what a session is told to be ---- */
+
+static bool is(const struct line *l, const char *key, const char *want)
+{
+	return object_at(l->data, key) && !strcmp(line_str(l, key), want);
+}
+
+static void check_names(const struct stream *st, const char *type)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "ssl", type))) {
+		CHECK(is(l, "server_name", "localhost") && is(l, "alpn", "http/1.1"),
+		      "without its session's names: %.600s", json_object_to_json_string(l->json));
+		n++;
+	}
+	CHECK(n, "there is no %s", type);
+}
+
+/* Shell @text, with the server's port in AS_PORT: its requests tell their session. @first tells it first. */
+static void names_told(const char *program, const char *text, const char *first)
+{
+	char *argv[] = {(char *)"/bin/sh", (char *)"-c", NULL, NULL};
+	struct server server;
+	struct stream st;
+	struct line *l;
+	size_t i = 0;
+
+	if (access(program, X_OK) < 0)
+		live_skip("no %s", program);
+	server_start(&server, NULL);
+	setenv("AS_PORT", server.port, 1);
+	argv[2] = (char *)text;
+	program_record(argv, &st);
+	check_names(&st, "http_request");
+	check_names(&st, "http_response");
+	while ((l = stream_find(&st, &i, 0, "ssl", first)) && !object_at(l->data, "alpn"))
+		;
+	CHECK(l, "no %s event tells the protocol", first);
+}
+
+static void names_curl(void)
+{
+	names_told("/usr/bin/curl", "curl -sSk https://localhost:$AS_PORT/x/9 -o /dev/null",
+		   "handshake");
+}
+
+/* A refused answer is enough. */
+static void names_gnutls(void)
+{
+	names_told("/usr/lib/git-core/git-remote-https",
+		   "GIT_SSL_NO_VERIFY=1 git ls-remote https://localhost:$AS_PORT/x; true",
+		   "session");
+}
+
+static void names_node(void)
+{
+	names_told("/usr/bin/node",
+		   "NODE_TLS_REJECT_UNAUTHORIZED=0 node -e \"fetch('https://localhost:' + "
+		   "process.env.AS_PORT + '/x/9').then(r => r.text())\"",
+		   "session");
+}
+
+static void names_python(void)
+{
+	names_told("/usr/bin/python3",
+		   "/usr/bin/python3 -c \"import asyncio, os, ssl\n"
+		   "c = ssl._create_unverified_context()\n"
+		   "c.set_alpn_protocols(['http/1.1'])\n"
+		   "async def ask():\n"
+		   "    r, w = await asyncio.open_connection('localhost', os.environ['AS_PORT'], "
+		   "ssl=c)\n"
+		   "    w.write(b'GET /x/9 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n')\n"
+		   "    await r.read(1000)\n"
+		   "asyncio.run(ask())\"",
+		   "handshake");
 }
 
 /* ---- agents ---- */
@@ -356,6 +460,10 @@ const struct live_test tls_more_tests[] = {
 	{"a_Go_program_is_exact_both_ways", go_fixed, 120},
 	{"a_position_independent_Go_program_is_exact_both_ways", go_pie, 120},
 	{"what_wget_sends_and_gets_over_GnuTLS_is_exact", wget, 60},
+	{"requests_of_curl_tell_name_and_protocol_of_their_session", names_curl, 60},
+	{"requests_over_GnuTLS_tell_name_and_protocol_of_their_session", names_gnutls, 60},
+	{"requests_of_node_tell_name_and_protocol_of_their_session", names_node, 60},
+	{"requests_over_memory_tell_name_and_protocol_of_their_session", names_python, 60},
 	{"an_old_bun_is_exact_both_ways", bun_old, 60},
 	{"a_new_bun_is_exact_both_ways", bun_new, 60},
 	{"deno_on_ring_is_exact_both_ways", deno_ring, 60},

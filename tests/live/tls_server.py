@@ -97,6 +97,7 @@ def serve(sock, context):
 certificates()
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(directory + "/leaf.pem", directory + "/leaf.key")
+context.set_alpn_protocols(["http/1.1"])
 if len(sys.argv) > 2:
     context.maximum_version = getattr(ssl.TLSVersion, sys.argv[2])
 listener = socket.create_server(("127.0.0.1", 0))

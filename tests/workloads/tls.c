@@ -9,6 +9,14 @@
  *   tls ex N SIZE                       the same, kept alive, through SSL_read_ex and SSL_write_ex
  *   tls big BYTES                       one write of BYTES each way
  *   tls many N                          N connections with one small request each
+ *   tls memory N                        the same, with a client over memory buffers
+ *   tls alpn N                          the same, with another protocol on each connection
+ *   tls sendfile BYTES                  a small answer, then BYTES by SSL_sendfile()
+ *
+ * `alpn` tells for each connection what the client was told; without --ask it is not asked and told by the
+ * server alone. `sendfile` ends with status 77 where the library cannot do it.
+ *
+ * Built with the machine's OpenSSL, and by tests/tls with OpenSSL 1.1.1 and BoringSSL.
  *
  * --cpu K pins both threads to processor K; --wait waits for a line on standard input first;
  * --no-sum leaves the hashing out, for measuring.
@@ -25,11 +33,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -62,6 +72,10 @@ static struct {
 	size_t answer_len;
 	bool keepalive;
 	bool ex;
+	bool memory;
+	bool alpn;
+	bool ask;
+	size_t sendfile_len;
 	bool sums;
 	int cpu;
 	int listener;
@@ -76,6 +90,41 @@ static uint64_t now_ns(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
+
+/* What BoringSSL and OpenSSL 1.1.1 lack. */
+#ifdef OPENSSL_IS_BORINGSSL
+static int SSL_write_ex(SSL *ssl, const void *p, size_t n, size_t *ret)
+{
+	errx(2, "BoringSSL has no SSL_write_ex");
+}
+
+static int SSL_read_ex(SSL *ssl, void *p, size_t n, size_t *ret)
+{
+	errx(2, "BoringSSL has no SSL_read_ex");
+}
+#endif
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+typedef ssize_t ossl_ssize_t;
+
+#define BIO_CTRL_GET_KTLS_SEND 73
+
+static ossl_ssize_t SSL_sendfile(SSL *ssl, int fd, off_t offset, size_t n, int flags)
+{
+	return -1;
+}
+
+/* Of P-256, whatever the name. */
+static EVP_PKEY *EVP_EC_gen(const char *curve)
+{
+	EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
+	EVP_PKEY *key = EVP_PKEY_new();
+
+	if (!ec || !key || EC_KEY_generate_key(ec) != 1 || EVP_PKEY_assign_EC_KEY(key, ec) != 1)
+		errx(1, "cannot make a key");
+	return key;
+}
+#endif
 
 /* ---- counting what passes ---- */
 
@@ -126,6 +175,166 @@ static void side_print(struct side *s)
 	free(s->buf);
 }
 
+/* ---- a session over memory ---- */
+
+/* The socket of a session that does not know it; -1 for all others. */
+static int memory_socket(const SSL *ssl)
+{
+	return cfg.memory ? (int)(intptr_t)SSL_get_ex_data(ssl, 0) - 1 : -1;
+}
+
+/* What the session has encrypted goes to its socket. */
+static void memory_send(SSL *ssl)
+{
+	int fd = memory_socket(ssl), n;
+	char buf[4096];
+
+	while (fd >= 0 && (n = BIO_read(SSL_get_wbio(ssl), buf, sizeof(buf))) > 0) {
+		if (send(fd, buf, (size_t)n, 0) != n)
+			err(1, "send");
+	}
+}
+
+/* Gives the session what has arrived; false when that is nothing, or it has a socket itself. */
+static bool memory_receive(SSL *ssl)
+{
+	int fd = memory_socket(ssl);
+	char buf[4096];
+	ssize_t n = fd < 0 ? 0 : recv(fd, buf, sizeof(buf), 0);
+
+	return n > 0 && BIO_write(SSL_get_rbio(ssl), buf, (int)n) == n;
+}
+
+static int handshake(SSL *ssl)
+{
+	int r;
+
+	while ((r = SSL_do_handshake(ssl)) != 1) {
+		memory_send(ssl);
+		if (!memory_receive(ssl))
+			return r;
+	}
+	memory_send(ssl);
+	return r;
+}
+
+static void use_socket(SSL *ssl, int fd, bool memory)
+{
+	if (!memory) {
+		SSL_set_fd(ssl, fd);
+		return;
+	}
+	SSL_set_ex_data(ssl, 0, (void *)(intptr_t)(fd + 1));
+	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+}
+
+/* ---- what is spoken ---- */
+
+/* In the format of the extension: lengths before names. */
+static const unsigned char offers[] = "\2h2\10http/1.1\5x-own";
+
+/* The nth connection's: each of the offers, then none. */
+static const unsigned char *protocol(size_t nth)
+{
+	static const size_t at[] = {0, 3, 12};
+
+	return nth % 4 < 3 ? offers + at[nth % 4] : NULL;
+}
+
+static size_t selections;
+
+static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *len,
+			   const unsigned char *in, unsigned int in_len, void *arg)
+{
+	const unsigned char *p = protocol(selections++);
+
+	if (!p)
+		return SSL_TLSEXT_ERR_NOACK;
+	*out = p + 1;
+	*len = *p;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static void tell_protocol(const SSL *ssl, size_t nth)
+{
+	const unsigned char *p = protocol(nth), *told = NULL;
+	unsigned int len = 0;
+
+	if (cfg.ask) {
+		SSL_get0_alpn_selected(ssl, &told, &len);
+		if (len != (p ? *p : 0) || (p && memcmp(told, p + 1, len)))
+			errx(1, "another protocol was agreed upon");
+	}
+	printf("{\"pid\":%d,\"tid\":%d,\"nth\":%zu,\"alpn\":\"%.*s\"}\n", getpid(),
+	       (pid_t)syscall(SYS_gettid), nth, p ? *p : 0, p ? (const char *)p + 1 : "");
+}
+
+/* ---- sending a file ---- */
+
+static bool offloaded;
+
+/* Says that the kernel encrypts, as long as that is pretended. */
+static long offload_ctrl(BIO *b, int cmd, long num, void *ptr)
+{
+	if (cmd == BIO_CTRL_GET_KTLS_SEND)
+		return offloaded;
+	return BIO_ctrl(BIO_next(b), cmd, num, ptr);
+}
+
+static int offload_write(BIO *b, const char *p, int n)
+{
+	return BIO_write(BIO_next(b), p, n);
+}
+
+static int offload_read(BIO *b, char *p, int n)
+{
+	return BIO_read(BIO_next(b), p, n);
+}
+
+static void offload_push(SSL *ssl, int fd)
+{
+	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_FILTER, "offload");
+	BIO *filter;
+
+	BIO_meth_set_ctrl(m, offload_ctrl);
+	BIO_meth_set_write(m, offload_write);
+	BIO_meth_set_read(m, offload_read);
+	filter = BIO_new(m);
+	BIO_set_init(filter, 1);
+	filter = BIO_push(filter, BIO_new_socket(fd, BIO_NOCLOSE));
+	SSL_set_bio(ssl, filter, filter);
+}
+
+/* The file's bytes go out as they are: the kernel was to encrypt them. */
+static void send_file(SSL *ssl)
+{
+	int file = memfd_create("answer", MFD_CLOEXEC);
+	ossl_ssize_t n;
+
+	if (file < 0 || ftruncate(file, (off_t)cfg.sendfile_len) < 0)
+		err(1, "memfd_create");
+	offloaded = true;
+	for (size_t done = 0; done < cfg.sendfile_len; done += (size_t)n) {
+		n = SSL_sendfile(ssl, file, (off_t)done, cfg.sendfile_len - done, 0);
+		if (n <= 0)
+			_exit(77);
+	}
+	offloaded = false;
+	close(file);
+}
+
+static void receive_file(SSL *ssl)
+{
+	char buf[65536];
+	ssize_t n;
+
+	for (size_t done = 0; done < cfg.sendfile_len; done += (size_t)n) {
+		n = recv(SSL_get_fd(ssl), buf, sizeof(buf), 0);
+		if (n <= 0)
+			err(1, "recv");
+	}
+}
+
 /* ---- moving bytes ---- */
 
 static void write_all(struct side *s, SSL *ssl, size_t n)
@@ -139,6 +348,8 @@ static void write_all(struct side *s, SSL *ssl, size_t n)
 	if (done != n)
 		errx(1, "SSL_write failed");
 	side_count(s, DIR_WRITE, s->buf, n);
+	if (cfg.memory)
+		memory_send(ssl);
 }
 
 /* False when the other side has closed. */
@@ -152,6 +363,8 @@ static bool read_all(struct side *s, SSL *ssl, size_t n)
 			r = SSL_read_ex(ssl, s->buf + done, n - done, &got);
 		else
 			r = SSL_read(ssl, s->buf + done, (int)(n - done));
+		if (r <= 0 && memory_receive(ssl))
+			continue;
 		if (r <= 0)
 			return false;
 		if (!cfg.ex)
@@ -193,13 +406,18 @@ static void serve_connection(struct side *s, int fd, uint32_t *seed)
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	SSL_set_fd(ssl, fd);
+	if (cfg.sendfile_len)
+		offload_push(ssl, fd);
+	else
+		use_socket(ssl, fd, false);
 	if (SSL_accept(ssl) != 1)
 		errx(1, "SSL_accept failed");
 	while (read_all(s, ssl, cfg.request_len)) {
 		if (cfg.sums)
 			fill(s->buf, cfg.answer_len, ++*seed);
 		write_all(s, ssl, cfg.answer_len);
+		if (cfg.sendfile_len)
+			send_file(ssl);
 	}
 	SSL_free(ssl);
 	close(fd);
@@ -233,17 +451,17 @@ static SSL *client_connect(SSL_CTX *ctx)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&cfg.addr, sizeof(cfg.addr)) < 0)
 		err(1, "connect");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	SSL_set_fd(ssl, fd);
+	use_socket(ssl, fd, cfg.memory);
 	SSL_set_tlsext_host_name(ssl, "workload.test");
 	SSL_set_connect_state(ssl);
-	if (SSL_do_handshake(ssl) != 1)
+	if (handshake(ssl) != 1)
 		errx(1, "SSL_do_handshake failed");
 	return ssl;
 }
 
 static void client_close(SSL *ssl)
 {
-	int fd = SSL_get_fd(ssl);
+	int fd = cfg.memory ? memory_socket(ssl) : SSL_get_fd(ssl);
 
 	SSL_shutdown(ssl);
 	SSL_free(ssl);
@@ -258,16 +476,23 @@ static uint64_t ask(struct side *s)
 	uint64_t start = now_ns();
 	SSL *ssl = NULL;
 
+	if (cfg.alpn)
+		SSL_CTX_set_alpn_protos(ctx, offers, sizeof(offers) - 1);
 	for (size_t i = 0; i < cfg.requests; i++) {
 		if (i == warm)
 			start = now_ns();
-		if (!ssl)
+		if (!ssl) {
 			ssl = client_connect(ctx);
+			if (cfg.alpn)
+				tell_protocol(ssl, i);
+		}
 		if (cfg.sums || i == 0)
 			fill(s->buf, cfg.request_len, (uint32_t)i);
 		write_all(s, ssl, cfg.request_len);
 		if (!read_all(s, ssl, cfg.answer_len))
 			errx(1, "the answer is incomplete");
+		if (cfg.sendfile_len)
+			receive_file(ssl);
 		if (!cfg.keepalive) {
 			client_close(ssl);
 			ssl = NULL;
@@ -301,6 +526,8 @@ static SSL_CTX *server_context(void)
 		errx(1, "cannot make a certificate");
 	X509_free(cert);
 	EVP_PKEY_free(key);
+	if (cfg.alpn)
+		SSL_CTX_set_alpn_select_cb(ctx, select_protocol, NULL);
 	return ctx;
 }
 
@@ -332,7 +559,8 @@ static size_t number(const char *text)
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N\n"
+		"usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N |\n"
+		"           memory N | alpn N [--ask] | sendfile BYTES\n"
 		"       [--cpu K] [--wait] [--no-sum]\n");
 	return 2;
 }
@@ -349,6 +577,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--keepalive"))
 			cfg.keepalive = true;
+		else if (!strcmp(argv[i], "--ask"))
+			cfg.ask = true;
 		else if (!strcmp(argv[i], "--wait"))
 			wait_first = true;
 		else if (!strcmp(argv[i], "--no-sum"))
@@ -367,9 +597,16 @@ int main(int argc, char **argv)
 	} else if (n == 2 && !strcmp(args[0], "big")) {
 		cfg.request_len = cfg.answer_len = number(args[1]);
 		cfg.keepalive = true;
-	} else if (n == 2 && !strcmp(args[0], "many")) {
+	} else if (n == 2 && (!strcmp(args[0], "many") || !strcmp(args[0], "memory") ||
+			      !strcmp(args[0], "alpn"))) {
+		cfg.memory = !strcmp(args[0], "memory");
+		cfg.alpn = !strcmp(args[0], "alpn");
 		cfg.requests = number(args[1]);
 		cfg.answer_len = REQUEST_LEN;
+	} else if (n == 2 && !strcmp(args[0], "sendfile")) {
+		cfg.sendfile_len = number(args[1]);
+		cfg.answer_len = REQUEST_LEN;
+		cfg.keepalive = true;
 	} else {
 		return usage();
 	}

@@ -89,6 +89,7 @@ static const struct name_row tls_function_rows[] = {
 	{.value = AS_TLS_FN_AEAD_OPEN_GATHER, .name = "EVP_AEAD_CTX_open_gather"},
 	{.value = AS_TLS_FN_RING_SEAL, .name = "ring::aead seal"},
 	{.value = AS_TLS_FN_RING_OPEN, .name = "ring::aead open"},
+	{.value = AS_TLS_FN_SSL_SENDFILE, .name = "SSL_sendfile"},
 };
 TABLE(tls_function);
 

@@ -405,6 +405,16 @@ static void put_handshake(struct line *l, const struct event *ev)
 	put_duration(l, e->latency_ns);
 }
 
+static void put_session(struct line *l, const struct event *ev)
+{
+	RECORD(as_ssl_session, e, ev);
+
+	put_tls_peer(l, ev, &e->conn, "with");
+	put_span(l, ev->rec, &e->server_name);
+	line_str(l, e->server_name.len ? "  " : "");
+	put_span(l, ev->rec, &e->alpn);
+}
+
 /* ---- HTTP ---- */
 
 /* POST api.example.com/v1/messages */
@@ -900,6 +910,7 @@ static const struct view views[AS_EV_COUNT] = {
 	[AS_EV_NET_DATA] = {"plain text", LINE_MAGENTA, put_net_data},
 	[AS_EV_STDIO_DATA] = {"stdio", LINE_MAGENTA, put_stdio_data},
 	[AS_EV_SSL_HANDSHAKE] = {"TLS start", LINE_MAGENTA, put_handshake},
+	[AS_EV_SSL_SESSION] = {"TLS", LINE_MAGENTA, put_session},
 	[AS_EV_HTTP_REQUEST] = {"request", LINE_MAGENTA, put_request},
 	[AS_EV_HTTP_RESPONSE] = {"response", LINE_MAGENTA, put_response},
 	[AS_EV_WS_MESSAGE] = {"WebSocket", LINE_MAGENTA, put_message},

@@ -154,7 +154,8 @@ static const char *base_name(const char *path)
 /* The numbers in tls_sites.h and in agentsight/tls.h are the same on purpose. */
 _Static_assert(TLS_READ == (int)AS_TLS_KIND_READ && TLS_WRITE == (int)AS_TLS_KIND_WRITE &&
 		       TLS_HANDSHAKE == (int)AS_TLS_KIND_HANDSHAKE &&
-		       TLS_SNI == (int)AS_TLS_KIND_SNI,
+		       TLS_SNI == (int)AS_TLS_KIND_SNI && TLS_ALPN == (int)AS_TLS_KIND_ALPN &&
+		       TLS_SENDFILE == (int)AS_TLS_KIND_SENDFILE,
 	       "kinds of sites");
 _Static_assert(TLS_SHAPE_RET_INT == (int)AS_TLS_SHAPE_RET_INT &&
 		       TLS_SHAPE_COUNT_ARG4 == (int)AS_TLS_SHAPE_COUNT_ARG4 &&
@@ -178,6 +179,7 @@ static const struct {
 	{"gnutls_record_send", AS_TLS_FN_GNUTLS_SEND},
 	{"gnutls_record_send2", AS_TLS_FN_GNUTLS_SEND2},
 	{"gnutls_handshake", AS_TLS_FN_GNUTLS_HANDSHAKE},
+	{"SSL_sendfile", AS_TLS_FN_SSL_SENDFILE},
 };
 
 static enum as_tls_function function_of(const char *name)
@@ -199,6 +201,7 @@ static void probes_of_sites(const struct tls_sites *sites, struct tls_probes *re
 			.kind = (enum as_tls_kind)site->kind,
 			.shape = (enum as_tls_shape)site->shape,
 			.function = function_of(site->function),
+			.alpn_at = sites->alpn_at,
 			.offset = site->offset,
 		};
 	}

@@ -74,6 +74,12 @@ static const struct shape_row {
 	 "tls_return"},
 	{AS_TLS_KIND_HANDSHAKE, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_BOTH,
 	 "tls_handshake_ssize", "tls_return"},
+	{AS_TLS_KIND_SENDFILE, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_BOTH, "tls_sendfile",
+	 "tls_return"},
+	{AS_TLS_KIND_ALPN, AS_TLS_SHAPE_RET_INT, GROUP_CALLS, END_BOTH, "tls_alpn_int",
+	 "tls_alpn_return"},
+	{AS_TLS_KIND_ALPN, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_BOTH, "tls_alpn_ssize",
+	 "tls_alpn_return"},
 	{AS_TLS_KIND_SNI, AS_TLS_SHAPE_CTRL, GROUP_CALLS, END_ENTRY, "tls_name_ctrl", NULL},
 	{AS_TLS_KIND_SNI, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_ENTRY, "tls_name_ssize", NULL},
 
@@ -407,7 +413,8 @@ static int links_add(struct tls_links *links, int fd, struct bpf_link *link)
 
 static uint64_t probe_spec(const struct tls_probe *probe, size_t number)
 {
-	return AS_TLS_SPEC(probe->kind, probe->shape, probe->function) | number;
+	return AS_TLS_SPEC(probe->kind, probe->shape, probe->function) |
+	       AS_TLS_SPEC_AT(probe->alpn_at) | number;
 }
 
 static const struct bpf_program *program_find(const struct tls_programs *p, enum group group,

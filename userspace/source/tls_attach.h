@@ -24,6 +24,7 @@ struct tls_probe {
 	enum as_tls_kind kind;
 	enum as_tls_shape shape;
 	enum as_tls_function function;
+	uint16_t alpn_at; /* struct tls_sites */
 	uint64_t offset;
 };
 

@@ -43,6 +43,9 @@ enum function {
 	GNUTLS_SEND2,
 	GNUTLS_HANDSHAKE,
 	GNUTLS_SERVER_NAME_SET,
+	SSL_GET0_ALPN_SELECTED,
+	GNUTLS_ALPN_GET,
+	SSL_SENDFILE,
 	N_FUNCTIONS,
 };
 
@@ -65,6 +68,9 @@ static const struct {
 	[GNUTLS_SEND2] = {"gnutls_record_send2", TLS_WRITE, TLS_SHAPE_RET_SSIZE},
 	[GNUTLS_HANDSHAKE] = {"gnutls_handshake", TLS_HANDSHAKE, TLS_SHAPE_RET_SSIZE},
 	[GNUTLS_SERVER_NAME_SET] = {"gnutls_server_name_set", TLS_SNI, TLS_SHAPE_RET_SSIZE},
+	[SSL_GET0_ALPN_SELECTED] = {"SSL_get0_alpn_selected", TLS_ALPN, TLS_SHAPE_RET_INT},
+	[GNUTLS_ALPN_GET] = {"gnutls_alpn_get_selected_protocol", TLS_ALPN, TLS_SHAPE_RET_SSIZE},
+	[SSL_SENDFILE] = {"SSL_sendfile", TLS_SENDFILE, TLS_SHAPE_RET_SSIZE},
 };
 
 /* A direct call or jump; @import names the function when the target is a PLT stub. */
@@ -507,6 +513,50 @@ static void gnutls_name(struct tls_sites *sites)
 	}
 }
 
+/* mov n(%rdi), %reg with a displacement of 32 bits: its operand behind the opcode. */
+static bool x86_loads_from_rdi(const uint8_t *code, uint32_t *ret_at)
+{
+	if (code[0] != 0x8b || (code[1] & 0xc7) != 0x87)
+		return false;
+	*ret_at = load_u32(code + 2);
+	return true;
+}
+
+/* Does anything here load %rdi from memory? Then it is not the argument any more. */
+static bool x86_replaces_rdi(const struct subject *f)
+{
+	for (size_t i = 0; i + 3 <= f->code_len; i++) {
+		if (f->code[i] == 0x48 && f->code[i + 1] == 0x8b &&
+		    (f->code[i + 2] & 0x38) == 0x38 && f->code[i + 2] < 0xc0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * SSL_get0_alpn_selected() is all but two loads from its argument, a pointer and the length behind it:
+ * where from is the offset, whatever the version. BoringSSL has them one object further, and its
+ * programs' protocols are known when they ask.
+ */
+static uint16_t alpn_find(const struct search *s)
+{
+	const struct subject *f = &s->subjects[SSL_GET0_ALPN_SELECTED];
+	uint32_t pointer = 0, at;
+
+	if (elf_machine(s->elf) != EM_X86_64 || !f->vaddr || x86_replaces_rdi(f))
+		return 0;
+	for (size_t i = 0; i + 6 <= f->code_len; i++) {
+		if (!x86_loads_from_rdi(f->code + i, &at))
+			continue;
+		if (i && f->code[i - 1] == 0x48 && !pointer)
+			pointer = at;
+		else
+			return pointer && at == pointer + 8 && at <= UINT16_MAX ? (uint16_t)pointer
+										: 0;
+	}
+	return 0;
+}
+
 /* From the functions' addresses to sites. -ENOENT with a reason when one direction would be missing. */
 static int functions_place(struct search *s, struct tls_sites *ret, struct err *e)
 {
@@ -528,6 +578,9 @@ static int functions_place(struct search *s, struct tls_sites *ret, struct err *
 		entries_place(s, ret, TLS_WRITE);
 	entries_place(s, ret, TLS_HANDSHAKE);
 	entries_place(s, ret, TLS_SNI);
+	entries_place(s, ret, TLS_ALPN);
+	entries_place(s, ret, TLS_SENDFILE);
+	ret->alpn_at = alpn_find(s);
 
 	if (!sites_have(ret, TLS_READ))
 		return err_set(e, -ENOENT, "has %s but no %s: not a TLS library",

@@ -26,6 +26,8 @@ enum tls_kind {
 	TLS_WRITE,
 	TLS_HANDSHAKE,
 	TLS_SNI,
+	TLS_ALPN,
+	TLS_SENDFILE,
 };
 
 /* How the probed function takes its arguments and tells the count of bytes. */
@@ -35,7 +37,10 @@ enum tls_shape {
 	TLS_SHAPE_COUNT_ARG5, /* (ssl, buf, num, flags, size_t *count): returns 1 on success */
 	TLS_SHAPE_CTRL,       /* (ssl, cmd, larg, parg): cmd 55 sets the server name to parg */
 	TLS_SHAPE_RET_SSIZE,  /* (session, buf, size_t num): returns the count as a long when > 0;
-				handshake: 0 is success; server name: (session, 1, name, len) */
+				handshake: 0 is success; server name: (session, 1, name, len);
+				protocol: (session, {text, unsigned len} *), 0 is success, and
+				(ssl, **text, unsigned *len) where the shape is RET_INT;
+				sendfile: (ssl, fd, offset, size_t num, flags) */
 };
 
 /* Decides the price of a hit: about 0.6 us for an emulated instruction, 9 us for a stepped one. */
@@ -61,6 +66,11 @@ struct tls_site {
 struct tls_sites {
 	enum tls_family family;
 	const char *finder; /* which one answered; static */
+	/*
+	 * Where a session's object has the negotiated protocol, as a pointer and a length behind it: 0 when the
+	 * function that returns it does not show that.
+	 */
+	uint16_t alpn_at;
 	const char *
 		version; /* a hint for people, such as "OpenSSL 3.3 or later"; static, never NULL */
 	size_t n;

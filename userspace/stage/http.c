@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include <agentsight/tls.h>
+
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -21,11 +23,18 @@
 /* A huge body shall not keep its memory for the rest of the run. */
 #define RECORD_KEEP (1U << 20)
 
+/* Of a TLS session: its server's name, its protocol. The kernel's side keeps no more of either. */
+struct text {
+	uint32_t len;
+	char p[AS_SERVER_NAME_MAX];
+};
+
 struct entry {
 	uint64_t stream_id;
 	uint64_t start_ns;
 	uint32_t tgid;
 	struct http_conn *conn;
+	struct text server_name, alpn;
 	TAILQ_ENTRY(entry) by_use; /* longest unused first */
 	LIST_ENTRY(entry) of_bucket;
 	LIST_ENTRY(entry) of_process;
@@ -176,6 +185,20 @@ static struct as_span add_error(struct http_stage *s, const struct http_message 
 	return record_add_str(&s->rec, m->body_error ?: "");
 }
 
+static struct entry *entry_find(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id);
+
+/* Name and protocol of the exchange's TLS session. */
+static void add_session(struct http_stage *s, const struct http_exchange *x, struct as_span *name,
+			struct as_span *alpn)
+{
+	const struct entry *e = x->tls ? entry_find(s, &x->who, x->stream_id) : NULL;
+
+	if (!e)
+		return;
+	*name = record_add(&s->rec, e->server_name.p, e->server_name.len);
+	*alpn = record_add(&s->rec, e->alpn.p, e->alpn.len);
+}
+
 static uint32_t role_of(const struct http_exchange *x)
 {
 	return x->server ? AS_ROLE_SERVER : AS_ROLE_CLIENT;
@@ -228,6 +251,7 @@ static void emit_request(struct http_stage *s, const struct http_exchange *x)
 	r.headers = add_headers(s, m);
 	r.body = add_body(s, m);
 	r.body_error = add_error(s, m);
+	add_session(s, x, &r.server_name, &r.alpn);
 	r.role = role_of(x);
 	r.incomplete = !m->complete;
 	r.plaintext = !x->tls;
@@ -260,6 +284,7 @@ static void emit_response(struct http_stage *s, const struct http_exchange *x)
 	r.headers = add_headers(s, m);
 	r.body = add_body(s, m);
 	r.body_error = add_error(s, m);
+	add_session(s, x, &r.server_name, &r.alpn);
 	r.status = m->head.status;
 	r.role = role_of(x);
 	r.incomplete = !m->complete;
@@ -285,6 +310,7 @@ static void emit_message(struct http_stage *s, const struct http_exchange *x, en
 	r.host = add_text(s, x->request.head.authority);
 	r.data = add_text(s, payload);
 	r.data.full = (uint32_t)MIN(r.full, (uint64_t)UINT32_MAX);
+	add_session(s, x, &r.server_name, &r.alpn);
 	r.direction = (side == HTTP_REQUEST) != x->server ? AS_TLS_WRITE : AS_TLS_READ;
 	if (!s->rec.failed) {
 		r.h = record_struct(&s->rec, as_ws_message)->h;
@@ -362,13 +388,14 @@ static struct entry *entry_find(struct http_stage *s, const struct as_hdr *h, ui
 	return NULL;
 }
 
+/* What is open is told first, while the session's name is known. */
 static void entry_remove(struct http_stage *s, struct entry *e)
 {
+	http_conn_end(e->conn, s->now_ns);
 	TAILQ_REMOVE(&s->used, e, by_use);
 	LIST_REMOVE(e, of_bucket);
 	LIST_REMOVE(e, of_process);
 	s->counts.connections--;
-	http_conn_end(e->conn, s->now_ns);
 	http_conn_free(e->conn);
 	free(e);
 }
@@ -438,18 +465,47 @@ static void data_event(struct http_stage *s, const struct event *ev)
 	bound_open(s);
 }
 
+static void text_set(struct text *t, const struct as_hdr *rec, const struct as_span *span)
+{
+	t->len = MIN(span->len, (uint32_t)sizeof(t->p));
+	memcpy(t->p, record_bytes(rec, span), t->len);
+}
+
 static void handshake_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_ssl_handshake *d = (const struct as_ssl_handshake *)ev->rec;
 	const struct http_origin origin = {ev->rec, &d->conn};
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
 
-	if (!e) {
-		entry_new(s, ev->rec, d->stream_id, true);
-		return;
+	if (e) {
+		entry_use(s, e);
+		http_conn_handshake(e->conn, &origin);
+	} else {
+		e = entry_new(s, ev->rec, d->stream_id, true);
 	}
+	if (!e)
+		return;
+	text_set(&e->server_name, ev->rec, &d->server_name);
+	text_set(&e->alpn, ev->rec, &d->alpn);
+}
+
+/* What the handshake did not tell, or in place of one: mostly right before the first bytes. */
+static void session_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_ssl_session *d = (const struct as_ssl_session *)ev->rec;
+	struct entry *e = entry_find(s, ev->rec, d->stream_id);
+
+	if (!d->server_name.len && !d->alpn.len)
+		return;
+	if (!e)
+		e = entry_new(s, ev->rec, d->stream_id, false);
+	if (!e)
+		return;
 	entry_use(s, e);
-	http_conn_handshake(e->conn, &origin);
+	if (d->server_name.len)
+		text_set(&e->server_name, ev->rec, &d->server_name);
+	if (d->alpn.len)
+		text_set(&e->alpn, ev->rec, &d->alpn);
 }
 
 /* Its memory is gone, and with it all sessions in it. */
@@ -513,6 +569,9 @@ static void http_event(struct emitter *self, const struct event *ev)
 		break;
 	case AS_EV_SSL_HANDSHAKE:
 		handshake_event(s, ev);
+		break;
+	case AS_EV_SSL_SESSION:
+		session_event(s, ev);
 		break;
 	case AS_EV_EXEC:
 	case AS_EV_EXIT:

@@ -4,6 +4,9 @@
  * found by its thread. The kernel stops sending at the first piece that finds no room: the last
  * piece of a call that lost one never comes. So where a last piece has no beginning, the beginning
  * was given up here, and that is what `shed` counts.
+ *
+ * A session over memory buffers shows its socket with its first send, that is behind the first call. The
+ * kernel tells the socket in an event of its own, with a time before that call: so the call gets it here.
  */
 #include "stage/tls_join.h"
 
@@ -23,6 +26,15 @@ struct call {
 	uint64_t touched_ns;
 };
 
+/* Which socket a session has whose first calls came before it was known. */
+struct ends {
+	uint64_t stream_id;
+	uint32_t tgid;
+	struct as_conn conn;
+};
+
+#define ENDS_MAX 256 /* places, one for each session; a power of two */
+
 struct tls_join {
 	struct stage stage;
 	struct tls_join_names names;
@@ -30,6 +42,7 @@ struct tls_join {
 	size_t bytes; /* allocated for all of them */
 	size_t n_calls;
 	struct call calls[TLS_JOIN_CALLS_MAX]; /* oldest first */
+	struct ends ends[ENDS_MAX];
 };
 
 static void call_remove(struct tls_join *j, size_t i)
@@ -58,15 +71,60 @@ static size_t call_find(const struct tls_join *j, uint32_t tid)
 	return i;
 }
 
+/* ---- sockets ---- */
+
+static struct ends *ends_place(struct tls_join *j, uint64_t stream_id)
+{
+	return &j->ends[stream_id & (ENDS_MAX - 1)];
+}
+
+static void ends_learn(struct tls_join *j, const struct as_ssl_session *s)
+{
+	if (s->conn.local.family)
+		*ends_place(j, s->stream_id) = (struct ends){s->stream_id, s->h.tgid, s->conn};
+}
+
+/* NULL: nothing is known that the call does not tell by itself. */
+static const struct as_conn *ends_find(struct tls_join *j, const struct as_ssl_data *d)
+{
+	const struct ends *e = ends_place(j, d->stream_id);
+
+	if (d->conn.local.family || e->stream_id != d->stream_id || e->tgid != d->h.tgid ||
+	    !e->conn.local.family)
+		return NULL;
+	return &e->conn;
+}
+
+/* ---- passing on ---- */
+
+/* In a copy, since records may lie in memory that cannot be written. */
+static void emit_with_ends(struct tls_join *j, struct event *ev, const struct as_conn *conn)
+{
+	_cleanup_(freep) struct as_ssl_data *d = malloc(ev->rec->len);
+
+	if (d) {
+		memcpy(d, ev->rec, ev->rec->len);
+		d->conn = *conn;
+		ev->rec = &d->h;
+	}
+	event_emit(j->stage.out, ev);
+}
+
 /* Only TLS calls have a library. */
 static void emit_named(struct tls_join *j, const struct event *ev, uint32_t library)
 {
 	struct event named = *ev;
+	const struct as_conn *conn = NULL;
 
-	if (j->names.library &&
-	    (ev->desc->type == AS_EV_SSL_DATA || ev->desc->type == AS_EV_SSL_HANDSHAKE))
+	if (j->names.library && ev->desc->type != AS_EV_NET_DATA &&
+	    ev->desc->type != AS_EV_STDIO_DATA)
 		named.label = j->names.library(j->names.source, library, ev->rec->tgid);
-	event_emit(j->stage.out, &named);
+	if (ev->desc->type == AS_EV_SSL_DATA)
+		conn = ends_find(j, (const struct as_ssl_data *)ev->rec);
+	if (conn)
+		emit_with_ends(j, &named, conn);
+	else
+		event_emit(j->stage.out, &named);
 }
 
 static void call_append(struct call *c, const struct as_ssl_data *piece)
@@ -166,6 +224,10 @@ static void join_event(struct emitter *self, const struct event *ev)
 		break;
 	case AS_EV_SSL_HANDSHAKE:
 		emit_named(j, ev, ((const struct as_ssl_handshake *)ev->rec)->library);
+		break;
+	case AS_EV_SSL_SESSION:
+		ends_learn(j, (const struct as_ssl_session *)ev->rec);
+		emit_named(j, ev, ((const struct as_ssl_session *)ev->rec)->library);
 		break;
 	default:
 		event_emit(j->stage.out, ev);

@@ -388,6 +388,18 @@ static void make_ssl_handshake(void)
 	label = "/usr/lib/libssl.so.3";
 }
 
+static void make_ssl_session(void)
+{
+	struct as_ssl_session *s = begin(AS_EV_SSL_SESSION);
+
+	s->conn.local = address(AF_INET, "10.0.0.1", 1);
+	s->conn.remote = address(AF_INET, "10.0.0.2", 443);
+	s->stream_id = 8;
+	TEXT(as_ssl_session, server_name, "api.example.com");
+	TEXT(as_ssl_session, alpn, "h2");
+	label = "/usr/lib/libssl.so.3";
+}
+
 static void make_http_request(void)
 {
 	struct as_http_request *d = begin(AS_EV_HTTP_REQUEST);
@@ -406,6 +418,8 @@ static void make_http_request(void)
 	TEXT(as_http_request, headers, "{\"accept\":\"*/*\"}");
 	TEXT(as_http_request, body, "{}");
 	TEXT(as_http_request, body_error, "cut");
+	TEXT(as_http_request, server_name, "a.example");
+	TEXT(as_http_request, alpn, "h2");
 }
 
 static void make_http_response(void)
@@ -428,6 +442,8 @@ static void make_http_response(void)
 	TEXT(as_http_response, host, "example.com");
 	TEXT(as_http_response, version, "HTTP/2");
 	TEXT(as_http_response, request_headers, "{\"accept\":\"*/*\"}");
+	TEXT(as_http_response, server_name, "a.example");
+	TEXT(as_http_response, alpn, "h2");
 	TEXT(as_http_response, reason, "OK");
 	TEXT(as_http_response, headers, "{\"server\":\"x\"}");
 	TEXT(as_http_response, body, "hi");
@@ -447,6 +463,8 @@ static void make_ws_message(void)
 	TEXT(as_ws_message, path, "/ws");
 	TEXT(as_ws_message, host, "example.com");
 	TEXT(as_ws_message, data, "hi");
+	TEXT(as_ws_message, server_name, "a.example");
+	TEXT(as_ws_message, alpn, "h2");
 }
 
 static void make_llm_request(void)
@@ -802,6 +820,10 @@ static const struct {
 		 "{\"type\":\"handshake\",\"latency_ns\":20,\"failed\":true,\"library\":"
 		 "\"/usr/lib/libssl.so.3\",\"stream_id\":8,\"server_name\":"
 		 "\"api.example.com\",\"version\":\"TLSv1.3\",\"alpn\":\"h2\"," SOCKET "}"},
+	[AS_EV_SSL_SESSION] =
+		{make_ssl_session,
+		 "{\"type\":\"session\",\"library\":\"/usr/lib/libssl.so.3\",\"stream_id\":8,"
+		 "\"server_name\":\"api.example.com\",\"alpn\":\"h2\"," SOCKET "}"},
 	[AS_EV_HTTP_REQUEST] =
 		{make_http_request,
 		 "{\"type\":\"http_request\",\"stream_id\":8,\"exchange_id\":2,\"role\":\"client\","
@@ -809,7 +831,8 @@ static const struct {
 		 "v1?a=b\",\"host\":\"example.com\",\"version\":\"HTTP/"
 		 "1.1\",\"headers\":{\"accept\":\"*/"
 		 "*\"},\"body\":\"{}\",\"body_bytes\":2,\"body_error\":\"cut\"},\"incomplete\":"
-		 "true,\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{"
+		 "true,\"server_name\":\"a.example\",\"alpn\":\"h2\",\"connection\":{\"local\":{"
+		 "\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{"
 		 "\"address\":\"10.0.0.2\",\"port\":443}}}"},
 	[AS_EV_HTTP_RESPONSE] =
 		{make_http_response,
@@ -818,13 +841,15 @@ static const struct {
 		 "v1\",\"host\":\"example.com\",\"version\":\"HTTP/2\",\"headers\":{\"accept\":\"*/"
 		 "*\"},\"body_bytes\":2},\"response\":{\"status\":200,\"reason\":\"OK\","
 		 "\"headers\":{\"server\":\"x\"},\"body\":\"hi\",\"body_bytes\":2,\"body_error\":"
-		 "\"cut\"},\"duration_ns\":30,\"first_byte_ns\":20,\"incomplete\":true,"
+		 "\"cut\"},\"duration_ns\":30,\"first_byte_ns\":20,\"incomplete\":true,\"server_"
+		 "name\":\"a.example\",\"alpn\":\"h2\","
 		 "\"connection\":{\"local\":{\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{"
 		 "\"address\":\"10.0.0.2\",\"port\":443}}}"},
 	[AS_EV_WS_MESSAGE] = {make_ws_message,
 			      "{\"type\":\"ws_message\",\"direction\":\"read\",\"stream_id\":8,"
 			      "\"exchange_id\":2,\"request\":{\"path\":\"/"
-			      "ws\",\"host\":\"example.com\"},\"len\":2,\"connection\":{\"local\":{"
+			      "ws\",\"host\":\"example.com\"},\"len\":2,\"server_name\":\"a."
+			      "example\",\"alpn\":\"h2\",\"connection\":{\"local\":{"
 			      "\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0."
 			      "0.2\",\"port\":443}},\"data\":\"hi\"}"},
 	[AS_EV_LLM_REQUEST] =

@@ -291,6 +291,56 @@ static void a_wrapper_is_not_probed_together_with_what_it_calls(void **state)
 	assert_covered_once(&s, "SSL_read_ex");
 }
 
+/* The two loads of SSL_get0_alpn_selected(), as compilers put them, and what merely looks like them. */
+static void the_accessor_of_the_protocol_tells_where_it_is(void **state)
+{
+	static const struct {
+		const char *code;
+		unsigned at;
+	} accessors[] = {
+		/* OpenSSL 3.0 */
+		{"mov 0x488(%rdi), %rax\nxor %ecx, %ecx\nmov %rax, (%rsi)\ntest %rax, %rax\nje 1f\n"
+		 "mov 0x490(%rdi), %ecx\n1: mov %ecx, (%rdx)\nret",
+		 0x488},
+		/* 3.5, which looks at the type of the object first */
+		{"push %rbx\ntest %rdi, %rdi\nje 2f\nmov (%rdi), %eax\ntest %eax, %eax\nje 1f\n"
+		 "mov %rdx, %rbx\ncall other\nmov %rbx, %rdx\nmov %rax, %rdi\n"
+		 "1: mov 0x4b8(%rdi), %rax\nmov %rax, (%rsi)\nmov 0x4c0(%rdi), %eax\n"
+		 "mov %eax, (%rdx)\n2: pop %rbx\nret",
+		 0x4b8},
+		/* the length is elsewhere */
+		{"mov 0x488(%rdi), %rax\nmov %rax, (%rsi)\nmov 0x498(%rdi), %ecx\nmov %ecx, "
+		 "(%rdx)\nret",
+		 0},
+		/* one object further, through another register, and through the same */
+		{"mov 0x30(%rdi), %rax\nmov 0x1f8(%rax), %rcx\nmov %rcx, (%rsi)\n"
+		 "mov 0x200(%rax), %eax\nmov %eax, (%rdx)\nret",
+		 0},
+		{"mov 0x30(%rdi), %rdi\nmov 0x1f8(%rdi), %rcx\nmov %rcx, (%rsi)\n"
+		 "mov 0x200(%rdi), %eax\nmov %eax, (%rdx)\nret",
+		 0},
+		/* no pointer */
+		{"mov 0x488(%rdi), %eax\nmov 0x490(%rdi), %ecx\nret", 0},
+		{"ret", 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(accessors); i++) {
+		char source[4096];
+		struct tls_sites s;
+
+		snprintf(source, sizeof(source),
+			 "%s.globl SSL_get0_alpn_selected\n"
+			 ".type SSL_get0_alpn_selected, @function\nSSL_get0_alpn_selected:\n%s\n"
+			 ".size SSL_get0_alpn_selected, .-SSL_get0_alpn_selected\n",
+			 FUNCTION("SSL_read", PUSH) FUNCTION("SSL_write", PUSH) LOCAL("other", PUSH)
+				 OTHERS,
+			 accessors[i].code);
+		s = sites_new(source);
+		assert_int_equal(s.alpn_at, accessors[i].at);
+		assert_int_equal(site_find(&s, "SSL_get0_alpn_selected")->kind, TLS_ALPN);
+	}
+}
+
 static void aarch64_functions_are_probed_at_the_symbol(void **state)
 {
 	static const char source[] = FUNCTION("SSL_read", ".long 0xd503233f") FUNCTION(
@@ -498,6 +548,7 @@ int main(void)
 		cmocka_unit_test(a_short_jump_is_a_call_too),
 		cmocka_unit_test(unproven_internal_functions_are_not_probed),
 		cmocka_unit_test(a_wrapper_is_not_probed_together_with_what_it_calls),
+		cmocka_unit_test(the_accessor_of_the_protocol_tells_where_it_is),
 		cmocka_unit_test(aarch64_functions_are_probed_at_the_symbol),
 		cmocka_unit_test(half_a_library_is_refused_with_the_reason),
 		cmocka_unit_test(gnutls_has_one_site_for_what_is_sent),

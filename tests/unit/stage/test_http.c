@@ -239,6 +239,59 @@ static void a_handshake_ends_what_the_session_carried_before(void **state)
 	assert_int_equal(http_stage_counts(stage)->connections, 1);
 }
 
+static void session(unsigned type, uint64_t stream, const char *name, const char *alpn)
+{
+	struct as_span spans[2];
+
+	who.boot_ns += 1000;
+	record_begin(&rec, type, &who);
+	spans[0] = record_add_str(&rec, name);
+	spans[1] = record_add_str(&rec, alpn);
+	if (type == AS_EV_SSL_HANDSHAKE) {
+		struct as_ssl_handshake *h = record_struct(&rec, as_ssl_handshake);
+
+		h->stream_id = stream;
+		h->server_name = spans[0];
+		h->alpn = spans[1];
+	} else {
+		struct as_ssl_session *s = record_struct(&rec, as_ssl_session);
+
+		s->stream_id = stream;
+		s->server_name = spans[0];
+		s->alpn = spans[1];
+	}
+	emit();
+}
+
+static void name_and_protocol_of_the_session_are_told_with_what_it_carries(void **state)
+{
+	char long_name[1000];
+
+	memset(long_name, 'n', sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = '\0';
+	session(AS_EV_SSL_HANDSHAKE, 1, "example.com", "");
+	session(AS_EV_SSL_SESSION, 1, "", "http/1.1");
+	data(1, WRITE, GET("/1"));
+	REQUEST(NULL, "server_name", "\"example.com\"");
+	REQUEST(NULL, "alpn", "\"http/1.1\"");
+	data(1, READ, OK(9, "abc"));
+	happens(AS_EV_EXIT, 0);
+	RESPONSE(NULL, "server_name", "\"example.com\"");
+	RESPONSE(NULL, "alpn", "\"http/1.1\"");
+
+	/* another session of the same number agreed upon nothing */
+	session(AS_EV_SSL_HANDSHAKE, 2, "a.example", "h2");
+	session(AS_EV_SSL_HANDSHAKE, 2, "", "");
+	data(2, WRITE, GET("/2"));
+	REQUEST(NULL, "server_name", "absent");
+	REQUEST(NULL, "alpn", "absent");
+
+	/* the name is longer than any can be */
+	session(AS_EV_SSL_SESSION, 3, long_name, "x");
+	data(3, WRITE, GET("/3"));
+	REQUEST(NULL, "alpn", "\"x\"");
+}
+
 static void a_call_that_is_cut_leaves_a_gap(void **state)
 {
 	data(1, WRITE, GET("/1"));
@@ -370,6 +423,7 @@ int main(void)
 		TEST(an_exit_ends_what_is_open),
 		TEST(a_handshake_ends_what_the_session_carried_before),
 		TEST(a_call_that_is_cut_leaves_a_gap),
+		TEST(name_and_protocol_of_the_session_are_told_with_what_it_carries),
 		TEST(lost_calls_make_what_is_open_doubtful),
 		TEST(the_end_of_the_run_tells_what_is_open),
 		TEST(the_connection_longest_unused_gives_way),

@@ -20,7 +20,7 @@ struct taker {
 	size_t n;
 	const void *rec; /* of the last event, for comparing only */
 	const char *label;
-	uint16_t flags;
+	uint16_t flags, port;
 	uint64_t offset;
 	struct as_span data;
 	char bytes[4 * AS_CHUNK_MAX];
@@ -45,6 +45,7 @@ static void take(struct emitter *self, const struct event *ev)
 	t->flags = ev->rec->flags;
 	t->offset = d->offset;
 	t->data = d->data;
+	t->port = d->conn.local.port;
 	memcpy(t->bytes, record_bytes(ev->rec, &d->data),
 	       d->data.len < sizeof(t->bytes) ? d->data.len : sizeof(t->bytes));
 }
@@ -327,6 +328,66 @@ static void pieces_of_two_kinds_are_no_call(void **state)
 	assert_int_equal(tls_join_counts(f->join)->shed[AS_EV_SSL_DATA], 0);
 }
 
+/* ---- sockets that become known behind the first call ---- */
+
+static void learn_socket(struct fixture *f, uint64_t stream_id, uint32_t tgid, uint16_t port)
+{
+	struct as_hdr h = {.boot_ns = 1, .tid = 1, .tgid = tgid};
+	struct as_ssl_session *s;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_SSL_SESSION, &h);
+	s = record_struct(&b, as_ssl_session);
+	s->stream_id = stream_id;
+	s->library = 7;
+	s->conn.local = (struct as_addr){.family = 2, .port = port};
+	assert_int_equal(record_end(&b, &ev), 0);
+	event_emit(&f->join->in, &ev);
+	assert_string_equal(f->taker.label, "libssl.so.3");
+	buf_done(&b);
+}
+
+/* The local port that a call of the session is passed on with, which has @port by itself. */
+static uint16_t port_of_call(struct fixture *f, uint64_t stream_id, uint16_t port)
+{
+	struct as_hdr h = {.boot_ns = 2, .tid = 1, .tgid = 100};
+	struct as_ssl_data *d;
+	struct as_span span;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_SSL_DATA, &h);
+	span = record_add(&b, "abc", 3);
+	d = record_struct(&b, as_ssl_data);
+	d->stream_id = stream_id;
+	d->len = 3;
+	d->data = span;
+	if (port)
+		d->conn.local = (struct as_addr){.family = 2, .port = port};
+	assert_int_equal(record_end(&b, &ev), 0);
+	event_emit(&f->join->in, &ev);
+	assert_int_equal(record_struct(&b, as_ssl_data)->conn.local.port, port);
+	assert_memory_equal(f->taker.bytes, "abc", 3);
+	buf_done(&b);
+	return f->taker.port;
+}
+
+static void a_call_without_a_socket_gets_that_of_its_session(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(port_of_call(f, 5, 0), 0);
+	learn_socket(f, 5, 100, 4000);
+	assert_int_equal(port_of_call(f, 5, 0), 4000);
+	assert_int_equal(port_of_call(f, 5, 0), 4000);
+	assert_int_equal(port_of_call(f, 5, 77), 77);
+	/* another session, with the same place in the table; another process */
+	assert_int_equal(port_of_call(f, 5 + 256, 0), 0);
+	learn_socket(f, 6, 101, 4001);
+	assert_int_equal(port_of_call(f, 6, 0), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -345,6 +406,7 @@ int main(void)
 		TEST(pieces_of_two_kinds_are_no_call),
 		TEST(a_call_given_up_too_early_is_counted_as_shed),
 		TEST(unfinished_calls_are_bounded_in_bytes_and_number),
+		TEST(a_call_without_a_socket_gets_that_of_its_session),
 	};
 
 	if (schema_init() < 0)
