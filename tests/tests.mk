@@ -61,6 +61,13 @@ $(O)/tests/workloads/go_tls_%: tests/workloads/go_tls/main.go
 	$(Q)mkdir -p $(@D)
 	$(Q)CGO_ENABLED=0 GO111MODULE=off GOCACHE=$(abspath $(O))/go-cache $(GO) build -buildmode=$* -ldflags='-s -w' -o $@ $<
 
+# The workload `tls` with libraries that this machine need not have, out of Debian packages. What cannot be had is
+# told in the file, and its tests are skipped.
+TLS_WORKLOADS := $(O)/tests/workloads/tls_boringssl.why $(O)/tests/workloads/tls_openssl11.why
+$(O)/tests/workloads/tls_%.why: tests/workloads/tls.c tests/tls/make.sh tests/tls/boringssl.mk
+	$(say) TLS $*
+	$(Q)CC='$(CC)' sh tests/tls/make.sh $* $(@D)
+
 $(LIVETEST): $(wildcard tests/live/*.c) $(wildcard tests/live/*.h)
 	$(say) LINK $@
 	$(Q)mkdir -p $(@D)
@@ -68,7 +75,7 @@ $(LIVETEST): $(wildcard tests/live/*.c) $(wildcard tests/live/*.h)
 
 # ---- what is run ----
 
-LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS) $(GO_WORKLOADS)
+LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS) $(GO_WORKLOADS) $(TLS_WORKLOADS)
 CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
 RUN_TESTS = O=$(O) SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
 

@@ -44,6 +44,8 @@ needs() {
 			command clang-tidy|clang-tidy|clang-tidy
 			command shellcheck|shellcheck|shellcheck
 		END
+		# for BoringSSL, which is only built where apt can fetch its source
+		! command -v apt-get >/dev/null 2>&1 || echo 'command c++|g++|g++'
 		;;
 	*)
 		echo "usage: $0 build|test|run..." >&2

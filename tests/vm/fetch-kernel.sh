@@ -3,10 +3,8 @@
 #
 # fetch-kernel.sh [--refresh] NAME: print the path of the kernel image that kernels.txt calls NAME.
 #
-# The image comes from a Debian package and is kept in a cache outside the tree. The packages are
-# looked up with an apt state of our own, made for the occasion: one source naming one suite, an empty
-# status file. The system's apt is only asked for its proxy settings and for its Debian mirror.
-# apt checks the signature of the index and the hash of the package; nothing here turns that off.
+# The image comes from a Debian package and is kept in a cache outside the tree. How packages
+# are looked up is told in ../apt.sh.
 #
 # Exit status: 0 with the path on stdout, 77 when the kernel cannot be had, and 1 or 2 when something
 # is wrong on this side. The last line on stderr is then the reason.
@@ -15,9 +13,11 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${AGENTSIGHT_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/agentsight/vm}
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # A kernel looked up less than this many days ago is used without asking the mirror again.
 fresh_days=7
+
+# shellcheck source=tests/apt.sh
+. "$here/../apt.sh"
 
 die()
 {
@@ -44,65 +44,6 @@ give_up()
 		exit 0
 	fi
 	die 77 "$name: $1"
-}
-
-# mirror_find: the first Debian archive among the machine's own apt sources.
-mirror_find()
-{
-	if [ -n "${AGENTSIGHT_VM_MIRROR:-}" ]; then
-		echo "$AGENTSIGHT_VM_MIRROR"
-		return
-	fi
-	# shellcheck disable=SC2016 # apt-get expands this one.
-	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		sed -n '/\/debian\/*$/ { p; q; }'
-}
-
-# state_make: a private apt below $tmp. Only Acquire:: is taken over (proxies, retries, time-outs), so
-# that hooks of the system's configuration do not run.
-state_make()
-{
-	mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial" "$tmp/empty"
-	: >"$tmp/status"
-	signed=
-	[ ! -r "$keyring" ] || signed=" signed-by=$keyring"
-	echo "deb [arch=amd64$signed] $mirror $suite main" >"$tmp/sources.list"
-	{
-		apt-config dump Acquire | grep -v '^Acquire::IndexTargets'
-		cat <<-CONF
-			Acquire::AllowInsecureRepositories "false";
-			Acquire::AllowWeakRepositories "false";
-			Acquire::AllowDowngradeToInsecureRepositories "false";
-			Acquire::Languages "none";
-			APT::Get::AllowUnauthenticated "false";
-			APT::Architecture "amd64";
-			APT::Architectures { "amd64"; };
-			Dir::Etc::main "/dev/null";
-			Dir::Etc::parts "$tmp/empty";
-			Dir::Etc::sourcelist "$tmp/sources.list";
-			Dir::Etc::sourceparts "$tmp/empty";
-			Dir::Etc::preferences "/dev/null";
-			Dir::Etc::preferencesparts "$tmp/empty";
-			Dir::State "$tmp";
-			Dir::State::lists "$tmp/lists";
-			Dir::State::status "$tmp/status";
-			Dir::State::extended_states "$tmp/extended_states";
-			Dir::Cache "$tmp/cache";
-			Dir::Cache::archives "$tmp/cache/archives";
-			Dir::Log "$tmp";
-		CONF
-	} >"$tmp/apt.conf"
-	export APT_CONFIG="$tmp/apt.conf"
-}
-
-# apt_run COMMAND…: quiet unless it fails; then the first complaint is in $tmp/why.
-apt_run()
-{
-	"$@" >"$tmp/log" 2>&1 && return 0
-	cat "$tmp/log" >&2
-	sed -n '/^[EW]: /{s/^...//;p;q;}' "$tmp/log" >"$tmp/why"
-	[ -s "$tmp/why" ] || echo "$1 failed" >"$tmp/why"
-	return 1
 }
 
 # package_depends PACKAGE PREFIX: the first dependency of PACKAGE's candidate whose name has PREFIX.
@@ -152,21 +93,16 @@ if [ -z "$refresh" ] && have_kept && [ -n "$(find "$store/current" -mtime "-$fre
 	exit 0
 fi
 
-for tool in apt-get apt-cache apt-config dpkg-deb; do
-	command -v "$tool" >/dev/null || give_up "$tool is not installed"
-done
-mirror=$(mirror_find)
-[ -n "$mirror" ] || give_up "no Debian mirror among this machine's apt sources (set AGENTSIGHT_VM_MIRROR)"
-
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/fetch-kernel.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
-# apt fetches as a user of its own, who has to get in here.
-chmod 711 "$tmp"
-state_make
+why=$(apt_missing)
+[ -z "$why" ] || give_up "$why"
+apt_state_make "$tmp" "$suite"
 
 echo "fetch-kernel: $name: reading the index of $suite" >&2
-apt_run apt-get -q -y --error-on=any update || give_up "cannot read the index of $suite: $(cat "$tmp/why")"
+apt_run apt-get -q -y --error-on=any update ||
+	give_up "cannot read the index of $suite: $(cat "$tmp/why")"
 
 package=$(package_depends "$meta" linux-image-)
 [ -n "$package" ] || give_up "$suite has no package $meta"

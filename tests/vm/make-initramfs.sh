@@ -69,7 +69,8 @@ libraries_put()
 	ldd "$@" >"$tmp/ldd" 2>/dev/null || true
 	! grep 'not found' "$tmp/ldd" >&2 || die "a library is missing on this machine"
 	while read -r lib; do
-		[[ -e $root$lib ]] || put "$lib" "$lib"
+		# what a program finds beside itself is there already
+		[[ $lib == "$root"/* || -e $root$lib ]] || put "$lib" "$lib"
 	done < <(sed -n 's/^[[:space:]]\(.* => \)\?\(\/[^ ]*\) (0x.*/\2/p' "$tmp/ldd" | sort -u)
 }
 

@@ -15,16 +15,19 @@ enum reason {
 	SHOULD_NOT_HAVE_BEEN_CALLED = 66,
 	BAD_LENGTH = 111,
 	CONNECTION_TYPE_NOT_SET = 134,
+	NO_RENEGOTIATION = 182,
 	SSL_HANDSHAKE_FAILURE = 215,
 	UNINITIALIZED = 226,
 };
 
 /* The functions, once each is unique; NULL when it is not. */
 struct found {
+	const struct functions *all; /* of the file */
 	const struct function *handshake;
 	const struct function *write;
 	const struct function *fill; /* the internal function that reads records */
-	const struct function *read;
+	const struct function *read; /* or SSL_peek, where that is a function that SSL_read calls */
+	uint64_t read_start;         /* of SSL_read */
 };
 
 typedef bool (*is_fn)(const struct function *f, const struct found *found);
@@ -45,17 +48,33 @@ static const struct function *only(const struct functions *fs, is_fn is, const s
 	return *ret_count == 1 ? match : NULL;
 }
 
+/* Reading and writing may run the handshake first. */
+static bool runs(const struct function *f, const struct function *handshake)
+{
+	return f != handshake && function_reports(f, UNINITIALIZED) &&
+	       function_reports(f, SSL_HANDSHAKE_FAILURE) && function_calls(f, handshake->start);
+}
+
 static bool is_handshake(const struct function *f, const struct found *found)
 {
 	return function_reports(f, CONNECTION_TYPE_NOT_SET);
 }
 
-/* Both may run the handshake first. */
+/* Where SSL_connect and SSL_accept hold copies of it, which nothing of this file calls. */
+static bool is_called_handshake(const struct function *f, const struct found *found)
+{
+	if (!is_handshake(f, found))
+		return false;
+	for (size_t i = 0; i < found->all->n; i++) {
+		if (runs(&found->all->list[i], f))
+			return true;
+	}
+	return false;
+}
+
 static bool is_transfer(const struct function *f, const struct found *found)
 {
-	return f != found->handshake && function_reports(f, UNINITIALIZED) &&
-	       function_reports(f, SSL_HANDSHAKE_FAILURE) &&
-	       function_calls(f, found->handshake->start);
+	return runs(f, found->handshake);
 }
 
 static bool is_write(const struct function *f, const struct found *found)
@@ -63,12 +82,21 @@ static bool is_write(const struct function *f, const struct found *found)
 	return is_transfer(f, found) && function_reports(f, BAD_LENGTH);
 }
 
-static bool is_fill(const struct function *f, const struct found *found)
+/* Older ones left lengths to others. It refuses QUIC, as does what may be inlined into the other one. */
+static bool is_older_write(const struct function *f, const struct found *found)
 {
-	return is_transfer(f, found) && !function_reports(f, BAD_LENGTH);
+	return is_transfer(f, found) && function_reports(f, SHOULD_NOT_HAVE_BEEN_CALLED) &&
+	       !function_reports(f, NO_RENEGOTIATION);
 }
 
-/* SSL_read with SSL_peek inlined into it; SSL_peek alone has no callers in any build seen. */
+static bool is_fill(const struct function *f, const struct found *found)
+{
+	return is_transfer(f, found) && f != found->write;
+}
+
+/*
+ * SSL_read with SSL_peek inlined into it, where SSL_peek alone has no callers; or SSL_peek, which SSL_read calls.
+ */
 static bool is_read(const struct function *f, const struct found *found)
 {
 	return f != found->write && f != found->fill && f != found->handshake &&
@@ -90,23 +118,76 @@ static int functions_choose(struct search *s, const char *path, const struct fun
 	static const struct {
 		const char *name;
 		is_fn is;
+		is_fn or_else; /* where that is true of none or of several */
 		size_t slot;
 	} steps[] = {
-		{"SSL_do_handshake", is_handshake, offsetof(struct found, handshake)},
-		{"SSL_write", is_write, offsetof(struct found, write)},
-		{"the internal read function", is_fill, offsetof(struct found, fill)},
-		{"SSL_read", is_read, offsetof(struct found, read)},
+		{"SSL_do_handshake", is_handshake, is_called_handshake,
+		 offsetof(struct found, handshake)},
+		{"SSL_write", is_write, is_older_write, offsetof(struct found, write)},
+		{"the internal read function", is_fill, NULL, offsetof(struct found, fill)},
+		{"SSL_read", is_read, NULL, offsetof(struct found, read)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		size_t count;
 		const struct function *f = only(fs, steps[i].is, ret, &count);
 
+		if (!f && steps[i].or_else)
+			f = only(fs, steps[i].or_else, ret, &count);
 		if (!f)
 			return refuse(s, path, steps[i].name, count);
 		memcpy((char *)ret + steps[i].slot, &f, sizeof(f));
 	}
 	return 0;
+}
+
+/* SSL_read, where @peek is SSL_peek: hands its arguments on, and moves on in what was received. */
+static bool is_reader(const struct function *f, uint64_t peek)
+{
+	return function_forwards(f, peek) && function_stores(f);
+}
+
+static int readers_count(struct search *s, const struct targets *calls, uint64_t peek,
+			 uint64_t *ret_start, size_t *ret_count)
+{
+	*ret_count = 0;
+	for (size_t i = 0; i < calls->n; i++) {
+		struct function f = {};
+		int r = function_at(s->im, &s->targets, calls->targets[i].vaddr, &f);
+
+		if (r == -ENOENT || r == -EBADMSG)
+			continue;
+		if (r < 0)
+			return r;
+		if (is_reader(&f, peek)) {
+			*ret_start = f.start;
+			++*ret_count;
+		}
+		function_done(&f);
+	}
+	return 0;
+}
+
+/*
+ * SSL_read takes what it gave out of the buffer, so it writes memory; SSL_peek leaves that alone. What does not
+ * write is SSL_peek if a function is seen that makes it a SSL_read.
+ */
+static int read_choose(struct search *s, const char *path, struct found *found)
+{
+	_cleanup_(targets_done) struct targets calls = {};
+	size_t count;
+	int r;
+
+	found->read_start = found->read->start;
+	if (function_stores(found->read))
+		return 0;
+
+	r = scan_callers(s->im, found->read->start, &calls);
+	if (r == 0)
+		r = readers_count(s, &calls, found->read->start, &found->read_start, &count);
+	if (r == 0 && count > 1)
+		r = refuse(s, path, "SSL_read", count);
+	return r;
 }
 
 /* OpenSSL has a ssl/ssl_lib.c, too, but another number for itself. */
@@ -130,7 +211,7 @@ static int sites_add(struct search *s, const struct found *found)
 				  found->write->start);
 	if (r == 0)
 		r = find_site_add(s->result, s->im, FIND_READ, FIND_SHAPE_RET_INT,
-				  found->read->start);
+				  found->read_start);
 	if (r == 0)
 		r = find_site_add(s->result, s->im, FIND_HANDSHAKE, FIND_SHAPE_RET_INT,
 				  found->handshake->start);
@@ -142,7 +223,7 @@ static int copy_find(struct search *s, int hit)
 {
 	const char *path = s->hits.of[ANCHOR_SSL_LIB][hit].text;
 	_cleanup_(functions_done) struct functions fs = {};
-	struct found found = {};
+	struct found found = {.all = &fs};
 	int r = functions_collect(s->im, &s->refs, &s->targets, ANCHOR_SSL_LIB, hit, ERR_LIB_SSL,
 				  &fs);
 
@@ -152,6 +233,8 @@ static int copy_find(struct search *s, int hit)
 		return 0;
 
 	r = functions_choose(s, path, &fs, &found);
+	if (r == 0)
+		r = read_choose(s, path, &found);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	return sites_add(s, &found);

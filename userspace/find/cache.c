@@ -2,7 +2,7 @@
 /*
  * A cache file is text:
  *
- *	agentsight-find 1
+ *	agentsight-find 2
  *	key id d72a… size 381121040
  *	library BoringSSL
  *	site write ret-int 0x311d660 554889e5…
@@ -27,7 +27,7 @@
 #include "base/buf.h"
 #include "find/library.h"
 
-#define MAGIC    "agentsight-find 1"
+#define MAGIC    "agentsight-find 2"
 #define FILE_MAX (32U << 10)
 #define KEY_MAX  160
 

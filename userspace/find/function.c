@@ -22,7 +22,7 @@ struct reader {
 	uint8_t bytes[FUNCTION_BYTES_MAX];
 };
 
-static void function_done(struct function *f)
+void function_done(struct function *f)
 {
 	free(f->steps);
 	f->steps = NULL;
@@ -81,14 +81,25 @@ static bool ends_flow(enum x86_kind kind)
 	return kind == X86_RET || kind == X86_END || kind == X86_JUMP;
 }
 
+static bool is_nop(const uint8_t *code, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && (code[at] == 0x66 || code[at] == 0x2e))
+		at++;
+	return at < len &&
+	       (code[at] == 0x90 || (len - at > 1 && code[at] == 0x0f && code[at + 1] == 0x1f));
+}
+
 /*
  * Decodes from @f->start until @f->end, what is no instruction, or, where @open, the end of the last block that
- * a jump leads to.
+ * a jump leads to. A last call that does not return, abort() for one, has the next function behind it.
  */
 static int function_decode(struct reader *rd, struct function *f, bool open)
 {
 	uint64_t len = MIN(f->end - f->start, (uint64_t)FUNCTION_BYTES_MAX), reach = 0;
 	ssize_t n = image_read_upto(rd->im, f->start, rd->bytes, len);
+	bool behind_call = false;
 	size_t cap = 0;
 	int r = 0;
 
@@ -99,12 +110,16 @@ static int function_decode(struct reader *rd, struct function *f, bool open)
 		struct x86_insn insn;
 		uint64_t vaddr = f->start + at;
 
+		if (open && behind_call && reach < vaddr && is_target(rd->targets, vaddr))
+			break;
 		if (x86_decode(rd->bytes + at, (size_t)n - at, vaddr, &insn) < 0)
 			break;
 		r = step_add(f, &cap, vaddr, &insn);
 		if (r < 0)
 			return r;
 		reach = MAX(reach, jump_reach(rd, f, &insn));
+		behind_call =
+			insn.kind == X86_CALL || (behind_call && is_nop(rd->bytes + at, insn.len));
 		at += insn.len;
 		if (open && ends_flow(insn.kind) && reach < f->start + at)
 			break;
@@ -313,6 +328,13 @@ static bool step_sets(const struct function *f, size_t i, uint8_t reg, uint64_t 
 	return insn->kind == X86_SET;
 }
 
+/* Does the instruction behind it always follow, on the same line? */
+static bool goes_on(enum x86_kind kind)
+{
+	return kind == X86_OTHER || kind == X86_SET || kind == X86_PUSH || kind == X86_POP ||
+	       kind == X86_FRAME || kind == X86_STORE;
+}
+
 /* From the reference on to the call of the error function, along jumps. The last constant counts. */
 static bool constant_behind(const struct function *f, size_t i, uint8_t reg, uint64_t *ret)
 {
@@ -328,8 +350,7 @@ static bool constant_behind(const struct function *f, size_t i, uint8_t reg, uin
 			if (to <= 0)
 				return found;
 			i = (size_t)to - 1;
-		} else if (insn->kind != X86_OTHER && insn->kind != X86_SET &&
-			   insn->kind != X86_PUSH && insn->kind != X86_POP) {
+		} else if (!goes_on(insn->kind)) {
 			return found;
 		}
 	}
@@ -485,6 +506,18 @@ int functions_collect(struct image *im, const struct refs *refs, const struct ta
 	return 0;
 }
 
+int function_at(struct image *im, const struct targets *targets, uint64_t vaddr,
+		struct function *ret)
+{
+	_cleanup_(freep) struct reader *rd = malloc(sizeof(*rd));
+
+	if (!rd)
+		return -ENOMEM;
+	rd->im = im;
+	rd->targets = targets;
+	return function_around(rd, vaddr, ret);
+}
+
 bool function_reports(const struct function *f, unsigned int reason)
 {
 	return reason < REASONS_MAX && (f->reasons[reason / 64] >> reason % 64 & 1);
@@ -497,6 +530,39 @@ bool function_calls(const struct function *f, uint64_t vaddr)
 
 		if ((insn->kind == X86_CALL || insn->kind == X86_JUMP) && insn->value == vaddr)
 			return true;
+	}
+	return false;
+}
+
+bool function_stores(const struct function *f)
+{
+	bool frame = false;
+
+	for (size_t i = 0; i < f->n_steps; i++) {
+		const struct x86_insn *insn = &f->steps[i].insn;
+
+		frame |= insn->kind == X86_FRAME;
+		if (insn->kind == X86_STORE && insn->reg != X86_RSP &&
+		    !(frame && insn->reg == X86_RBP))
+			return true;
+	}
+	return false;
+}
+
+static bool is_argument(uint8_t reg)
+{
+	return reg == X86_RDI || reg == X86_RSI || reg == X86_RDX;
+}
+
+bool function_forwards(const struct function *f, uint64_t vaddr)
+{
+	for (size_t i = 0; i < f->n_steps && i < LOOK_MAX; i++) {
+		const struct x86_insn *insn = &f->steps[i].insn;
+
+		if (insn->kind == X86_CALL)
+			return insn->value == vaddr;
+		if (!goes_on(insn->kind) || (insn->kind == X86_SET && is_argument(insn->reg)))
+			return false;
 	}
 	return false;
 }

@@ -50,6 +50,11 @@ int functions_collect(struct image *im, const struct refs *refs, const struct ta
 		      enum anchor anchor, int hit, unsigned int library, struct functions *ret);
 void functions_done(struct functions *f);
 
+/* The function that holds the instruction at @vaddr, without its error reports. -ENOENT when it cannot be told. */
+int function_at(struct image *im, const struct targets *targets, uint64_t vaddr,
+		struct function *ret);
+void function_done(struct function *f);
+
 bool function_reports(const struct function *f, unsigned int reason);
 
 /*
@@ -60,5 +65,11 @@ bool function_begins(struct image *im, uint64_t vaddr);
 
 /* A direct call, or a jump out of the function, to @vaddr. */
 bool function_calls(const struct function *f, uint64_t vaddr);
+
+/* Writes memory through a register, other than its own stack. */
+bool function_stores(const struct function *f);
+
+/* First of all calls @vaddr, with the arguments that it was given, as far as constants tell. */
+bool function_forwards(const struct function *f, uint64_t vaddr);
 
 #endif

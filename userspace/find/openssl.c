@@ -5,7 +5,8 @@
  * both end in ssl_read_internal(ssl, buf, num, &done), SSL_write and its relatives in ssl_write_internal(),
  * which since 3.3 has a word of flags before the pointer.
  *
- * OpenSSL 1.1.1 passes numbers in the names' place; it is recognised and refused.
+ * OpenSSL 1.1.1 passes numbers in the names' place, which are only in a table of messages; it is recognised and
+ * refused.
  */
 #include "find/library.h"
 
@@ -139,13 +140,15 @@ int find_openssl(struct search *s)
 {
 	bool named = s->hits.n[ANCHOR_READ] > 0 && s->hits.n[ANCHOR_WRITE] > 0;
 	struct version v;
+	bool known = version_find(s, &v);
 
-	if (version_find(s, &v) && v.major == 3 && named)
+	if (known && v.major == 3 && named)
 		return sites_add(s, &v);
 
-	if (named)
+	if (named && !(known && v.major < 3))
 		find_refuse(s->result, "OpenSSL 3 is there, but its version cannot be told");
-	else if (s->hits.n[ANCHOR_SSL_LIB] > 0 && version_find(s, &v) && v.major < 3)
-		find_refuse(s->result, "%s without symbols keeps no names of functions", v.text);
+	else if (known && v.major < 3 && (named || s->hits.n[ANCHOR_SSL_LIB] > 0))
+		find_refuse(s->result, "%s without symbols has no functions that name themselves",
+			    v.text);
 	return 0;
 }

@@ -544,6 +544,7 @@ struct target_pass {
 	struct targets *ret;
 	size_t n;
 	struct range *ranges; /* by address, apart from each other */
+	bool callers;         /* wanted are the calls, not what they call */
 };
 
 static bool range_holds(const struct target_pass *p, uint64_t vaddr)
@@ -584,7 +585,7 @@ static int call_take(struct target_pass *p, uint64_t vaddr, const uint8_t *bytes
 {
 	uint64_t to = vaddr + at + 5 + (uint64_t)(int64_t)(int32_t)load_u32(bytes + at + 1);
 
-	return range_holds(p, to) ? target_add(p->ret, to) : 0;
+	return range_holds(p, to) ? target_add(p->ret, p->callers ? vaddr + at : to) : 0;
 }
 
 static uint32_t calls_maybe(const uint8_t *p)
@@ -657,16 +658,13 @@ static void ranges_collect(struct target_pass *p, const struct refs *refs)
 	}
 }
 
-int scan_targets(struct image *im, const struct refs *refs, struct targets *ret)
+static int calls_scan(struct image *im, const struct target_pass *wanted, struct targets *ret)
 {
-	_cleanup_(freep) struct range *ranges = calloc(refs->n + 1, sizeof(*ranges));
 	_cleanup_(targets_done) struct targets targets = {};
-	struct target_pass p = {.ret = &targets, .ranges = ranges};
+	struct target_pass p = *wanted;
 	int r = 0;
 
-	if (!ranges)
-		return -ENOMEM;
-	ranges_collect(&p, refs);
+	p.ret = &targets;
 	if (p.n > 0)
 		r = text_scan(im, calls_block, &p);
 	if (r < 0)
@@ -676,6 +674,25 @@ int scan_targets(struct image *im, const struct refs *refs, struct targets *ret)
 	*ret = targets;
 	targets = (struct targets){};
 	return 0;
+}
+
+int scan_targets(struct image *im, const struct refs *refs, struct targets *ret)
+{
+	_cleanup_(freep) struct range *ranges = calloc(refs->n + 1, sizeof(*ranges));
+	struct target_pass p = {.ranges = ranges};
+
+	if (!ranges)
+		return -ENOMEM;
+	ranges_collect(&p, refs);
+	return calls_scan(im, &p, ret);
+}
+
+int scan_callers(struct image *im, uint64_t vaddr, struct targets *ret)
+{
+	struct range only = {vaddr, vaddr};
+	struct target_pass p = {.n = 1, .ranges = &only, .callers = true};
+
+	return calls_scan(im, &p, ret);
 }
 
 const struct target *targets_before(const struct targets *t, uint64_t vaddr)

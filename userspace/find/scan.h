@@ -77,6 +77,9 @@ int scan_anchors(struct image *im, struct hits *ret);
 int scan_refs(struct image *im, const struct hits *hits, struct refs *ret);
 int scan_targets(struct image *im, const struct refs *refs, struct targets *ret);
 
+/* Not what is called but where @vaddr is called from, directly: addresses of instructions, or what looks like them. */
+int scan_callers(struct image *im, uint64_t vaddr, struct targets *ret);
+
 /* The target at @vaddr or the last one before it; NULL when there is none. */
 const struct target *targets_before(const struct targets *t, uint64_t vaddr);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define INSN_MAX 15
+#define NO_BASE  0xff
 
 /* What follows an opcode. */
 enum form {
@@ -84,6 +85,7 @@ struct cursor {
 	bool vex;
 	uint8_t opcode;
 	uint8_t modrm;
+	uint8_t base; /* of the memory operand; NO_BASE when it has none */
 };
 
 static bool take(struct cursor *c, uint8_t *ret)
@@ -188,7 +190,7 @@ static uint8_t opcode_form(const struct cursor *c)
 /* ModRM, SIB and displacement. */
 static bool modrm_take(struct cursor *c)
 {
-	uint8_t mod, rm, sib = 0;
+	uint8_t mod, rm, sib = 0, base;
 
 	if (!take(c, &c->modrm))
 		return false;
@@ -198,6 +200,9 @@ static bool modrm_take(struct cursor *c)
 		return true;
 	if (rm == 4 && !take(c, &sib))
 		return false;
+	base = rm == 4 ? sib & 7 : rm;
+	if (mod != 0 || base != 5)
+		c->base = base | (uint8_t)((c->rex & 1) << 3);
 
 	if (mod == 1)
 		c->at += 1;
@@ -264,6 +269,33 @@ static struct x86_insn to(enum x86_kind kind, uint64_t value)
 	return (struct x86_insn){.kind = kind, .value = value};
 }
 
+/* Does the opcode write its memory operand? The common ones: what is not listed is taken for a read. */
+static bool writes_memory(const struct cursor *c)
+{
+	uint8_t reg = c->modrm >> 3 & 7;
+
+	if (c->map == 1)
+		return c->opcode == 0x11 || c->opcode == 0x29 || c->opcode == 0x7f;
+	if (c->map != 0)
+		return false;
+	switch (c->opcode) {
+	case 0x00 ... 0x37:
+		return (c->opcode & 6) == 0;
+	case 0x80 ... 0x83:
+		return reg != 7; /* cmp */
+	case 0x88:
+	case 0x89:
+	case 0xc6:
+	case 0xc7:
+		return true;
+	case 0xfe:
+	case 0xff:
+		return reg < 2;
+	default:
+		return false;
+	}
+}
+
 /* The first opcode map. What is not one of ours stays X86_OTHER. */
 static struct x86_insn classify(const struct cursor *c, uint64_t next)
 {
@@ -286,6 +318,10 @@ static struct x86_insn classify(const struct cursor *c, uint64_t next)
 	case 0x70 ... 0x7f:
 	case 0xe0 ... 0xe3:
 		return to(X86_BRANCH, next + tail(c, 1));
+	case 0x89:
+		if (c->rex == 0x48 && c->modrm == 0xe5)
+			return to(X86_FRAME, 0);
+		break;
 	case 0x8d:
 		if ((c->modrm & 0xc7) == 5)
 			return set(modrm_reg(c), next + tail(c, 4));
@@ -326,7 +362,7 @@ static struct x86_insn classify(const struct cursor *c, uint64_t next)
 
 int x86_decode(const uint8_t *code, size_t len, uint64_t vaddr, struct x86_insn *ret)
 {
-	struct cursor c = {.code = code, .len = len < INSN_MAX ? len : INSN_MAX};
+	struct cursor c = {.code = code, .len = len < INSN_MAX ? len : INSN_MAX, .base = NO_BASE};
 	uint8_t form;
 
 	if (!opcode_take(&c))
@@ -345,6 +381,8 @@ int x86_decode(const uint8_t *code, size_t len, uint64_t vaddr, struct x86_insn 
 		*ret = to(X86_END, 0);
 	else if (c.map == 1 && !c.vex && !c.narrow && c.opcode >= 0x80 && c.opcode <= 0x8f)
 		*ret = to(X86_BRANCH, vaddr + c.at + tail(&c, 4));
+	if (ret->kind == X86_OTHER && c.base != NO_BASE && writes_memory(&c))
+		*ret = (struct x86_insn){.kind = X86_STORE, .reg = c.base};
 	ret->len = (uint8_t)c.at;
 	return 0;
 }

@@ -27,6 +27,8 @@ enum x86_kind {
 	X86_SET,       /* @reg = @value: mov r32, imm32; lea r64, [rip + x]; xor r, r */
 	X86_PUSH,      /* push of the constant @value */
 	X86_POP,       /* pop @reg */
+	X86_FRAME,     /* mov rbp, rsp: from here on rbp points to the stack */
+	X86_STORE,     /* to memory at @reg and something: mov, vector moves, arithmetic */
 	X86_CALL,      /* @value is the target */
 	X86_CALL_SLOT, /* through memory or a register */
 	X86_JUMP,      /* @value is the target */

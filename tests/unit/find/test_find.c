@@ -30,24 +30,44 @@
 	"#define ERROR(lib, reason) put(lib, 0, reason, PATH, __LINE__)\n"                       \
 	"#endif\n"
 
-#define BORINGSSL                                                                                \
-	"#ifndef LIB\n#define LIB 16\n#endif\n"                                                  \
-	"#define PATH \"../../vendor/boringssl/ssl/ssl_lib.cc\"\n"                               \
-	"FN int other(int *s) { MARK(9); if (*s) { ERROR(LIB, 185); return 0; } return 1; }\n"   \
-	"FN int SSL_do_handshake(int *s) { MARK(1); if (s[1]) { ERROR(LIB, 134); return -1; } "  \
-	"return other(s); }\n"                                                                   \
-	"FN int fill(int *s) { MARK(2); if (s[0]) { ERROR(LIB, 226); return -1; }\n"             \
-	"	while (s[2]) { int r = SSL_do_handshake(s); if (r < 0) return r; if (r == 0) { "       \
-	"ERROR(LIB, 215); return -1; } }\n"                                                      \
-	"	return s[3]; }\n"                                                                      \
-	"FN int SSL_read(int *s, char *b, int n) { MARK(3); if (s[4]) { ERROR(LIB, 66); return " \
-	"-1; }\n"                                                                                \
-	"	int r = fill(s); for (int i = 0; i < n; i++) b[i] = s[i]; return r; }\n"               \
-	"FN int SSL_write(int *s, const char *b, int n) { MARK(4); if (s[4]) { ERROR(LIB, 66); " \
-	"return -1; }\n"                                                                         \
-	"	if (s[0]) { ERROR(LIB, 226); return -1; }\n"                                           \
-	"	if (n < 0) { ERROR(LIB, 111); return -1; }\n"                                          \
-	"	int r = HANDSHAKE(s); if (r < 0) return r; if (r == 0) { ERROR(LIB, 215); return "     \
+#define BORINGSSL                                                                                 \
+	"#ifndef LIB\n#define LIB 16\n#endif\n"                                                   \
+	"#ifndef COPIES\n#define COPIES 185\n#endif\n"                                            \
+	"#define PATH \"../../vendor/boringssl/ssl/ssl_lib.cc\"\n"                                \
+	"FN int other(int *s) { MARK(9); if (*s) { ERROR(LIB, 185); return 0; } return 1; }\n"    \
+	"FN int SSL_do_handshake(int *s) { MARK(1); if (s[1]) { ERROR(LIB, 134); return -1; } "   \
+	"return other(s); }\n"                                                                    \
+	"FN int SSL_connect(int *s) { MARK(7); if (s[1]) { ERROR(LIB, COPIES); return -1; } "     \
+	"return other(s); }\n"                                                                    \
+	"FN void copy(char *b, const int *s, int n) { for (int i = 0; i < n; i++) b[i] = s[i]; "  \
+	"}\n"                                                                                     \
+	"__attribute__((noreturn)) FN void die(int *s) { for (;;) state = *s; }\n"                \
+	"FN int fill(int *s) { MARK(2); if (s[0]) { ERROR(LIB, 226); return -1; }\n"              \
+	"	while (s[2]) { int r = SSL_do_handshake(s); if (r < 0) return r; if (r == 0) { "        \
+	"ERROR(LIB, 215); return -1; } }\n"                                                       \
+	"	if (s[5]) die(s);\n"                                                                    \
+	"	return s[3]; }\n"                                                                       \
+	"#ifdef PEEK\n"                                                                           \
+	"FN int SSL_peek(int *s, char *b, int n) { MARK(5); if (s[4]) { ERROR(LIB, 66); return "  \
+	"-1; }\n"                                                                                 \
+	"	int r = fill(s); if (r <= 0) return r; copy(b, s, n); return n; }\n"                    \
+	"FN int SSL_read(int *s, char *b, int n) { MARK(3); int r = SSL_peek(s, b, n);\n"         \
+	"	if (r <= 0) return r; s[6] += r; if (!s[6]) other(s); return r; }\n"                    \
+	"FN int look(int *s, char *b, int n) { MARK(6); return SSL_peek(s, b, n) > 0 ? other(s) " \
+	": 0; }\n"                                                                                \
+	"#undef EXTRA\n#define EXTRA look(s, b, 8); SSL_peek(s, b, 8)\n"                          \
+	"#else\n"                                                                                 \
+	"FN int SSL_read(int *s, char *b, int n) { MARK(3); if (s[4]) { ERROR(LIB, 66); return "  \
+	"-1; }\n"                                                                                 \
+	"	int r = fill(s); for (int i = 0; i < n; i++) b[i] = s[i]; return r; }\n"                \
+	"#endif\n"                                                                                \
+	"FN int SSL_write(int *s, const char *b, int n) { MARK(4); if (s[4]) { ERROR(LIB, 66); "  \
+	"return -1; }\n"                                                                          \
+	"	if (s[0]) { ERROR(LIB, 226); return -1; }\n"                                            \
+	"#ifndef OLD\n"                                                                           \
+	"	if (n < 0) { ERROR(LIB, 111); return -1; }\n"                                           \
+	"#endif\n"                                                                                \
+	"	int r = HANDSHAKE(s); if (r < 0) return r; if (r == 0) { ERROR(LIB, 215); return "      \
 	"-1; } return n; }\n"
 
 #define BORINGSSL_MAIN                                                                             \
@@ -64,6 +84,7 @@ static const char *const layouts[] = {
 	"-fPIE -static-pie -DFOUR -Os -fno-asynchronous-unwind-tables",
 	"-fno-pie -no-pie -static -fcf-protection=full",
 	"-fno-pie -no-pie -static -Wl,-z,noseparate-code",
+	"-fPIE -static-pie -fno-omit-frame-pointer -fno-asynchronous-unwind-tables",
 };
 
 static int built(const char *source, const char *flags)
@@ -112,14 +133,19 @@ static void refused(const char *source, const char *flags, const char *reason)
 	close(fd);
 }
 
-static void boringssl_is_found_in_every_layout(void **state)
+/* Its variants are chosen by macros. */
+static void boringssl_found(const char *variant)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(layouts); i++) {
 		struct find_result r;
-		int fd = built("#define EXTRA\n" MARKS BORINGSSL_MAIN, layouts[i]);
+		char flags[256];
+		int fd;
+
+		snprintf(flags, sizeof(flags), "%s %s", layouts[i], variant);
+		fd = built("#define EXTRA\n" MARKS BORINGSSL_MAIN, flags);
 
 		if (found(fd, &r) != 0)
-			fail_msg("%s: %s", layouts[i], r.reason);
+			fail_msg("%s: %s", flags, r.reason);
 		assert_int_equal(r.n, 3);
 		assert_string_equal(r.libraries[0].method, "BoringSSL error sites");
 		check(fd, &r, FIND_HANDSHAKE, FIND_SHAPE_RET_INT, 1);
@@ -128,6 +154,26 @@ static void boringssl_is_found_in_every_layout(void **state)
 		find_result_done(&r);
 		close(fd);
 	}
+}
+
+static void boringssl_is_found_in_every_layout(void **state)
+{
+	boringssl_found("");
+}
+
+static void an_ssl_write_that_leaves_lengths_to_others_is_found(void **state)
+{
+	boringssl_found("-DOLD");
+}
+
+static void an_ssl_read_that_calls_ssl_peek_is_told_from_it(void **state)
+{
+	boringssl_found("-DPEEK");
+}
+
+static void copies_of_the_handshake_that_no_transfer_calls_are_no_rivals(void **state)
+{
+	boringssl_found("-DCOPIES=134");
 }
 
 static void a_write_that_never_runs_the_handshake_is_not_boringssls(void **state)
@@ -235,6 +281,13 @@ static void openssl_1_1_without_symbols_is_told_apart(void **state)
 	refused("const char version[] = \"OpenSSL 1.1.1w  11 Sep 2023\";\n" MARKS
 		"#define PATH \"ssl/ssl_lib.c\"\n"
 		"void _start(void) { sink = (void *)version; ERROR(20, 208); for (;;); }\n",
+		layouts[0], "OpenSSL 1.1.1w");
+	/* Its table of messages has the names. */
+	refused("const char version[] = \"OpenSSL 1.1.1w  11 Sep 2023\";\n" MARKS
+		"#define PATH \"ssl/ssl_lib.c\"\n"
+		"const char *const names[] = {\"ssl_read_internal\", \"ssl_write_internal\"};\n"
+		"void _start(void) { sink = (void *)version; sink = (void *)names; ERROR(20, 208); "
+		"for (;;); }\n",
 		layouts[0], "OpenSSL 1.1.1w");
 }
 
@@ -481,6 +534,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(boringssl_is_found_in_every_layout),
+		cmocka_unit_test(an_ssl_write_that_leaves_lengths_to_others_is_found),
+		cmocka_unit_test(an_ssl_read_that_calls_ssl_peek_is_told_from_it),
+		cmocka_unit_test(copies_of_the_handshake_that_no_transfer_calls_are_no_rivals),
 		cmocka_unit_test(a_write_that_never_runs_the_handshake_is_not_boringssls),
 		cmocka_unit_test(two_functions_that_look_like_ssl_read_are_refused),
 		cmocka_unit_test(a_peek_that_nobody_calls_is_no_rival),
