@@ -48,6 +48,10 @@ int tls_alpn_return(struct pt_regs *ctx)
 }
 
 SHAPE_PROGRAM(tls_read_int, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_READ)
+SHAPE_PROGRAM(tls_read_flags, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT_FLAGS,
+	      AS_TLS_FN_NSS_RECV)
+SHAPE_PROGRAM(tls_write_flags, call_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT_FLAGS,
+	      AS_TLS_FN_NSS_SEND)
 SHAPE_PROGRAM(tls_read_arg4, call_enter, AS_TLS_KIND_READ, AS_TLS_SHAPE_COUNT_ARG4,
 	      AS_TLS_FN_SSL_READ_EX)
 SHAPE_PROGRAM(tls_write_int, call_enter, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT,

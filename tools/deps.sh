@@ -36,6 +36,8 @@ needs() {
 		cat <<-'END'
 			library cmocka|libcmocka-dev|cmocka, with headers
 			library openssl|libssl-dev|OpenSSL, with headers
+			library nss|libnss3-dev|NSS, with headers
+			command tstclnt|libnss3-tools|NSS's own client
 			jsonschema|python3-jsonschema|python3-jsonschema
 			command curl|curl ca-certificates|curl
 			command jq|jq|jq

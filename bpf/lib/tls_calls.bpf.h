@@ -48,6 +48,8 @@ static __always_inline struct as_tls_session *session_used(const struct as_tls_k
 	return s;
 }
 
+#define NSPR_PEEK 0x2 /* PR_MSG_PEEK */
+
 /* What GnuTLS says of a call that is to be tried again; the last two of a handshake only. */
 #define GNUTLS_E_AGAIN                  (-28)
 #define GNUTLS_E_INTERRUPTED            (-52)
@@ -65,7 +67,7 @@ static __always_inline __u64 data_count(const struct as_tls_call *c, long ret)
 		return ret > 0 ? ret : 0;
 	if (value <= 0)
 		return 0;
-	if (shape == AS_TLS_SHAPE_RET_INT)
+	if (shape == AS_TLS_SHAPE_RET_INT || shape == AS_TLS_SHAPE_RET_INT_FLAGS)
 		return n;
 	if (value != 1)
 		return 0;
@@ -457,6 +459,9 @@ static __always_inline void call_store(struct as_tls_call *c, struct pt_regs *ct
 	c->num = PT_REGS_PARM3(ctx);
 	if (AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_RET_INT)
 		c->num = num > 0 ? num : 0;
+	/* who peeks reads the same again: it has no room, so data_leave() passes over it */
+	if (AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_RET_INT_FLAGS)
+		c->num = num > 0 && !(arg4 & NSPR_PEEK) ? num : 0;
 	c->count = AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_COUNT_ARG5 ? arg5 : arg4;
 	c->spec = spec;
 	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_SENDFILE) {

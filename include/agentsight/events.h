@@ -381,6 +381,8 @@ enum as_tls_function {
 	AS_TLS_FN_RING_SEAL,
 	AS_TLS_FN_RING_OPEN,
 	AS_TLS_FN_SSL_SENDFILE,
+	AS_TLS_FN_NSS_RECV,
+	AS_TLS_FN_NSS_SEND,
 };
 
 /*
@@ -1155,13 +1157,14 @@ struct as_syscalls {
 	__u64 time_ns;
 	__u64 interval_ns;
 };
-#define AS_SYSCALLS_FIELDS(F, S)                                                                \
-	F(S, U64, total, "total", AS_ALWAYS, "calls that returned")                             \
-	F(S, U64, errors, "errors", AS_ALWAYS, "of which failed")                               \
-	F(S, DUR, time_ns, "time_ns", AS_ALWAYS, "spent inside, waits included")                \
-	F(S, JSON, categories, "categories", AS_ALWAYS, "{category: {count, errors, time_ns}}") \
-	F(S, JSON, top, "top", AS_ALWAYS,                                                       \
-	  "[{name, count, errors, errno, time_ns, max_ns}]: those that took most time")         \
+#define AS_SYSCALLS_FIELDS(F, S)                                                                  \
+	F(S, U64, total, "total", AS_ALWAYS, "calls that returned")                               \
+	F(S, U64, errors, "errors", AS_ALWAYS, "of which failed")                                 \
+	F(S, DUR, time_ns, "time_ns", AS_ALWAYS, "spent inside, waits included")                  \
+	F(S, JSON, categories, "categories", AS_ALWAYS, "{category: {count, errors, time_ns}}")   \
+	F(S, JSON, top, "top", AS_ALWAYS,                                                         \
+	  "[{name, count, errors, time_ns, max_ns, errno: {name: count}}]: those that took most " \
+	  "time")                                                                                 \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last one")
 
 /* Where the threads of a process waited since the last such event, summed in the kernel. */
@@ -1176,9 +1179,11 @@ struct as_offcpu {
 };
 #define AS_OFFCPU_FIELDS(F, S)                                                                   \
 	F(S, U64, count, "count", AS_ALWAYS, "waits that ended")                                 \
-	F(S, DUR, time_ns, "time_ns", AS_ALWAYS, "their sum over all threads")                   \
+	F(S, DUR, time_ns, "time_ns", AS_ALWAYS,                                                 \
+	  "their sum over all threads, with those that go on")                                   \
 	F(S, DUR, wait_ns, "runqueue_ns", AS_ALWAYS, "ready, and waiting for a processor")       \
-	F(S, JSON, reasons, "reasons", AS_ALWAYS, "{reason: {count, time_ns, max_ns}}")          \
+	F(S, JSON, reasons, "reasons", AS_ALWAYS,                                                \
+	  "{reason: {count, time_ns, max_ns}}; `preempted` is no wait and part of runqueue_ns")  \
 	F(S, JSON, threads, "threads", AS_ALWAYS, "[{tid, name, time_ns, reason}]: the longest") \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last one")
 

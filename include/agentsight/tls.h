@@ -27,6 +27,7 @@ enum as_tls_shape {
 	AS_TLS_SHAPE_AEAD_SCATTER, /* seal: the tag goes elsewhere */
 	AS_TLS_SHAPE_AEAD_GATHER,  /* open: the tag comes from elsewhere */
 	AS_TLS_SHAPE_RING,
+	AS_TLS_SHAPE_RET_INT_FLAGS, /* as RET_INT; the fourth argument may say that it only peeks */
 };
 
 /*

@@ -77,7 +77,7 @@ static void cache_read(const uint8_t *data, size_t size)
 	snprintf(path, sizeof(path), "%s/%" PRIx64 "-%" PRIx64 ".txt", directory,
 		 (uint64_t)st.st_dev, (uint64_t)st.st_ino);
 	snprintf(head, sizeof(head),
-		 "agentsight-find 2\nkey dev %" PRIu64 " ino %" PRIu64 " size 256 mtime %" PRId64
+		 "agentsight-find 3\nkey dev %" PRIu64 " ino %" PRIu64 " size 256 mtime %" PRId64
 		 ".%09ld\n",
 		 (uint64_t)st.st_dev, (uint64_t)st.st_ino, (int64_t)st.st_mtim.tv_sec,
 		 st.st_mtim.tv_nsec);

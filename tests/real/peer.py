@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """peer.py ADDRESS MS [CERTIFICATE KEY]: an HTTP/1.1 server on a free port of ADDRESS, with TLS when a
 certificate is given. `/bytes/N` is answered with N bytes, `/echo` with the request's body, anything
-else with a line of text. It first speaks MS milliseconds after a connection came in, as if it were that far away.
+else with a line of text; who says `Connection: close` is obeyed. It first speaks MS milliseconds after a connection came in, as if it were that far away.
 
 On standard output stand JSON lines: the port, then for each connection that ended the bytes that
 passed, how many and with which SHA-256.
@@ -90,6 +90,8 @@ def converse(connection):
         rest = b"".join(pieces)[request_length(head) :]
         connection.send(answer(head, sent))
         connection.requests += 1
+        if b"\r\nConnection: close" in head:
+            return
 
 
 def serve(sock, peer, context, delay_s):

@@ -18,6 +18,7 @@ import bodies  # noqa: E402
 import command  # noqa: E402
 import exchanges  # noqa: E402
 import hostile  # noqa: E402
+import libraries  # noqa: E402
 import models  # noqa: E402
 import multiplex  # noqa: E402
 import network  # noqa: E402
@@ -59,7 +60,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (command, network, tls, exchanges, bodies, multiplex, models, system, redaction, hostile, without_tls, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (command, network, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, hostile, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

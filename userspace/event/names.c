@@ -90,6 +90,8 @@ static const struct name_row tls_function_rows[] = {
 	{.value = AS_TLS_FN_RING_SEAL, .name = "ring::aead seal"},
 	{.value = AS_TLS_FN_RING_OPEN, .name = "ring::aead open"},
 	{.value = AS_TLS_FN_SSL_SENDFILE, .name = "SSL_sendfile"},
+	{.value = AS_TLS_FN_NSS_RECV, .name = "ssl_SecureRecv"},
+	{.value = AS_TLS_FN_NSS_SEND, .name = "ssl_SecureSend"},
 };
 TABLE(tls_function);
 

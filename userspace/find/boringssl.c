@@ -104,6 +104,12 @@ static bool is_read(const struct function *f, const struct found *found)
 	       function_calls(f, found->fill->start);
 }
 
+/* Where a program calls SSL_peek as well; see read_choose(). */
+static bool is_storing_read(const struct function *f, const struct found *found)
+{
+	return is_read(f, found) && function_stores(f);
+}
+
 static int refuse(struct search *s, const char *path, const char *name, size_t count)
 {
 	find_refuse(s->result, "BoringSSL (%sssl/ssl_lib) is there, but %zu functions look like %s",
@@ -125,7 +131,7 @@ static int functions_choose(struct search *s, const char *path, const struct fun
 		 offsetof(struct found, handshake)},
 		{"SSL_write", is_write, is_older_write, offsetof(struct found, write)},
 		{"the internal read function", is_fill, NULL, offsetof(struct found, fill)},
-		{"SSL_read", is_read, NULL, offsetof(struct found, read)},
+		{"SSL_read", is_read, is_storing_read, offsetof(struct found, read)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {

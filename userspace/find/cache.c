@@ -2,7 +2,7 @@
 /*
  * A cache file is text:
  *
- *	agentsight-find 2
+ *	agentsight-find 3
  *	key id d72a… size 381121040
  *	library BoringSSL
  *	site write ret-int 0x311d660 554889e5…
@@ -27,12 +27,12 @@
 #include "base/buf.h"
 #include "find/library.h"
 
-#define MAGIC    "agentsight-find 2"
+#define MAGIC    "agentsight-find 3"
 #define FILE_MAX (32U << 10)
 #define KEY_MAX  160
 
 /* Programs that come and go do not fill the disk. */
-#define ENTRIES_MAX 1024
+#define ENTRIES_MAX 4096
 
 struct key {
 	char file[KEY_MAX]; /* name in the directory */

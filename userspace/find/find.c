@@ -22,6 +22,7 @@ static const char *const function_names[N_FIND_FUNCTIONS] = {
 
 static const char *const shape_names[N_FIND_SHAPES] = {
 	[FIND_SHAPE_RET_INT] = "ret-int",
+	[FIND_SHAPE_RET_INT_FLAGS] = "ret-int-flags",
 	[FIND_SHAPE_COUNT_ARG4] = "count-arg4",
 	[FIND_SHAPE_COUNT_ARG5] = "count-arg5",
 	[FIND_SHAPE_AEAD] = "aead",
@@ -84,6 +85,7 @@ static const struct {
 } libraries[N_LIBRARIES] = {
 	[LIBRARY_BORINGSSL] = {"BoringSSL", "BoringSSL error sites"},
 	[LIBRARY_OPENSSL] = {"OpenSSL", "OpenSSL function names"},
+	[LIBRARY_NSS] = {"NSS", "NSS tables of socket operations"},
 	[LIBRARY_AWS_LC] = {"AWS-LC", "AWS-LC AEAD error sites"},
 	[LIBRARY_RING] = {"ring", "ring algorithm tables"},
 	[LIBRARY_GO] = {"Go", "Go function table"},
@@ -191,7 +193,7 @@ static bool library_twice(const struct find_result *result, const char **ret)
 static int libraries_find(struct search *s)
 {
 	static int (*const finders[])(struct search *) = {
-		find_boringssl, find_openssl, find_aead, find_ring, find_golang,
+		find_boringssl, find_openssl, find_nss, find_aead, find_ring, find_golang,
 	};
 	int r = scan_anchors(s->im, &s->hits);
 

@@ -33,6 +33,8 @@ enum find_function {
 enum find_shape {
 	/* (ssl, buf, num): returns the count when > 0; handshake: 1 is success */
 	FIND_SHAPE_RET_INT,
+	/* (socket, buf, num, flags): as ret-int; nothing when the flags say that it only peeks */
+	FIND_SHAPE_RET_INT_FLAGS,
 	/* (ssl, buf, num, size_t *count): returns 1 on success */
 	FIND_SHAPE_COUNT_ARG4,
 	/* (ssl, buf, num, flags, size_t *count): returns 1 on success */

@@ -572,6 +572,30 @@ int image_pointers(struct image *im, const uint64_t *vaddrs, uint64_t *ret_value
 	return r < 0 ? r : rela_each(im, wanted_take, &w);
 }
 
+struct pointer_table {
+	uint64_t vaddr;
+	uint64_t *values;
+	size_t n;
+};
+
+static int table_take(void *userdata, const Elf64_Rela *rela)
+{
+	struct pointer_table *t = userdata;
+	uint64_t at = rela->r_offset - t->vaddr;
+
+	if (rela->r_offset >= t->vaddr && at % 8 == 0 && at / 8 < t->n)
+		t->values[at / 8] = (uint64_t)rela->r_addend;
+	return 0;
+}
+
+int image_pointer_table(struct image *im, uint64_t vaddr, uint64_t *ret_values, size_t n)
+{
+	struct pointer_table t = {vaddr, ret_values, n};
+	int r = image_read(im, vaddr, ret_values, n * sizeof(*ret_values));
+
+	return r < 0 ? r : rela_each(im, table_take, &t);
+}
+
 struct sought {
 	uint64_t value;
 	uint64_t vaddr;

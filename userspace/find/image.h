@@ -87,6 +87,9 @@ int image_function(struct image *im, uint64_t vaddr, uint64_t *ret_start, uint64
  */
 int image_pointers(struct image *im, const uint64_t *vaddrs, uint64_t *ret_values, size_t n);
 
+/* As image_pointers(), for the @n pointers that stand one behind the other from @vaddr on. */
+int image_pointer_table(struct image *im, uint64_t vaddr, uint64_t *ret_values, size_t n);
+
 /* Where a relative relocation stores the address @value (the first such place); -ENOENT when nowhere. */
 int image_pointer_to(struct image *im, uint64_t value, uint64_t *ret_vaddr);
 

@@ -22,6 +22,7 @@ struct search {
  */
 int find_boringssl(struct search *s);
 int find_openssl(struct search *s);
+int find_nss(struct search *s);
 int find_aead(struct search *s);
 int find_ring(struct search *s);
 int find_golang(struct search *s);
@@ -33,6 +34,7 @@ __attribute__((format(printf, 2, 3))) void find_refuse(struct find_result *resul
 enum library {
 	LIBRARY_BORINGSSL,
 	LIBRARY_OPENSSL,
+	LIBRARY_NSS,
 	LIBRARY_AWS_LC,
 	LIBRARY_RING,
 	LIBRARY_GO,

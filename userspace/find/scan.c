@@ -37,6 +37,7 @@ static const struct pattern {
 	[ANCHOR_READ] = {"ssl_read_internal", 0, true},
 	[ANCHOR_WRITE] = {"ssl_write_internal", 0, true},
 	[ANCHOR_HANDSHAKE] = {"SSL_do_handshake", 0, true},
+	[ANCHOR_NSS] = {"NSS_SSL_ENABLE_RENEGOTIATION", 4, true},
 };
 
 struct anchor_pass {

@@ -19,6 +19,7 @@ enum anchor {
 	ANCHOR_READ,    /* names of functions that OpenSSL 3 keeps for its error queue */
 	ANCHOR_WRITE,
 	ANCHOR_HANDSHAKE,
+	ANCHOR_NSS,     /* the name of a variable of the environment that NSS's TLS library reads */
 	ANCHOR_VERSION, /* "3.0.22", as OpenSSL's providers state it, and others */
 	ANCHOR_RING,    /* what may be ring's table for AES-256-GCM */
 	ANCHOR_GO,      /* the header of Go's table of functions */

@@ -28,6 +28,7 @@
 #include "source/tls_sites.h"
 
 #define FILES_MAX    256
+#define LIBRARY_MIN  (256U << 10)        /* a TLS library has 400 KiB, its ciphers not counted */
 #define CACHE_SIZE   4096                /* entries of each cache below, a power of two */
 #define SEEN_NS      (5 * NSEC_PER_SEC)  /* then a file is looked at again: it may have changed */
 #define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
@@ -234,6 +235,10 @@ static const struct found_row {
 	 AS_TLS_FN_GO_WRITE},
 	{FIND_WRITE, FIND_SHAPE_GO_RETURN, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_GO_RETURN,
 	 AS_TLS_FN_GO_WRITE},
+	{FIND_READ, FIND_SHAPE_RET_INT_FLAGS, AS_TLS_KIND_READ, AS_TLS_SHAPE_RET_INT_FLAGS,
+	 AS_TLS_FN_NSS_RECV},
+	{FIND_WRITE, FIND_SHAPE_RET_INT_FLAGS, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT_FLAGS,
+	 AS_TLS_FN_NSS_SEND},
 	{FIND_SEAL, FIND_SHAPE_AEAD, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD, AS_TLS_FN_AEAD_SEAL},
 	{FIND_SEAL, FIND_SHAPE_AEAD_SCATTER, AS_TLS_KIND_WRITE, AS_TLS_SHAPE_AEAD_SCATTER,
 	 AS_TLS_FN_AEAD_SEAL_SCATTER},
@@ -430,9 +435,20 @@ static bool is_library(const char *path)
 	return strstr(base_name(path), ".so") != NULL;
 }
 
-static void finder_ask(struct tls_source *t, int fd, const char *path, uint32_t tgid)
+/* Any library may have TLS linked in; those that are named so are TLS libraries themselves. */
+static enum tls_find_kind find_kind(const char *path)
 {
-	int r = tls_finder_submit(t->finder, fd, path, tgid);
+	const char *name = base_name(path);
+
+	return !is_library(path) || strcasestr(name, "ssl") || strcasestr(name, "gnutls")
+		       ? TLS_FIND_LIKELY
+		       : TLS_FIND_LIBRARY;
+}
+
+static void finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd, const char *path,
+		       uint32_t tgid)
+{
+	int r = tls_finder_submit(t->finder, kind, fd, path, tgid);
 
 	if (r == -E2BIG)
 		t->again = true;
@@ -466,18 +482,15 @@ static bool file_attached(const struct tls_file *f)
 static void file_refresh(struct tls_source *t, struct tls_file *f, const struct file_key *key)
 {
 	struct tls_sites sites;
-	struct err e = {};
 
 	file_detach(f);
 	f->key = *key;
 	f->waiting = false;
 	f->calls = false;
-	if (tls_sites_find(f->fd, &sites, &e) == 0)
+	if (find_kind(f->path) == TLS_FIND_LIKELY && tls_sites_find(f->fd, &sites, NULL) == 0)
 		sites_attach(t, f, &sites);
-	else if (is_library(f->path))
-		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s", e.text);
-	if (!is_library(f->path))
-		finder_ask(t, f->fd, f->path, 0);
+	if (!f->calls || !is_library(f->path))
+		finder_ask(t, find_kind(f->path), f->fd, f->path, 0);
 }
 
 /* Attaches to what was found without symbols, unless the file has changed since. */
@@ -495,7 +508,10 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 	f = file_find(t, key.dev, key.ino);
 	if (f && !key_equal(&f->key, &key))
 		return; /* the next look at it asks again */
-	probes_of_found(&find->found, f && f->calls, &probes);
+	if (find->symbols.n)
+		probes_of_sites(&find->symbols, &probes);
+	else
+		probes_of_found(&find->found, f && f->calls, &probes);
 	if (f && !probes.n && !file_attached(f))
 		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s",
 			    find->found.reason);
@@ -508,7 +524,10 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 	if (!f)
 		return;
 	user_note(t, find->tgid, f);
-	found_describe(&find->found, text, sizeof(text));
+	if (find->symbols.n)
+		sites_describe(&find->symbols, text, sizeof(text));
+	else
+		found_describe(&find->found, text, sizeof(text));
 	file_attach(t, f, &probes, &f->links[1], text);
 }
 
@@ -517,26 +536,20 @@ static void finder_poll(struct tls_source *t)
 	struct tls_find *find;
 
 	while ((find = tls_finder_take(t->finder))) {
-		log_debug("tls: %s: %zu sites%s; %s", log_safe(find->path), find->found.n,
-			  find->found.cached ? ", known" : "", find->found.reason);
+		log_debug("tls: %s: %zu sites%s; %s", log_safe(find->path),
+			  find->symbols.n + find->found.n, find->found.cached ? ", known" : "",
+			  find->found.reason);
 		found_attach(t, find);
 		tls_find_free(find);
 	}
-}
-
-/* Programs, and libraries that say in their name what they are. */
-static bool worth_a_look(const char *path)
-{
-	const char *name = base_name(path);
-
-	return strcasestr(name, "ssl") || strcasestr(name, "gnutls") || !is_library(path);
 }
 
 /*
  * Probes the file at @fd (a regular file) if it holds a TLS library and is not known yet. @path is for people,
  * @tgid is who uses it, 0 for nobody in particular.
  */
-static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_t tgid)
+static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, const char *path,
+			 uint32_t tgid)
 {
 	struct tls_sites sites;
 	struct tls_file *f;
@@ -557,13 +570,19 @@ static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_
 	}
 	if (inspected_before(t, &key))
 		return;
+	if (kind == TLS_FIND_LIBRARY) {
+		finder_ask(t, kind, fd, path, tgid);
+		if (t->again)
+			inspected_forget(t, &key);
+		return;
+	}
 
 	/* what has symbols is libssl's like, and holds nothing else when it is a library */
 	r = tls_sites_find(fd, &sites, &e);
 	if (r < 0) {
 		log_debug("tls: %s: %s", log_safe(path), e.text);
 		if (r == -ENOENT)
-			finder_ask(t, fd, path, tgid);
+			finder_ask(t, kind, fd, path, tgid);
 		if (t->again)
 			inspected_forget(t, &key);
 		return;
@@ -576,7 +595,7 @@ static void file_inspect(struct tls_source *t, int fd, const char *path, uint32_
 	user_note(t, tgid, f);
 	sites_attach(t, f, &sites);
 	if (!is_library(path))
-		finder_ask(t, fd, path, tgid);
+		finder_ask(t, kind, fd, path, tgid);
 }
 
 /* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
@@ -603,7 +622,7 @@ static void path_inspect(struct tls_source *t, const char *path)
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 
 	if (real)
-		file_inspect(t, fd, real, 0);
+		file_inspect(t, find_kind(real), fd, real, 0);
 }
 
 /* ---- processes ---- */
@@ -642,12 +661,21 @@ static int mapping_open(const struct mapping *m)
 	return fd;
 }
 
+/* Most libraries are small: nothing else is to be known about them. */
+static bool worth_a_look(int fd, const char *path)
+{
+	struct stat st;
+
+	return find_kind(path) == TLS_FIND_LIKELY ||
+	       (fstat(fd, &st) == 0 && st.st_size >= (off_t)LIBRARY_MIN);
+}
+
 static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 {
 	_cleanup_(closep) int fd = -1;
 	struct tls_file *f;
 
-	if (m->path[0] != '/' || !worth_a_look(m->path))
+	if (m->path[0] != '/')
 		return;
 	f = file_find(t, m->dev, m->ino);
 	if (f)
@@ -655,8 +683,8 @@ static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 	if (seen_lately(t, m->dev, m->ino, m->generation))
 		return;
 	fd = mapping_open(m);
-	if (fd >= 0)
-		file_inspect(t, fd, m->path, m->tgid);
+	if (fd >= 0 && worth_a_look(fd, m->path))
+		file_inspect(t, find_kind(m->path), fd, m->path, m->tgid);
 }
 
 static void mapping_arrived(void *arg, const struct mapping *m)
@@ -775,7 +803,7 @@ void tls_source_exec(struct tls_source *t, uint32_t tgid)
 	path[n] = '\0';
 	fd = open_regular(link, &st);
 	if (fd >= 0)
-		file_inspect(t, fd, path, tgid);
+		file_inspect(t, find_kind(path), fd, path, tgid);
 }
 
 void tls_source_process(struct tls_source *t, uint32_t tgid)
@@ -812,6 +840,9 @@ static void inspect_directories(struct tls_source *t)
 		"/usr/local/lib/libssl.so*",
 		"/usr/local/lib64/libssl.so*",
 		"/usr/local/ssl/lib*/libssl.so*",
+		"/usr/lib/libssl3.so", /* NSS */
+		"/usr/lib64/libssl3.so",
+		"/usr/lib/*-linux-gnu*/libssl3.so",
 		"/usr/lib/libgnutls.so*",
 		"/usr/lib64/libgnutls.so*",
 		"/usr/lib/*-linux-gnu*/libgnutls.so*",
@@ -890,7 +921,7 @@ int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 	if (!real)
 		return err_set(e, fd < 0 ? fd : -errno, "cannot open '%s': %s", path,
 			       strerror(fd < 0 ? -fd : errno));
-	file_inspect(t, fd, real, 0);
+	file_inspect(t, TLS_FIND_LIKELY, fd, real, 0);
 	finder_wait(t);
 	if (is_probed(t, fd))
 		return 0;
@@ -962,7 +993,7 @@ void tls_source_expect(struct tls_source *t, const char *name)
 		if (fd < 0)
 			return;
 		if (!script_interpreter(fd, program, sizeof(program))) {
-			file_inspect(t, fd, real, 0);
+			file_inspect(t, find_kind(real), fd, real, 0);
 			return;
 		}
 		name = program;

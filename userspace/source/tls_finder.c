@@ -11,11 +11,12 @@
 #include "base/log.h"
 #include "find/cache.h"
 #include "find/table.h"
+#include "source/elf.h"
 
 #define OFFSETS_DEFAULT AGENTSIGHT_DATADIR "/offsets.txt"
 #define OFFSETS_LOCAL   "/etc/agentsight/offsets.d"
 
-#define WAITING_MAX 128 /* each holds a descriptor */
+#define WAITING_MAX 128 /* of a kind; each holds a descriptor */
 
 struct queue {
 	struct tls_find *first, **end;
@@ -27,7 +28,7 @@ struct tls_finder {
 	bool started; /* with the first search */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct queue waiting, done;
+	struct queue waiting[N_TLS_FIND_KINDS], done;
 	bool searching;
 	_Atomic(bool) stop;
 	struct find_table *table;
@@ -100,11 +101,25 @@ int tls_finder_new(struct tls_finder **ret)
 	table_load(f->table);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->wake, NULL);
-	f->waiting.end = &f->waiting.first;
+	for (size_t i = 0; i < ARRAY_SIZE(f->waiting); i++)
+		f->waiting[i].end = &f->waiting[i].first;
 	f->done.end = &f->done.first;
 	find_cache_directory(f->cache, sizeof(f->cache));
 	*ret = f;
 	return 0;
+}
+
+/*
+ * The ciphers of a TLS library that is a file of its own: what uses them is probed itself, and would be told
+ * twice. Who has them linked in does not export them.
+ */
+static bool exports_aead(int fd)
+{
+	_cleanup_(elf_freep) struct elf *elf = NULL;
+	uint64_t vaddr, size;
+
+	return elf_open(fd, &elf) == 0 &&
+	       elf_dynsym_find(elf, "EVP_AEAD_CTX_open", &vaddr, &size) == 0;
 }
 
 static void search(struct tls_finder *f, struct tls_find *find)
@@ -112,7 +127,27 @@ static void search(struct tls_finder *f, struct tls_find *find)
 	struct find_options options = {
 		.table = f->table, .cache = *f->cache ? f->cache : NULL, .stop = &f->stop};
 
+	if (find->kind == TLS_FIND_LIBRARY) {
+		if (tls_sites_find(find->fd, &find->symbols, NULL) == 0)
+			return;
+		find->symbols.n = 0;
+		if (exports_aead(find->fd)) {
+			find->result = -ENOENT;
+			snprintf(find->found.reason, sizeof(find->found.reason),
+				 "has ciphers for TLS in other files");
+			return;
+		}
+	}
 	find->result = find_functions(find->fd, &options, &find->found);
+}
+
+static struct tls_find *waiting_get(struct tls_finder *f)
+{
+	struct tls_find *find = NULL;
+
+	for (size_t i = 0; !find && i < ARRAY_SIZE(f->waiting); i++)
+		find = queue_get(&f->waiting[i]);
+	return find;
 }
 
 static void *finder_main(void *arg)
@@ -122,7 +157,7 @@ static void *finder_main(void *arg)
 
 	pthread_mutex_lock(&f->lock);
 	while (!f->stop) {
-		find = queue_get(&f->waiting);
+		find = waiting_get(f);
 		if (!find) {
 			pthread_cond_wait(&f->wake, &f->lock);
 			continue;
@@ -148,7 +183,8 @@ void tls_finder_free(struct tls_finder *f)
 	pthread_mutex_unlock(&f->lock);
 	if (f->started)
 		pthread_join(f->thread, NULL);
-	queue_clear(&f->waiting);
+	for (size_t i = 0; i < ARRAY_SIZE(f->waiting); i++)
+		queue_clear(&f->waiting[i]);
 	queue_clear(&f->done);
 	find_table_free(f->table);
 	pthread_cond_destroy(&f->wake);
@@ -156,7 +192,8 @@ void tls_finder_free(struct tls_finder *f)
 	free(f);
 }
 
-static int find_new(int fd, const char *path, uint32_t tgid, struct tls_find **ret)
+static int find_new(enum tls_find_kind kind, int fd, const char *path, uint32_t tgid,
+		    struct tls_find **ret)
 {
 	_cleanup_(tls_find_freep) struct tls_find *find = calloc(1, sizeof(*find));
 
@@ -164,6 +201,7 @@ static int find_new(int fd, const char *path, uint32_t tgid, struct tls_find **r
 		return -ENOMEM;
 	find->fd = -1;
 	find->tgid = tgid;
+	find->kind = kind;
 	find->path = strdup(path);
 	find->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (!find->path || find->fd < 0)
@@ -172,10 +210,11 @@ static int find_new(int fd, const char *path, uint32_t tgid, struct tls_find **r
 	return 0;
 }
 
-int tls_finder_submit(struct tls_finder *f, int fd, const char *path, uint32_t tgid)
+int tls_finder_submit(struct tls_finder *f, enum tls_find_kind kind, int fd, const char *path,
+		      uint32_t tgid)
 {
 	struct tls_find *find = NULL;
-	int r = find_new(fd, path, tgid, &find);
+	int r = find_new(kind, fd, path, tgid, &find);
 
 	if (r < 0)
 		return r;
@@ -184,10 +223,10 @@ int tls_finder_submit(struct tls_finder *f, int fd, const char *path, uint32_t t
 		r = -pthread_create(&f->thread, NULL, finder_main, f);
 	if (r == 0)
 		f->started = true;
-	if (r == 0 && f->waiting.n == WAITING_MAX)
+	if (r == 0 && f->waiting[kind].n == WAITING_MAX)
 		r = -E2BIG;
 	if (r == 0)
-		queue_put(&f->waiting, find);
+		queue_put(&f->waiting[kind], find);
 	pthread_cond_signal(&f->wake);
 	pthread_mutex_unlock(&f->lock);
 	if (r < 0)
@@ -210,7 +249,9 @@ bool tls_finder_busy(struct tls_finder *f)
 	bool busy;
 
 	pthread_mutex_lock(&f->lock);
-	busy = f->searching || f->waiting.first || f->done.first;
+	busy = f->searching || f->done.first;
+	for (size_t i = 0; i < ARRAY_SIZE(f->waiting); i++)
+		busy |= f->waiting[i].first != NULL;
 	pthread_mutex_unlock(&f->lock);
 	return busy;
 }

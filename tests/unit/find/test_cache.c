@@ -212,7 +212,7 @@ static void another_size_is_another_program(void **state)
 
 static void another_finders_file_is_not_read(void **state)
 {
-	change("agentsight-find 2", "agentsight-find 0");
+	change("agentsight-find 3", "agentsight-find 0");
 	refused(-ESTALE);
 }
 

@@ -189,7 +189,7 @@ static void two_functions_that_look_like_ssl_read_are_refused(void **state)
 	refused("#define EXTRA SSL_peek(s, b, 8)\n" MARKS
 		"#define HANDSHAKE SSL_do_handshake\n" BORINGSSL
 		"FN int SSL_peek(int *s, char *b, int n) { MARK(5); if (s[4]) { ERROR(LIB, 66); "
-		"return -1; } return fill(s) + n; }\n"
+		"return -1; } b[0] = s[0]; return fill(s) + n; }\n"
 		"void _start(void) { int s[8]; char b[8]; SSL_do_handshake(s); SSL_write(s, b, 8); "
 		"SSL_read(s, b, 8); SSL_peek(s, b, 8); for (;;); }\n",
 		layouts[0], "2 functions look like SSL_read");
@@ -205,6 +205,23 @@ static void a_peek_that_nobody_calls_is_no_rival(void **state)
 		       "void _start(void) { int s[8]; char b[8]; sink = SSL_peek; "
 		       "SSL_do_handshake(s); SSL_write(s, b, 8); SSL_read(s, b, 8); for (;;); }\n",
 		       layouts[1]);
+
+	assert_int_equal(found(fd, &r), 0);
+	check(fd, &r, FIND_READ, FIND_SHAPE_RET_INT, 3);
+	find_result_done(&r);
+	close(fd);
+}
+
+static void a_peek_that_is_called_and_stores_nothing_is_no_rival(void **state)
+{
+	struct find_result r;
+	int fd = built(MARKS
+		       "#define HANDSHAKE SSL_do_handshake\n" BORINGSSL
+		       "FN int SSL_peek(int *s, char *b, int n) { MARK(5); if (s[4]) { ERROR(LIB, "
+		       "66); return -1; } return fill(s) + n; }\n"
+		       "void _start(void) { int s[8]; char b[8]; SSL_do_handshake(s); SSL_write(s, "
+		       "b, 8); SSL_read(s, b, 8); SSL_peek(s, b, 8); for (;;); }\n",
+		       layouts[0]);
 
 	assert_int_equal(found(fd, &r), 0);
 	check(fd, &r, FIND_READ, FIND_SHAPE_RET_INT, 3);
@@ -289,6 +306,78 @@ static void openssl_1_1_without_symbols_is_told_apart(void **state)
 		"void _start(void) { sink = (void *)version; sink = (void *)names; ERROR(20, 208); "
 		"for (;;); }\n",
 		layouts[0], "OpenSSL 1.1.1w");
+}
+
+#define NSS                                                                                       \
+	"const char anchor[] = NAME;\n"                                                           \
+	"#define OP(n) static FN int op##n(int *s, void *b, int l, int f) { MARK(n); sink = b; "  \
+	"return *s + l * f + n; }\n"                                                              \
+	"#define TO(n, to) static FN int op##n(int *s, void *b, int l) { MARK(n); return to(s, "  \
+	"b, l, 0); }\n"                                                                           \
+	"OP(30) OP(31) OP(32) OP(33) OP(34) OP(35) OP(36) OP(37) OP(40)\n"                        \
+	"OP(41) OP(42) OP(43) OP(45) OP(46) OP(47) OP(48)\n"                                      \
+	"TO(38, READS) TO(39, WRITES)\n"                                                          \
+	"struct ops { void *of[12]; };\n"                                                         \
+	"static const struct ops plain = {{ op41, 0, op30, op31, op42, op43, op45, op46, op47, "  \
+	"op48, op32, op33 }};\n"                                                                  \
+	"static const struct ops secure = {{ op34, 0, op30, op31, op35, op40, op36, op37, op38, " \
+	"op39, op32, op33 }};\n"                                                                  \
+	"FN const void *choose(int tls) { sink = (void *)anchor; return tls ? &secure : &plain; " \
+	"}\n"                                                                                     \
+	"MORE\n"                                                                                  \
+	"FN void _start(void) { sink = (void *)choose(state); for (;;); }\n"
+
+static const char *const libraries[] = {
+	"-fPIC -shared -Wl,-z,now",
+	"-fPIC -shared -Wl,-z,now -Wl,-z,pack-relative-relocs",
+	"-fPIC -shared -Wl,-z,now -fno-optimize-sibling-calls",
+	"-fPIE -static-pie -Wl,-z,now",
+};
+
+#define NSS_NAME "#define NAME \"NSS_SSL_ENABLE_RENEGOTIATION\"\n"
+
+static void nss_is_found_by_the_table_whose_read_and_write_receive_and_send(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(libraries); i++) {
+		struct find_result r;
+		int fd = built(NSS_NAME
+			       "#define READS op36\n#define WRITES op37\n#define MORE\n" MARKS NSS,
+			       libraries[i]);
+
+		if (found(fd, &r) != 0)
+			fail_msg("%s: %s", libraries[i], r.reason);
+		assert_int_equal(r.n, 2);
+		assert_string_equal(r.libraries[0].name, "NSS");
+		check(fd, &r, FIND_READ, FIND_SHAPE_RET_INT_FLAGS, 36);
+		check(fd, &r, FIND_WRITE, FIND_SHAPE_RET_INT_FLAGS, 37);
+		find_result_done(&r);
+		close(fd);
+	}
+}
+
+static void tables_whose_reads_do_not_receive_are_not_nsss(void **state)
+{
+	refused(NSS_NAME "#define READS op37\n#define WRITES op36\n#define MORE\n" MARKS NSS,
+		libraries[0], "2 tables look like its socket operations, 0 like those with TLS");
+	refused(NSS_NAME "#define READS op36\n#define WRITES op36\n#define MORE\n" MARKS NSS,
+		libraries[0], "2 tables look like its socket operations, 0 like those with TLS");
+}
+
+static void a_third_table_like_nsss_is_refused(void **state)
+{
+	refused(NSS_NAME
+		"#define READS op36\n#define WRITES op37\n"
+		"#define MORE OP(51) OP(52) OP(53) OP(54) OP(55) OP(56) OP(57) static const "
+		"struct ops third = {{ op51, 0, op30, op31, op52, op53, op54, op55, op56, "
+		"op57, op32, op33 }}; const void *volatile keep = &third;\n" MARKS NSS,
+		libraries[0], "6 tables look like its socket operations, 2 like those with TLS");
+}
+
+static void tables_like_nsss_in_another_library_are_nothing(void **state)
+{
+	refused("#define NAME \"SSL_ENABLE_RENEGOTIATION\"\n#define READS op36\n#define WRITES "
+		"op37\n#define MORE\n" MARKS NSS,
+		libraries[0], "no TLS library");
 }
 
 #define AEAD                                                                                    \
@@ -540,10 +629,15 @@ int main(void)
 		cmocka_unit_test(a_write_that_never_runs_the_handshake_is_not_boringssls),
 		cmocka_unit_test(two_functions_that_look_like_ssl_read_are_refused),
 		cmocka_unit_test(a_peek_that_nobody_calls_is_no_rival),
+		cmocka_unit_test(a_peek_that_is_called_and_stores_nothing_is_no_rival),
 		cmocka_unit_test(the_same_file_of_another_library_number_is_not_boringssl),
 		cmocka_unit_test(openssl_3_is_found_by_its_functions_names),
 		cmocka_unit_test(openssl_of_an_unclear_version_is_refused),
 		cmocka_unit_test(openssl_1_1_without_symbols_is_told_apart),
+		cmocka_unit_test(nss_is_found_by_the_table_whose_read_and_write_receive_and_send),
+		cmocka_unit_test(tables_whose_reads_do_not_receive_are_not_nsss),
+		cmocka_unit_test(a_third_table_like_nsss_is_refused),
+		cmocka_unit_test(tables_like_nsss_in_another_library_are_nothing),
 		cmocka_unit_test(aws_lc_is_found_with_all_four_functions),
 		cmocka_unit_test(the_aead_below_boringssls_own_tls_is_not_recorded_twice),
 		cmocka_unit_test(several_libraries_of_one_program_are_all_found),

@@ -234,6 +234,56 @@ static void relocated_pointers_are_as_at_run_time(void **state)
 	close(fd);
 }
 
+/* With relocations, and with those that are packed: then the addresses stand in the file. */
+static void a_table_of_pointers_is_as_at_run_time(void **state)
+{
+	static const char source[] =
+		"static int f(void) { return 1; } static int g(void) { return 2; }\n"
+		"static int (*const table[])(void) = {f, 0, g};\n"
+		"int (*const *volatile p)(void) = table;\nvoid _start(void) { for (;;) p[0](); }\n";
+	static const char *const flags[] = {
+		"-fPIE -static-pie -Wl,-z,now",
+		"-fPIE -static-pie -Wl,-z,now -Wl,-z,pack-relative-relocs",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		int fd = fixture_build(source, flags[i]);
+		struct image_segment relro = {};
+		uint64_t values[512] = {};
+		struct image *im = NULL;
+		size_t n, at = 0;
+
+		if (fd < 0)
+			skip();
+		assert_int_equal(image_open(fd, NULL, &im), 0);
+		assert_true(image_relro(im, &relro));
+		n = MIN(relro.filesz / 8, (uint64_t)ARRAY_SIZE(values));
+		assert_int_equal(image_pointer_table(im, relro.vaddr, values, n), 0);
+		while (at < n && !image_in_text(im, values[at]))
+			at++;
+		assert_true(at + 2 < n);
+		assert_int_equal(values[at + 1], 0);
+		assert_true(image_in_text(im, values[at + 2]));
+		assert_int_equal(image_pointer_table(im, relro.vaddr, values, 1U << 20), -EBADMSG);
+		image_free(im);
+		close(fd);
+	}
+}
+
+static void nothing_is_mapped_at_no_address(void **state)
+{
+	int fd = fixture_build(program, "-fPIE -static-pie");
+	struct image *im = NULL;
+	uint64_t value;
+
+	if (fd < 0)
+		skip();
+	assert_int_equal(image_open(fd, NULL, &im), 0);
+	assert_int_equal(image_pointer_table(im, UINT64_MAX - 8, &value, 1), -EBADMSG);
+	image_free(im);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +293,8 @@ int main(void)
 		cmocka_unit_test(a_file_that_claims_too_much_is_given_up),
 		cmocka_unit_test(unwind_tables_tell_functions_and_their_ends),
 		cmocka_unit_test(relocated_pointers_are_as_at_run_time),
+		cmocka_unit_test(a_table_of_pointers_is_as_at_run_time),
+		cmocka_unit_test(nothing_is_mapped_at_no_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,8 +32,8 @@ static void results_come_in_the_order_of_the_questions(void **state)
 	assert_int_equal(tls_finder_new(&f), 0);
 	assert_false(tls_finder_busy(f));
 	assert_null(tls_finder_take(f));
-	assert_int_equal(tls_finder_submit(f, text, "first", 7), 0);
-	assert_int_equal(tls_finder_submit(f, program, "second", 8), 0);
+	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, text, "first", 7), 0);
+	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, program, "second", 8), 0);
 	assert_true(tls_finder_busy(f));
 
 	for (int i = 0; i < 2; i++) {
@@ -54,7 +56,7 @@ static void it_ends_with_questions_left(void **state)
 	for (int i = 0; i < 50; i++) {
 		int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
-		assert_int_equal(tls_finder_submit(f, fd, "program", 1), 0);
+		assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
 		close(fd);
 	}
 }
@@ -67,8 +69,78 @@ static void too_many_questions_are_refused(void **state)
 
 	assert_int_equal(tls_finder_new(&f), 0);
 	for (int i = 0; i < 100000 && r == 0; i++)
-		r = tls_finder_submit(f, fd, "program", 1);
+		r = tls_finder_submit(f, TLS_FIND_LIKELY, fd, "program", 1);
 	assert_true(r == -E2BIG || r == -EMFILE);
+}
+
+/* A shared object of C source; -1 where there is no compiler. */
+static int library_new(const char *source)
+{
+	char path[] = "/tmp/agentsight-library-XXXXXX", command[512];
+	int fd = mkstemp(path);
+
+	snprintf(command, sizeof(command),
+		 "printf '%s' | cc -w -O2 -shared -fPIC -nostdlib -x c - -o %s 2>/dev/null", source,
+		 path);
+	close(fd);
+	fd = system(command) == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	unlink(path);
+	return fd;
+}
+
+static void symbols_of_a_library_are_looked_at_in_the_thread(void **state)
+{
+	_cleanup_(tls_finder_freep) struct tls_finder *f = NULL;
+	_cleanup_(closep) int fd =
+		library_new("int SSL_read(void) { return 1; } int SSL_write(void) { return 2; }");
+
+	if (fd < 0)
+		skip();
+	assert_int_equal(tls_finder_new(&f), 0);
+	for (enum tls_find_kind kind = 0; kind < N_TLS_FIND_KINDS; kind++) {
+		_cleanup_(tls_find_freep) struct tls_find *find = NULL;
+
+		assert_int_equal(tls_finder_submit(f, kind, fd, "library", 1), 0);
+		find = wait_for_one(f);
+		assert_int_equal(find->symbols.n, kind == TLS_FIND_LIBRARY ? 2 : 0);
+		assert_int_equal(find->found.n, 0);
+	}
+}
+
+static void ciphers_that_a_library_exports_are_left_to_who_uses_them(void **state)
+{
+	_cleanup_(tls_finder_freep) struct tls_finder *f = NULL;
+	_cleanup_(tls_find_freep) struct tls_find *find = NULL;
+	_cleanup_(closep) int fd = library_new("int EVP_AEAD_CTX_open(void) { return 1; }");
+
+	if (fd < 0)
+		skip();
+	assert_int_equal(tls_finder_new(&f), 0);
+	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
+	find = wait_for_one(f);
+	assert_int_equal(find->result, -ENOENT);
+	assert_string_equal(find->found.reason, "has ciphers for TLS in other files");
+}
+
+static void what_is_likely_comes_before_other_libraries(void **state)
+{
+	_cleanup_(tls_finder_freep) struct tls_finder *f = NULL;
+	_cleanup_(closep) int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	size_t before = 0;
+	bool seen = false;
+
+	assert_int_equal(tls_finder_new(&f), 0);
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(tls_finder_submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
+	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
+	for (int i = 0; i < 51; i++) {
+		_cleanup_(tls_find_freep) struct tls_find *find = wait_for_one(f);
+
+		seen |= find->kind == TLS_FIND_LIKELY;
+		before += !seen;
+	}
+	assert_true(seen);
+	assert_true(before < 50);
 }
 
 int main(void)
@@ -77,6 +149,9 @@ int main(void)
 		cmocka_unit_test(results_come_in_the_order_of_the_questions),
 		cmocka_unit_test(it_ends_with_questions_left),
 		cmocka_unit_test(too_many_questions_are_refused),
+		cmocka_unit_test(symbols_of_a_library_are_looked_at_in_the_thread),
+		cmocka_unit_test(ciphers_that_a_library_exports_are_left_to_who_uses_them),
+		cmocka_unit_test(what_is_likely_comes_before_other_libraries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
