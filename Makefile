@@ -28,7 +28,7 @@ endif
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 FAMILIES := $(patsubst bpf/%.bpf.c,%,$(wildcard bpf/*.bpf.c))
-SKELETONS := $(FAMILIES:%=$(O)/bpf/%.skel.h) $(O)/bpf/types.inc
+SKELETONS := $(FAMILIES:%=$(O)/bpf/%.skel.h) $(O)/bpf/types.inc $(O)/gen/syscalls.inc
 SOURCES := $(sort $(wildcard userspace/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o)
 CORE := $(O)/libcore.a
@@ -57,7 +57,7 @@ ifeq ($(DEVELOPER),1)
 WARNINGS += -Werror
 endif
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(WARNINGS) -D_GNU_SOURCE -DAGENTSIGHT_VERSION='"$(VERSION)"' -DAGENTSIGHT_DATADIR='"$(DATADIR)"' \
-	-Iinclude -Iuserspace -I$(O)/bpf $(LLHTTP_CFLAGS) $(PC_CFLAGS) $(EXTRA_CFLAGS)
+	-Iinclude -Iuserspace -I$(O)/bpf -I$(O)/gen $(LLHTTP_CFLAGS) $(PC_CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS = $(LDHARDENING) $(LDFLAGS) $(EXTRA_LDFLAGS)
 BPF_CFLAGS := -O2 -g -Wall -Werror --target=bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -I. -Iinclude
 
@@ -104,6 +104,14 @@ $(O)/bpf/types.inc: $(FAMILIES:%=$(O)/bpf/%.bpf.o)
 	$(Q)for object in $^; do $(BPFTOOL) btf dump file $$object format raw || exit 1; done >$@.raw
 	$(Q)sed -nE "s/^\\[[0-9]+\\] (INT|STRUCT|UNION|ENUM|ENUM64|FWD|TYPEDEF|FLOAT) '([^'(]+)'.*/\"\\2\",/p" $@.raw | \
 		LC_ALL=C sort -u >$@
+
+# The system calls of this architecture, `[__NR_read] = "read",`, for userspace/source/syscall_names.c.
+$(O)/gen/syscalls.inc: $(O)/.probed
+	$(say) GEN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '#include <asm/unistd.h>' | $(CC) -E -dM - >$@.raw
+	$(Q)sed -nE 's/^#define __NR_([a-z0-9_]+) .*/\1/p' $@.raw | grep -vx -e syscalls -e arch_specific_syscall | \
+		LC_ALL=C sort | sed 's/.*/[__NR_&] = "&",/' >$@
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 

@@ -284,6 +284,7 @@ struct signal_struct {
 	unsigned long maj_flt;
 	unsigned long long sum_sched_runtime;
 	unsigned long maxrss;
+	short oom_score_adj;
 	struct task_io_accounting ioac;
 };
 
@@ -346,6 +347,20 @@ struct trace_event_raw_sched_process_exec {
 
 struct trace_event_raw_sched_process_fork {
 	pid_t child_pid;
+};
+
+/* since 6.9 and some stable releases, with the victim itself as the first argument of the hook */
+struct trace_event_raw_mark_victim {
+	unsigned long anon_rss;
+};
+
+struct trace_event_raw_sys_enter {
+	long id;
+};
+
+struct trace_event_raw_sys_exit {
+	long id;
+	long ret;
 };
 
 /* sockets */

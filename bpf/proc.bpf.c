@@ -391,6 +391,8 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 
 /* ---- exit ---- */
 
+#define IO_BYTES 64 /* struct task_io_accounting has 56 with all its options */
+
 /*
  * Not the kernel's own struct for the I/O: accesses to that would be relocated here, too. @all is what
  * the kernel says: children that were waited for are in it.
@@ -399,6 +401,8 @@ struct usage {
 	__u64 utime, stime, runtime;
 	__u64 minor, major, voluntary, involuntary;
 	struct as_task_io all, own;
+	struct as_task_io io; /* the last that was read: the stack is too small for it */
+	char raw[IO_BYTES];
 	struct list_head *pos, *head; /* of the threads that are still to be added */
 };
 
@@ -418,17 +422,16 @@ static __always_inline struct usage *usage_get(void)
 }
 
 #define THREADS_ROUND 8
-#define IO_BYTES      64 /* struct task_io_accounting has 56 with all its options */
 
 /* One read for all members; where they lie in it is the kernel's business. */
-static __always_inline void io_read(struct as_task_io *to, const struct task_io_accounting *io)
+static __always_inline void io_read(struct usage *u, const struct task_io_accounting *io)
 {
-	char raw[IO_BYTES] = {};
+	struct as_task_io *to = &u->io;
 
-	bpf_probe_read_kernel(raw, bpf_core_type_size(struct task_io_accounting) & (IO_BYTES - 1),
-			      io);
+	bpf_probe_read_kernel(u->raw,
+			      bpf_core_type_size(struct task_io_accounting) & (IO_BYTES - 1), io);
 #define IO_MEMBER(m) \
-	(*(__u64 *)&raw[bpf_core_field_offset(struct task_io_accounting, m) & (IO_BYTES - 8)])
+	(*(__u64 *)&u->raw[bpf_core_field_offset(struct task_io_accounting, m) & (IO_BYTES - 8)])
 	to->rchar = IO_MEMBER(rchar);
 	to->wchar = IO_MEMBER(wchar);
 	to->syscr = IO_MEMBER(syscr);
@@ -449,23 +452,22 @@ static __always_inline void io_add(struct as_task_io *to, const struct as_task_i
 }
 
 /* A thread ends, its process lives on: the only chance to tell its I/O from that of children. */
-static __always_inline void thread_ended(struct task_struct *task)
+static __always_inline void thread_ended(struct usage *u, struct task_struct *task)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32, tid = (__u32)bpf_get_current_pid_tgid();
 	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
 	__u64 start_ns = BPF_CORE_READ(task, start_boottime);
-	struct as_task_io io;
 
 	if (!proc)
 		return;
-	io_read(&io, &task->ioac);
+	io_read(u, &task->ioac);
 	/* several may end at the same time */
-	__sync_fetch_and_add(&proc->ended_io.rchar, io.rchar);
-	__sync_fetch_and_add(&proc->ended_io.wchar, io.wchar);
-	__sync_fetch_and_add(&proc->ended_io.syscr, io.syscr);
-	__sync_fetch_and_add(&proc->ended_io.syscw, io.syscw);
-	__sync_fetch_and_add(&proc->ended_io.read_bytes, io.read_bytes);
-	__sync_fetch_and_add(&proc->ended_io.write_bytes, io.write_bytes);
+	__sync_fetch_and_add(&proc->ended_io.rchar, u->io.rchar);
+	__sync_fetch_and_add(&proc->ended_io.wchar, u->io.wchar);
+	__sync_fetch_and_add(&proc->ended_io.syscr, u->io.syscr);
+	__sync_fetch_and_add(&proc->ended_io.syscw, u->io.syscw);
+	__sync_fetch_and_add(&proc->ended_io.read_bytes, u->io.read_bytes);
+	__sync_fetch_and_add(&proc->ended_io.write_bytes, u->io.write_bytes);
 	bpf_map_update_elem(&ended_threads, &tid, &start_ns, BPF_ANY);
 }
 
@@ -479,8 +481,6 @@ static __always_inline bool thread_counted(struct task_struct *t)
 
 static __always_inline void usage_add_thread(struct usage *u, struct task_struct *t)
 {
-	struct as_task_io io;
-
 	u->utime += BPF_CORE_READ(t, utime);
 	u->stime += BPF_CORE_READ(t, stime);
 	u->runtime += BPF_CORE_READ(t, se.sum_exec_runtime);
@@ -488,10 +488,10 @@ static __always_inline void usage_add_thread(struct usage *u, struct task_struct
 	u->major += BPF_CORE_READ(t, maj_flt);
 	u->voluntary += BPF_CORE_READ(t, nvcsw);
 	u->involuntary += BPF_CORE_READ(t, nivcsw);
-	io_read(&io, &t->ioac);
-	io_add(&u->all, &io);
+	io_read(u, &t->ioac);
+	io_add(&u->all, &u->io);
 	if (!thread_counted(t))
-		io_add(&u->own, &io);
+		io_add(&u->own, &u->io);
 }
 
 /* A few threads of the list; verified once, like path_round(). True when none is left. */
@@ -530,7 +530,8 @@ static __always_inline bool usage_collect(struct usage *u, struct signal_struct 
 	u->major = BPF_CORE_READ(sig, maj_flt);
 	u->voluntary = BPF_CORE_READ(sig, nvcsw);
 	u->involuntary = BPF_CORE_READ(sig, nivcsw);
-	io_read(&u->all, &sig->ioac);
+	io_read(u, &sig->ioac);
+	u->all = u->io;
 	u->head = &sig->thread_head;
 	u->pos = BPF_CORE_READ(sig, thread_head.next);
 
@@ -627,13 +628,11 @@ static __always_inline bool first_to_report(__u32 tgid, __u64 start_ns)
 	return true;
 }
 
-static __always_inline void exit_sums(struct as_exit *e, const struct usage *u,
+static __always_inline void exit_sums(struct as_exit *e, struct usage *u,
 				      const struct as_proc *proc)
 {
-	struct as_task_io own = u->own;
-
 	if (proc)
-		io_add(&own, &proc->ended_io);
+		io_add(&u->own, &proc->ended_io);
 	e->minor_faults = u->minor;
 	e->major_faults = u->major;
 	e->voluntary = u->voluntary;
@@ -644,12 +643,12 @@ static __always_inline void exit_sums(struct as_exit *e, const struct usage *u,
 	e->syscw = u->all.syscw;
 	e->read_bytes = u->all.read_bytes;
 	e->write_bytes = u->all.write_bytes;
-	e->own_rchar = own.rchar;
-	e->own_wchar = own.wchar;
-	e->own_syscr = own.syscr;
-	e->own_syscw = own.syscw;
-	e->own_read_bytes = own.read_bytes;
-	e->own_write_bytes = own.write_bytes;
+	e->own_rchar = u->own.rchar;
+	e->own_wchar = u->own.wchar;
+	e->own_syscr = u->own.syscr;
+	e->own_syscw = u->own.syscw;
+	e->own_read_bytes = u->own.read_bytes;
+	e->own_write_bytes = u->own.write_bytes;
 }
 
 SEC("tp/sched/sched_process_exit")
@@ -666,7 +665,7 @@ int proc_exit(void *ctx)
 		return 0;
 	/* a thread that ends, or the old leader when another thread execs */
 	if (BPF_CORE_READ(sig, live.counter) != 0) {
-		thread_ended(task);
+		thread_ended(u, task);
 		return 0;
 	}
 	if (!current_watched())
@@ -689,6 +688,122 @@ int proc_exit(void *ctx)
 	}
 	if (cfg.by_process)
 		bpf_map_delete_elem(&procs, &tgid);
+	return 0;
+}
+
+/* ---- killed for lack of memory ---- */
+
+/* linux/mm_types_task.h; 2 is what was swapped out */
+enum {
+	RSS_FILE = 0,
+	RSS_ANON = 1,
+	RSS_SHMEM = 3,
+};
+
+#define SIGKILL       9
+#define HAVE_OOM_TASK bpf_core_field_exists(struct trace_event_raw_mark_victim, anon_rss)
+
+/*
+ * KERNEL < 6.9: mark_victim tells a number, and a number is no way to a task. The kernel has sent the
+ * victim its signal a moment before, on the same processor with preemption off.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} killed SEC(".maps");
+
+SEC("raw_tp/signal_generate")
+int oom_signal(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u64 task = ctx->args[2];
+	__u32 zero = 0;
+
+	if ((int)ctx->args[0] == SIGKILL)
+		bpf_map_update_elem(&killed, &zero, &task, BPF_ANY);
+	return 0;
+}
+
+static __always_inline struct task_struct *victim_by_number(pid_t pid)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 zero = 0;
+	__u64 *last = bpf_map_lookup_elem(&killed, &zero);
+
+	if (BPF_CORE_READ(task, pid) == pid)
+		return task; /* was ending already and is let through */
+	if (!last || !*last)
+		return NULL;
+	task = (void *)*last;
+	return BPF_CORE_READ(task, pid) == pid ? task : NULL;
+}
+
+/*
+ * Without what lies in the per-CPU parts of the counters, as the kernel's own message has it. A macro,
+ * since only a constant index is relocated to the size that the kernel's counters have.
+ */
+#define RSS_KB(mm, member)                                                                   \
+	({                                                                                   \
+		struct mm_struct___v510 *_old = (void *)(mm); /* KERNEL < 6.2 */             \
+		__s64 _pages = bpf_core_field_exists(_old->rss_stat.count)                   \
+				       ? BPF_CORE_READ(_old, rss_stat.count[member].counter) \
+				       : BPF_CORE_READ(mm, rss_stat[member].count);          \
+		_pages > 0 ? _pages *cfg.page_kb : 0;                                        \
+	})
+
+/* The header of what happens to @task. */
+static __always_inline void hdr_fill_task(struct as_hdr *h, __u32 type, __u32 len,
+					  struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	h->len = len;
+	h->type = type;
+	h->flags = 0;
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	h->start_ns = BPF_CORE_READ(leader, start_boottime);
+	h->tgid = BPF_CORE_READ(task, tgid);
+	h->tid = BPF_CORE_READ(task, pid);
+	h->ppid = BPF_CORE_READ(leader, real_parent, tgid);
+	h->uid = BPF_CORE_READ(task, cred, uid.val);
+	BPF_CORE_READ_INTO(&h->comm, leader, comm);
+}
+
+static __always_inline bool victim_watched(struct task_struct *task)
+{
+	if (cfg.by_uid && BPF_CORE_READ(task, cred, uid.val) != cfg.uid)
+		return false;
+	return proc_watched(BPF_CORE_READ(task, tgid));
+}
+
+SEC("raw_tp/mark_victim")
+int proc_oom(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task;
+	struct as_oom_kill *e;
+	struct mm_struct *mm;
+
+	if (HAVE_OOM_TASK)
+		task = (void *)ctx->args[0];
+	else
+		task = victim_by_number(ctx->args[0]);
+	if (!task) {
+		ledger_add(AS_EV_OOM_KILL, unread, 1);
+		return 0;
+	}
+	if (!victim_watched(task))
+		return 0;
+	e = event_reserve(&ring_events, AS_EV_OOM_KILL, sizeof(*e));
+	if (!e)
+		return 0;
+	hdr_fill_task(&e->h, AS_EV_OOM_KILL, sizeof(*e), task);
+	mm = BPF_CORE_READ(task, mm);
+	e->anon_kb = RSS_KB(mm, RSS_ANON);
+	e->file_kb = RSS_KB(mm, RSS_FILE);
+	e->shmem_kb = RSS_KB(mm, RSS_SHMEM);
+	e->score_adj = BPF_CORE_READ(task, signal, oom_score_adj);
+	event_submit(&ring_events, e);
 	return 0;
 }
 
@@ -721,5 +836,7 @@ int ask_features(void *ctx)
 		s->features |= AS_FEATURE_RETURN_STACK;
 	if (s && bpf_core_type_exists(btf_trace_sock_send_length))
 		s->features |= AS_FEATURE_SOCK_LENGTH;
+	if (s && HAVE_OOM_TASK)
+		s->features |= AS_FEATURE_OOM_TASK;
 	return 0;
 }

@@ -129,14 +129,20 @@ static __always_inline void rss_read(struct mm_struct *mm, __s64 pages[RSS_KINDS
 	}
 }
 
-static __always_inline bool task_wanted(struct task_struct *task, __u32 tgid)
+/* @ret_proc: what is kept of the process, if something is. */
+static __always_inline bool task_wanted(struct task_struct *task, __u32 tgid,
+					struct as_proc **ret_proc)
 {
+	*ret_proc = NULL;
 	if (tgid == cfg.self_tgid || task->flags & PF_KTHREAD)
 		return false;
 	if (cfg.by_uid && task->real_cred->uid.val != cfg.uid)
 		return false;
-	if (cfg.by_process && !bpf_map_lookup_elem(&procs, &tgid))
-		return false;
+	if (cfg.by_process) {
+		*ret_proc = bpf_map_lookup_elem(&procs, &tgid);
+		if (!*ret_proc)
+			return false;
+	}
 	/* 0: its exit has been reported, with all that it used */
 	return task->signal->live.counter > 0;
 }
@@ -202,15 +208,6 @@ static __always_inline __s32 last_cpu(struct task_struct *task)
 	 (to)->syscr = (of)->ioac.syscr, (to)->syscw = (of)->ioac.syscw, \
 	 (to)->read_bytes = (of)->ioac.read_bytes, (to)->write_bytes = (of)->ioac.write_bytes)
 
-/* What its threads had when they ended: counted by bpf/proc.bpf.c. */
-static __always_inline void fill_ended(struct as_task_more *m, __u32 tgid)
-{
-	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
-
-	if (proc)
-		m->ended_io = proc->ended_io;
-}
-
 static __always_inline void fill_memory(struct as_task_more *m, struct mm_struct *mm,
 					const __s64 pages[RSS_KINDS])
 {
@@ -222,7 +219,8 @@ static __always_inline void fill_memory(struct as_task_more *m, struct mm_struct
 	m->peak_pages = mm->hiwater_rss;
 }
 
-static __always_inline void fill_more(struct as_task_full *t, struct task_struct *task)
+static __always_inline void fill_more(struct as_task_full *t, struct task_struct *task,
+				      const struct as_proc *proc)
 {
 	struct as_task_more *m = &t->more;
 	struct signal_struct *sig = task->signal;
@@ -240,12 +238,15 @@ static __always_inline void fill_more(struct as_task_full *t, struct task_struct
 	m->priority = task->rt_priority;
 	if (task->flags & PF_EXITING)
 		m->flags |= AS_TASK_EXITING;
-	BPF_CORE_READ_INTO(&m->name, task, comm);
-	if (t->task.tid != t->task.tgid)
+	if (t->task.tid != t->task.tgid) {
+		BPF_CORE_READ_INTO(&m->name, task, comm);
 		return;
+	}
+	__builtin_memcpy(m->name, t->task.comm, sizeof(m->name));
 	FILL_USAGE(&m->group_usage, sig);
 	FILL_IO(&m->group_io, sig);
-	fill_ended(m, t->task.tgid);
+	if (proc)
+		m->ended_io = proc->ended_io; /* counted by bpf/proc.bpf.c */
 }
 
 /* ---- the pass ---- */
@@ -286,8 +287,9 @@ int task_sample(struct bpf_iter__task *ctx)
 	__s64 pages[RSS_KINDS] = {};
 	struct as_task t = {};
 	struct mm_struct *mm;
+	struct as_proc *proc;
 
-	if (!task || !task_wanted(task, task->tgid))
+	if (!task || !task_wanted(task, task->tgid, &proc))
 		return 0;
 
 	leader = task->group_leader;
@@ -304,20 +306,43 @@ int task_sample(struct bpf_iter__task *ctx)
 /* Too large for the stack. One reader at a time makes the passes. */
 struct as_task_full full;
 
+/* What the record before had there and what is not filled in always: all of it would take longer. */
+static __always_inline void full_clear(bool leader)
+{
+	struct as_task_more *m = &full.more;
+
+	full.task.rss_pages = 0;
+	full.task.vsz_pages = 0;
+	full.task.threads = 0;
+	m->wait_ns = 0;
+	m->anon_pages = 0;
+	m->file_pages = 0;
+	m->shmem_pages = 0;
+	m->swap_pages = 0;
+	m->peak_pages = 0;
+	m->flags = 0;
+	__builtin_memset(&m->ended_io, 0, sizeof(m->ended_io));
+	if (leader)
+		return;
+	__builtin_memset(&m->group_usage, 0, sizeof(m->group_usage));
+	__builtin_memset(&m->group_io, 0, sizeof(m->group_io));
+}
+
 SEC("iter/task")
 int task_detail(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task, *leader;
 	__s64 pages[RSS_KINDS] = {};
 	struct mm_struct *mm;
+	struct as_proc *proc;
 
-	if (!task || !task_wanted(task, task->tgid))
+	if (!task || !task_wanted(task, task->tgid, &proc))
 		return 0;
 
 	leader = task->group_leader;
-	__builtin_memset(&full, 0, sizeof(full));
+	full_clear(task->pid == task->tgid);
 	fill_task(&full.task, task, leader);
-	fill_more(&full, task);
+	fill_more(&full, task, proc);
 	mm = memory_of(task, leader);
 	if (mm) {
 		rss_read(mm, pages, true);

@@ -4,11 +4,11 @@
 _agentsight()
 {
 	local cur=$2 prev=$3 command=${COMP_WORDS[1]} i
-	local commands="record trace ssl process network files system doctor schema"
+	local commands="record trace ssl process network files system doctor stats diff schema"
 	local whom="-c --comm -p --pid --no-children"
 	local output="-o --output --log-file --rotate-size --rotate-keep --filter --duration --ring-size --queue-size --prices --no-redact"
 	local sources="--ssl --process --network --files --system --stdio"
-	local samples="--system-interval -i --interval --cpu-threshold --memory-threshold"
+	local samples="--system-interval -i --interval --cpu-threshold --memory-threshold --alert --on-alert --webhook --exit-over"
 	local say="--json --no-color -q --quiet -v --verbose -h --help"
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
@@ -41,12 +41,13 @@ _agentsight()
 		mapfile -t COMPREPLY < <(compgen -W "$(cut -d: -f3 /etc/passwd)" -- "$cur")
 		return
 		;;
-	-o | --output | --log-file | --binary-path)
+	-o | --output | --log-file | --binary-path | --html)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
 	--rotate-size | --rotate-keep | --filter | --duration | --ring-size | --queue-size | \
-		--system-interval | -i | --interval | --cpu-threshold | --memory-threshold)
+		--system-interval | -i | --interval | --cpu-threshold | --memory-threshold | \
+		--alert | --on-alert | --webhook)
 		return
 		;;
 	esac
@@ -57,6 +58,13 @@ _agentsight()
 	ssl) set -- "$whom" "$output" "-u --uid --binary-path" "$say" ;;
 	process | network | files) set -- "$whom" "$output" "-u --uid" "$say" ;;
 	system) set -- "$whom" "$output" "$samples" "-u --uid" "$say" ;;
+	stats | diff)
+		if [[ $cur != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+		fi
+		set -- "--html --json --no-color -v --verbose -h --help"
+		;;
 	schema) set -- "--json --markdown --no-color -v --verbose -h --help" ;;
 	doctor) set -- "--json --no-color -v --verbose -h --help" ;;
 	*) return ;;

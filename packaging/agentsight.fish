@@ -2,7 +2,7 @@
 # fish completion for agentsight(8)
 
 set -l streams record trace ssl process network files system
-set -l commands $streams doctor schema
+set -l commands $streams doctor stats diff schema
 
 complete -c agentsight -f
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a record -d 'Everything a program and all it starts do'
@@ -13,6 +13,10 @@ complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a network
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a files -d 'File operations'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a system -d 'CPU and memory samples'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'What this kernel and this user allow'
+complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a stats -d 'What recordings say'
+complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a diff -d 'Two recordings beside one another'
+complete -c agentsight -n "__fish_seen_subcommand_from stats diff" -F
+complete -c agentsight -n "__fish_seen_subcommand_from stats diff" -l html -r -F -d 'Write a report with charts'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a schema -d 'The event types and their fields'
 
 set -l stream "__fish_seen_subcommand_from $streams"
@@ -43,6 +47,10 @@ complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -s i
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l system-interval -x -d 'Time between samples (seconds)'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l cpu-threshold -x -d 'Alert while a process uses more (percent)'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l memory-threshold -x -d 'Alert while the resident set is larger (MB)'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l alert -x -d 'Alert while it holds, such as cpu > 80 for 10s'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l on-alert -x -d 'Run this when an alert starts or ends'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l webhook -x -d 'Tell this address of alerts'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l exit-over -d 'Exit with status 4 when an alert was raised'
 
 complete -c agentsight -l json -d 'JSON also on a terminal'
 complete -c agentsight -n "__fish_seen_subcommand_from schema" -l markdown -d 'As a page of documentation'

@@ -13,6 +13,8 @@ _agentsight() {
 		'files:file operations'
 		'system:CPU and memory samples'
 		'doctor:what this kernel and this user allow'
+		'stats:what recordings say'
+		'diff:two recordings beside one another'
 		'schema:the event types and their fields'
 	)
 	whom=(
@@ -44,6 +46,10 @@ _agentsight() {
 		{-i,--interval,--system-interval}'[time between samples]:seconds:'
 		'--cpu-threshold[alert while a process uses more]:percent:'
 		'--memory-threshold[alert while the resident set is larger]:MB:'
+		'*--alert[alert while it holds]:rule:'
+		'--on-alert[run this when an alert starts or ends]:command:'
+		'--webhook[tell this address of alerts]:URL:'
+		'--exit-over[exit with status 4 when an alert was raised]'
 	)
 	tls=('*--binary-path[also attach to the TLS library inside]:file:_files')
 	say=(
@@ -64,6 +70,7 @@ _agentsight() {
 	ssl) _arguments -S $whom $user $output $tls $say '*::program:_normal' ;;
 	process | network | files) _arguments -S $whom $user $output $say '*::program:_normal' ;;
 	system) _arguments -S $whom $user $output $samples $say '*::program:_normal' ;;
+	stats | diff) _arguments '--html[write a report with charts]:file:_files' $say '*:recording:_files' ;;
 	schema) _arguments '--markdown[as a page of documentation]' $say ;;
 	doctor) _arguments $say ;;
 	esac

@@ -13,6 +13,14 @@ $(O)/tests/unit/%: tests/unit/%.c $(CORE)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Itests -MMD -MP -MF $@.d -o $@ $< $(CORE) -lcmocka $(PC_LIBS) -lpthread
 
+# What NVIDIA's library would be, for machines without one.
+FAKE_NVML := $(O)/tests/unit/source/fake_nvml.so $(O)/tests/unit/source/fake_nvml_old.so
+$(O)/tests/unit/source/test_gpu_nvml: $(FAKE_NVML)
+$(FAKE_NVML): $(O)/%.so: %.c tests/unit/source/fake_nvml.c
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(TEST_CFLAGS) -shared -fPIC -o $@ $<
+
 # ---- fuzz targets: over their corpora with the plain driver, or with an engine ----
 
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -18,8 +18,9 @@ allowed() {
 	stage) echo base event enrich http llm stage ;;
 	sink) echo base event sink ;;
 	lib) echo base event pipeline stats ;;
-	pipeline) echo base event enrich find http llm source stage sink pipeline ;;
-	cmd | main.c) echo base event enrich find http llm source stage sink pipeline cmd ;;
+	stats) echo base event stats ;;
+	pipeline) echo base event enrich find http llm source stage sink stats pipeline ;;
+	cmd | main.c) echo base event enrich find http llm source stage sink stats pipeline cmd ;;
 	*) return 1 ;;
 	esac
 }
@@ -37,7 +38,7 @@ check_userspace() {
 	}
 	for include in $(sed -n 's/^[ \t]*#[ \t]*include[ \t]*"\([^"]*\)".*/\1/p' "$1"); do
 		case $include in
-		*.skel.h | types.inc)
+		*.skel.h | types.inc | syscalls.inc)
 			[ "$room" = source ] || complain "$1" "only sources include skeletons: $include"
 			continue
 			;;

@@ -105,7 +105,7 @@ lint: $(SKELETONS) ## clang-tidy; cppcheck and shellcheck where they are install
 	$(Q)O='$(O)' CLANG_TIDY='$(CLANG_TIDY)' TIDY_FLAGS='$(TIDY_FLAGS)' sh tools/lint.sh
 
 TIDY_FLAGS = -std=gnu11 -D_GNU_SOURCE -DAGENTSIGHT_VERSION="0" -DAGENTSIGHT_DATADIR="/" -Iinclude -Iuserspace \
-	-I$(O)/bpf $(LLHTTP_CFLAGS) $(PC_CFLAGS)
+	-I$(O)/bpf -I$(O)/gen $(LLHTTP_CFLAGS) $(PC_CFLAGS)
 
 check-layers: ## who may include whom
 	$(Q)sh tools/check-layers.sh

@@ -70,7 +70,10 @@ enum as_wait {
 	AS_WAIT_STOPPED, /* by a signal or a debugger */
 	AS_WAIT_PREEMPTED,
 	AS_WAIT_COUNT,
-	AS_WAIT_BY_FD = AS_WAIT_COUNT, /* in the table of calls: the first argument tells */
+	/* in the table of calls only: an argument tells */
+	AS_WAIT_BY_FD = AS_WAIT_COUNT,
+	AS_WAIT_BY_FLAGS,
+	AS_WAIT_BY_STRUCT, /* flags, the first member of what it points at */
 };
 
 struct as_wait_sum {

@@ -76,6 +76,7 @@ struct as_count {
 enum as_feature {
 	AS_FEATURE_RETURN_STACK = 1 << 0, /* return hooks never run out of room (6.14) */
 	AS_FEATURE_SOCK_LENGTH = 1 << 1,  /* tracepoints at the end of send and receive (6.3) */
+	AS_FEATURE_OOM_TASK = 1 << 2, /* mark_victim tells the task, not only its number (6.9) */
 };
 
 #define AS_TLS_HINTS 2048 /* with the rest of `struct as_shared` less than a page */

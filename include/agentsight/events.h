@@ -74,32 +74,31 @@ struct as_exit {
 	__u32 core_dumped;
 	__u32 incomplete; /* more threads ended at once than are summed */
 };
-#define AS_EXIT_FIELDS(F, S)                                                                     \
-	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")       \
-	F(S, U32, signal, "signal", AS_ALWAYS, "the signal that ended it, 0 if none")            \
-	F(S, BOOL, core_dumped, "core_dumped", AS_OPT, "a core file was written")                \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "from fork to exit")                    \
-	F(S, DUR, cpu_user_ns, "cpu_user_ns", AS_ALWAYS, "user CPU time of all its threads")     \
-	F(S, DUR, cpu_system_ns, "cpu_system_ns", AS_ALWAYS, "system CPU time of all threads")   \
-	F(S, U64, max_rss_kb, "max_rss_kb", AS_ALWAYS, "peak resident set")                      \
-	F(S, U64, read_bytes, "read_bytes", AS_ALWAYS, "fetched from storage")                   \
-	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                      \
-	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included") \
-	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")  \
-	F(S, U64, syscr, "syscr", AS_OPT, "read calls")                                          \
-	F(S, U64, syscw, "syscw", AS_OPT, "write calls")                                         \
-	F(S, U64, minor_faults, "faults.minor", AS_OPT, "page faults served from memory")        \
-	F(S, U64, major_faults, "faults.major", AS_OPT, "page faults that read from storage")    \
-	F(S, U64, voluntary, "switches.voluntary", AS_OPT, "it waited for something")            \
-	F(S, U64, involuntary, "switches.involuntary", AS_OPT,                                   \
-	  "another task took its processor")                                                     \
-	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")           \
-	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")           \
-	F(S, HIDDEN, own_syscr, "", AS_ALWAYS, "without waited-for children")           \
-	F(S, HIDDEN, own_syscw, "", AS_ALWAYS, "without waited-for children")           \
-	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")       \
-	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")     \
-	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                        \
+#define AS_EXIT_FIELDS(F, S)                                                                      \
+	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")        \
+	F(S, U32, signal, "signal", AS_ALWAYS, "the signal that ended it, 0 if none")             \
+	F(S, BOOL, core_dumped, "core_dumped", AS_OPT, "a core file was written")                 \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "from fork to exit")                     \
+	F(S, DUR, cpu_user_ns, "cpu_user_ns", AS_ALWAYS, "user CPU time of all its threads")      \
+	F(S, DUR, cpu_system_ns, "cpu_system_ns", AS_ALWAYS, "system CPU time of all threads")    \
+	F(S, U64, max_rss_kb, "max_rss_kb", AS_ALWAYS, "peak resident set")                       \
+	F(S, U64, read_bytes, "read_bytes", AS_ALWAYS, "fetched from storage")                    \
+	F(S, U64, write_bytes, "write_bytes", AS_ALWAYS, "sent to storage")                       \
+	F(S, U64, rchar, "rchar", AS_ALWAYS, "returned by read calls, cache and pipes included")  \
+	F(S, U64, wchar, "wchar", AS_ALWAYS, "passed to write calls, cache and pipes included")   \
+	F(S, U64, syscr, "syscr", AS_OPT, "read calls")                                           \
+	F(S, U64, syscw, "syscw", AS_OPT, "write calls")                                          \
+	F(S, U64, minor_faults, "faults.minor", AS_OPT, "page faults served from memory")         \
+	F(S, U64, major_faults, "faults.major", AS_OPT, "page faults that read from storage")     \
+	F(S, U64, voluntary, "switches.voluntary", AS_OPT, "it waited for something")             \
+	F(S, U64, involuntary, "switches.involuntary", AS_OPT, "another task took its processor") \
+	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN, own_syscr, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN, own_syscw, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")                \
+	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")               \
+	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                         \
 	  "of more than 1,024 threads, some are left out")
 
 /* ---- file ---- */
@@ -1031,28 +1030,32 @@ struct as_process_info {
 	struct as_span container_name;
 	struct as_span pod;
 	struct as_span pod_namespace;
+	struct as_span qos;
 	struct as_span unit;
+	__u32 pad;
 	__u64 started_ns;
 	__u64 quota_centi;
 	__u64 memory_limit_kb;
 };
-#define AS_PROCESS_INFO_FIELDS(F, S)                                                        \
-	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments")                                    \
-	F(S, STR, exe, "exe", AS_OPT, "the executable")                                     \
-	F(S, STR, cwd, "cwd", AS_OPT, "working directory")                                  \
-	F(S, ARGV, env, "env", AS_OPT, "the variables that --env names")                    \
-	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                              \
-	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")                                  \
-	F(S, STR, user, "user", AS_OPT, "its name")                                         \
-	F(S, U64, started_ns, "started", AS_ALWAYS, "start, nanoseconds since the epoch")   \
-	F(S, STR, cgroup, "cgroup", AS_OPT, "path in its hierarchy")                        \
-	F(S, STR, unit, "unit", AS_OPT, "systemd unit")                                     \
-	F(S, STR, runtime, "container.runtime", AS_OPT, "docker, podman, containerd, ...")  \
-	F(S, STR, container, "container.id", AS_OPT, "of the container")                    \
-	F(S, STR, container_name, "container.name", AS_OPT, "its name, where it is known")  \
-	F(S, STR, pod, "container.pod", AS_OPT, "pod name or uid")                          \
-	F(S, STR, pod_namespace, "container.namespace", AS_OPT, "of the pod")               \
-	F(S, CENTI, quota_centi, "limits.cpu_percent", AS_OPT, "CPU quota, 100 = one core") \
+#define AS_PROCESS_INFO_FIELDS(F, S)                                                               \
+	F(S, ARGV, argv, "argv", AS_ALWAYS, "arguments")                                           \
+	F(S, STR, exe, "exe", AS_OPT, "the executable")                                            \
+	F(S, STR, cwd, "cwd", AS_OPT, "working directory")                                         \
+	F(S, ARGV, env, "env", AS_OPT, "the variables that --env names")                           \
+	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                                     \
+	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")                                         \
+	F(S, STR, user, "user", AS_OPT, "its name")                                                \
+	F(S, U64, started_ns, "started", AS_ALWAYS, "start, nanoseconds since the epoch")          \
+	F(S, STR, cgroup, "cgroup", AS_OPT, "path in its hierarchy")                               \
+	F(S, STR, unit, "unit", AS_OPT, "systemd unit")                                            \
+	F(S, STR, runtime, "container.runtime", AS_OPT, "docker, podman, containerd, ...")         \
+	F(S, STR, container, "container.id", AS_OPT, "of the container")                           \
+	F(S, STR, container_name, "container.name", AS_OPT, "its name, where it is known")         \
+	F(S, STR, pod, "container.pod", AS_OPT, "pod name or uid")                                 \
+	F(S, STR, pod_namespace, "container.namespace", AS_OPT, "of the pod")                      \
+	F(S, STR, qos, "container.qos", AS_OPT, "of the pod: guaranteed, burstable or besteffort") \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")                                                     \
+	F(S, CENTI, quota_centi, "limits.cpu_percent", AS_OPT, "CPU quota, 100 = one core")        \
 	F(S, U64, memory_limit_kb, "limits.memory_kb", AS_OPT, "smallest limit of its cgroups")
 
 /* The kernel killed a process to get memory. */
@@ -1240,6 +1243,8 @@ struct as_threshold {
 	struct as_span rule;
 	struct as_span metric;
 	struct as_span unit;
+	struct as_span path;
+	__u32 once;
 	__u32 ended;
 	__s64 value_centi;
 	__s64 limit_centi;
@@ -1252,6 +1257,8 @@ struct as_threshold {
 	F(S, STR, rule, "rule", AS_ALWAYS, "the rule in words")                                \
 	F(S, STR, metric, "metric", AS_ALWAYS, "what is compared")                             \
 	F(S, STR, unit, "unit", AS_OPT, "of the numbers: percent, MB, ...")                    \
+	F(S, STR, path, "path", AS_OPT, "of the cgroup whose pressure it is")                  \
+	F(S, BOOL, once, "once", AS_OPT, "it has no duration: the end comes with the start")   \
 	F(S, SCENTI, value_centi, "value", AS_ALWAYS, "at start: the value; at end: the peak") \
 	F(S, SCENTI, limit_centi, "limit", AS_ALWAYS, "the threshold")                         \
 	F(S, ENUM, ended, "state", AS_ALWAYS, "start or end", alert_state)                     \

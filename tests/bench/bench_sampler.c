@@ -52,7 +52,17 @@ static struct peer peers[] = {
 	 {"pidstat", "-u", "-r", "-d", "-h", "-p", "ALL", "1", "1"},
 	 {"pidstat", "-u", "-r", "-d", "-h", "-p", "ALL", "1", "3"},
 	 2},
+	{"pidstat -t",
+	 {"pidstat", "-t", "-p", "ALL", "1", "1"},
+	 {"pidstat", "-t", "-p", "ALL", "1", "3"},
+	 2},
 };
+
+enum kind { ITERATOR, ITERATOR_DETAIL, ITERATOR_THREADS, PROC, PROC_DETAIL, KINDS };
+
+static const char *const kind_names[KINDS] = {"task iterator", "task iterator, details and a tree",
+					      "task iterator, a row per thread", "/proc",
+					      "/proc, details and a tree"};
 
 static pid_t sleepers[PROCESSES_MAX];
 static size_t n_sleepers;
@@ -110,7 +120,7 @@ static int procs_fill(const struct bpf_shared *shared)
 	return 0;
 }
 
-static int iterator_open(struct ours *o, struct task_source **ret, struct err *e)
+static int iterator_open(struct ours *o, bool detail, struct task_source **ret, struct err *e)
 {
 	const struct bpf_options opt = {
 		.cfg = {.by_process = 1},
@@ -125,13 +135,18 @@ static int iterator_open(struct ours *o, struct task_source **ret, struct err *e
 	r = procs_fill(o->shared);
 	if (r < 0)
 		return r;
-	return task_bpf_open(o->shared, false, ret, e);
+	return task_bpf_open(o->shared, detail, ret, e);
 }
 
-static int ours_open(struct ours *o, const char *name, bool iterator)
+static int ours_open(struct ours *o, enum kind kind)
 {
+	const char *name = kind_names[kind];
+	bool iterator = kind < PROC;
 	static const char *const names[] = {"sleeper"};
-	struct sampler_options opt = {0};
+	struct sampler_options opt = {
+		.detail = kind == ITERATOR_DETAIL || kind == PROC_DETAIL,
+		.threads = kind == ITERATOR_THREADS,
+	};
 	struct task_procfs_options proc;
 	struct err e = {0};
 	int r;
@@ -141,15 +156,22 @@ static int ours_open(struct ours *o, const char *name, bool iterator)
 	if (proc_table_new(&o->table) < 0 || procfs_open("/proc", &o->fs) < 0)
 		return -ENOMEM;
 	procfs_seed(o->fs, o->table, &o->match, NULL, NULL);
-	proc = (struct task_procfs_options){.fs = o->fs, .table = o->table, .match = &o->match};
-	r = iterator ? iterator_open(o, &opt.source, &e) : task_procfs_open(&proc, &opt.source);
+	proc = (struct task_procfs_options){
+		.fs = o->fs, .table = o->table, .match = &o->match, .detail = opt.detail};
+	r = iterator ? iterator_open(o, opt.detail || opt.threads, &opt.source, &e)
+		     : task_procfs_open(&proc, &opt.source);
 	if (r < 0) {
 		fprintf(stderr, "%s is left out: %s\n", name, e.text[0] ? e.text : strerror(-r));
 		return r;
 	}
 	opt.table = o->table;
 	opt.fs = o->fs;
-	return sampler_new(&opt, &o->sampler);
+	r = sampler_new(&opt, &o->sampler);
+	if (r < 0 || !opt.detail)
+		return r;
+	/* they are all ours */
+	proc_table_find(o->table, getpid())->followed = true;
+	return sampler_root(o->sampler, getpid());
 }
 
 static void ours_close(struct ours *o)
@@ -229,15 +251,15 @@ static void print_row(const char *name, uint64_t ns[ROUNDS])
 int main(int argc, char **argv)
 {
 	size_t n = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
-	struct ours ours[2] = {0};
-	uint64_t ns[2][ROUNDS] = {0}, peer_ns[ARRAY_SIZE(peers)][ROUNDS] = {0};
+	struct ours ours[KINDS] = {0};
+	uint64_t ns[KINDS][ROUNDS] = {0}, peer_ns[ARRAY_SIZE(peers)][ROUNDS] = {0};
 
 	if (n < 1 || n > PROCESSES_MAX || schema_init() < 0 || sleepers_start(n) < 0) {
 		sleepers_stop();
 		return 1;
 	}
-	ours_open(&ours[0], "task iterator", true);
-	ours_open(&ours[1], "/proc", false);
+	for (int kind = 0; kind < KINDS; kind++)
+		ours_open(&ours[kind], kind);
 
 	for (int round = 0; round < ROUNDS; round++) {
 		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "source/procfs.h"
+#include "source/smaps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -39,6 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data;
 	struct procfs_memory memory;
+	struct procfs_status status;
+	struct smaps smaps;
 	struct procfs_io io;
 	uint64_t a, b, load[3];
 	uint32_t uid;
@@ -48,6 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	procfs_parse_status_uid(text, size, &uid);
 	procfs_parse_statm(text, size, &a, &b);
 	procfs_parse_io(text, size, &io);
+	procfs_parse_status(text, size, &status);
+	procfs_parse_schedstat(text, size, &a, &b);
+	smaps_parse(text, size, &smaps);
 	procfs_parse_busy(text, size, &a);
 	procfs_parse_meminfo(text, size, &memory);
 	procfs_parse_loadavg(text, size, load);

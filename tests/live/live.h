@@ -38,6 +38,9 @@ extern const struct live_test tls_tests[];
 extern const struct live_test tls_more_tests[];
 extern const struct live_test plain_tests[];
 extern const struct live_test system_tests[];
+extern const struct live_test calls_tests[];
+extern const struct live_test monitor_tests[];
+extern const struct live_test who_is_tests[];
 
 _Noreturn void live_fail(const char *fmt, ...) PRINTF(1, 2);
 _Noreturn void live_skip(const char *fmt, ...) PRINTF(1, 2);

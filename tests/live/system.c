@@ -182,6 +182,82 @@ static void memory_threshold(void)
 	check_alerts(&st, pid, "memory", 64);
 }
 
+/* 2 MB each 100 ms, up to @megabytes; then its end is an alert, too. */
+static void leak(unsigned megabytes, int gate_fd)
+{
+	char byte;
+
+	if (read(gate_fd, &byte, 1) != 1)
+		_exit(1);
+	for (unsigned i = 0; i < megabytes / 2; i++) {
+		char *p = malloc(2 << 20);
+
+		for (size_t at = 0; at < 2 << 20; at += 4096)
+			((volatile char *)p)[at] = 1;
+		usleep(100000);
+	}
+	_exit(3);
+}
+
+static struct line *alert_of(const struct stream *st, pid_t pid, const char *metric,
+			     const char *state)
+{
+	struct line *l;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, pid, "alert", "threshold"))) {
+		if (!strcmp(line_str(l, "metric"), metric) && !strcmp(line_str(l, "state"), state))
+			return l;
+	}
+	CHECK(false, "no alert '%s' of %s", state, metric);
+	return NULL;
+}
+
+static double number_at(struct line *l, const char *path)
+{
+	return json_object_get_double(object_at(l->data, path));
+}
+
+static void check_numbers(struct line *l, double peak_from, double peak_to)
+{
+	double min = number_at(l, "min"), avg = number_at(l, "avg"), max = number_at(l, "max");
+
+	CHECK(min > number_at(l, "limit") && min <= avg && avg <= max, "not in order: %s",
+	      json_object_to_json_string(l->json));
+	CHECK(max == number_at(l, "value") && max >= peak_from && max <= peak_to, "peak: %s",
+	      json_object_to_json_string(l->json));
+}
+
+static void leak_alerts(void)
+{
+	struct stream st;
+	struct sight s;
+	int gate[2];
+	pid_t pid;
+
+	CHECK(!pipe(gate), "pipe");
+	pid = fork();
+	if (pid == 0) {
+		close(gate[1]);
+		leak(192, gate[0]);
+	}
+	sight_start(&s, "system", "--interval", "0.2", "--detail", "--alert", "rss > 160MB",
+		    "--alert", "rss.slope > 10MB/min for 0.5s", "--alert", "exit_code != 0", "-p",
+		    live_printf("%d", pid), NULL);
+	CHECK(write(gate[1], "", 1) == 1, "write");
+	waitpid(pid, NULL, 0);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	CHECK(alert_of(&st, pid, "rss.slope", "start")->timestamp <
+		      alert_of(&st, pid, "rss", "start")->timestamp,
+	      "the limit was told before the growth");
+	check_numbers(alert_of(&st, pid, "rss", "end"), 180, 200);
+	/* 20 MB a second, less where the machine is busy */
+	check_numbers(alert_of(&st, pid, "rss.slope", "end"), 100, 1250);
+	CHECK(number_at(alert_of(&st, pid, "exit_code", "start"), "value") == 3, "exit code");
+}
+
 static void whole_machine(void)
 {
 	static const char *const keys[] = {
@@ -267,6 +343,7 @@ const struct live_test system_tests[] = {
 	{"CPU_of_children_that_live_20_ms_is_within_5_points", children_cpu, 60},
 	{"a_CPU_threshold_raises_and_ends_one_alert", cpu_threshold, 60},
 	{"a_memory_threshold_raises_and_ends_one_alert", memory_threshold, 60},
+	{"a_leak_is_told_before_its_limit", leak_alerts, 60},
 	{"without_a_target_the_machine_is_sampled", whole_machine, 30},
 	{"planted_secrets_are_in_no_output", redacted, 30},
 	{"planted_secrets_are_shown_when_asked_for", not_redacted, 30},

@@ -23,6 +23,7 @@ import models  # noqa: E402
 import multiplex  # noqa: E402
 import network  # noqa: E402
 import redaction  # noqa: E402
+import report  # noqa: E402
 import system  # noqa: E402
 import tls  # noqa: E402
 import whole  # noqa: E402
@@ -60,7 +61,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (command, network, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, hostile, without_tls, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (command, network, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, report, hostile, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

@@ -39,6 +39,15 @@ const struct command commands[] = {
 	{"doctor", "what this kernel and this user allow",
 	 "Tries every hook and says what would be seen, how, at which cost, and what is missing.",
 	 "", CMD_DOCTOR, 0, cmd_doctor},
+	{"stats",
+	 "what recordings say: means, quantiles, totals, peaks, phases; charts with --html",
+	 "Reads recordings of agentsight or denet, also compressed (.gz, .zst), rotated files in\n"
+	 "any order; '-' is standard input. Tells of each process and of all together what they "
+	 "used.",
+	 " FILE...", CMD_STATS, 0, cmd_stats},
+	{"diff", "two recordings beside one another",
+	 "Reads two recordings and tells what became more and what became less.", " A B", CMD_DIFF,
+	 0, cmd_diff},
 	{"schema", "the event types and their fields",
 	 "Prints the event types from the program's own table: as text, as a page of\n"
 	 "documentation (--markdown) or as JSON Schema (--json).",

@@ -21,6 +21,8 @@ extern const size_t n_commands;
 int cmd_stream(const struct command *c, struct options *o);
 int cmd_run(const struct command *c, struct options *o);
 int cmd_doctor(const struct command *c, struct options *o);
+int cmd_stats(const struct command *c, struct options *o);
+int cmd_diff(const struct command *c, struct options *o);
 int cmd_schema(const struct command *c, struct options *o);
 
 /* Says why a run could not begin; returns the exit status for it. */

@@ -92,6 +92,7 @@ static int choose(const struct command *c, struct options *o, struct err *e)
 	s->sources = c->sources;
 	s->best_effort = true;
 	s->detail = true;
+	s->statistics = true;
 	s->forced_samples = !o->no_polling;
 	s->no_children = o->exclude_children;
 	s->since_start = o->since_process_start || c->bit == CMD_RUN;

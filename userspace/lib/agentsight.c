@@ -16,7 +16,11 @@
 #include "base/log.h"
 #include "event/field.h"
 #include "event/schema.h"
+#include "event/record.h"
 #include "pipeline/session.h"
+#include "stats/json.h"
+#include "stats/read.h"
+#include "stats/stats.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -41,7 +45,8 @@ struct agentsight {
 	struct session *session; /* NULL: it has ended */
 	struct session_result result;
 	struct buf queue;
-	size_t taken; /* of the queue */
+	struct buf summary; /* JSON; at the end what the last event said */
+	size_t taken;       /* of the queue */
 	bool held;
 	bool out_of_memory; /* events were lost by it; told once */
 	pid_t pid;
@@ -164,6 +169,12 @@ static size_t line_room(size_t len)
 	return (len + 1 + 7) & ~(size_t)7;
 }
 
+static void keep_summary(struct agentsight *a, const struct as_summary *s)
+{
+	buf_reset(&a->summary);
+	buf_add(&a->summary, record_bytes(&s->h, &s->summary), s->summary.len);
+}
+
 static void queue_event(void *context, const struct event *ev, const char *line, size_t len)
 {
 	struct agentsight *a = context;
@@ -175,6 +186,8 @@ static void queue_event(void *context, const struct event *ev, const char *line,
 	};
 
 	item.is_sample = sample_of(ev, &item.sample);
+	if (ev->desc->type == AS_EV_SUMMARY)
+		keep_summary(a, (const void *)ev->rec);
 	if (!buf_room(&a->queue, sizeof(item) + line_room(len))) {
 		a->out_of_memory = true;
 		a->queue.failed = false;
@@ -210,6 +223,8 @@ static bool queue_take(struct agentsight *a, struct agentsight_event *ret)
 
 /* ---- opening ---- */
 
+/* The reader of recordings keeps a table of its own. */
+static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 static int tables_error;
 
@@ -295,6 +310,7 @@ static int choose(struct agentsight *a, struct err *e)
 		.offcpu = flags & AGENTSIGHT_OFFCPU,
 		.gpu = flags & AGENTSIGHT_GPU,
 		.pressure = flags & AGENTSIGHT_PRESSURE,
+		.statistics = true,
 		.since_start = flags & AGENTSIGHT_SINCE_START,
 		.no_kernel = flags & AGENTSIGHT_NO_KERNEL,
 		.forced_samples = !(flags & AGENTSIGHT_NO_POLLING),
@@ -361,6 +377,7 @@ static void object_free(struct agentsight *a)
 	}
 	free_pids(a);
 	buf_done(&a->queue);
+	buf_done(&a->summary);
 	free(a);
 }
 
@@ -535,6 +552,38 @@ EXPORT int agentsight_status(const struct agentsight *a, int *status)
 		return 0;
 	*status = a->result.command_status;
 	return 1;
+}
+
+EXPORT const char *agentsight_summary(struct agentsight *a)
+{
+	if (a->session) {
+		buf_reset(&a->summary);
+		session_statistics(a->session, &a->summary);
+	}
+	return a->summary.failed ? NULL : buf_cstr(&a->summary);
+}
+
+EXPORT int agentsight_summary_of_file(const char *path, char **ret, char *error, size_t error_len)
+{
+	_cleanup_(stats_freep) struct stats *s = NULL;
+	_cleanup_(buf_done) struct buf json = {};
+	struct stats_input input;
+	struct err e = {};
+	char *paths[] = {(char *)path};
+	int r;
+
+	pthread_once(&tables_once, tables_init);
+	r = tables_error < 0 ? tables_error : stats_new(&s);
+	if (r >= 0) {
+		pthread_mutex_lock(&reading);
+		r = stats_read(s, paths, 1, &input, &e);
+		pthread_mutex_unlock(&reading);
+	}
+	if (r < 0)
+		return tell(r, &e, error, error_len);
+	stats_json(&json, s, &input, STATS_LISTED);
+	*ret = json.failed ? NULL : strdup(buf_cstr(&json));
+	return *ret ? 0 : tell(-ENOMEM, &e, error, error_len);
 }
 
 EXPORT void agentsight_free(struct agentsight *a)

@@ -12,7 +12,7 @@
 
 #include "base/buf.h"
 #include "http/message.h"
-#include "llm/value.h"
+#include "base/value.h"
 
 #define LLM_TEXT_MAX    ((uint64_t)16 << 20) /* text, reasoning and inputs of one answer together */
 #define LLM_BLOCKS_MAX  1024

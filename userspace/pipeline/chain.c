@@ -10,8 +10,11 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "event/encode.h"
+#include "event/record.h"
 #include "event/schema.h"
+#include "pipeline/rules.h"
 #include "sink/denet.h"
+#include "sink/notify.h"
 #include "sink/sink.h"
 #include "sink/status.h"
 #include "sink/summary.h"
@@ -24,9 +27,14 @@
 #include "stage/select.h"
 #include "stage/tls_join.h"
 #include "stage/tool_run.h"
+#include "stats/event.h"
+#include "stats/json.h"
+#include "stats/text.h"
 
 #define MAX_STAGES 12
 #define MAX_SINKS  4
+
+#define SUMMARY_COLUMNS 100 /* where there is no terminal */
 
 struct chain {
 	struct chain_options opt;
@@ -38,6 +46,10 @@ struct chain {
 	struct emitter *after_meter;
 	struct stage *stages[MAX_STAGES]; /* the last one first */
 	size_t n_stages;
+	struct rule *rules; /* of alerts */
+	size_t n_rules;
+	struct stage *alert;   /* NULL: no rules */
+	struct notify *notify; /* NULL: nobody is told of alerts */
 	struct stage *select;
 	struct stage *tls_join;
 	struct stage *http;
@@ -54,7 +66,7 @@ struct chain {
 	uint64_t arrived[AS_EV_COUNT];
 	uint64_t shown[AS_EV_COUNT]; /* reached the sinks */
 	struct summary *summary;
-	char cpu_rule[48], memory_rule[48]; /* what alerts say; as given on the command line */
+	struct stats *stats; /* NULL: nobody wants them */
 };
 
 DEFINE_FREEP(struct chain *, chain_free)
@@ -70,6 +82,8 @@ static void enrich_event(struct emitter *self, const struct event *ev)
 	if (c->opt.on_activity)
 		c->opt.on_activity(c->opt.context, ev);
 	event_emit(c->after_enrich, ev);
+	if (c->opt.on_behind)
+		c->opt.on_behind(c->opt.context, ev, c->after_enrich);
 }
 
 static void meter_event(struct emitter *self, const struct event *ev)
@@ -77,6 +91,11 @@ static void meter_event(struct emitter *self, const struct event *ev)
 	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, meter));
 
 	c->arrived[ev->desc->type]++;
+	if (c->stats)
+		stats_event(c->stats, ev);
+	/* also of alerts that --filter keeps out of the output */
+	if (c->notify)
+		notify_event(c->notify, ev);
 	event_emit(c->after_meter, ev);
 }
 
@@ -234,28 +253,34 @@ static void wanted_types(const struct session_options *s, uint8_t wanted[AS_EV_C
 	wanted[AS_EV_NET_DATA] = !!(s->sources & SOURCE_TLS);
 }
 
+static int open_notify(struct chain *c, struct err *e)
+{
+	const struct notify_options opt = {
+		.command = c->opt.session->on_alert,
+		.webhook = c->opt.session->webhook,
+	};
+
+	return opt.command || opt.webhook ? notify_open(&opt, &c->notify, e) : 0;
+}
+
 static int open_alert(struct chain *c, struct emitter **next)
 {
 	const struct session_options *s = c->opt.session;
 	struct alert_options opt = {
-		.cpu = {s->cpu_threshold_centi, s->cpu_threshold_centi, c->cpu_rule},
-		.memory = {s->memory_threshold_kb, s->memory_threshold_kb * 100 / 1024,
-			   c->memory_rule},
-		.interval_ns = s->interval_ns,
+		.rules = c->rules,
+		.n_rules = c->n_rules,
+		.interval_ns = MAX(s->interval_ns, s->pace.max_ns),
+		.on_start = c->opt.on_alert,
+		.context = c->opt.context,
 	};
-	struct stage *stage;
 	int r;
 
-	snprintf(c->cpu_rule, sizeof(c->cpu_rule), "cpu > %llu.%02llu %%",
-		 (unsigned long long)opt.cpu.limit_centi / 100,
-		 (unsigned long long)opt.cpu.limit_centi % 100);
-	snprintf(c->memory_rule, sizeof(c->memory_rule), "rss > %llu.%02llu MB",
-		 (unsigned long long)opt.memory.limit_centi / 100,
-		 (unsigned long long)opt.memory.limit_centi % 100);
-	r = alert_new(&opt, *next, &stage);
+	if (!c->n_rules)
+		return 0;
+	r = alert_new(&opt, *next, &c->alert);
 	if (r < 0)
 		return r;
-	chain_add(c, stage, next);
+	chain_add(c, c->alert, next);
 	return 0;
 }
 
@@ -330,11 +355,9 @@ static int open_stages(struct chain *c)
 	c->after_meter = next;
 	next = &c->meter;
 
-	if (c->opt.session->cpu_threshold_centi || c->opt.session->memory_threshold_kb) {
-		r = open_alert(c, &next);
-		if (r < 0)
-			return r;
-	}
+	r = open_alert(c, &next);
+	if (r < 0)
+		return r;
 	if (c->opt.session->sources & SOURCE_TLS) {
 		r = open_http(c, &next);
 		if (r < 0)
@@ -374,7 +397,15 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	r = summary_new(&c->summary);
 	if (r < 0)
 		return r;
+	if (opt->session->statistics && stats_new(&c->stats) < 0)
+		return err_set(e, -ENOMEM, "not enough memory");
 	r = open_prices(c, e);
+	if (r < 0)
+		return r;
+	r = rules_read(opt->session, &c->rules, &c->n_rules, e);
+	if (r < 0)
+		return r;
+	r = open_notify(c, e);
 	if (r < 0)
 		return r;
 	r = open_stages(c);
@@ -388,6 +419,7 @@ void chain_free(struct chain *c)
 {
 	if (!c)
 		return;
+	notify_free(c->notify);
 	for (size_t i = c->n_stages; i-- > 0;)
 		c->stages[i]->free(c->stages[i]);
 	llm_stage_free(c->llm); /* behind the exchanges that it reads */
@@ -395,9 +427,11 @@ void chain_free(struct chain *c)
 	for (size_t i = 0; i < c->n_sinks; i++)
 		c->sinks[i]->free(c->sinks[i]);
 	summary_free(c->summary);
+	stats_free(c->stats);
 	writer_free(c->file);
 	writer_free(c->screen);
 	buf_done(&c->line);
+	free(c->rules);
 	free(c);
 }
 
@@ -429,12 +463,28 @@ void chain_flush(struct chain *c)
 	}
 }
 
+static void say_unjudged(const struct chain *c)
+{
+	const struct alert_counts *counts = c->alert ? alert_counts(c->alert) : NULL;
+
+	if (counts && counts->untold)
+		log_warning("%llu alerts were not told: more than %d at once",
+			    (unsigned long long)counts->untold, ALERT_MAX);
+	if (counts && counts->unjudged)
+		log_warning("%llu times a sample was not judged by a rule: there are more than %d "
+			    "pairs of rule and process",
+			    (unsigned long long)counts->unjudged, ALERT_TRACKS_MAX);
+}
+
 void chain_finish(struct chain *c)
 {
 	for (size_t i = c->n_stages; i-- > 0;) {
 		if (c->stages[i]->finish)
 			c->stages[i]->finish(c->stages[i]);
 	}
+	if (c->notify)
+		notify_finish(c->notify, NOTIFY_WAIT_MS);
+	say_unjudged(c);
 }
 
 void chain_reopen(struct chain *c)
@@ -496,12 +546,61 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 		http_stage_shed(c->http, shed);
 	if (c->llm)
 		llm_stage_shed(c->llm, shed);
+	if (c->alert) /* a start and an end of each */
+		shed[AS_EV_THRESHOLD] = 2 * alert_counts(c->alert)->untold;
 	if (c->tool_run)
 		shed[AS_EV_TOOL_RUN] = tool_run_counts(c->tool_run)->unmade;
 }
 
+uint64_t chain_alerts_started(const struct chain *c)
+{
+	return c->alert ? alert_counts(c->alert)->started : 0;
+}
+
+double chain_alert_nearness(const struct chain *c)
+{
+	return c->alert ? alert_nearness(c->alert) : 0;
+}
+
+int chain_statistics(struct chain *c, struct buf *json)
+{
+	if (!c->stats)
+		return -ENODATA;
+	stats_json(json, c->stats, NULL, STATS_LISTED_SUMMARY);
+	return json->failed ? -ENOMEM : 0;
+}
+
+void chain_emit_statistics(struct chain *c, uint64_t boot_ns)
+{
+	_cleanup_(buf_done) struct buf json = {};
+	_cleanup_(buf_done) struct buf b = {};
+	struct as_span span;
+	struct event ev;
+
+	if (!c->stats)
+		return;
+	stats_finish(c->stats);
+	if (chain_statistics(c, &json) < 0)
+		return;
+	record_begin_own(&b, AS_EV_SUMMARY, boot_ns);
+	span = record_add(&b, json.data, json.len);
+	if (b.failed)
+		return;
+	record_struct(&b, as_summary)->summary = span;
+	if (record_end(&b, &ev) == 0)
+		event_emit(&c->ending, &ev);
+}
+
 void chain_print_summary(const struct chain *c, FILE *f, bool colour)
 {
+	struct winsize size;
+
 	log_clear();
-	summary_print(c->summary, f, colour);
+	if (!c->stats) {
+		summary_print(c->summary, f, colour);
+		return;
+	}
+	if (ioctl(fileno(f), TIOCGWINSZ, &size) < 0 || !size.ws_col)
+		size.ws_col = SUMMARY_COLUMNS;
+	stats_print(c->stats, f, colour, size.ws_col);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "enrich/proc_table.h"
 #include "event/event.h"
@@ -25,6 +26,10 @@ struct chain_options {
 	const struct file_sums_ops *file_sums; /* NULL: no file family */
 	/* who wants to know of an exec or a new connection at once (TLS discovery); may be NULL */
 	void (*on_activity)(void *context, const struct event *ev);
+	/* who has something to say behind an event, through @out; may be NULL */
+	void (*on_behind)(void *context, const struct event *ev, struct emitter *out);
+	/* an alert has started, so that a sample is wanted; may be NULL */
+	void (*on_alert)(void *context);
 	const char *(*library_name)(void *context, uint32_t number,
 				    uint32_t tgid); /* may be NULL */
 	void *context;
@@ -63,6 +68,18 @@ const uint64_t *chain_filtered(const struct chain *c);
 
 /* What stages gave up at a stated limit. */
 void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT]);
+
+/* Since the start; also those that no output shows. */
+uint64_t chain_alerts_started(const struct chain *c);
+
+/* 0 to 1: how near the nearest alert rule is to its limit. */
+double chain_alert_nearness(const struct chain *c);
+
+/* Statistics so far as JSON, appended. -ENODATA when they were not asked for. */
+int chain_statistics(struct chain *c, struct buf *json);
+
+/* The `summary` event; the samples have ended. */
+void chain_emit_statistics(struct chain *c, uint64_t boot_ns);
 
 /* What was seen, in a few lines for a person. */
 void chain_print_summary(const struct chain *c, FILE *f, bool colour);

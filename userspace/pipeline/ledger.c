@@ -17,8 +17,12 @@ static void take_row(const struct ledger_inputs *in, struct as_count kernel, uns
 {
 	const struct event_desc *d = schema_event(type);
 
-	/* types that user space makes are counted where they arrive, or could not be made */
-	row->produced = kernel.produced ? kernel.produced : in->arrived[type] + in->shed[type];
+	/*
+	 * Types that user space makes are counted where they arrive, or could not be made: in user space, or
+	 * of sums in the kernel, which counts no other production of these.
+	 */
+	row->produced = kernel.produced ? kernel.produced
+					: in->arrived[type] + kernel.shed + in->shed[type];
 	row->dropped_ring = kernel.dropped;
 	row->shed = kernel.shed + in->shed[type];
 	row->unread = kernel.unread;

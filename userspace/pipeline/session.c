@@ -239,24 +239,30 @@ static void tree_seen(struct session *s, const struct as_system_tree *t)
 	s->tree_bytes = bytes;
 }
 
-static uint64_t sample_next(void *context)
+static uint64_t sample_next(struct session *s, uint64_t now)
 {
-	struct session *s = context;
-	uint64_t now = clock_boot_ns();
-
 	s->activity.changed = s->forced;
+	s->activity.alert_nearness = chain_alert_nearness(s->chain);
 	return pace_next(&s->opt->pace, now - s->start_ns, &s->activity);
 }
 
 static void sample_now(struct session *s, enum as_sample_reason reason)
 {
-	uint64_t now = clock_boot_ns(), next = sample_next(s);
+	uint64_t now = clock_boot_ns(), next = sample_next(s, now);
 
 	sources_sample(s->sources, now, reason, next);
 	s->sampled_ns = now;
 	s->forced = false;
 	s->reason = AS_SAMPLE_TIMER;
 	sample_at(s, now + next);
+}
+
+/* With all that the processes had done until now, those that ended included. */
+static void sample_last(struct session *s)
+{
+	sources_flows(s->sources, clock_boot_ns());
+	order_drain(s->order, UINT64_MAX);
+	sources_sample(s->sources, clock_boot_ns(), AS_SAMPLE_LAST, 0);
 }
 
 /* ---- opening ---- */
@@ -308,11 +314,26 @@ static void activity(void *context, const struct event *ev)
 	}
 }
 
+static void behind(void *context, const struct event *ev, struct emitter *out)
+{
+	struct session *s = context;
+
+	sources_behind(s->sources, ev, out);
+}
+
 static const char *library_name(void *context, uint32_t number, uint32_t tgid)
 {
 	struct session *s = context;
 
 	return sources_library(s->sources, number, tgid);
+}
+
+static void alert_started(void *context)
+{
+	struct session *s = context;
+
+	if (s->opt->forced_samples)
+		sample_force(s, AS_SAMPLE_ALERT);
 }
 
 static int open_chain(struct session *s, struct err *e)
@@ -324,6 +345,8 @@ static int open_chain(struct session *s, struct err *e)
 		.procs = s->procs,
 		.file_sums = s->opt->sources & SOURCE_FILES ? &sums : NULL,
 		.on_activity = activity,
+		.on_behind = behind,
+		.on_alert = alert_started,
 		.library_name = library_name,
 		.context = s,
 		.on_closed = output_closed,
@@ -619,6 +642,11 @@ void session_sample(struct session *s)
 	sample_now(s, AS_SAMPLE_REQUEST);
 }
 
+int session_statistics(const struct session *s, struct buf *json)
+{
+	return chain_statistics(s->chain, json);
+}
+
 pid_t session_command_pid(const struct session *s)
 {
 	return s->child.pid;
@@ -632,11 +660,12 @@ static void finish(struct session *s)
 	uint64_t lost;
 
 	if (s->opt->forced_samples)
-		sources_sample(s->sources, clock_boot_ns(), AS_SAMPLE_LAST, 0);
+		sample_last(s);
 	sources_finish(s->sources);
 	emit_capabilities(s);
 	order_drain(s->order, UINT64_MAX);
 	chain_finish(s->chain);
+	chain_emit_statistics(s->chain, clock_boot_ns());
 	report_losses(s, chain_input(s->chain));
 	if (!chain_sync(s->chain, STALL_MS))
 		log_warning("the output takes nothing any more; what it did not take is lost");
@@ -779,6 +808,8 @@ void session_close(struct session *s, struct session_result *ret)
 	}
 	s->result.command_ended = s->end.ended;
 	s->result.command_status = s->end.status;
+	if (s->chain)
+		s->result.alerts = chain_alerts_started(s->chain);
 	if (ret)
 		*ret = s->result;
 	free_all(s);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "event/event.h"
 #include "pipeline/child.h"
@@ -61,6 +62,7 @@ struct session_options {
 	bool best_effort; /* without kernel programs go on with what /proc tells */
 	bool since_start; /* trees: sums since the processes started, not since the first sample */
 	bool write_env;   /* denet: begin with what the machine is */
+	bool statistics;  /* of the samples, at the end */
 	bool forced_samples;  /* fork, exec, exit and alerts make a sample due */
 	uint64_t duration_ns; /* 0: until it is stopped */
 	const char *filter;   /* NULL: everything */
@@ -121,6 +123,9 @@ void session_stop(struct session *s, const char *reason);
 void session_sample(struct session *s); /* one more, now */
 
 pid_t session_command_pid(const struct session *s); /* 0: none */
+
+/* Statistics so far as JSON, appended (docs/STATS.md). -ENODATA when they were not asked for. */
+int session_statistics(const struct session *s, struct buf *json);
 
 /* Passes on what is on its way, writes `stop` and frees. @ret may be NULL. */
 void session_close(struct session *s, struct session_result *ret);

@@ -15,10 +15,13 @@
 #include "base/log.h"
 #include "source/file.h"
 #include "source/net.h"
+#include "source/offcpu.h"
 #include "source/proc.h"
 #include "source/procfs.h"
 #include "source/sampler.h"
+#include "source/syscalls.h"
 #include "source/tls.h"
+#include "source/who.h"
 #include "stage/file_io.h"
 
 #define RING_EVENTS_BYTES (4U << 20)
@@ -41,8 +44,11 @@ struct sources {
 	struct file_source *file;
 	struct net_source *net;
 	struct tls_source *tls;
+	struct syscalls_source *syscalls;
+	struct offcpu_source *offcpu;
 	struct task_source *tasks; /* until the sampler has it */
 	struct sampler *sampler;
+	struct who *who; /* NULL: not asked for */
 	struct emitter *samples;
 	uint64_t begin_ns; /* of the run */
 	struct proc_match match;
@@ -51,6 +57,7 @@ struct sources {
 	uint64_t active_ns; /* last exec or connection */
 	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
 	bool poll_more;     /* discovery has more to look at right away */
+	bool who_more;      /* of who was there before, more is to be told */
 };
 
 DEFINE_FREEP(struct sources *, sources_free)
@@ -169,6 +176,11 @@ static void found(void *context, const struct proc *p, uint32_t flags)
 		proc_source_follow(s->proc, p->tgid, p->start_ns, flags);
 	if (s->tls)
 		tls_source_process(s->tls, p->tgid);
+	/* the command tells of itself when it execs */
+	if (s->who && !(s->opt->command && s->shared)) {
+		who_process(s->who, p->tgid);
+		s->who_more = true;
+	}
 }
 
 static int check_pids(const struct session_options *o, struct err *e)
@@ -200,6 +212,20 @@ static int seed(struct sources *s, struct err *e)
 	return r < 0 ? err_set(e, r, "cannot read /proc: %s", strerror(-r)) : 0;
 }
 
+static int open_who(struct sources *s, struct err *e)
+{
+	const struct who_options opt = {
+		.table = s->procs,
+		.shared = s->shared,
+		.env_names = s->opt->env_names,
+		.n_env_names = s->opt->n_env_names,
+		.pressure = s->opt->pressure,
+		.gpu = s->opt->gpu,
+	};
+
+	return s->opt->detail ? who_open(&opt, &s->who, e) : 0;
+}
+
 int sources_open(const struct session_options *opt, struct proc_table *procs, uint64_t begin_ns,
 		 struct sources **ret, struct err *e)
 {
@@ -228,6 +254,9 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 			 e->text);
 		bpf_shared_free(TAKE_PTR(s->shared));
 	}
+	r = open_who(s, e);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -246,6 +275,8 @@ struct loader {
 	struct file_source *file;
 	struct net_source *net;
 	struct tls_source *tls;
+	struct syscalls_source *syscalls;
+	struct offcpu_source *offcpu;
 	struct task_source *tasks;
 	pthread_t thread;
 	bool started;
@@ -277,6 +308,18 @@ static void load_tasks(struct loader *l)
 
 	if (samples_processes(l->s) && task_bpf_open(l->s->shared, detail, &l->tasks, &e) < 0)
 		log_info("samples come from /proc: %s", e.text);
+}
+
+static void load_sums(struct loader *l)
+{
+	const struct sources *s = l->s;
+	const struct sums_options opt = {.procs = s->procs, .out = s->samples};
+	struct err e = {};
+
+	if (s->opt->syscalls && syscalls_source_open(s->shared, &opt, &l->syscalls, &e) < 0)
+		log_warning("no sums of system calls: %s", e.text);
+	if (s->opt->offcpu && offcpu_source_open(s->shared, &opt, &l->offcpu, &e) < 0)
+		log_warning("no sums of waits: %s", e.text);
 }
 
 static void load_tls_and_net(struct loader *l)
@@ -356,6 +399,7 @@ enum {
 	LOAD_TLS_AND_NET,
 	LOAD_FILE,
 	LOAD_TASKS,
+	LOAD_SUMS,
 	LOADERS,
 };
 
@@ -365,6 +409,7 @@ static void loaders_start(struct sources *s, struct loader loaders[LOADERS])
 		[LOAD_TLS_AND_NET] = load_tls_and_net,
 		[LOAD_FILE] = load_file,
 		[LOAD_TASKS] = load_tasks,
+		[LOAD_SUMS] = load_sums,
 	};
 
 	for (size_t i = 0; i < LOADERS; i++) {
@@ -395,6 +440,8 @@ static void loaders_finish(struct sources *s, struct loader loaders[LOADERS],
 	}
 	s->file = loaders[LOAD_FILE].file;
 	s->tasks = loaders[LOAD_TASKS].tasks;
+	s->syscalls = loaders[LOAD_SUMS].syscalls;
+	s->offcpu = loaders[LOAD_SUMS].offcpu;
 	/* programs that need a type's number still read all the kernel's types, some 10 MB per thread */
 	malloc_trim(0);
 }
@@ -428,12 +475,14 @@ static int open_sampler(struct sources *s, struct err *e)
 	};
 	struct sampler_options opt = {
 		.table = s->procs,
+		.who = s->who,
 		.fs = s->procfs,
 		.detail = s->opt->detail,
 		.threads = s->opt->threads,
 		.pss_interval_ns = s->opt->pss_interval_ns,
 		.since_start = s->opt->since_start,
 		.begin_ns = s->begin_ns,
+		.sockets = s->opt->detail && !s->net,
 	};
 	struct emitter nowhere = {discard};
 	int r;
@@ -469,6 +518,8 @@ int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(v
 	 */
 	breathe(context);
 	sched_yield();
+	if (!s->shared && (s->opt->syscalls || s->opt->offcpu))
+		log_warning("no sums of system calls and waits: these need kernel programs");
 	if (s->shared)
 		loaders_start(s, loaders);
 	r = seed(s, e);
@@ -487,9 +538,12 @@ void sources_free(struct sources *s)
 		return;
 	task_source_free(s->tasks);
 	sampler_free(s->sampler);
+	who_free(s->who);
 	net_source_free(s->net);
 	tls_source_free(s->tls);
 	file_source_free(s->file);
+	syscalls_source_free(s->syscalls);
+	offcpu_source_free(s->offcpu);
 	proc_source_free(s->proc);
 	bpf_shared_free(s->shared);
 	procfs_free(s->procfs);
@@ -580,30 +634,68 @@ int sources_follow(struct sources *s, uint32_t tgid)
 
 /* ---- while it runs ---- */
 
+static void process_gone(struct sources *s, const struct as_hdr *h)
+{
+	if (s->syscalls)
+		syscalls_source_exit(s->syscalls, h);
+	if (s->offcpu)
+		offcpu_source_exit(s->offcpu, h);
+}
+
+static void bytes_moved(struct sources *s, const struct as_flow *f)
+{
+	if (s->sampler)
+		sampler_net(s->sampler, f->h.tgid, f->h.start_ns, f->rx_interval_bytes,
+			    f->tx_interval_bytes);
+}
+
+/* New libraries may be mapped any moment. */
+static void look_for_libraries(struct sources *s)
+{
+	s->active_ns = clock_boot_ns();
+	s->poll_step = 0;
+}
+
 void sources_activity(void *sources, const struct event *ev)
 {
 	struct sources *s = sources;
 
-	if (!s->tls)
-		return;
 	switch (ev->rec->type) {
+	case AS_EV_EXIT:
+		process_gone(s, ev->rec);
+		break;
+	case AS_EV_FLOW:
+	case AS_EV_CLOSE:
+		bytes_moved(s, (const void *)ev->rec);
+		break;
 	case AS_EV_EXEC:
-		tls_source_exec(s->tls, ev->rec->tgid);
+		if (s->tls) {
+			tls_source_exec(s->tls, ev->rec->tgid);
+			look_for_libraries(s);
+		}
 		break;
 	case AS_EV_CONNECT:
 	case AS_EV_ACCEPT:
+		if (s->tls)
+			look_for_libraries(s);
 		break;
-	default:
-		return;
 	}
-	s->active_ns = clock_boot_ns();
-	s->poll_step = 0;
+}
+
+void sources_behind(void *sources, const struct event *ev, struct emitter *out)
+{
+	struct sources *s = sources;
+
+	if (s->who)
+		who_event(s->who, ev, out);
 }
 
 int sources_poll_ms(const struct sources *s, uint64_t boot_ns)
 {
 	uint64_t due;
 
+	if (s->who_more)
+		return 0;
 	if (!s->tls)
 		return -1;
 	if (s->poll_more)
@@ -620,6 +712,10 @@ int sources_poll_ms(const struct sources *s, uint64_t boot_ns)
 
 void sources_poll(struct sources *s, uint64_t boot_ns)
 {
+	if (s->who_more)
+		s->who_more = who_tick(s->who, false, s->samples);
+	if (!s->tls)
+		return;
 	s->polled_ns = boot_ns;
 	s->poll_more = tls_source_poll(s->tls);
 	while (s->poll_step < ARRAY_SIZE(poll_plan_ms) &&
@@ -637,6 +733,12 @@ void sources_tick(struct sources *s, uint64_t boot_ns)
 		tls_source_tick(s->tls, boot_ns);
 		s->poll_more |= tls_source_poll(s->tls);
 	}
+	if (s->syscalls)
+		syscalls_source_tick(s->syscalls, boot_ns);
+	if (s->offcpu)
+		offcpu_source_tick(s->offcpu, boot_ns);
+	if (s->who)
+		s->who_more = who_tick(s->who, true, s->samples);
 	if (s->proc)
 		procfs_reap(s->procfs, s->procs, REAP_BUDGET);
 }
@@ -644,8 +746,16 @@ void sources_tick(struct sources *s, uint64_t boot_ns)
 void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
 		    uint64_t next_ns)
 {
+	if (s->who)
+		who_sample(s->who, boot_ns, s->samples);
 	if (s->sampler)
 		sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
+}
+
+void sources_flows(struct sources *s, uint64_t boot_ns)
+{
+	if (s->net)
+		net_source_tick(s->net, boot_ns);
 }
 
 static void finish_tls(void *context)
@@ -660,6 +770,10 @@ void sources_finish(struct sources *s)
 {
 	if (s->net)
 		net_source_finish(s->net);
+	if (s->syscalls)
+		syscalls_source_finish(s->syscalls);
+	if (s->offcpu)
+		offcpu_source_finish(s->offcpu);
 	/*
 	 * Three tracepoints wait for one another; a wait for the probes that had begun before theirs would
 	 * come on top.

@@ -51,6 +51,9 @@ int sources_follow(struct sources *s, uint32_t tgid);
 /* An exec or a connection: new libraries may be mapped any moment. */
 void sources_activity(void *sources, const struct event *ev);
 
+/* Behind an event: what is to be told of the process goes to @out. */
+void sources_behind(void *sources, const struct event *ev, struct emitter *out);
+
 /* Milliseconds until sources_poll() is due; -1: not at all. */
 int sources_poll_ms(const struct sources *s, uint64_t boot_ns);
 void sources_poll(struct sources *s, uint64_t boot_ns);
@@ -60,6 +63,9 @@ void sources_tick(struct sources *s, uint64_t boot_ns);
 /* @next_ns: planned time to the next one. */
 void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
 		    uint64_t next_ns);
+
+/* The sums of open connections into the rings, so that a sample knows them. */
+void sources_flows(struct sources *s, uint64_t boot_ns);
 
 /* Last sums into the rings, then everything off. */
 void sources_finish(struct sources *s);

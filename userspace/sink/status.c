@@ -10,9 +10,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/line.h"
 #include "base/log.h"
-#include "sink/line.h"
-#include "sink/units.h"
+#include "base/units.h"
 
 #define COLUMNS_DEFAULT 80
 #define CLEAR           "\r\033[K"

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/units.h"
 #include "event/record.h"
-#include "sink/units.h"
 
 /* Connections that are open at the same time; of further ones the bytes are known at their end. */
 #define FLOWS_MAX 4096

@@ -17,11 +17,11 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/line.h"
+#include "base/units.h"
 #include "event/names.h"
 #include "event/record.h"
 #include "event/schema.h"
-#include "sink/line.h"
-#include "sink/units.h"
 #include "sink/writer.h"
 
 #define TERMINAL_COLUMNS_MIN 40
@@ -636,12 +636,15 @@ static void put_threshold(struct line *l, const struct event *ev)
 	RECORD(as_threshold, e, ev);
 
 	line_style(l, e->ended ? LINE_YELLOW : LINE_ALARM);
-	put_span(l, ev->rec, &e->metric);
-	line_str(l, e->ended ? " is no longer above " : " is above ");
-	put_centi(l, e->limit_centi);
-	line_str(l, e->ended ? ", peak " : ": ");
-	put_centi(l, e->value_centi < 0 ? 0 : e->value_centi);
-	if (e->ended) {
+	put_span(l, ev->rec, &e->rule);
+	line_str(l, e->ended ? "  no longer, peak " : "  ");
+	if (e->value_centi < 0)
+		line_str(l, "-");
+	put_centi(l, e->value_centi < 0 ? -(uint64_t)e->value_centi : (uint64_t)e->value_centi);
+	if (e->unit.len)
+		line_str(l, " ");
+	put_span(l, ev->rec, &e->unit);
+	if (e->duration_ns) {
 		line_str(l, ", for ");
 		put_duration(l, e->duration_ns);
 	}

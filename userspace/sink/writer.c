@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/output.h"
 
 #define BLOCK_BYTES   (256U * 1024)
 #define QUEUE_DEFAULT (32U << 20)
@@ -144,74 +145,6 @@ static bool block_merge(struct block *to, struct block *from)
 
 /* ---- the file ---- */
 
-/* The user who called sudo; false when nobody did. */
-static bool sudo_caller(uid_t *ret_uid, gid_t *ret_gid)
-{
-	const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
-
-	if (geteuid() != 0 || !uid || !gid)
-		return false;
-	*ret_uid = strtoul(uid, NULL, 10);
-	*ret_gid = strtoul(gid, NULL, 10);
-	return true;
-}
-
-/*
- * A regular file becomes private. One that somebody else made is refused: they may hold it open,
- * and would read along.
- */
-static int make_private(int fd, const struct stat *st, const char *path, struct err *e)
-{
-	uid_t uid = geteuid();
-	gid_t gid;
-	bool sudo = sudo_caller(&uid, &gid);
-
-	if (st->st_nlink > 1)
-		return err_set(e, -EMLINK, "'%s' has other hard links; name a new file", path);
-	if (st->st_uid != geteuid() && st->st_uid != uid)
-		return err_set(e, -EPERM, "'%s' belongs to another user; name a new file", path);
-	if (fchmod(fd, 0600) < 0)
-		log_warning("cannot make '%s' private: %s", path, strerror(errno));
-	if (sudo && fchown(fd, uid, gid) < 0)
-		log_debug("cannot give the output to the caller: %s", strerror(errno));
-	return 0;
-}
-
-/* Nothing is truncated before it is known to be the right file. */
-static int open_file(const char *path, int extra_flags, bool empty, int *ret_fd, struct err *e)
-{
-	_cleanup_(closep) int fd = -1;
-	struct stat st;
-	int r;
-
-	/* O_APPEND, so that a file that somebody truncates goes on at its new end; O_NONBLOCK, so
-	 * that a pipe without a reader hangs neither the start nor the end */
-	fd = open(path,
-		  O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
-			  extra_flags,
-		  0600);
-	if (fd < 0 && errno == ELOOP)
-		return err_set(e, -ELOOP, "'%s' is a symbolic link; name the file itself", path);
-	if (fd < 0 && errno == ENXIO)
-		return err_set(e, -ENXIO, "nobody reads the named pipe '%s'", path);
-	if (fd < 0)
-		return err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0)
-		return err_set(e, -errno, "cannot examine '%s': %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
-		return err_set(e, -EINVAL, "'%s' is neither a file nor a pipe", path);
-
-	if (S_ISREG(st.st_mode)) {
-		r = make_private(fd, &st, path, e);
-		if (r < 0)
-			return r;
-		if (empty && ftruncate(fd, 0) < 0)
-			return err_set(e, -errno, "cannot empty '%s': %s", path, strerror(errno));
-	}
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
 /*
  * Standard output, opened once more where that is possible: O_NONBLOCK on the descriptor itself
  * would reach everyone who shares it, the shell included.
@@ -281,7 +214,7 @@ static void rotate(struct writer *w)
 
 	if (snprintf(name, sizeof(name), "%s.new", w->path) < PATH_MAX) {
 		unlink(name); /* left by a run that was killed here */
-		r = open_file(name, O_EXCL, true, &fd, &e);
+		r = output_open(name, O_EXCL, true, 0600, &fd, &e);
 	}
 	if (r < 0) {
 		log_warning("cannot rotate '%s': %s", w->path, e.text);
@@ -300,7 +233,7 @@ static void open_again(struct writer *w)
 	struct err e = {};
 	int fd;
 
-	if (open_file(w->path, 0, false, &fd, &e) < 0) {
+	if (output_open(w->path, 0, false, 0600, &fd, &e) < 0) {
 		log_warning("%s; going on with the file that is open", e.text);
 		return;
 	}
@@ -787,7 +720,7 @@ static int open_output(struct writer *w, struct err *e)
 		w->path = strdup(w->opt.path);
 		if (!w->path)
 			return -ENOMEM;
-		r = open_file(w->path, 0, true, &fd, e);
+		r = output_open(w->path, 0, true, 0600, &fd, e);
 	} else {
 		r = open_stdout(&fd, e);
 	}

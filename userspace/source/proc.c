@@ -45,6 +45,16 @@ static int attach(struct bpf_shared *s, struct proc_bpf *skel)
 	return 0;
 }
 
+/* What a kernel lacks here is recorded, and costs that event only. */
+static void attach_oom(struct bpf_shared *s, struct proc_bpf *skel)
+{
+	/* KERNEL < 6.9: the signal tells whose number it is; no look at signals without need */
+	if (!(bpf_shared_memory(s)->features & AS_FEATURE_OOM_TASK) &&
+	    bpf_hook_attach(s, "proc", "oom_signal", "raw tracepoint", skel->progs.oom_signal) < 0)
+		return;
+	bpf_hook_attach(s, "proc", "oom_kill", "raw tracepoint", skel->progs.proc_oom);
+}
+
 static void ask_features(struct proc_source *p)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run);
@@ -122,6 +132,7 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 		return err_set(e, r, "cannot attach to the scheduler's tracepoints: %s",
 			       strerror(-r));
 	ask_features(p);
+	attach_oom(s, p->skel);
 	first_sync(p);
 
 	*ret = TAKE_PTR(p);

@@ -52,11 +52,12 @@ static bool take_u64(struct text *t, uint64_t *ret)
 	return true;
 }
 
-/* Some fields of stat may be negative; none of those is wanted. */
-static bool take_field(struct text *t, uint64_t *ret)
+/* Some fields of stat may be negative; of those only nice is wanted, which tells by @ret_minus. */
+static bool take_field(struct text *t, uint64_t *ret, bool *ret_minus)
 {
 	skip_blanks(t);
-	if (t->p < t->end && *t->p == '-')
+	*ret_minus = t->p < t->end && *t->p == '-';
+	if (*ret_minus)
 		t->p++;
 	return take_u64(t, ret);
 }
@@ -91,15 +92,33 @@ bool procfs_find_u64(const char *text, size_t n, const char *key, uint64_t *ret)
 enum {
 	STAT_PPID = 4,
 	STAT_FLAGS = 9,
+	STAT_MINFLT,
+	STAT_MAJFLT = 12,
 	STAT_UTIME = 14,
 	STAT_STIME,
 	STAT_CUTIME,
 	STAT_CSTIME,
-	STAT_THREADS = 20,
+	STAT_NICE = 19,
+	STAT_THREADS,
 	STAT_START = 22,
 	STAT_VSIZE,
+	STAT_NEEDED,
+	STAT_CPU = 39,
+	STAT_PRIORITY,
+	STAT_POLICY,
 	STAT_FIELDS
 };
+
+static uint32_t thread_state(char c)
+{
+	static const char letters[] = "RSDTtZXxI";
+	static const uint8_t states[] = {AS_THREAD_RUNNING, AS_THREAD_SLEEPING, AS_THREAD_DISK,
+					 AS_THREAD_STOPPED, AS_THREAD_TRACED,   AS_THREAD_DEAD,
+					 AS_THREAD_DEAD,    AS_THREAD_DEAD,     AS_THREAD_SLEEPING};
+	const char *at = c ? strchr(letters, c) : NULL;
+
+	return at ? states[at - letters] : AS_THREAD_OTHER;
+}
 
 static int stat_numbers(const uint64_t v[STAT_FIELDS], struct procfs_stat *st)
 {
@@ -113,6 +132,11 @@ static int stat_numbers(const uint64_t v[STAT_FIELDS], struct procfs_stat *st)
 	if (!ticks_to_ns(own, &st->cpu_ns) || !ticks_to_ns(waited, &st->waited_ns) ||
 	    !ticks_to_ns(v[STAT_START], &st->start_ns))
 		return -EBADMSG;
+	if (!ticks_to_ns(v[STAT_UTIME], &st->user_ns) ||
+	    !ticks_to_ns(v[STAT_STIME], &st->system_ns))
+		return -EBADMSG;
+	st->minor_faults = v[STAT_MINFLT];
+	st->major_faults = v[STAT_MAJFLT];
 	st->ppid = v[STAT_PPID];
 	st->threads = v[STAT_THREADS];
 	st->kernel_thread = v[STAT_FLAGS] & KTHREAD_FLAG;
@@ -126,7 +150,7 @@ int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret)
 	struct text t = {text, text + n};
 	const char *open = memchr(text, '(', n), *close = memrchr(text, ')', n);
 	uint64_t v[STAT_FIELDS] = {0}, pid;
-	struct procfs_stat st = {0};
+	struct procfs_stat st = {.last_cpu = -1};
 	char state;
 	int r;
 
@@ -141,9 +165,21 @@ int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret)
 		return -EBADMSG;
 	state = *t.p++;
 	for (int i = STAT_PPID; i < STAT_FIELDS; i++) {
-		if (!take_field(&t, &v[i]))
-			return -EBADMSG;
+		bool minus;
+
+		if (!take_field(&t, &v[i], &minus)) {
+			if (i < STAT_NEEDED)
+				return -EBADMSG;
+			break;
+		}
+		if (i == STAT_NICE)
+			st.nice = minus ? -(int32_t)(v[i] & 0xff) : (int32_t)(v[i] & 0xff);
+		if (i == STAT_CPU)
+			st.last_cpu = v[i] & INT32_MAX;
 	}
+	st.state = thread_state(state);
+	st.priority = v[STAT_PRIORITY];
+	st.policy = v[STAT_POLICY];
 	r = stat_numbers(v, &st);
 	if (r < 0)
 		return r;
@@ -164,6 +200,35 @@ int procfs_parse_status_uid(const char *text, size_t n, uint32_t *ret)
 	return 0;
 }
 
+int procfs_parse_status(const char *text, size_t n, struct procfs_status *ret)
+{
+	struct procfs_status st = {0};
+
+	/* without memory, in a zombie, there are only the switches */
+	procfs_find_u64(text, n, "RssAnon:", &st.anon_kb);
+	procfs_find_u64(text, n, "RssFile:", &st.file_kb);
+	procfs_find_u64(text, n, "RssShmem:", &st.shmem_kb);
+	procfs_find_u64(text, n, "VmSwap:", &st.swap_kb);
+	procfs_find_u64(text, n, "VmHWM:", &st.peak_kb);
+	if (!procfs_find_u64(text, n, "voluntary_ctxt_switches:", &st.voluntary) ||
+	    !procfs_find_u64(text, n, "nonvoluntary_ctxt_switches:", &st.involuntary))
+		return -EBADMSG;
+	*ret = st;
+	return 0;
+}
+
+int procfs_parse_schedstat(const char *text, size_t n, uint64_t *ret_cpu_ns, uint64_t *ret_wait_ns)
+{
+	struct text t = {text, text + n};
+	uint64_t cpu, wait;
+
+	if (!take_u64(&t, &cpu) || !take_u64(&t, &wait))
+		return -EBADMSG;
+	*ret_cpu_ns = cpu;
+	*ret_wait_ns = wait;
+	return 0;
+}
+
 int procfs_parse_statm(const char *text, size_t n, uint64_t *ret_vsz_pages, uint64_t *ret_rss_pages)
 {
 	struct text t = {text, text + n};
@@ -178,11 +243,15 @@ int procfs_parse_statm(const char *text, size_t n, uint64_t *ret_vsz_pages, uint
 
 int procfs_parse_io(const char *text, size_t n, struct procfs_io *ret)
 {
-	struct procfs_io io;
+	struct procfs_io io = {0};
 
 	if (!procfs_find_u64(text, n, "read_bytes:", &io.read_bytes) ||
 	    !procfs_find_u64(text, n, "write_bytes:", &io.write_bytes))
 		return -EBADMSG;
+	procfs_find_u64(text, n, "rchar:", &io.rchar);
+	procfs_find_u64(text, n, "wchar:", &io.wchar);
+	procfs_find_u64(text, n, "syscr:", &io.syscr);
+	procfs_find_u64(text, n, "syscw:", &io.syscw);
 	*ret = io;
 	return 0;
 }
@@ -335,14 +404,14 @@ ssize_t procfs_read(const struct procfs *fs, const char *name, char *buf, size_t
 	return fd < 0 ? -errno : procfs_fd_read(fd, buf, cap);
 }
 
-static void pid_path(char out[32], uint32_t pid, const char *file)
+static void pid_path(char out[64], uint32_t pid, const char *file)
 {
-	snprintf(out, 32, "%u/%s", pid, file);
+	snprintf(out, 64, "%u/%s", pid, file);
 }
 
 int procfs_pid_open(const struct procfs *fs, uint32_t pid, const char *file)
 {
-	char path[32];
+	char path[64];
 	int fd;
 
 	pid_path(path, pid, file);
@@ -350,10 +419,10 @@ int procfs_pid_open(const struct procfs *fs, uint32_t pid, const char *file)
 	return fd < 0 ? -errno : fd;
 }
 
-static ssize_t pid_read(const struct procfs *fs, uint32_t pid, const char *file, char *buf,
+ssize_t procfs_pid_read(const struct procfs *fs, uint32_t pid, const char *file, char *buf,
 			size_t cap)
 {
-	char path[32];
+	char path[64];
 
 	pid_path(path, pid, file);
 	return procfs_read(fs, path, buf, cap);
@@ -362,7 +431,7 @@ static ssize_t pid_read(const struct procfs *fs, uint32_t pid, const char *file,
 int procfs_read_stat(const struct procfs *fs, uint32_t pid, struct procfs_stat *ret)
 {
 	char buf[READ_MAX];
-	ssize_t n = pid_read(fs, pid, "stat", buf, sizeof(buf));
+	ssize_t n = procfs_pid_read(fs, pid, "stat", buf, sizeof(buf));
 
 	return n < 0 ? (int)n : procfs_parse_stat(buf, n, ret);
 }
@@ -370,7 +439,7 @@ int procfs_read_stat(const struct procfs *fs, uint32_t pid, struct procfs_stat *
 static int read_uid(const struct procfs *fs, uint32_t pid, uint32_t *ret)
 {
 	char buf[READ_MAX];
-	ssize_t n = pid_read(fs, pid, "status", buf, sizeof(buf));
+	ssize_t n = procfs_pid_read(fs, pid, "status", buf, sizeof(buf));
 
 	return n < 0 ? (int)n : procfs_parse_status_uid(buf, n, ret);
 }
@@ -391,7 +460,7 @@ static void exe_name(const struct procfs *fs, uint32_t pid, char out[AS_NAME_LEN
 {
 	static const char deleted[] = " (deleted)";
 	const size_t mark = sizeof(deleted) - 1;
-	char path[32], target[PATH_MAX];
+	char path[64], target[PATH_MAX];
 	const char *base;
 	ssize_t n;
 
@@ -418,7 +487,7 @@ static bool named(const struct procfs *fs, const struct proc_match *m, const str
 	exe_name(fs, st->pid, name);
 	if (name_asked(m, name))
 		return true;
-	n = pid_read(fs, st->pid, "cmdline", args, sizeof(args));
+	n = procfs_pid_read(fs, st->pid, "cmdline", args, sizeof(args));
 	if (n <= 0)
 		return false;
 	procfs_parse_script(args, n, name);
@@ -557,6 +626,24 @@ static int pids_visit(struct pass *pass)
 	while ((errno = 0, d = readdir(dir))) {
 		if (parse_pid(d->d_name, &pid))
 			pid_visit(pass, pid);
+	}
+	return -errno;
+}
+
+int procfs_each_thread(const struct procfs *fs, uint32_t pid,
+		       bool (*visit)(void *ctx, uint32_t tid), void *ctx)
+{
+	_cleanup_(closep) int fd = procfs_pid_open(fs, pid, "task");
+	_cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+	uint32_t tid;
+
+	if (!dir)
+		return fd < 0 ? fd : -errno;
+	TAKE_FD(fd);
+	while ((errno = 0, d = readdir(dir))) {
+		if (parse_pid(d->d_name, &tid) && !visit(ctx, tid))
+			return 0;
 	}
 	return -errno;
 }

@@ -30,11 +30,35 @@ struct procfs_stat {
 	uint64_t cpu_ns;
 	uint64_t waited_ns; /* of children that ended and were waited for */
 	uint64_t vsz_bytes;
+	uint64_t user_ns; /* of `cpu_ns` */
+	uint64_t system_ns;
+	uint64_t minor_faults;
+	uint64_t major_faults;
+	int32_t nice;
+	int32_t last_cpu; /* -1: not told, as may be what follows */
+	uint32_t priority;
+	uint32_t policy;
+	uint32_t state; /* enum as_thread_state */
+};
+
+/* Of one thread, but the memory, which is the process's. 0 for what is not told. */
+struct procfs_status {
+	uint64_t anon_kb;
+	uint64_t file_kb;
+	uint64_t shmem_kb;
+	uint64_t swap_kb;
+	uint64_t peak_kb;
+	uint64_t voluntary;
+	uint64_t involuntary;
 };
 
 struct procfs_io {
 	uint64_t read_bytes;
 	uint64_t write_bytes;
+	uint64_t rchar; /* these may be absent: 0 */
+	uint64_t wchar;
+	uint64_t syscr;
+	uint64_t syscw;
 };
 
 struct procfs_memory {
@@ -44,6 +68,8 @@ struct procfs_memory {
 };
 
 int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret);
+int procfs_parse_status(const char *text, size_t n, struct procfs_status *ret);
+int procfs_parse_schedstat(const char *text, size_t n, uint64_t *ret_cpu_ns, uint64_t *ret_wait_ns);
 int procfs_parse_status_uid(const char *text, size_t n, uint32_t *ret);
 int procfs_parse_statm(const char *text, size_t n, uint64_t *ret_vsz_pages,
 		       uint64_t *ret_rss_pages);
@@ -75,7 +101,15 @@ ssize_t procfs_fd_read(int fd, char *buf, size_t cap);
 /* The same for a file that is not kept. @name is relative to the root. */
 ssize_t procfs_read(const struct procfs *fs, const char *name, char *buf, size_t cap);
 
+/* A file of a process, by its name there. */
+ssize_t procfs_pid_read(const struct procfs *fs, uint32_t pid, const char *file, char *buf,
+			size_t cap);
+
 int procfs_read_stat(const struct procfs *fs, uint32_t pid, struct procfs_stat *ret);
+
+/* Calls @visit for each thread of the process, until it returns false. */
+int procfs_each_thread(const struct procfs *fs, uint32_t pid,
+		       bool (*visit)(void *ctx, uint32_t tid), void *ctx);
 
 /* ---- who belongs ---- */
 

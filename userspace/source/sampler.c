@@ -9,19 +9,24 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "event/schema.h"
 #include "source/slope.h"
 #include "source/smaps.h"
+#include "source/sock_diag.h"
 #include "source/threads.h"
+#include "source/who.h"
 
 #define READ_MAX 8192
 
 /* What looks at PSS may take: CPU time of one pass, and the share of a process's own looks. */
 #define PSS_PASS_NS 5000000
 #define PSS_SHARE   200
+
+#define SOCKETS_PASS_NS 2000000 /* the same for looks at descriptors */
 
 /* struct proc_detail.sample: what the rows show beside the totals. */
 struct row {
@@ -39,6 +44,7 @@ struct row {
 	struct smaps smaps; /* as of `pss_ns` */
 	uint64_t pss_ns;    /* 0: never looked */
 	uint64_t pss_cost_ns;
+	uint32_t sockets_pass; /* of sock_diag, in which it was first looked at; 0: not yet */
 };
 
 /* struct proc_tree.sample */
@@ -66,6 +72,8 @@ struct sampler {
 	uint64_t next_ns;
 	size_t pss_turn;  /* where in `seen` the next pass goes on */
 	bool pss_refused; /* and it has been said */
+	struct sock_diag *sockets;
+	size_t sockets_turn; /* the same for them */
 };
 
 int sampler_new(const struct sampler_options *opt, struct sampler **ret)
@@ -84,6 +92,12 @@ int sampler_new(const struct sampler_options *opt, struct sampler **ret)
 		s->opt.begin_ns = clock_boot_ns();
 	if (opt->threads && threads_new(&s->threads) < 0)
 		return -ENOMEM;
+	if (opt->sockets && opt->fs) {
+		int r = sock_diag_new(opt->fs, &s->sockets);
+
+		if (r < 0 && opt->missing)
+			opt->missing(opt->ctx, "sockets", r);
+	}
 	s->page_kb = sysconf(_SC_PAGESIZE) / 1024;
 	if (!s->opt.cores)
 		s->opt.cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -97,6 +111,7 @@ void sampler_free(struct sampler *s)
 		return;
 	task_source_free(s->opt.source);
 	threads_free(s->threads);
+	sock_diag_free(s->sockets);
 	free(s->seen);
 	free(s);
 }
@@ -359,6 +374,47 @@ void sampler_net(struct sampler *s, uint32_t tgid, uint64_t start_ns, uint64_t r
 	to->v[TOTAL_TX] += tx_bytes;
 }
 
+static struct proc_tree *tree_find(const struct sampler *s, uint32_t tgid)
+{
+	struct proc_tree *tree = NULL;
+
+	while ((tree = proc_table_next_tree(s->opt.table, tree))) {
+		if ((tree->root ? tree->root->tgid : tree->tgid) == tgid)
+			return tree;
+	}
+	return NULL;
+}
+
+static uint64_t timeval_ns(const struct timeval *t)
+{
+	return t->tv_sec * NSEC_PER_SEC + t->tv_usec * NSEC_PER_USEC;
+}
+
+/* 512: the kernel counts storage in these, and what it counts is whole ones. */
+void sampler_waited(struct sampler *s, uint32_t tgid, const struct rusage *use)
+{
+	struct proc_tree *tree = s->opt.table ? tree_find(s, tgid) : NULL;
+	const struct proc_totals all = {{
+		[TOTAL_CPU] = timeval_ns(&use->ru_utime) + timeval_ns(&use->ru_stime),
+		[TOTAL_USER] = timeval_ns(&use->ru_utime),
+		[TOTAL_SYSTEM] = timeval_ns(&use->ru_stime),
+		[TOTAL_MINOR] = use->ru_minflt,
+		[TOTAL_MAJOR] = use->ru_majflt,
+		[TOTAL_VOLUNTARY] = use->ru_nvcsw,
+		[TOTAL_INVOLUNTARY] = use->ru_nivcsw,
+		[TOTAL_READ] = use->ru_inblock * 512ULL,
+		[TOTAL_WRITE] = use->ru_oublock * 512ULL,
+	}};
+
+	if (!tree || !tree->waited_io)
+		return;
+	for (int i = 0; i < TOTALS; i++)
+		tree->shown.v[i] = MAX(tree->shown.v[i], all.v[i]);
+	/* the ratio of user to system time is taken from what is known of the parts */
+	tree->ended.v[TOTAL_USER] = all.v[TOTAL_USER];
+	tree->ended.v[TOTAL_SYSTEM] = all.v[TOTAL_SYSTEM];
+}
+
 /* ---- PSS ---- */
 
 static bool pss_due(const struct sampler *s, const struct row *r, uint64_t boot_ns)
@@ -462,6 +518,19 @@ static void row_details(struct sampler *s, struct proc *p, uint64_t boot_ns,
 	m->fds = r->fds;
 }
 
+/* Of what the cgroup allows. */
+static void row_limits(const struct sampler *s, struct as_system_metrics *m)
+{
+	uint64_t quota_centi, memory_kb;
+
+	if (!s->opt.who || !who_limits(s->opt.who, m->h.tgid, &quota_centi, &memory_kb))
+		return;
+	if (quota_centi)
+		m->quota_centi = percent_centi(m->cpu_centi, quota_centi);
+	if (memory_kb)
+		m->limit_centi = percent_centi(m->rss_kb, memory_kb);
+}
+
 static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct emitter *out)
 {
 	struct proc_sample *a = &p->sample;
@@ -494,7 +563,59 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 	memcpy(m.h.comm, p->comm, sizeof(m.h.comm));
 	a->last_ns = boot_ns;
 	row_details(s, p, boot_ns, &m);
+	row_limits(s, &m);
 	record_emit(out, &m.h);
+}
+
+/* ---- sockets ---- */
+
+static void bytes_moved(void *ctx, uint32_t tgid, uint64_t start_ns, uint64_t rx_bytes,
+			uint64_t tx_bytes)
+{
+	sampler_net(ctx, tgid, start_ns, rx_bytes, tx_bytes);
+}
+
+static void sockets_look(struct sampler *s, const struct proc *p, struct row *r)
+{
+	if (!r->sockets_pass)
+		r->sockets_pass = sock_diag_pass(s->sockets);
+	sock_diag_look(s->sockets, p->tgid, p->start_ns, ran_before(s, p) ? r->sockets_pass : 0);
+}
+
+/* All in turn, as far as there is time; who is new, and all as long as a socket has no owner. */
+static void sockets_looks(struct sampler *s)
+{
+	uint64_t begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	bool wants = sock_diag_wants(s->sockets);
+
+	for (size_t n = 0; n < s->n_seen; n++) {
+		size_t i = s->sockets_turn++ % s->n_seen;
+		struct row *r = row_of(s->seen[i]);
+
+		if (r && (wants || !r->sockets_pass))
+			sockets_look(s, s->seen[i], r);
+		if (i + 1 == s->n_seen) {
+			s->sockets_turn = 0;
+			sock_diag_round(s->sockets);
+		}
+		if (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns > SOCKETS_PASS_NS)
+			return;
+	}
+}
+
+static void sockets_sample(struct sampler *s)
+{
+	int r = sock_diag_begin(s->sockets);
+
+	if (r < 0) {
+		if (s->opt.missing)
+			s->opt.missing(s->opt.ctx, "sockets", r);
+		sock_diag_free(s->sockets);
+		s->sockets = NULL;
+		return;
+	}
+	sockets_looks(s);
+	sock_diag_end(s->sockets, bytes_moved, s);
 }
 
 /* ---- trees ---- */
@@ -600,6 +721,11 @@ static void tree_emit(struct sampler *s, struct proc_tree *tree, uint64_t boot_n
 
 	for (int i = 0; i < TOTALS; i++)
 		tree->shown.v[i] = MAX(tree->shown.v[i], tree->now.v[i]);
+	/* of children that nobody saw only the sum of both is known */
+	if (tree->waited_io) {
+		tree->now.v[TOTAL_CPU] = tree->shown.v[TOTAL_CPU];
+		cpu_split(&tree->now);
+	}
 	tree_rate(t, tree->shown.v[TOTAL_CPU], boot_ns);
 	TOTALS_SHOW(m, &tree->shown);
 	m->user_ns = tree->now.v[TOTAL_USER];
@@ -670,6 +796,8 @@ static int processes_sample(struct sampler *s, uint64_t boot_ns, struct emitter 
 	proc_table_count_children(s->opt.table);
 	if (s->opt.detail && s->opt.pss_interval_ns && s->opt.fs)
 		pss_pass(s, boot_ns);
+	if (s->opt.detail && s->sockets)
+		sockets_sample(s);
 	for (size_t i = 0; i < s->n_seen; i++)
 		row_emit(s, s->seen[i], boot_ns, out);
 	if (s->opt.detail)

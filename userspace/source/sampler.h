@@ -18,6 +18,7 @@
 #include "source/procfs.h"
 
 struct bpf_shared;
+struct who;
 struct sampler;
 
 struct task_source {
@@ -68,6 +69,7 @@ struct sampler_options {
 	bool threads; /* a row per thread */
 	uint64_t
 		pss_interval_ns; /* between two looks at PSS and USS of a process; 0: never. Needs `fs` */
+	const struct who *who; /* borrowed: limits of cgroups; may be NULL */
 	bool sockets;      /* ask the kernel for the bytes of TCP sockets (sock_diag); needs `fs` */
 	bool since_start;  /* trees: who ran before counts with all that it had used */
 	uint64_t begin_ns; /* when the run began, boot clock; 0: at sampler_new() */
@@ -96,6 +98,13 @@ int sampler_sample(struct sampler *s, uint64_t boot_ns, enum as_sample_reason re
 /* Bytes that a process moved over the network, as an event told; for processes that ended, too. */
 void sampler_net(struct sampler *s, uint32_t tgid, uint64_t start_ns, uint64_t rx_bytes,
 		 uint64_t tx_bytes);
+
+/*
+ * What wait4() told of a root: all of it and of the children that were waited for. Without events
+ * from the kernel that is more than any sample could see; with them it changes nothing.
+ */
+struct rusage;
+void sampler_waited(struct sampler *s, uint32_t tgid, const struct rusage *use);
 
 /*
  * For task sources. @more is NULL without detail. @exact: the start time is the kernel's own, not that

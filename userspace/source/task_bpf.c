@@ -15,30 +15,29 @@
 
 #define CHUNK_TASKS 256
 
+_Static_assert(sizeof(struct as_task) % _Alignof(struct as_task_full) == 0,
+	       "records of either kind are aligned where the one before ends");
+
 struct task_bpf_source {
 	struct task_source source;
 	struct task_bpf *skel;
 	struct bpf_link *link;
 	size_t record; /* bytes of one: a struct as_task, or an as_task_full */
 	size_t have;   /* bytes in `chunk` */
-	char chunk[CHUNK_TASKS * sizeof(struct as_task_full)];
+	_Alignas(struct as_task_full) char chunk[CHUNK_TASKS * sizeof(struct as_task_full)];
 };
-
-static void record_take(const struct task_bpf_source *b, const char *bytes, struct sampler *to)
-{
-	struct as_task_full t;
-
-	memcpy(&t, bytes, b->record);
-	sampler_add(to, &t.task, b->record == sizeof(t) ? &t.more : NULL, true);
-}
 
 /* Whole records from the chunk; the rest of a record that a read has cut moves to the front. */
 static void chunk_take(struct task_bpf_source *b, struct sampler *to)
 {
+	const bool detail = b->record == sizeof(struct as_task_full);
 	size_t n = b->have / b->record;
 
-	for (size_t i = 0; i < n; i++)
-		record_take(b, b->chunk + i * b->record, to);
+	for (size_t i = 0; i < n; i++) {
+		const struct as_task_full *t = (const void *)(b->chunk + i * b->record);
+
+		sampler_add(to, &t->task, detail ? &t->more : NULL, true);
+	}
 	b->have -= n * b->record;
 	memmove(b->chunk, b->chunk + n * b->record, b->have);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define READ_MAX     1024
+#define STATUS_MAX   4096
 #define FDS_PER_PROC 3
 #define FDS_SPARE    64 /* for everything else */
 
@@ -142,11 +143,152 @@ static void waited_credit(struct proc *p, uint64_t waited_ns)
 	uint64_t grown = waited_ns > s->waited_ns ? waited_ns - s->waited_ns : 0;
 	uint64_t due = s->due_ns + s->due_old_ns;
 	uint64_t shown = MIN(grown, due);
+	struct proc_tree *tree = proc_table_tree(p);
 
 	p->exited_cpu_ns += grown - shown;
+	if (tree)
+		tree->ended.v[TOTAL_CPU] += grown - shown;
 	s->waited_ns += grown;
 	s->due_old_ns = MIN(due - shown, s->due_ns);
 	s->due_ns = 0;
+}
+
+static void usage_set(struct as_task_usage *u, const struct procfs_stat *st)
+{
+	u->user_ns = st->user_ns;
+	u->system_ns = st->system_ns;
+	u->minor_faults = st->minor_faults;
+	u->major_faults = st->major_faults;
+}
+
+static void io_set(struct as_task_io *to, const struct procfs_io *io)
+{
+	*to = (struct as_task_io){io->rchar, io->wchar,      io->syscr,
+				  io->syscw, io->read_bytes, io->write_bytes};
+}
+
+/* Both structs are nothing but numbers. Sums wrap around, and come out right all the same. */
+static void numbers_take(void *from, const void *part, size_t bytes)
+{
+	uint64_t *f = from;
+	const uint64_t *p = part;
+
+	for (size_t i = 0; i < bytes / sizeof(*f); i++)
+		f[i] -= p[i];
+}
+
+/* What a thread has on its own; @dir is "task/TID", or "." for the one that a process began with. */
+static void thread_more(struct task_procfs_source *src, uint32_t pid, const char *dir,
+			struct as_task_more *m)
+{
+	char name[48], buf[STATUS_MAX];
+	struct procfs_status status;
+	uint64_t cpu_ns, wait_ns;
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "%s/schedstat", dir);
+	n = procfs_pid_read(src->opt.fs, pid, name, buf, sizeof(buf));
+	if (n > 0 && procfs_parse_schedstat(buf, n, &cpu_ns, &wait_ns) == 0) {
+		m->cpu_ns = cpu_ns;
+		m->wait_ns = wait_ns;
+	}
+	snprintf(name, sizeof(name), "%s/status", dir);
+	n = procfs_pid_read(src->opt.fs, pid, name, buf, sizeof(buf));
+	if (n <= 0 || procfs_parse_status(buf, n, &status) < 0)
+		return;
+	m->usage.voluntary = status.voluntary;
+	m->usage.involuntary = status.involuntary;
+}
+
+static void sched_set(struct as_task_more *m, const struct procfs_stat *st)
+{
+	m->start_ns = st->start_ns;
+	m->cpu_ns = st->cpu_ns;
+	m->state = st->state;
+	m->last_cpu = st->last_cpu;
+	m->nice = st->nice;
+	m->policy = st->policy;
+	m->priority = st->priority;
+	memcpy(m->name, st->comm, sizeof(m->name));
+}
+
+struct thread_visit {
+	struct task_procfs_source *src;
+	struct sampler *to;
+	const struct proc *p;
+	struct as_task *task;      /* of the process */
+	struct as_task_more *more; /* the leader's; what the threads have goes off its group's */
+};
+
+static bool thread_visit(void *ctx, uint32_t tid)
+{
+	const struct thread_visit *v = ctx;
+	struct as_task t = {.start_ns = v->task->start_ns,
+			    .tgid = v->task->tgid,
+			    .tid = tid,
+			    .ppid = v->task->ppid,
+			    .uid = v->task->uid};
+	struct as_task_more own = {0}, *m = tid == t.tgid ? v->more : &own;
+	char dir[24], name[32], buf[READ_MAX];
+	struct procfs_stat st;
+	struct procfs_io io;
+	ssize_t n;
+
+	snprintf(dir, sizeof(dir), "task/%u", tid);
+	snprintf(name, sizeof(name), "%s/stat", dir);
+	n = procfs_pid_read(v->src->opt.fs, t.tgid, name, buf, sizeof(buf));
+	if (n <= 0 || procfs_parse_stat(buf, n, &st) < 0)
+		return true;
+	memcpy(t.comm, v->task->comm, sizeof(t.comm));
+	sched_set(m, &st);
+	usage_set(&m->usage, &st);
+	thread_more(v->src, t.tgid, dir, m);
+	snprintf(name, sizeof(name), "%s/io", dir);
+	n = procfs_pid_read(v->src->opt.fs, t.tgid, name, buf, sizeof(buf));
+	if (n > 0 && procfs_parse_io(buf, n, &io) == 0)
+		io_set(&m->io, &io);
+	numbers_take(&v->more->group_usage, &m->usage, offsetof(struct as_task_usage, voluntary));
+	numbers_take(&v->more->group_io, &m->io, sizeof(m->io));
+	if (m == &own)
+		sampler_add(v->to, &t, m, v->p->start_exact);
+	return true;
+}
+
+static void memory_set(struct task_procfs_source *src, uint32_t pid, struct as_task_more *m)
+{
+	const uint32_t page_kb = src->page_size / 1024;
+	struct procfs_status status;
+	char buf[STATUS_MAX];
+	ssize_t n = procfs_pid_read(src->opt.fs, pid, "status", buf, sizeof(buf));
+
+	if (n <= 0 || procfs_parse_status(buf, n, &status) < 0)
+		return;
+	m->flags |= AS_TASK_MEMORY;
+	m->anon_pages = status.anon_kb / page_kb;
+	m->file_pages = status.file_kb / page_kb;
+	m->shmem_pages = status.shmem_kb / page_kb;
+	m->swap_pages = status.swap_kb / page_kb;
+	m->peak_pages = status.peak_kb / page_kb;
+}
+
+/* /proc tells sums for the process, but waits and switches for threads only. */
+static void detail_add(struct task_procfs_source *src, const struct proc *p, struct as_task *t,
+		       const struct procfs_io *io, struct sampler *to)
+{
+	const struct kept *k = p->source;
+	struct as_task_more m = {0};
+	struct thread_visit v = {src, to, p, t, &m};
+
+	sched_set(&m, &k->st);
+	usage_set(&m.group_usage, &k->st);
+	io_set(&m.group_io, io);
+	memory_set(src, p->tgid, &m);
+	if (src->opt.threads)
+		procfs_each_thread(src->opt.fs, p->tgid, thread_visit, &v);
+	else if (t->threads <= 1)
+		thread_more(src, p->tgid, ".", &m);
+	m.ended_io = m.group_io;
+	sampler_add(to, t, &m, p->start_exact);
 }
 
 static void task_add(struct task_procfs_source *src, const struct proc *p, struct sampler *to)
@@ -176,7 +318,10 @@ static void task_add(struct task_procfs_source *src, const struct proc *p, struc
 		t.read_bytes = io.read_bytes;
 		t.write_bytes = io.write_bytes;
 	}
-	sampler_add(to, &t, NULL, p->start_exact);
+	if (src->opt.detail)
+		detail_add(src, p, &t, &io, to);
+	else
+		sampler_add(to, &t, NULL, p->start_exact);
 }
 
 static int procfs_scan(struct task_source *source, struct sampler *to)
@@ -223,8 +368,10 @@ int task_procfs_open(const struct task_procfs_options *opt, struct task_source *
 
 	if (!src)
 		return -ENOMEM;
-	src->source = (struct task_source){
-		.name = "/proc", .scan = procfs_scan, .free = procfs_source_free};
+	src->source = (struct task_source){.name = "/proc",
+					   .scan = procfs_scan,
+					   .free = procfs_source_free,
+					   .waited_io = true};
 	src->opt = *opt;
 	src->page_size = sysconf(_SC_PAGESIZE);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > FDS_SPARE)

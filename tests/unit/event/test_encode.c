@@ -660,6 +660,12 @@ static void make_threshold(void)
 	begin(AS_EV_THRESHOLD);
 	TEXT(as_threshold, rule, "cpu > 80.00 %");
 	TEXT(as_threshold, metric, "cpu.percent");
+	TEXT(as_threshold, unit, "percent");
+	TEXT(as_threshold, path, "/a");
+	SET(as_threshold, once, 1);
+	SET(as_threshold, min_centi, -150);
+	SET(as_threshold, avg_centi, 8500);
+	SET(as_threshold, max_centi, 9000);
 	SET(as_threshold, value_centi, 9000);
 	SET(as_threshold, limit_centi, 8000);
 	SET(as_threshold, duration_ns, 3);
@@ -922,7 +928,9 @@ static const struct {
 		 "{\"type\":\"info\",\"argv\":[\"x\"],\"exe\":\"x\",\"cwd\":\"x\",\"env\":[\"x\"],"
 		 "\"ppid\":11,\"uid\":1000,\"user\":\"x\",\"started\":8,\"cgroup\":\"x\",\"unit\":"
 		 "\"x\",\"container\":{\"runtime\":\"x\",\"id\":\"x\",\"name\":\"x\",\"pod\":\"x\","
-		 "\"namespace\":\"x\"},\"limits\":{\"cpu_percent\":0.16,\"memory_kb\":17}}"},
+		 "\"namespace\":\"x\",\"qos\":\"x\"},\"limits\":{\"cpu_percent\":0.18,\"memory_"
+		 "kb\":"
+		 "19}}"},
 	[AS_EV_OOM_KILL] = {make_oom_kill, "{\"type\":\"oom_kill\",\"memory\":{\"anon_kb\":1,"
 					   "\"file_kb\":2,\"shmem_kb\":3},\"oom_score_adj\":-4}"},
 	[AS_EV_CGROUP] =
@@ -945,8 +953,9 @@ static const struct {
 	[AS_EV_SUMMARY] = {make_summary, "{\"type\":\"summary\",\"summary\":{}}"},
 	[AS_EV_THRESHOLD] = {make_threshold,
 			     "{\"type\":\"threshold\",\"rule\":\"cpu > 80.00 %\",\"metric\":"
-			     "\"cpu.percent\",\"value\":90.00,\"limit\":80.00,\"state\":\"end\","
-			     "\"duration_ns\":3}"},
+			     "\"cpu.percent\",\"unit\":\"percent\",\"path\":\"/a\",\"once\":true,"
+			     "\"value\":90.00,\"limit\":80.00,\"state\":\"end\",\"duration_ns\":3,"
+			     "\"min\":-1.50,\"avg\":85.00,\"max\":90.00}"},
 	[AS_EV_START] = {make_start,
 			 "{\"type\":\"start\",\"version\":\"0.1.0\",\"kernel\":\"6.18.0\","
 			 "\"boot_id\":\"0-1\",\"argv\":[\"agentsight\",\"trace\"]}"},

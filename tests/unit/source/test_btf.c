@@ -27,6 +27,7 @@
 #include "net.skel.h"
 #include "net_kprobe.skel.h"
 #include "proc.skel.h"
+#include <agentsight/task.h> /* what the next one holds */
 #include "task.skel.h"
 #include "tls.skel.h"
 

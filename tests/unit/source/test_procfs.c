@@ -428,6 +428,74 @@ static void our_own_entry_in_the_real_proc_is_readable(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+static void stat_tells_of_the_scheduler_what_it_has(void **state)
+{
+	static const char text[] = "7 (a) D 1 7 7 0 -1 4194304 11 22 33 44 5 6 7 8 20 -20 3 0 100 "
+				   "8192 1 1 1 1 1 1 1 0 0 0 0 1 "
+				   "0 0 17 6 99 1 0 0 0";
+	struct procfs_stat st;
+
+	assert_int_equal(procfs_parse_stat(text, strlen(text), &st), 0);
+	assert_int_equal(st.minor_faults, 11);
+	assert_int_equal(st.major_faults, 33);
+	assert_int_equal(st.user_ns, 5 * PROC_TICK_NS);
+	assert_int_equal(st.system_ns, 6 * PROC_TICK_NS);
+	assert_int_equal(st.nice, -20);
+	assert_int_equal(st.threads, 3);
+	assert_int_equal(st.last_cpu, 6);
+	assert_int_equal(st.priority, 99);
+	assert_int_equal(st.policy, 1);
+	assert_int_equal(st.state, AS_THREAD_DISK);
+	assert_int_equal(procfs_parse_stat(text, strstr(text, " 8192") + 5 - text, &st), 0);
+	assert_int_equal(st.last_cpu, -1);
+}
+
+static void status_tells_memory_and_switches(void **state)
+{
+	static const char text[] =
+		"Name:\tx\nVmHWM:\t   90 kB\nRssAnon:\t  40 kB\nRssFile:\t   30 kB\n"
+		"RssShmem:\t  20 kB\nVmSwap:\t 10 kB\n"
+		"voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n";
+	struct procfs_status st;
+
+	assert_int_equal(procfs_parse_status(text, strlen(text), &st), 0);
+	assert_int_equal(st.peak_kb, 90);
+	assert_int_equal(st.anon_kb, 40);
+	assert_int_equal(st.file_kb, 30);
+	assert_int_equal(st.shmem_kb, 20);
+	assert_int_equal(st.swap_kb, 10);
+	assert_int_equal(st.voluntary, 5);
+	assert_int_equal(st.involuntary, 6);
+	assert_int_equal(procfs_parse_status(text, strlen(text) - 4, &st), -EBADMSG);
+}
+
+static void schedstat_tells_run_and_wait(void **state)
+{
+	uint64_t cpu, wait;
+
+	assert_int_equal(procfs_parse_schedstat("12 34 5\n", 8, &cpu, &wait), 0);
+	assert_int_equal(cpu, 12);
+	assert_int_equal(wait, 34);
+	assert_int_equal(procfs_parse_schedstat("12\n", 3, &cpu, &wait), -EBADMSG);
+}
+
+static bool count_thread(void *ctx, uint32_t tid)
+{
+	(*(unsigned *)ctx)++;
+	return true;
+}
+
+static void threads_are_visited(void **state)
+{
+	_cleanup_(procfs_freep) struct procfs *real = NULL;
+	unsigned n = 0;
+
+	assert_int_equal(procfs_open("/proc", &real), 0);
+	assert_int_equal(procfs_each_thread(real, getpid(), count_thread, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(procfs_each_thread(real, UINT32_MAX, count_thread, &n), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -453,6 +521,10 @@ int main(void)
 		TEST(the_reaper_believes_only_the_second_look),
 		TEST(rubbish_in_proc_is_passed_over),
 		TEST(our_own_entry_in_the_real_proc_is_readable),
+		cmocka_unit_test(stat_tells_of_the_scheduler_what_it_has),
+		cmocka_unit_test(status_tells_memory_and_switches),
+		cmocka_unit_test(schedstat_tells_run_and_wait),
+		cmocka_unit_test(threads_are_visited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -21,6 +22,7 @@
 struct fake {
 	struct task_source source;
 	struct as_task tasks[16];
+	struct as_task_more more[16];
 	size_t n;
 	int result;
 };
@@ -31,11 +33,14 @@ static struct sampler *sampler;
 static struct as_system_metrics rows[16];
 static size_t n_rows;
 static struct as_system_wide machine;
+static struct as_system_tree tree;
+static size_t n_trees, n_threads;
+static bool detail;
 
 static int fake_scan(struct task_source *source, struct sampler *to)
 {
 	for (size_t i = 0; i < fake.n; i++)
-		sampler_add(to, &fake.tasks[i], NULL, true);
+		sampler_add(to, &fake.tasks[i], detail ? &fake.more[i] : NULL, true);
 	return fake.result;
 }
 
@@ -47,6 +52,10 @@ static void keep(struct emitter *self, const struct event *ev)
 {
 	if (ev->rec->type == AS_EV_SYSTEM_WIDE)
 		machine = *(const struct as_system_wide *)ev->rec;
+	else if (ev->rec->type == AS_EV_SYSTEM_TREE)
+		tree = *(const struct as_system_tree *)ev->rec, n_trees++;
+	else if (ev->rec->type == AS_EV_SYSTEM_THREAD)
+		n_threads++;
 	else
 		rows[n_rows++] = *(const struct as_system_metrics *)ev->rec;
 	assert_non_null(ev->desc);
@@ -70,14 +79,16 @@ static int tear_down(void **state)
 {
 	sampler_free(sampler);
 	proc_table_free(table);
+	detail = false;
 	return 0;
 }
 
 static struct as_task *task(uint32_t tgid, uint32_t tid, uint32_t ppid, uint64_t start_ns,
 			    uint64_t cpu_ns)
 {
-	struct as_task *t = &fake.tasks[fake.n++];
+	struct as_task *t = &fake.tasks[fake.n];
 
+	fake.more[fake.n++] = (struct as_task_more){.cpu_ns = cpu_ns, .last_cpu = -1};
 	*t = (struct as_task){
 		.tgid = tgid, .tid = tid, .ppid = ppid, .start_ns = start_ns, .cpu_ns = cpu_ns};
 	strcpy(t->comm, "worker");
@@ -91,8 +102,8 @@ static struct as_task *task(uint32_t tgid, uint32_t tid, uint32_t ppid, uint64_t
 
 static const struct as_system_metrics *sample(uint64_t boot_ns)
 {
-	n_rows = 0;
-	assert_int_equal(sampler_sample(sampler, boot_ns, AS_SAMPLE_TIMER, 0, &out), 0);
+	n_rows = n_trees = n_threads = 0;
+	assert_int_equal(sampler_sample(sampler, boot_ns, AS_SAMPLE_TIMER, SEC, &out), 0);
 	fake.n = 0;
 	return rows;
 }
@@ -258,6 +269,231 @@ static void a_source_that_fails_makes_no_rows(void **state)
 	assert_int_equal(n_rows, 0);
 }
 
+/* ---- details and trees ---- */
+
+static struct as_task_more *more(void)
+{
+	return &fake.more[fake.n - 1];
+}
+
+static const struct proc_fact root_fact = {
+	.tgid = 10, .ppid = 1, .start_ns = SEC, .start_exact = true, .followed = true};
+
+/* @since_start, or from 5 s on; process 10 began long before. */
+static int detail_set_up(void **state, bool since_start)
+{
+	struct sampler_options opt = {.source = &fake.source,
+				      .cores = 8,
+				      .detail = true,
+				      .threads = true,
+				      .since_start = since_start,
+				      .begin_ns = 5 * SEC};
+
+	memset(&fake, 0, sizeof(fake));
+	fake.source = (struct task_source){"fake", fake_scan, fake_free, false};
+	detail = true;
+	if (schema_init() || proc_table_new(&table))
+		return -1;
+	opt.table = table;
+	if (sampler_new(&opt, &sampler))
+		return -1;
+	proc_table_learn(table, &root_fact);
+	return sampler_root(sampler, 10);
+}
+
+static int tree_set_up(void **state)
+{
+	return detail_set_up(state, false);
+}
+
+static int whole_tree_set_up(void **state)
+{
+	return detail_set_up(state, true);
+}
+
+static void a_tree_row_ends_the_sample_and_tells_why_it_was_taken(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	assert_int_equal(n_rows, 1);
+	assert_int_equal(n_trees, 1);
+	assert_int_equal(tree.h.tgid, 10);
+	assert_int_equal(tree.processes, 1);
+	assert_int_equal(tree.started, 1);
+	assert_int_equal(tree.reason, AS_SAMPLE_TIMER);
+	assert_int_equal(tree.next_ns, SEC);
+	assert_int_equal(tree.elapsed_ns, 5 * SEC);
+	assert_int_equal(tree.rss_kb, rows->rss_kb);
+}
+
+static void the_tree_holds_exactly_what_ended_children_used(void **state)
+{
+	task(10, 10, 1, SEC, SEC);
+	sample(10 * SEC);
+	for (int i = 0; i < 100; i++) {
+		uint64_t start = 10 * SEC + i * 10 * MS + 1;
+		const struct as_exit e = {
+			.h = {.type = AS_EV_EXIT, .tgid = 100 + i, .ppid = 10, .start_ns = start},
+			.cpu_user_ns = 4 * MS,
+			.cpu_system_ns = MS,
+			.minor_faults = 3,
+			.own_rchar = 64,
+			.rchar = 1000, /* with its own children's */
+		};
+
+		feed_fork(10, SEC, 100 + i, start);
+		feed(&e);
+	}
+	task(10, 10, 1, SEC, SEC);
+	/* the kernel adds the children's I/O to what threads that ended had */
+	more()->group_io.rchar = 6400;
+	sample(11 * SEC);
+	assert_int_equal(tree.cpu_ns, 500 * MS);
+	assert_int_equal(tree.user_ns, 400 * MS);
+	assert_int_equal(tree.system_ns, 100 * MS);
+	assert_int_equal(tree.cpu_centi, 5000);
+	assert_int_equal(tree.minor_faults, 300);
+	assert_int_equal(tree.rchar, 6400);
+	assert_int_equal(rows->rchar, 6400);
+	assert_int_equal(tree.started, 101);
+	assert_int_equal(tree.ended, 100);
+}
+
+static void io_of_threads_that_ended_is_told_from_that_of_children(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, 0);
+	more()->group_io.wchar = 130; /* 30 of a thread that ended, 100 of a child */
+	more()->ended_io.wchar = 30;
+	more()->io.wchar = 7;
+	task(10, 11, 1, SEC, 0);
+	more()->io.wchar = 2;
+	task(10, 12, 1, SEC, 0);
+	more()->io.wchar = 1000; /* counted in ended_io already */
+	more()->flags = AS_TASK_EXITING;
+	sample(11 * SEC);
+	assert_int_equal(tree.wchar, 39);
+	assert_int_equal(rows->wchar, 1139);
+	assert_int_equal(n_threads, 3);
+}
+
+static void who_ran_before_counts_from_the_first_sample(void **state)
+{
+	task(10, 10, 1, SEC, 2 * SEC);
+	more()->io.rchar = 500;
+	more()->group_io.rchar = 100;
+	sample(10 * SEC);
+	assert_int_equal(tree.cpu_ns, 0);
+	assert_int_equal(tree.rchar, 0);
+	assert_int_equal(rows->cpu_ns, 2 * SEC);
+	assert_int_equal(rows->rchar, 600);
+	task(10, 10, 1, SEC, 3 * SEC);
+	more()->io.rchar = 510;
+	more()->group_io.rchar = 100;
+	sample(11 * SEC);
+	assert_int_equal(tree.cpu_ns, SEC);
+	assert_int_equal(tree.rchar, 10);
+}
+
+static void or_from_its_start_when_that_is_asked_for(void **state)
+{
+	task(10, 10, 1, SEC, 2 * SEC);
+	more()->io.rchar = 500;
+	more()->group_io.rchar = 100;
+	sample(10 * SEC);
+	assert_int_equal(tree.cpu_ns, 2 * SEC);
+	assert_int_equal(tree.rchar, 600);
+}
+
+static void a_member_whose_end_is_not_told_yet_is_not_lost_meanwhile(void **state)
+{
+	feed_fork(10, SEC, 11, 6 * SEC);
+	task(10, 10, 1, SEC, 0);
+	task(11, 11, 10, 6 * SEC, 300 * MS);
+	sample(10 * SEC);
+	assert_int_equal(tree.cpu_ns, 300 * MS);
+	task(10, 10, 1, SEC, 0);
+	sample(11 * SEC);
+	assert_int_equal(tree.cpu_ns, 300 * MS);
+	assert_int_equal(tree.processes, 1);
+	feed_exit(11, 10, 6 * SEC, 310 * MS, 0);
+	task(10, 10, 1, SEC, 0);
+	sample(12 * SEC);
+	assert_int_equal(tree.cpu_ns, 310 * MS);
+	assert_int_equal(tree.ended, 1);
+}
+
+static void the_tree_outlives_its_root(void **state)
+{
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	feed_fork(10, SEC, 11, 10 * SEC + 1);
+	feed_exit(10, 1, SEC, 10 * MS, 0);
+	feed_fork(11, 10 * SEC + 1, 12, 10 * SEC + 2);
+	task(11, 11, 1, 10 * SEC + 1, 20 * MS);
+	task(12, 12, 11, 10 * SEC + 2, 30 * MS);
+	sample(11 * SEC);
+	assert_int_equal(tree.h.tgid, 10);
+	assert_int_equal(tree.h.start_ns, SEC);
+	assert_int_equal(tree.cpu_ns, 60 * MS);
+	assert_int_equal(tree.processes, 2);
+	assert_int_equal(tree.started, 3);
+	assert_int_equal(tree.ended, 1);
+}
+
+static void a_reused_pid_is_another_member(void **state)
+{
+	feed_fork(10, SEC, 11, 6 * SEC);
+	task(10, 10, 1, SEC, 0);
+	task(11, 11, 10, 6 * SEC, 300 * MS);
+	sample(10 * SEC);
+	feed_exit(11, 10, 6 * SEC, 400 * MS, 0);
+	feed_fork(10, SEC, 11, 10 * SEC + 5);
+	task(10, 10, 1, SEC, 0);
+	task(11, 11, 10, 10 * SEC + 5, 7 * MS);
+	sample(11 * SEC);
+	assert_int_equal(tree.cpu_ns, 407 * MS);
+	assert_int_equal(tree.started, 3);
+	assert_int_equal(rows[1].cpu_ns, 7 * MS);
+}
+
+static void bytes_of_the_network_count_for_the_living_and_the_ended(void **state)
+{
+	feed_fork(10, SEC, 11, 6 * SEC);
+	task(10, 10, 1, SEC, 0);
+	task(11, 11, 10, 6 * SEC, 0);
+	sample(10 * SEC);
+	sampler_net(sampler, 10, SEC, 100, 10);
+	sampler_net(sampler, 11, 6 * SEC, 1, 2);
+	sampler_net(sampler, 11, 3 * SEC, 5000, 5000); /* had this pid before */
+	sampler_net(sampler, 99, SEC, 5000, 5000);
+	feed_exit(11, 10, 6 * SEC, 0, 0);
+	sampler_net(sampler, 11, 6 * SEC, 3, 4);
+	task(10, 10, 1, SEC, 0);
+	sample(11 * SEC);
+	assert_int_equal(rows->rx_bytes, 100);
+	assert_int_equal(rows->tx_bytes, 10);
+	assert_int_equal(tree.rx_bytes, 104);
+	assert_int_equal(tree.tx_bytes, 16);
+}
+
+static void a_root_must_be_known(void **state)
+{
+	assert_int_equal(sampler_root(sampler, 77), -ESRCH);
+}
+
+static void user_and_system_time_add_up_to_the_exact_sum(void **state)
+{
+	task(10, 10, 1, SEC, 100 * MS + 1);
+	more()->usage.user_ns = 30 * MS;
+	more()->usage.system_ns = 10 * MS;
+	sample(10 * SEC);
+	assert_int_equal(rows->cpu_ns, 100 * MS + 1);
+	assert_int_equal(rows->user_ns, 75 * MS);
+	assert_int_equal(rows->system_ns, 25 * MS + 1);
+}
+
 /* ---- /proc ---- */
 
 static char root[64];
@@ -395,6 +631,135 @@ static void a_child_that_nobody_waits_for_is_forgotten_after_a_sample(void **sta
 	assert_int_equal(sample(14 * SEC)->cpu_centi, 3000);
 }
 
+/* ---- /proc in detail ---- */
+
+static void detail_file(const char *dir, const char *name, const char *text)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	file_put(path, text);
+}
+
+static void thread_put(uint32_t tid, unsigned utime, unsigned wait_ms, unsigned rchar)
+{
+	char path[160], dir[64], text[256];
+
+	snprintf(path, sizeof(path), "%s/10/task", root);
+	mkdir(path, 0700);
+	snprintf(dir, sizeof(dir), "10/task/%u", tid);
+	snprintf(path, sizeof(path), "%s/%s", root, dir);
+	mkdir(path, 0700);
+	snprintf(text, sizeof(text),
+		 "%u (w) S 1 1 1 0 -1 0 11 0 2 0 %u 3 0 0 20 -7 2 0 100 8192000 1 1 1 1 1 1 1 0 0 "
+		 "0 0 "
+		 "1 0 0 17 1 40 2 0\n",
+		 tid, utime);
+	detail_file(dir, "stat", text);
+	snprintf(text, sizeof(text), "%u %u 9\n", utime * 10000000, wait_ms * 1000000);
+	detail_file(dir, "schedstat", text);
+	detail_file(dir, "status",
+		    "Name:\tw\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n");
+	snprintf(text, sizeof(text),
+		 "rchar: %u\nwchar: 0\nsyscr: 1\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\n", rchar);
+	detail_file(dir, "io", text);
+}
+
+static int proc_detail_set_up(void **state)
+{
+	struct task_procfs_options task_opt = {.match = &match, .detail = true, .threads = true};
+	struct sampler_options opt = {
+		.cores = 8, .detail = true, .threads = true, .since_start = true};
+
+	strcpy(root, "/tmp/test_sampler.XXXXXX");
+	if (!mkdtemp(root) || schema_init() || proc_table_new(&table) || procfs_open(root, &fs))
+		return -1;
+	process_put(10, 1, 100, 0);
+	thread_put(10, 40, 20, 100);
+	thread_put(12, 60, 30, 23);
+	file_put("10/stat",
+		 "10 (work) S 1 1 1 0 -1 0 30 0 4 0 110 10 0 0 20 0 2 0 100 8192000 1\n");
+	file_put("10/status", "Uid:\t0\nVmHWM:\t9000 kB\nRssAnon:\t400 kB\nRssFile:\t40 kB\n"
+			      "RssShmem:\t4 kB\nVmSwap:\t8 kB\nvoluntary_ctxt_switches:\t5\n"
+			      "nonvoluntary_ctxt_switches:\t6\n");
+	file_put("10/io", "rchar: 1000\nwchar: 200\nsyscr: 9\nsyscw: 8\nread_bytes: 5\n"
+			  "write_bytes: 6\n");
+	procfs_seed(fs, table, &match, NULL, NULL);
+	task_opt.fs = opt.fs = fs;
+	task_opt.table = opt.table = table;
+	if (task_procfs_open(&task_opt, &opt.source) || sampler_new(&opt, &sampler))
+		return -1;
+	return sampler_root(sampler, 10);
+}
+
+static void threads_remove(void)
+{
+	static const char *const files[] = {"stat", "schedstat", "status", "io"};
+	char path[160];
+
+	for (uint32_t tid = 10; tid <= 12; tid += 2) {
+		for (size_t i = 0; i < 4; i++) {
+			snprintf(path, sizeof(path), "%s/10/task/%u/%s", root, tid, files[i]);
+			unlink(path);
+		}
+		snprintf(path, sizeof(path), "%s/10/task/%u", root, tid);
+		rmdir(path);
+	}
+	snprintf(path, sizeof(path), "%s/10/task", root);
+	rmdir(path);
+}
+
+static int proc_detail_tear_down(void **state)
+{
+	threads_remove();
+	return proc_tear_down(state);
+}
+
+static void proc_tells_details_and_threads_without_counting_twice(void **state)
+{
+	sample(10 * SEC);
+	assert_int_equal(n_rows, 1);
+	assert_int_equal(n_threads, 2);
+	assert_int_equal(n_trees, 1);
+	assert_int_equal(rows->cpu_ns, 1200 * MS);
+	assert_int_equal(rows->system_ns, 100 * MS);
+	assert_int_equal(rows->minor_faults, 30);
+	assert_int_equal(rows->major_faults, 4);
+	assert_int_equal(rows->wait_ns, 50 * MS);
+	assert_int_equal(rows->voluntary, 10);
+	assert_int_equal(rows->involuntary, 12);
+	assert_int_equal(rows->rchar, 1000);
+	assert_int_equal(rows->syscw, 8);
+	assert_int_equal(rows->anon_kb, 400);
+	assert_int_equal(rows->shmem_kb, 4);
+	assert_int_equal(rows->swap_kb, 8);
+	assert_int_equal(rows->peak_kb, 9000);
+	assert_int_equal(tree.rchar, 1000);
+	assert_int_equal(tree.read_bytes, 5);
+	assert_int_equal(tree.threads, 2);
+}
+
+static void what_wait_told_of_a_root_completes_the_sums_of_proc(void **state)
+{
+	const struct rusage use = {.ru_utime = {.tv_sec = 3},
+				   .ru_stime = {.tv_sec = 1},
+				   .ru_minflt = 77,
+				   .ru_oublock = 16};
+
+	sample(10 * SEC);
+	sampler_waited(sampler, 10, &use);
+	threads_remove();
+	process_remove(10);
+	sample(11 * SEC);
+	assert_int_equal(tree.cpu_ns, 4 * SEC);
+	assert_int_equal(tree.minor_faults, 77);
+	assert_int_equal(tree.major_faults, 4);
+	assert_int_equal(tree.write_bytes, 8192);
+	assert_int_equal(tree.rchar, 1000);
+	assert_int_equal(tree.processes, 0);
+	assert_int_equal(tree.ended, 1);
+}
+
 static void the_machine_is_sampled_when_nothing_is_selected(void **state)
 {
 	struct sampler_options opt = {.fs = fs, .machine = true, .cores = 4};
@@ -421,6 +786,7 @@ static void the_machine_is_sampled_when_nothing_is_selected(void **state)
 }
 
 #define TEST(f)      cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_set_up, tear_down)
 #define PROC_TEST(f) cmocka_unit_test_setup_teardown(f, proc_set_up, proc_tear_down)
 
 int main(void)
@@ -436,10 +802,27 @@ int main(void)
 		TEST(a_reused_pid_starts_anew),
 		TEST(a_very_long_run_does_not_overflow),
 		TEST(a_source_that_fails_makes_no_rows),
+		TREE_TEST(a_tree_row_ends_the_sample_and_tells_why_it_was_taken),
+		TREE_TEST(the_tree_holds_exactly_what_ended_children_used),
+		TREE_TEST(io_of_threads_that_ended_is_told_from_that_of_children),
+		TREE_TEST(who_ran_before_counts_from_the_first_sample),
+		cmocka_unit_test_setup_teardown(or_from_its_start_when_that_is_asked_for,
+						whole_tree_set_up, tear_down),
+		TREE_TEST(a_member_whose_end_is_not_told_yet_is_not_lost_meanwhile),
+		TREE_TEST(the_tree_outlives_its_root),
+		TREE_TEST(a_reused_pid_is_another_member),
+		TREE_TEST(bytes_of_the_network_count_for_the_living_and_the_ended),
+		TREE_TEST(a_root_must_be_known),
+		TREE_TEST(user_and_system_time_add_up_to_the_exact_sum),
 		PROC_TEST(proc_gives_ticks_memory_and_io),
 		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
 		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),
 		PROC_TEST(a_child_that_nobody_waits_for_is_forgotten_after_a_sample),
+		cmocka_unit_test_setup_teardown(
+			proc_tells_details_and_threads_without_counting_twice, proc_detail_set_up,
+			proc_detail_tear_down),
+		cmocka_unit_test_setup_teardown(what_wait_told_of_a_root_completes_the_sums_of_proc,
+						proc_detail_set_up, proc_detail_tear_down),
 		PROC_TEST(the_machine_is_sampled_when_nothing_is_selected),
 	};
 

@@ -463,6 +463,29 @@ static void masked_JSON_is_JSON(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* Two of them are secrets by their name, one by its form. */
+static void who_a_process_is_keeps_its_secrets(void **state)
+{
+	static const char env[] = "LANG=C\0OPENAI_API_KEY=abcdefghijklmnop\0OTHER=" KEY
+				  "\0DB_PASSWORD=hunter2hunter2";
+	static const char argv[] = "curl\0-H\0Authorization: Bearer abcdefghijklmnop1234";
+	struct as_span span, arguments;
+
+	record_begin(&rec, AS_EV_PROCESS_INFO, &who);
+	arguments = record_add(&rec, argv, sizeof(argv));
+	span = record_add(&rec, env, sizeof(env));
+	record_struct(&rec, as_process_info)->argv = arguments;
+	record_struct(&rec, as_process_info)->env = span;
+	send();
+	assert_true(redacted);
+	assert_non_null(strstr(line.data, "LANG=C"));
+	assert_non_null(strstr(line.data, "OPENAI_API_KEY=***"));
+	assert_non_null(strstr(line.data, "DB_PASSWORD=***"));
+	assert_null(strstr(line.data, "abcdefghijklmnop"));
+	assert_null(strstr(line.data, "hunter2"));
+	assert_null(strstr(line.data, KEY));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -485,6 +508,7 @@ int main(void)
 		TEST(headers_without_a_secret_are_not_copied),
 		TEST(a_secret_in_the_query_is_masked),
 		TEST(masked_JSON_is_JSON),
+		TEST(who_a_process_is_keeps_its_secrets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <json-c/json.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "event/encode.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "stats/event.h"
+#include "stats/json.h"
+
+#define T0 (1700000000ULL * NSEC_PER_SEC)
+
+static const struct as_hdr header = {
+	.tgid = 10, .tid = 10, .start_ns = 5, .boot_ns = 6, .comm = "agent"};
+
+struct both {
+	struct stats *live, *read;
+	struct buf lines;
+};
+
+/* Goes both ways: as it is, and as a line that is read later. */
+static void tell(struct both *x, struct buf *b, uint64_t at_ns)
+{
+	struct event ev;
+
+	assert_int_equal(record_end(b, &ev), 0);
+	ev.unix_ns = T0 + at_ns;
+	stats_event(x->live, &ev);
+	event_encode_json(&x->lines, &ev);
+	buf_reset(b);
+}
+
+static struct as_hdr at(uint64_t at_ns)
+{
+	struct as_hdr h = header;
+
+	h.boot_ns = 6 + at_ns;
+	return h;
+}
+
+static void tell_samples(struct both *x, struct buf *b, uint64_t i)
+{
+	struct as_hdr h = at(i * NSEC_PER_SEC);
+	struct as_system_metrics *m;
+	struct as_system_tree *t;
+
+	record_begin(b, AS_EV_SYSTEM_METRICS, &h);
+	m = record_struct(b, as_system_metrics);
+	m->cpu_centi = 1000 + i * 10;
+	m->rss_kb = 2000 + i;
+	m->pss_kb = i % 3 ? 0 : 1500;
+	m->threads = 3;
+	m->cpu_ns = i * 1000;
+	m->read_bytes = i * 512;
+	m->rx_bytes = i * 7;
+	m->interval_ns = NSEC_PER_SEC;
+	m->cores = 4;
+	tell(x, b, i * NSEC_PER_SEC);
+
+	record_begin(b, AS_EV_SYSTEM_TREE, &h);
+	t = record_struct(b, as_system_tree);
+	t->cpu_centi = 1500 + i * 10;
+	t->cpu_ns = i * 1500;
+	t->rss_kb = 9000;
+	t->processes = 2;
+	t->threads = 5;
+	t->write_bytes = i * 4096;
+	t->elapsed_ns = i * NSEC_PER_SEC;
+	t->interval_ns = NSEC_PER_SEC;
+	t->cores = 4;
+	tell(x, b, i * NSEC_PER_SEC);
+}
+
+static void tell_others(struct both *x, struct buf *b)
+{
+	struct as_hdr h = at(51 * NSEC_PER_SEC);
+	struct as_threshold *t;
+	struct as_span span;
+	struct as_exit *e;
+
+	record_begin(b, AS_EV_THRESHOLD, &h);
+	span = record_add_str(b, "cpu > 10");
+	record_struct(b, as_threshold)->rule = span;
+	span = record_add_str(b, "cpu");
+	t = record_struct(b, as_threshold);
+	t->metric = span;
+	t->value_centi = 1250;
+	t->limit_centi = 1000;
+	tell(x, b, 51 * NSEC_PER_SEC);
+
+	record_begin(b, AS_EV_PROCESS_INFO, &h);
+	span = record_add(b, "agent\0a b", 10);
+	record_struct(b, as_process_info)->argv = span;
+	record_struct(b, as_process_info)->started_ns = T0 - 1;
+	tell(x, b, 51 * NSEC_PER_SEC);
+
+	record_begin(b, AS_EV_EXIT, &h);
+	e = record_struct(b, as_exit);
+	e->duration_ns = 51 * NSEC_PER_SEC;
+	e->exit_code = 2;
+	e->cpu_user_ns = 90000;
+	e->max_rss_kb = 4000;
+	tell(x, b, 51 * NSEC_PER_SEC);
+}
+
+static void what_is_told_live_is_what_is_read_from_the_recording(void **state)
+{
+	struct both x = {0};
+	struct buf b = {0}, live = {0}, read = {0};
+	struct stats_input in = {0};
+
+	assert_int_equal(stats_new(&x.live), 0);
+	assert_int_equal(stats_new(&x.read), 0);
+	for (uint64_t i = 0; i <= 50; i++)
+		tell_samples(&x, &b, i);
+	tell_others(&x, &b);
+	stats_finish(x.live);
+	assert_int_equal(stats_read_text(x.read, x.lines.data, x.lines.len, &in), 0);
+	assert_int_equal(in.bad, 0);
+	assert_int_equal(in.used, 105);
+
+	stats_json(&live, x.live, NULL, STATS_LISTED);
+	stats_json(&read, x.read, NULL, STATS_LISTED);
+	assert_string_equal(buf_cstr(&live), buf_cstr(&read));
+	assert_non_null(strstr(buf_cstr(&live), "\"command\":\"agent a b\""));
+	assert_non_null(strstr(buf_cstr(&live), "\"exit_code\":2"));
+	assert_non_null(strstr(buf_cstr(&live), "\"cpu > 10\""));
+	assert_int_equal(x.live->tree.total[COUNTER_CPU], 75000);
+	buf_done(&b);
+	buf_done(&live);
+	buf_done(&read);
+	buf_done(&x.lines);
+	stats_free(x.live);
+	stats_free(x.read);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_told_live_is_what_is_read_from_the_recording),
+	};
+
+	if (schema_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

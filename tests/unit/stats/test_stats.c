@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "stats/stats.h"
+
+#define T0 (1700000000ULL * NSEC_PER_SEC)
+
+static struct stats *new_stats(void)
+{
+	struct stats *s = NULL;
+
+	assert_int_equal(stats_new(&s), 0);
+	return s;
+}
+
+static struct stats_sample row(enum stats_scope scope, uint32_t pid, const char *comm,
+			       uint64_t at_ms, uint64_t interval_ms)
+{
+	return (struct stats_sample){
+		.scope = scope,
+		.pid = pid,
+		.start = pid,
+		.comm = comm,
+		.comm_len = strlen(comm),
+		.unix_ns = T0 + at_ms * NSEC_PER_MSEC,
+		.interval_ns = interval_ms * NSEC_PER_MSEC,
+	};
+}
+
+static void set(struct stats_sample *x, enum stats_gauge g, uint64_t value)
+{
+	x->gauges[g] = value;
+	x->gauges_known |= 1U << g;
+}
+
+static void count(struct stats_sample *x, enum stats_counter c, uint64_t value)
+{
+	x->counters[c] = value;
+	x->counters_known |= 1U << c;
+}
+
+/*
+ * 90 % for 2 s, 10 % for 6 s, in turn: 30 %. Samples are ten times as close while it is busy, as an adaptive
+ * pace makes them: counted alike they would give 80 %.
+ */
+static void the_mean_of_a_square_wave_is_right_at_unequal_intervals(void **state)
+{
+	static const uint64_t intervals[] = {10, 300, 50, 1000, 20, 700, 90};
+	struct stats *s = new_stats();
+	uint64_t now = 0, i = 0, mean;
+
+	while (now < 800000) {
+		uint64_t period = now / 8000 * 8000;
+		uint64_t edge = now < period + 2000 ? period + 2000 : period + 8000;
+		uint64_t step = intervals[i++ % 7] / (now < period + 2000 ? 10 : 1);
+		uint64_t next = MIN(now + step, edge);
+		struct stats_sample x = row(STATS_TREE, 1, "wave", next, next - now);
+
+		set(&x, GAUGE_CPU, now < period + 2000 ? 9000 : 1000);
+		stats_sample(s, &x);
+		now = next;
+	}
+	mean = stats_mean(&s->tree.values[GAUGE_CPU]);
+	assert_in_range(mean, 2970, 3030);
+	assert_int_equal(s->tree.values[GAUGE_CPU].min, 1000);
+	assert_int_equal(s->tree.values[GAUGE_CPU].max, 9000);
+	assert_in_range(stats_quantile(&s->tree.values[GAUGE_CPU], 500), 990, 1010);
+	assert_in_range(stats_quantile(&s->tree.values[GAUGE_CPU], 950), 8910, 9000);
+	assert_int_equal(s->tree.interval_min_ns, NSEC_PER_MSEC);
+	assert_int_equal(s->tree.interval_max_ns, 1000 * NSEC_PER_MSEC);
+	stats_free(s);
+}
+
+static void a_process_from_before_counts_from_its_first_sample(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 0, 100);
+
+	count(&x, COUNTER_CPU, 1000000);
+	stats_sample(s, &x);
+	x.unix_ns += NSEC_PER_SEC;
+	count(&x, COUNTER_CPU, 1500000);
+	stats_sample(s, &x);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 500000);
+	assert_int_equal(s->tree.total[COUNTER_CPU], 500000);
+	stats_free(s);
+}
+
+static void a_process_that_began_inside_counts_from_zero(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 0, 100);
+
+	stats_sample(s, &x);
+	stats_started(s, 0, 1000, T0 - 1000);
+	x = row(STATS_PROCESS, 8, "new", 1000, 100);
+	x.start = 1000 + 2 * NSEC_PER_SEC;
+	count(&x, COUNTER_READ, 4096);
+	stats_sample(s, &x);
+	assert_int_equal(s->n_processes, 2);
+	assert_int_equal(s->processes[1].total[COUNTER_READ], 4096);
+	stats_free(s);
+}
+
+static void the_end_of_a_process_completes_its_sums(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "cc1", 100, 100);
+	struct stats_exit e = {
+		.pid = 7,
+		.start = 7,
+		.comm = "cc1",
+		.comm_len = 3,
+		.unix_ns = T0 + 150 * NSEC_PER_MSEC,
+		.duration_ns = 120 * NSEC_PER_MSEC,
+		.peak_rss_kb = 9000,
+		.exit_code = 1,
+		.counters_known = 1U << COUNTER_CPU,
+	};
+
+	count(&x, COUNTER_CPU, 0);
+	set(&x, GAUGE_RSS, 5000);
+	stats_sample(s, &x);
+	e.counters[COUNTER_CPU] = 77;
+	stats_exit(s, &e);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 77);
+	assert_int_equal(s->processes[0].peak_rss_kb, 9000);
+	assert_int_equal(s->failed, 1);
+	assert_int_equal(s->groups[0].total[COUNTER_CPU], 77);
+	stats_free(s);
+}
+
+static void exit_of(struct stats *s, uint32_t pid, uint64_t cpu_ns, const char *comm)
+{
+	struct stats_exit e = {
+		.pid = pid,
+		.start = 1000 + pid,
+		.comm = comm,
+		.comm_len = strlen(comm),
+		.unix_ns = T0 + 1000 + pid,
+		.duration_ns = 10,
+		.counters_known = 1U << COUNTER_CPU,
+	};
+
+	e.counters[COUNTER_CPU] = cpu_ns;
+	stats_exit(s, &e);
+}
+
+static void the_largest_of_very_many_stay_and_nothing_is_lost(void **state)
+{
+	const struct stats_process *largest[10];
+	struct stats *s = new_stats();
+	uint64_t want = 0, sum = 0;
+	const uint32_t n = 50000;
+
+	stats_span(s, T0, 0);
+	for (uint32_t i = 1; i <= n; i++) {
+		uint64_t cpu = i * 7919ULL % 1000003;
+
+		exit_of(s, i, cpu, i % 3 ? "sh" : "cc1");
+		want += cpu;
+	}
+	exit_of(s, n + 1, 1ULL << 40, "big");
+	want += 1ULL << 40;
+	assert_int_equal(s->processes_seen, n + 1);
+	assert_true(s->n_processes <= STATS_PROCESSES);
+	assert_int_equal(s->others.processes + s->n_processes, n + 1);
+	assert_false(s->others_approximate);
+	for (size_t i = 0; i < s->n_processes; i++)
+		sum += s->processes[i].total[COUNTER_CPU];
+	assert_int_equal(sum + s->others.total[COUNTER_CPU], want);
+	assert_int_equal(s->tree.total[COUNTER_CPU], want);
+	assert_int_equal(s->groups[0].total[COUNTER_CPU] + s->groups[1].total[COUNTER_CPU] +
+				 s->groups[2].total[COUNTER_CPU],
+			 want);
+	assert_int_equal(stats_largest(s, largest, 10), 10);
+	assert_int_equal(largest[0]->total[COUNTER_CPU], 1ULL << 40);
+	assert_true(largest[9]->total[COUNTER_CPU] > 990000);
+	stats_free(s);
+}
+
+/* More living processes than are told apart: those that made room are summed, each once. */
+static void living_processes_that_made_room_are_counted_once(void **state)
+{
+	struct stats *s = new_stats();
+	const uint32_t n = 6000;
+	uint64_t sum = 0;
+
+	for (uint64_t pass = 0; pass < 4; pass++) {
+		for (uint32_t i = 1; i <= n; i++) {
+			struct stats_sample x = row(STATS_PROCESS, i, "idle", pass * 1000, 1000);
+
+			count(&x, COUNTER_CPU, pass * i);
+			set(&x, GAUGE_RSS, 100);
+			stats_sample(s, &x);
+		}
+	}
+	stats_finish(s);
+	for (size_t i = 0; i < s->n_processes; i++)
+		sum += s->processes[i].total[COUNTER_CPU];
+	assert_int_equal(s->processes_seen, n);
+	assert_int_equal(s->others.processes + s->n_processes, n);
+	assert_int_equal(sum + s->others.total[COUNTER_CPU], 3ULL * n * (n + 1) / 2);
+	assert_false(s->others_approximate);
+	stats_free(s);
+}
+
+static void without_rows_of_the_tree_processes_are_added_up(void **state)
+{
+	struct stats *s = new_stats();
+
+	for (uint64_t pass = 1; pass <= 10; pass++) {
+		for (uint32_t pid = 1; pid <= 3; pid++) {
+			struct stats_sample x =
+				row(STATS_PROCESS, pid, "p", pass * 1000 + pid, 1000);
+
+			set(&x, GAUGE_RSS, 1000 * pid);
+			set(&x, GAUGE_CPU, 5000);
+			stats_sample(s, &x);
+		}
+	}
+	stats_finish(s);
+	assert_false(s->has_tree);
+	assert_int_equal(s->tree.samples, 10);
+	assert_int_equal(stats_mean(&s->tree.values[GAUGE_RSS]), 6000);
+	assert_int_equal(s->tree.values[GAUGE_CPU].max, 15000);
+	assert_int_equal(s->tree.values[GAUGE_PROCESSES].max, 3);
+	/* the percentage over the interval is CPU time: three times half a second in each pass */
+	assert_int_equal(s->tree.total[COUNTER_CPU], 15 * NSEC_PER_SEC);
+	stats_free(s);
+}
+
+static void two_trees_at_once_are_added_up(void **state)
+{
+	struct stats *s = new_stats();
+
+	for (uint64_t i = 1; i <= 20; i++) {
+		for (uint32_t pid = 1; pid <= 2; pid++) {
+			struct stats_sample x = row(STATS_TREE, pid, "p", i * 100, 100);
+
+			set(&x, GAUGE_RSS, 1000);
+			count(&x, COUNTER_READ, i * 50);
+			stats_sample(s, &x);
+		}
+	}
+	assert_int_equal(s->tree.total[COUNTER_READ], 2 * 19 * 50);
+	assert_int_equal(s->tree.values[GAUGE_RSS].max, 2000);
+	assert_int_equal(stats_quantile(&s->tree.values[GAUGE_RSS], 500), 2000);
+	stats_free(s);
+}
+
+static void peaks_know_their_time_and_rates_come_from_counters(void **state)
+{
+	struct stats *s = new_stats();
+
+	for (uint64_t i = 0; i <= 10; i++) {
+		struct stats_sample x = row(STATS_TREE, 1, "p", i * 500, 500);
+
+		set(&x, GAUGE_RSS, i == 6 ? 900 : 100);
+		count(&x, COUNTER_WRITE, (i + (i >= 4 ? 10 : 0)) * 1000);
+		stats_sample(s, &x);
+	}
+	assert_int_equal(s->tree.values[GAUGE_RSS].max_at_ns, T0 + 3000 * NSEC_PER_MSEC);
+	assert_int_equal(s->tree.values[GAUGE_WRITE_RATE].max, 22000);
+	assert_int_equal(s->tree.values[GAUGE_WRITE_RATE].max_at_ns, T0 + 2000 * NSEC_PER_MSEC);
+	assert_int_equal(s->tree.total[COUNTER_WRITE], 20000);
+	stats_free(s);
+}
+
+static void an_exec_moves_a_process_to_its_new_name(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 1, "sh", 0, 100);
+
+	stats_sample(s, &x);
+	x = row(STATS_PROCESS, 1, "make", 100, 100);
+	count(&x, COUNTER_CPU, 50);
+	stats_sample(s, &x);
+	assert_int_equal(s->n_groups, 2);
+	assert_int_equal(s->groups[0].processes, 0);
+	assert_int_equal(s->groups[1].processes, 1);
+	assert_int_equal(s->groups[1].total[COUNTER_CPU], 50);
+	stats_free(s);
+}
+
+static void more_names_than_there_is_room_for_share_one(void **state)
+{
+	struct stats *s = new_stats();
+	uint64_t sum = 0;
+	char comm[16];
+
+	stats_span(s, T0, 0);
+	for (uint32_t i = 1; i <= 3000; i++) {
+		snprintf(comm, sizeof(comm), "name%u", i);
+		exit_of(s, i, 10, comm);
+	}
+	for (size_t i = 0; i < s->n_groups; i++)
+		sum += s->groups[i].processes;
+	assert_int_equal(s->n_groups, STATS_GROUPS);
+	assert_int_equal(sum, 3000);
+	stats_free(s);
+}
+
+static void an_alert_and_its_end_are_one(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_alert_event x = {
+		.pid = 5,
+		.rule = "cpu > 80",
+		.rule_len = 8,
+		.metric = "cpu",
+		.metric_len = 3,
+		.unit = "percent",
+		.unit_len = 7,
+		.unix_ns = T0,
+		.value = 8100,
+		.limit = 8000,
+	};
+
+	stats_alert(s, &x);
+	assert_false(s->alerts[0].ended);
+	x.ended = true;
+	x.unix_ns += NSEC_PER_SEC;
+	x.min = 8050;
+	x.avg = 9000;
+	x.max = 9900;
+	stats_alert(s, &x);
+	assert_int_equal(s->n_alerts, 1);
+	assert_int_equal(s->alerts_seen, 1);
+	assert_int_equal(s->alerts[0].end_ns - s->alerts[0].begin_ns, NSEC_PER_SEC);
+	assert_int_equal(s->alerts[0].avg, 9000);
+	for (int i = 0; i < 1000; i++) {
+		x.ended = false;
+		stats_alert(s, &x);
+		x.ended = true;
+		stats_alert(s, &x);
+	}
+	assert_int_equal(s->n_alerts, STATS_ALERTS);
+	assert_int_equal(s->alerts_seen, 1001);
+	stats_free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_mean_of_a_square_wave_is_right_at_unequal_intervals),
+		cmocka_unit_test(a_process_from_before_counts_from_its_first_sample),
+		cmocka_unit_test(a_process_that_began_inside_counts_from_zero),
+		cmocka_unit_test(the_end_of_a_process_completes_its_sums),
+		cmocka_unit_test(the_largest_of_very_many_stay_and_nothing_is_lost),
+		cmocka_unit_test(living_processes_that_made_room_are_counted_once),
+		cmocka_unit_test(without_rows_of_the_tree_processes_are_added_up),
+		cmocka_unit_test(two_trees_at_once_are_added_up),
+		cmocka_unit_test(peaks_know_their_time_and_rates_come_from_counters),
+		cmocka_unit_test(an_exec_moves_a_process_to_its_new_name),
+		cmocka_unit_test(more_names_than_there_is_room_for_share_one),
+		cmocka_unit_test(an_alert_and_its_end_are_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+/* The user who called sudo; false when nobody did. */
+static bool sudo_caller(uid_t *ret_uid, gid_t *ret_gid)
+{
+	const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
+
+	if (geteuid() != 0 || !uid || !gid)
+		return false;
+	*ret_uid = strtoul(uid, NULL, 10);
+	*ret_gid = strtoul(gid, NULL, 10);
+	return true;
+}
+
+/*
+ * A regular file gets its owner and permissions. One that somebody else made is refused: they may hold
+ * it open, and would read along.
+ */
+static int make_ours(int fd, const struct stat *st, const char *path, mode_t mode, struct err *e)
+{
+	uid_t uid = geteuid();
+	gid_t gid;
+	bool sudo = sudo_caller(&uid, &gid);
+
+	if (st->st_nlink > 1)
+		return err_set(e, -EMLINK, "'%s' has other hard links; name a new file", path);
+	if (st->st_uid != geteuid() && st->st_uid != uid)
+		return err_set(e, -EPERM, "'%s' belongs to another user; name a new file", path);
+	if (fchmod(fd, mode) < 0)
+		log_warning("cannot set the permissions of '%s': %s", path, strerror(errno));
+	if (sudo && fchown(fd, uid, gid) < 0)
+		log_debug("cannot give the output to the caller: %s", strerror(errno));
+	return 0;
+}
+
+/* Nothing is truncated before it is known to be the right file. */
+int output_open(const char *path, int extra_flags, bool empty, mode_t mode, int *ret_fd,
+		struct err *e)
+{
+	_cleanup_(closep) int fd = -1;
+	struct stat st;
+	int r;
+
+	/* O_APPEND, so that a file that somebody truncates goes on at its new end; O_NONBLOCK, so
+	 * that a pipe without a reader hangs neither the start nor the end */
+	fd = open(path,
+		  O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
+			  extra_flags,
+		  0600);
+	if (fd < 0 && errno == ELOOP)
+		return err_set(e, -ELOOP, "'%s' is a symbolic link; name the file itself", path);
+	if (fd < 0 && errno == ENXIO)
+		return err_set(e, -ENXIO, "nobody reads the named pipe '%s'", path);
+	if (fd < 0)
+		return err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "cannot examine '%s': %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
+		return err_set(e, -EINVAL, "'%s' is neither a file nor a pipe", path);
+
+	if (S_ISREG(st.st_mode)) {
+		r = make_ours(fd, &st, path, mode, e);
+		if (r < 0)
+			return r;
+		if (empty && ftruncate(fd, 0) < 0)
+			return err_set(e, -errno, "cannot empty '%s': %s", path, strerror(errno));
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}

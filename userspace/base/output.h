@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Files that are written for the user, by a program that runs as root in directories of others. */
+#ifndef AGENTSIGHT_BASE_OUTPUT_H
+#define AGENTSIGHT_BASE_OUTPUT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/*
+ * Opens @path for appending, made if it is not there, with @mode and owned by the user who called sudo:
+ * never through a symbolic link, never a file of another user and never anything but a regular file,
+ * pipe or terminal. @empty truncates it, once it is known to be the right one. -ELOOP, -EACCES, ... with
+ * a sentence.
+ */
+int output_open(const char *path, int extra_flags, bool empty, mode_t mode, int *ret_fd,
+		struct err *e);
+
+#endif

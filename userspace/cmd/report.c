@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/report.h"
+
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/output.h"
+#include "stats/text.h"
+
+#define WIDTH_MIN    60
+#define WIDTH_ENOUGH 400
+#define FILE_MODE    0644
+
+static void warn(const char *sentence)
+{
+	log_warning("%s", sentence);
+}
+
+int report_read(char *const *paths, size_t n, struct stats **ret, struct stats_input *input)
+{
+	_cleanup_(stats_freep) struct stats *s = NULL;
+	struct err e = {};
+	int r = stats_new(&s);
+
+	if (r == 0)
+		r = stats_read(s, paths, n, input, &e);
+	if (r < 0) {
+		log_error("%s", e.text[0] ? log_safe(e.text) : strerror(-r));
+		return EXIT_FAILED;
+	}
+	stats_text_input(input, warn);
+	if (!input->used) {
+		log_error("'%s'%s nothing that agentsight or denet writes", log_safe(paths[0]),
+			  n > 1 ? " and the others hold" : " holds");
+		return EXIT_FAILED;
+	}
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+FILE *report_open(const struct options *o)
+{
+	struct err e = {};
+	FILE *f;
+	int fd;
+
+	if (!o->session.output)
+		return stdout;
+	if (output_open(o->session.output, 0, true, FILE_MODE, &fd, &e) < 0) {
+		log_error("%s", log_safe(e.text));
+		return NULL;
+	}
+	f = fdopen(fd, "w");
+	if (!f) {
+		log_error("not enough memory");
+		close(fd);
+	}
+	return f;
+}
+
+int report_close(FILE *f, int status)
+{
+	bool failed = fflush(f) || ferror(f);
+
+	if (f != stdout && fclose(f))
+		failed = true;
+	if (!failed)
+		return status;
+	log_error("cannot write all of it: %m");
+	return EXIT_FAILED;
+}
+
+int report_write(const char *path, const struct buf *b)
+{
+	struct err e = {};
+	FILE *f;
+	int fd;
+
+	if (b->failed) {
+		log_error("not enough memory");
+		return EXIT_FAILED;
+	}
+	if (output_open(path, 0, true, FILE_MODE, &fd, &e) < 0) {
+		log_error("%s", log_safe(e.text));
+		return EXIT_FAILED;
+	}
+	f = fdopen(fd, "w");
+	if (!f) {
+		close(fd);
+		return EXIT_FAILED;
+	}
+	fwrite(b->data, 1, b->len, f);
+	return report_close(f, 0);
+}
+
+unsigned report_width(FILE *f)
+{
+	struct winsize size;
+
+	if (ioctl(fileno(f), TIOCGWINSZ, &size) < 0 || !size.ws_col)
+		return WIDTH_ENOUGH;
+	return MAX((unsigned)size.ws_col, (unsigned)WIDTH_MIN);
+}

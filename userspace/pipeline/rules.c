@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/rules.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "stage/alert.h"
+
+/* ---- what a rule needs ---- */
+
+static bool is_sampled(const struct rule_metric *m)
+{
+	return m->event == AS_EV_SYSTEM_METRICS || m->event == AS_EV_SYSTEM_TREE ||
+	       m->event == AS_EV_SYSTEM_WIDE;
+}
+
+/* Members behind `alert` are filled when details are asked for. */
+static bool is_detail(const struct rule_metric *m)
+{
+	return m->event == AS_EV_SYSTEM_TREE ||
+	       (m->event == AS_EV_SYSTEM_METRICS &&
+		m->offset > offsetof(struct as_system_metrics, alert));
+}
+
+static bool is_costly(const struct rule_metric *m)
+{
+	return !strcmp(m->name, "pss") || !strcmp(m->name, "uss") || !strcmp(m->name, "tree.pss") ||
+	       !strcmp(m->name, "tree.uss");
+}
+
+static bool is_pressure(const struct rule_metric *m)
+{
+	return m->event == AS_EV_CGROUP;
+}
+
+static bool is_model(const struct rule_metric *m)
+{
+	return m->event == AS_EV_LLM_RESPONSE || m->event == AS_EV_TOOL_RUN;
+}
+
+static bool has_samples(const struct session_options *s)
+{
+	return s->sources & SOURCE_SYSTEM;
+}
+
+static bool has_details(const struct session_options *s)
+{
+	return s->detail;
+}
+
+static bool has_pss(const struct session_options *s)
+{
+	return s->pss_interval_ns;
+}
+
+static bool has_pressure(const struct session_options *s)
+{
+	return s->pressure;
+}
+
+static bool has_tls(const struct session_options *s)
+{
+	return s->sources & SOURCE_TLS;
+}
+
+static const struct need {
+	bool (*needed)(const struct rule_metric *m);
+	bool (*there)(const struct session_options *s);
+	const char *advice;
+} needs[] = {
+	{is_sampled, has_samples, "there are no samples without --system"},
+	{is_detail, has_details, "samples tell it with --detail only"},
+	{is_costly, has_pss, "it is looked at with --pss-interval only"},
+	{is_pressure, has_pressure, "it is looked at with --pressure only"},
+	{is_model, has_tls, "models are followed by `record` and `trace --ssl`"},
+};
+
+/* A rule that can never apply would look like a machine without trouble. */
+static int check_needs(const struct session_options *opt, const struct rule *r, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
+		if (needs[i].needed(r->metric) && !needs[i].there(opt))
+			return err_set(e, -EINVAL, "the alert rule '%s' would never apply: %s",
+				       log_safe(r->text), needs[i].advice);
+	}
+	if (r->metric->event == AS_EV_SYSTEM_WIDE &&
+	    (opt->n_names || opt->n_pids || opt->command || opt->by_uid))
+		log_warning("the alert rule '%s' is about the machine, which is sampled when no "
+			    "process is chosen",
+			    log_safe(r->text));
+	return 0;
+}
+
+/* ---- reading ---- */
+
+static int read_rule(const struct session_options *opt, const char *text, struct rule *ret,
+		     struct err *e)
+{
+	struct rule_error re;
+
+	if (rule_parse(text, ret, &re) < 0) {
+		rule_error_print(stderr, text, &re);
+		return err_set(e, -EINVAL, "the alert rule cannot be used");
+	}
+	return check_needs(opt, ret, e);
+}
+
+/* What an option stands for; of the machine where that is what is sampled. */
+struct threshold {
+	const char *metric, *unit;
+	const char *told_as; /* the name in events, from before there were rules */
+	const char *machine;
+};
+static const struct threshold cpu = {"cpu", "%", "cpu.percent", "system.cpu"};
+static const struct threshold memory = {"rss", "MB", "memory.rss_mb", "system.used"};
+
+static int read_threshold(const struct threshold *t, uint64_t centi, struct rule *ret)
+{
+	struct rule_error re;
+	char text[64];
+	int r;
+
+	snprintf(text, sizeof(text), "%s > %llu.%02llu %s", t->metric,
+		 (unsigned long long)centi / 100, (unsigned long long)centi % 100, t->unit);
+	r = rule_parse(text, ret, &re);
+	if (r < 0)
+		return r;
+	ret->machine = rule_metric_find(t->machine, strlen(t->machine));
+	snprintf(ret->metric_name, sizeof(ret->metric_name), "%s", t->told_as);
+	return 0;
+}
+
+static int read_all(const struct session_options *opt, struct rule *rules, size_t *n, struct err *e)
+{
+	uint64_t memory_centi = opt->memory_threshold_kb * 100 / 1024;
+	int r = 0;
+
+	if (opt->cpu_threshold_centi)
+		r = read_threshold(&cpu, opt->cpu_threshold_centi, &rules[(*n)++]);
+	if (r >= 0 && opt->memory_threshold_kb)
+		r = read_threshold(&memory, memory_centi, &rules[(*n)++]);
+	if (r < 0)
+		return err_set(e, r, "this threshold is too large");
+	for (size_t i = 0; i < opt->n_alerts; i++) {
+		r = read_rule(opt, opt->alerts[i], &rules[(*n)++], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int rules_read(const struct session_options *opt, struct rule **ret, size_t *ret_n, struct err *e)
+{
+	_cleanup_(freep) struct rule *rules = NULL;
+	size_t max = 2 + opt->n_alerts, n = 0;
+	int r;
+
+	if (max > ALERT_RULES_MAX)
+		return err_set(e, -EINVAL, "there can be %d alert rules", ALERT_RULES_MAX - 2);
+	rules = calloc(max, sizeof(*rules));
+	if (!rules)
+		return err_set(e, -ENOMEM, "not enough memory");
+	r = read_all(opt, rules, &n, e);
+	if (r < 0)
+		return r;
+	*ret = n ? TAKE_PTR(rules) : NULL;
+	*ret_n = n;
+	return 0;
+}
