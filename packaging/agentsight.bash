@@ -4,20 +4,45 @@
 _agentsight()
 {
 	local cur=$2 prev=$3 command=${COMP_WORDS[1]} i
-	local commands="record trace ssl process network files system doctor stats diff schema"
+	local commands="record trace ssl process network files system run attach doctor stats diff schema"
 	local whom="-c --comm -p --pid --no-children"
-	local output="-o --output --log-file --rotate-size --rotate-keep --filter --duration --ring-size --queue-size --prices --no-redact"
+	local output="-o --output --log-file --rotate-size --rotate-keep --filter -d --duration --ring-size --queue-size --prices --no-redact"
 	local sources="--ssl --process --network --files --system --stdio"
-	local samples="--system-interval -i --interval --cpu-threshold --memory-threshold --alert --on-alert --webhook --exit-over"
-	local say="--json --no-color -q --quiet -v --verbose -h --help"
+	local each="--threads --pss-interval --syscalls --offcpu --gpu --pressure --env"
+	local alerts="--alert --on-alert --webhook --exit-over --cpu-threshold --memory-threshold"
+	local samples="--system-interval -i --interval --detail $each $alerts"
+	local pace="-i --interval -m --max-interval --adaptive --no-polling --since-process-start $each $alerts"
+	local monitor="--exclude-children --out --format --write-env -n --no-update --enable-ebpf --nodump --debug"
+	local say="-j --json --no-color -q --quiet -v --verbose -h --help"
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
 		return
 	fi
 
-	# behind "--" stands another command line
+	# behind "--", and behind the options of run, stands another command line
 	for ((i = 2; i < COMP_CWORD; i++)); do
+		if [ "$command" = run ]; then
+			case ${COMP_WORDS[i]} in
+			--) ;;
+			-[imod] | --interval | --max-interval | --adaptive | --pss-interval | --env | --alert | \
+				--on-alert | --webhook | --cpu-threshold | --memory-threshold | --format | \
+				--output | --out | --log-file | --rotate-size | --rotate-keep | --filter | \
+				--duration | --ring-size | --queue-size | --prices)
+				((i++))
+				continue
+				;;
+			-*) continue ;;
+			*)
+				if declare -F _command_offset >/dev/null; then
+					_command_offset "$i"
+				else
+					mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+				fi
+				return
+				;;
+			esac
+		fi
 		if [ "${COMP_WORDS[i]}" = -- ]; then
 			if declare -F _command_offset >/dev/null; then
 				_command_offset $((i + 1))
@@ -41,13 +66,29 @@ _agentsight()
 		mapfile -t COMPREPLY < <(compgen -W "$(cut -d: -f3 /etc/passwd)" -- "$cur")
 		return
 		;;
-	-o | --output | --log-file | --binary-path | --html)
+	-o | --output | --out | --log-file | --binary-path | --prices | --html)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
-	--rotate-size | --rotate-keep | --filter | --duration | --ring-size | --queue-size | \
-		--system-interval | -i | --interval | --cpu-threshold | --memory-threshold | \
-		--alert | --on-alert | --webhook)
+	--adaptive)
+		mapfile -t COMPREPLY < <(compgen -W "time activity fixed" -- "$cur")
+		return
+		;;
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W "agentsight denet" -- "$cur")
+		return
+		;;
+	--env)
+		mapfile -t COMPREPLY < <(compgen -e -- "$cur")
+		return
+		;;
+	--on-alert)
+		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+		return
+		;;
+	--rotate-size | --rotate-keep | --filter | -d | --duration | --ring-size | --queue-size | --alert | \
+		--system-interval | -i | --interval | -m | --max-interval | --pss-interval | --webhook | \
+		--cpu-threshold | --memory-threshold)
 		return
 		;;
 	esac
@@ -58,15 +99,30 @@ _agentsight()
 	ssl) set -- "$whom" "$output" "-u --uid --binary-path" "$say" ;;
 	process | network | files) set -- "$whom" "$output" "-u --uid" "$say" ;;
 	system) set -- "$whom" "$output" "$samples" "-u --uid" "$say" ;;
+	run)
+		set -- "--no-children" "$output" "$pace" "$monitor" "$say"
+		# without an option a command begins
+		if [[ $cur != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+			return
+		fi
+		;;
+	attach)
+		set -- "$whom" "$output" "$pace" "$monitor" "$say"
+		if [[ $cur != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid= 2>/dev/null)" -- "$cur")
+			return
+		fi
+		;;
 	stats | diff)
 		if [[ $cur != -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			return
 		fi
-		set -- "--html --json --no-color -v --verbose -h --help"
+		set -- "--html -j --json --no-color -v --verbose -h --help"
 		;;
-	schema) set -- "--json --markdown --no-color -v --verbose -h --help" ;;
-	doctor) set -- "--json --no-color -v --verbose -h --help" ;;
+	schema) set -- "-j --json --markdown --no-color -v --verbose -h --help" ;;
+	doctor) set -- "-j --json --no-color -v --verbose -h --help" ;;
 	*) return ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$*" -- "$cur")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # fish completion for agentsight(8)
 
-set -l streams record trace ssl process network files system
+set -l events record trace ssl process network files system
+set -l monitor run attach
+set -l streams $events $monitor
 set -l commands $streams doctor stats diff schema
 
 complete -c agentsight -f
@@ -12,6 +14,8 @@ complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a process
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a network -d 'Connections, every send and receive'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a files -d 'File operations'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a system -d 'CPU and memory samples'
+complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a run -d 'Start a command and sample it and all that it starts'
+complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a attach -d 'The same for processes that run already'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'What this kernel and this user allow'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a stats -d 'What recordings say'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a diff -d 'Two recordings beside one another'
@@ -20,8 +24,11 @@ complete -c agentsight -n "__fish_seen_subcommand_from stats diff" -l html -r -F
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a schema -d 'The event types and their fields'
 
 set -l stream "__fish_seen_subcommand_from $streams"
-complete -c agentsight -n $stream -s c -l comm -x -a '(ps -eo comm= | sort -u)' -d 'Processes with this name'
-complete -c agentsight -n $stream -s p -l pid -x -a '(__fish_complete_pids)' -d 'These processes'
+set -l named "__fish_seen_subcommand_from $events attach"
+set -l sampled "__fish_seen_subcommand_from record trace system $monitor"
+set -l monitored "__fish_seen_subcommand_from $monitor"
+complete -c agentsight -n $named -s c -l comm -x -a '(ps -eo comm= | sort -u)' -d 'Processes with this name'
+complete -c agentsight -n $named -s p -l pid -x -a '(__fish_complete_pids)' -d 'These processes'
 complete -c agentsight -n $stream -l no-children -d 'Do not follow what they start'
 complete -c agentsight -n "__fish_seen_subcommand_from trace ssl process network files system" -s u -l uid -x -d 'Only processes of this user'
 complete -c agentsight -n $stream -s o -l output -r -F -d 'Write JSON lines there'
@@ -29,7 +36,7 @@ complete -c agentsight -n $stream -l log-file -r -F -d 'Write JSON lines there'
 complete -c agentsight -n $stream -l rotate-size -x -d 'Start a new file at this size (MB)'
 complete -c agentsight -n $stream -l rotate-keep -x -d 'Old files to keep'
 complete -c agentsight -n $stream -l filter -x -d 'Keep only events for which it is true'
-complete -c agentsight -n $stream -l duration -x -d 'Stop after this time (seconds)'
+complete -c agentsight -n $stream -s d -l duration -x -d 'Stop after this time (seconds)'
 complete -c agentsight -n $stream -l ring-size -x -d 'Memory between kernel and agentsight (MB)'
 complete -c agentsight -n $stream -l queue-size -x -d 'Memory for output that cannot be written yet (MB)'
 complete -c agentsight -n $stream -l prices -r -F -d 'What models cost'
@@ -45,14 +52,39 @@ complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l stdio -d
 complete -c agentsight -n "__fish_seen_subcommand_from record trace ssl" -l binary-path -r -F -d 'Also attach to the TLS library inside'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -s i -l interval -x -d 'Time between samples (seconds)'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l system-interval -x -d 'Time between samples (seconds)'
-complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l cpu-threshold -x -d 'Alert while a process uses more (percent)'
-complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l memory-threshold -x -d 'Alert while the resident set is larger (MB)'
-complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l alert -x -d 'Alert while it holds, such as cpu > 80 for 10s'
-complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l on-alert -x -d 'Run this when an alert starts or ends'
-complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l webhook -x -d 'Tell this address of alerts'
-complete -c agentsight -n "__fish_seen_subcommand_from record trace system run attach" -l exit-over -d 'Exit with status 4 when an alert was raised'
+complete -c agentsight -n $sampled -l cpu-threshold -x -d 'Alert while a process uses more (percent)'
+complete -c agentsight -n $sampled -l memory-threshold -x -d 'Alert while the resident set is larger (MB)'
 
-complete -c agentsight -l json -d 'JSON also on a terminal'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l detail -d 'Samples with all that costs little, and sums of the tree'
+complete -c agentsight -n $sampled -l threads -d 'A sample of every thread'
+complete -c agentsight -n $sampled -l pss-interval -x -d 'Time between two looks at PSS and USS (seconds)'
+complete -c agentsight -n $sampled -l syscalls -d 'System calls of each process'
+complete -c agentsight -n $sampled -l offcpu -d 'What threads waited for'
+complete -c agentsight -n $sampled -l gpu -d 'Graphics and compute devices'
+complete -c agentsight -n $sampled -l pressure -d 'Stalls and limits of the machine and of cgroups'
+complete -c agentsight -n $sampled -l env -x -a '(set -nx)' -d 'Variables to tell of each process'
+complete -c agentsight -n $sampled -l alert -x -d 'Alert while this rule holds'
+complete -c agentsight -n $sampled -l on-alert -x -a '(__fish_complete_command)' -d 'Run this when an alert starts or ends'
+complete -c agentsight -n $sampled -l webhook -x -d 'Tell this address of alerts'
+complete -c agentsight -n $sampled -l exit-over -d 'Exit with status 4 when an alert was raised'
+
+complete -c agentsight -n "__fish_seen_subcommand_from run" -a '(__fish_complete_subcommand)' -d Command
+complete -c agentsight -n "__fish_seen_subcommand_from attach" -x -a '(__fish_complete_pids)' -d Process
+complete -c agentsight -n $monitored -s i -l interval -x -d 'Time between samples at the start (milliseconds)'
+complete -c agentsight -n $monitored -s m -l max-interval -x -d 'The longest time between samples (milliseconds)'
+complete -c agentsight -n $monitored -l adaptive -x -a 'time activity fixed' -d 'How the interval varies'
+complete -c agentsight -n $monitored -l no-polling -d 'No samples while it runs'
+complete -c agentsight -n $monitored -l since-process-start -d 'Sums of a tree since its processes started'
+complete -c agentsight -n $monitored -l exclude-children -d 'Only the process itself'
+complete -c agentsight -n $monitored -l out -r -F -d 'Write JSON lines there'
+complete -c agentsight -n $monitored -l format -x -a 'agentsight denet' -d 'Whose records'
+complete -c agentsight -n $monitored -l write-env -d 'With --format denet: begin with what the machine is'
+complete -c agentsight -n $monitored -s n -l no-update -d 'A new line for each sample'
+complete -c agentsight -n $monitored -l enable-ebpf -d Nothing
+complete -c agentsight -n $monitored -l nodump -d Nothing
+complete -c agentsight -n $monitored -l debug -d 'Say more on standard error'
+
+complete -c agentsight -s j -l json -d 'JSON also on a terminal'
 complete -c agentsight -n "__fish_seen_subcommand_from schema" -l markdown -d 'As a page of documentation'
 complete -c agentsight -l no-color -d 'No colours'
 complete -c agentsight -s v -l verbose -d 'Say more on standard error'

@@ -3,7 +3,7 @@
 # zsh completion for agentsight(8)
 
 _agentsight() {
-	local -a commands whom output sources samples say tls user
+	local -a commands whom output sources samples say tls user each alerts pace monitor
 	commands=(
 		'record:everything a program and all it starts do'
 		'trace:the sources you name'
@@ -12,6 +12,8 @@ _agentsight() {
 		'network:connections, every send and receive'
 		'files:file operations'
 		'system:CPU and memory samples'
+		'run:start a command and sample it and all that it starts'
+		'attach:the same for processes that run already'
 		'doctor:what this kernel and this user allow'
 		'stats:what recordings say'
 		'diff:two recordings beside one another'
@@ -28,7 +30,7 @@ _agentsight() {
 		'--rotate-size[start a new file at this size]:MB:'
 		'--rotate-keep[old files to keep]:number:'
 		'--filter[keep only events for which it is true]:expression:'
-		'--duration[stop after this time]:seconds:'
+		{-d,--duration}'[stop after this time]:seconds:'
 		'--ring-size[memory between kernel and agentsight]:MB:'
 		'--queue-size[memory for output that cannot be written yet]:MB:'
 		'--prices[what models cost]:file:_files'
@@ -42,18 +44,49 @@ _agentsight() {
 		'--system=-[CPU and memory samples]::switch:(true false)'
 		'--stdio=-[all that stdin, stdout and stderr carry]::switch:(true false)'
 	)
-	samples=(
-		{-i,--interval,--system-interval}'[time between samples]:seconds:'
+	each=(
+		'--threads[a sample of every thread]'
+		'--pss-interval[time between two looks at PSS and USS]:seconds:'
+		'--syscalls[system calls of each process]'
+		'--offcpu[what threads waited for]'
+		'--gpu[graphics and compute devices]'
+		'--pressure[stalls and limits of the machine and of cgroups]'
+		'*--env[variables to tell of each process]:name:_parameters -g "*export*"'
+	)
+	alerts=(
+		'*--alert[alert while it holds]:rule:'
+		'--on-alert[run this when an alert starts or ends]:command:_command_names'
+		'--webhook[tell this address of alerts]:URL:_urls'
+		'--exit-over[exit with status 4 when an alert was raised]'
 		'--cpu-threshold[alert while a process uses more]:percent:'
 		'--memory-threshold[alert while the resident set is larger]:MB:'
-		'*--alert[alert while it holds]:rule:'
-		'--on-alert[run this when an alert starts or ends]:command:'
-		'--webhook[tell this address of alerts]:URL:'
-		'--exit-over[exit with status 4 when an alert was raised]'
+	)
+	samples=(
+		{-i,--interval,--system-interval}'[time between samples]:seconds:'
+		'--detail[samples with all that costs little, and sums of the tree]'
+		$each $alerts
+	)
+	pace=(
+		{-i,--interval}'[time between samples at the start]:milliseconds:'
+		{-m,--max-interval}'[the longest time between samples]:milliseconds:'
+		'--adaptive[how the interval varies]:mode:(time activity fixed)'
+		'--no-polling[no samples while it runs]'
+		'--since-process-start[sums of a tree since its processes started]'
+		$each $alerts
+	)
+	monitor=(
+		'--exclude-children[only the process itself]'
+		'--out[write JSON lines there]:file:_files'
+		'--format[whose records]:format:(agentsight denet)'
+		'--write-env[with --format denet: begin with what the machine is]'
+		{-n,--no-update}'[a new line for each sample]'
+		'--enable-ebpf[nothing]'
+		'--nodump[nothing]'
+		'--debug[say more on standard error]'
 	)
 	tls=('*--binary-path[also attach to the TLS library inside]:file:_files')
 	say=(
-		'--json[JSON also on a terminal]'
+		{-j,--json}'[JSON also on a terminal]'
 		'--no-color[no colours]'
 		{-q,--quiet}'[only errors on standard error]'
 		{-v,--verbose}'[say more on standard error]'
@@ -70,6 +103,8 @@ _agentsight() {
 	ssl) _arguments -S $whom $user $output $tls $say '*::program:_normal' ;;
 	process | network | files) _arguments -S $whom $user $output $say '*::program:_normal' ;;
 	system) _arguments -S $whom $user $output $samples $say '*::program:_normal' ;;
+	run) _arguments -S '--no-children[do not follow what they start]' $output $pace $monitor $say '*::command:_normal' ;;
+	attach) _arguments -S $whom $output $pace $monitor $say '*:process:_pids' ;;
 	stats | diff) _arguments '--html[write a report with charts]:file:_files' $say '*:recording:_files' ;;
 	schema) _arguments '--markdown[as a page of documentation]' $say ;;
 	doctor) _arguments $say ;;
