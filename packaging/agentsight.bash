@@ -114,12 +114,19 @@ _agentsight()
 			return
 		fi
 		;;
-	stats | diff)
+	stats)
 		if [[ $cur != -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			return
 		fi
-		set -- "--html -j --json --no-color -v --verbose -h --help"
+		set -- "-o --output --html -j --json --no-color -v --verbose -h --help"
+		;;
+	diff)
+		if [[ $cur != -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+		fi
+		set -- "-o --output -j --json --no-color -v --verbose -h --help"
 		;;
 	schema) set -- "-j --json --markdown --no-color -v --verbose -h --help" ;;
 	doctor) set -- "-j --json --no-color -v --verbose -h --help" ;;

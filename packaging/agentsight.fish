@@ -20,7 +20,8 @@ complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a doctor 
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a stats -d 'What recordings say'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a diff -d 'Two recordings beside one another'
 complete -c agentsight -n "__fish_seen_subcommand_from stats diff" -F
-complete -c agentsight -n "__fish_seen_subcommand_from stats diff" -l html -r -F -d 'Write a report with charts'
+complete -c agentsight -n "__fish_seen_subcommand_from stats" -l html -r -F -d 'Write a report with charts'
+complete -c agentsight -n "__fish_seen_subcommand_from stats diff" -s o -l output -r -F -d 'Write it there'
 complete -c agentsight -n "not __fish_seen_subcommand_from $commands" -a schema -d 'The event types and their fields'
 
 set -l stream "__fish_seen_subcommand_from $streams"

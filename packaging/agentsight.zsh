@@ -105,7 +105,8 @@ _agentsight() {
 	system) _arguments -S $whom $user $output $samples $say '*::program:_normal' ;;
 	run) _arguments -S '--no-children[do not follow what they start]' $output $pace $monitor $say '*::command:_normal' ;;
 	attach) _arguments -S $whom $output $pace $monitor $say '*:process:_pids' ;;
-	stats | diff) _arguments '--html[write a report with charts]:file:_files' $say '*:recording:_files' ;;
+	stats) _arguments '--html[write a report with charts]:file:_files' {-o,--output}'[write it there]:file:_files' $say '*:recording:_files' ;;
+	diff) _arguments {-o,--output}'[write it there]:file:_files' $say '*:recording:_files' ;;
 	schema) _arguments '--markdown[as a page of documentation]' $say ;;
 	doctor) _arguments $say ;;
 	esac

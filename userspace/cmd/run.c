@@ -13,10 +13,11 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 
-#define BASE_NS (100 * NSEC_PER_MSEC)
-#define MAX_NS  (1000 * NSEC_PER_MSEC)
-#define PSS_NS  (5 * NSEC_PER_SEC)
-#define NEVER   (365ULL * 24 * 3600 * NSEC_PER_SEC)
+#define BASE_NS    (100 * NSEC_PER_MSEC)
+#define MAX_NS     (1000 * NSEC_PER_MSEC)
+#define PSS_NS     (5 * NSEC_PER_SEC)
+#define RING_BYTES (1U << 20) /* process and connection events only */
+#define NEVER      (365ULL * 24 * 3600 * NSEC_PER_SEC)
 
 #define EXIT_SIGNALLED 128 /* and the number of the signal, as shells have it */
 
@@ -63,7 +64,7 @@ static void choose_output(const struct command *c, struct options *o)
 	struct session_options *s = &o->session;
 	bool runs = c->bit == CMD_RUN, json = o->json;
 
-	if (!runs && !isatty(STDOUT_FILENO))
+	if (!runs && !s->output && !isatty(STDOUT_FILENO))
 		json = true;
 	if (runs && json && !s->output)
 		s->files.out = STDERR_FILENO;
@@ -94,9 +95,11 @@ static int choose(const struct command *c, struct options *o, struct err *e)
 	s->detail = true;
 	s->statistics = true;
 	s->forced_samples = !o->no_polling;
-	s->no_children = o->exclude_children;
+	s->no_children |= o->exclude_children;
 	s->since_start = o->since_process_start || c->bit == CMD_RUN;
 	s->command_first = c->bit == CMD_RUN;
+	if (!s->ring_bytes)
+		s->ring_bytes = RING_BYTES;
 	if (!s->pss_interval_ns)
 		s->pss_interval_ns = PSS_NS;
 	choose_output(c, o);

@@ -248,8 +248,12 @@ static uint64_t sample_next(struct session *s, uint64_t now)
 
 static void sample_now(struct session *s, enum as_sample_reason reason)
 {
-	uint64_t now = clock_boot_ns(), next = sample_next(s, now);
+	uint64_t now, next;
 
+	/* who has ended by now is to be counted as ended: what it used belongs to this interval */
+	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
+	now = clock_boot_ns();
+	next = sample_next(s, now);
 	sources_sample(s->sources, now, reason, next);
 	s->sampled_ns = now;
 	s->forced = false;
@@ -536,6 +540,8 @@ static void on_duration(struct session *s)
 static void on_child(struct session *s)
 {
 	child_look(&s->child, &s->end);
+	if (s->end.ended)
+		sources_waited(s->sources, s->child.pid, &s->end.used);
 	s->stop_reason = "command ended";
 }
 
@@ -659,7 +665,7 @@ static void finish(struct session *s)
 	struct ledger ledger;
 	uint64_t lost;
 
-	if (s->opt->forced_samples)
+	if (s->fds[FD_SAMPLE] >= 0 && s->opt->detail)
 		sample_last(s);
 	sources_finish(s->sources);
 	emit_capabilities(s);

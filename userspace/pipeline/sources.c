@@ -26,6 +26,7 @@
 
 #define RING_EVENTS_BYTES (4U << 20)
 #define RING_DATA_BYTES   (8U << 20)
+#define RING_UNUSED_BYTES (64U << 10) /* where nothing sends payload */
 #define REAP_BUDGET       8 /* processes checked against /proc per second, for exits that were lost */
 
 #define BREATH_MS     5            /* between two looks at the rings while families are loaded */
@@ -132,12 +133,19 @@ static void raise_limits(void)
 	}
 }
 
+static size_t ring_data_bytes(const struct session_options *o)
+{
+	if (!wants(o, SOURCE_TLS | SOURCE_STDIO))
+		return RING_UNUSED_BYTES;
+	return o->ring_bytes ? o->ring_bytes : RING_DATA_BYTES;
+}
+
 static int open_kernel(struct sources *s, struct err *e)
 {
 	struct bpf_options bpf = {
 		.cfg = configure(s->opt),
 		.ring_events_size = s->opt->ring_bytes ? s->opt->ring_bytes : RING_EVENTS_BYTES,
-		.ring_data_size = s->opt->ring_bytes ? s->opt->ring_bytes : RING_DATA_BYTES,
+		.ring_data_size = ring_data_bytes(s->opt),
 	};
 	int r;
 
@@ -462,6 +470,30 @@ static void discard(struct emitter *self, const struct event *ev)
 {
 }
 
+static void part_missing(void *context, const char *part, int error)
+{
+	struct sources *s = context;
+
+	if (s->shared)
+		bpf_capability(s->shared, "system", part, "/proc", CAPABILITY_MISSING, "%s",
+			       strerror(-error));
+	else
+		log_info("no %s of processes: %s", part, strerror(-error));
+}
+
+/* Trees begin with those that were asked for, and with who is followed below nobody that is. */
+static void plant_trees(struct sources *s)
+{
+	struct proc *p = NULL;
+
+	for (size_t i = 0; i < s->opt->n_pids; i++)
+		sampler_root(s->sampler, s->opt->pids[i]);
+	while ((p = proc_table_next(s->procs, p))) {
+		if (p->followed && !(p->parent && p->parent->followed) && !proc_table_tree(p))
+			sampler_root(s->sampler, p->tgid);
+	}
+}
+
 static int open_sampler(struct sources *s, struct err *e)
 {
 	struct task_procfs_options procfs = {
@@ -483,6 +515,8 @@ static int open_sampler(struct sources *s, struct err *e)
 		.since_start = s->opt->since_start,
 		.begin_ns = s->begin_ns,
 		.sockets = s->opt->detail && !s->net,
+		.missing = part_missing,
+		.ctx = s,
 	};
 	struct emitter nowhere = {discard};
 	int r;
@@ -499,8 +533,8 @@ static int open_sampler(struct sources *s, struct err *e)
 	r = sampler_new(&opt, &s->sampler);
 	if (r < 0)
 		return err_set(e, r, "cannot sample: %s", strerror(-r));
-	for (size_t i = 0; s->opt->detail && i < s->opt->n_pids; i++)
-		sampler_root(s->sampler, s->opt->pids[i]);
+	if (s->opt->detail)
+		plant_trees(s);
 	/* the first look is what the first percentages are measured from */
 	return sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
 }
@@ -649,6 +683,18 @@ static void bytes_moved(struct sources *s, const struct as_flow *f)
 			    f->tx_interval_bytes);
 }
 
+/* A program whose name was asked for, and that nobody followed has started. */
+static void plant_tree(struct sources *s, uint32_t tgid)
+{
+	struct proc *p;
+
+	if (!s->sampler || !s->opt->detail || !s->opt->n_names)
+		return;
+	p = proc_table_find(s->procs, tgid);
+	if (p && p->followed && !(p->parent && p->parent->followed) && !proc_table_tree(p))
+		sampler_root(s->sampler, tgid);
+}
+
 /* New libraries may be mapped any moment. */
 static void look_for_libraries(struct sources *s)
 {
@@ -669,6 +715,7 @@ void sources_activity(void *sources, const struct event *ev)
 		bytes_moved(s, (const void *)ev->rec);
 		break;
 	case AS_EV_EXEC:
+		plant_tree(s, ev->rec->tgid);
 		if (s->tls) {
 			tls_source_exec(s->tls, ev->rec->tgid);
 			look_for_libraries(s);
@@ -750,6 +797,12 @@ void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason r
 		who_sample(s->who, boot_ns, s->samples);
 	if (s->sampler)
 		sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
+}
+
+void sources_waited(struct sources *s, uint32_t tgid, const struct rusage *used)
+{
+	if (s->sampler)
+		sampler_waited(s->sampler, tgid, used);
 }
 
 void sources_flows(struct sources *s, uint64_t boot_ns)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include "base/err.h"
 #include "enrich/proc_table.h"
@@ -63,6 +64,9 @@ void sources_tick(struct sources *s, uint64_t boot_ns);
 /* @next_ns: planned time to the next one. */
 void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
 		    uint64_t next_ns);
+
+/* The kernel's account of the command that has ended; see sampler_waited(). */
+void sources_waited(struct sources *s, uint32_t tgid, const struct rusage *used);
 
 /* The sums of open connections into the rings, so that a sample knows them. */
 void sources_flows(struct sources *s, uint64_t boot_ns);

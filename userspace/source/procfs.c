@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/limits.h>
@@ -426,6 +427,15 @@ ssize_t procfs_pid_read(const struct procfs *fs, uint32_t pid, const char *file,
 
 	pid_path(path, pid, file);
 	return procfs_read(fs, path, buf, cap);
+}
+
+uint32_t procfs_count_fds(const struct procfs *fs, uint32_t pid)
+{
+	char name[32];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%u/fd", pid);
+	return fstatat(fs->fd, name, &st, 0) == 0 && st.st_size > 0 ? (uint32_t)st.st_size : 0;
 }
 
 int procfs_read_stat(const struct procfs *fs, uint32_t pid, struct procfs_stat *ret)

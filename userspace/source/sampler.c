@@ -44,7 +44,8 @@ struct row {
 	struct smaps smaps; /* as of `pss_ns` */
 	uint64_t pss_ns;    /* 0: never looked */
 	uint64_t pss_cost_ns;
-	uint32_t sockets_pass; /* of sock_diag, in which it was first looked at; 0: not yet */
+	uint64_t pss_rss_pages; /* the resident set then */
+	uint32_t sockets_pass;  /* of sock_diag, in which it was first looked at; 0: not yet */
 };
 
 /* struct proc_tree.sample */
@@ -417,10 +418,17 @@ void sampler_waited(struct sampler *s, uint32_t tgid, const struct rusage *use)
 
 /* ---- PSS ---- */
 
-static bool pss_due(const struct sampler *s, const struct row *r, uint64_t boot_ns)
+/* What has grown or shrunk by an eighth since is looked at again, as soon as its looks may cost that. */
+static bool pss_due(const struct sampler *s, const struct proc *p, const struct row *r,
+		    uint64_t boot_ns)
 {
-	return !r->pss_ns ||
-	       boot_ns - r->pss_ns >= MAX(s->opt.pss_interval_ns, PSS_SHARE * r->pss_cost_ns);
+	uint64_t then = r->pss_rss_pages, now = p->sample.rss_pages;
+	uint64_t passed_ns = boot_ns - r->pss_ns, pause_ns = PSS_SHARE * r->pss_cost_ns;
+	bool moved = MAX(then, now) - MIN(then, now) > then / 8;
+
+	if (!r->pss_ns)
+		return true;
+	return passed_ns >= pause_ns && (moved || passed_ns >= s->opt.pss_interval_ns);
 }
 
 static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uint64_t boot_ns)
@@ -429,6 +437,8 @@ static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uin
 	int k = smaps_read(s->opt.fs, p->tgid, &r->smaps);
 
 	r->pss_ns = boot_ns;
+	r->pss_rss_pages = p->sample.rss_pages;
+	r->fds = procfs_count_fds(s->opt.fs, p->tgid);
 	r->pss_cost_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns;
 	if (k < 0 && k != -ESRCH && !s->pss_refused) {
 		s->pss_refused = true;
@@ -447,7 +457,7 @@ static void pss_pass(struct sampler *s, uint64_t boot_ns)
 			size_t i = first ? n : (s->pss_turn + n) % s->n_seen;
 			struct row *r = row_of(s->seen[i]);
 
-			if (!r || (first && r->pss_ns) || !pss_due(s, r, boot_ns))
+			if (!r || (first && r->pss_ns) || !pss_due(s, s->seen[i], r, boot_ns))
 				continue;
 			if (!first)
 				s->pss_turn = i + 1;

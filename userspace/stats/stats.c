@@ -558,6 +558,11 @@ static void begin_tree(struct stats *s)
 	s->pass_known = 0;
 }
 
+/* What a tree has, not what it did. */
+#define STATE_GAUGES                                                              \
+	(1U << GAUGE_RSS | 1U << GAUGE_PSS | 1U << GAUGE_USS | 1U << GAUGE_SWAP | \
+	 1U << GAUGE_THREADS | 1U << GAUGE_FDS | 1U << GAUGE_PROCESSES)
+
 static struct stats_root *find_root(struct stats *s, const struct stats_sample *x)
 {
 	struct stats_process *p = find_process(s, x->pid, x->start);
@@ -618,6 +623,9 @@ static int tree_sample(struct stats *s, const struct stats_sample *row)
 	}
 	if (s->n_roots > 1)
 		join_roots(s, &x);
+	/* when the last has ended nobody is left to have little memory */
+	if (x.gauges_known & 1U << GAUGE_PROCESSES && !x.gauges[GAUGE_PROCESSES])
+		x.gauges_known &= ~STATE_GAUGES;
 	return add_tree(s, &x);
 }
 
