@@ -22,6 +22,7 @@
 #include "pipeline/chain.h"
 #include "pipeline/child.h"
 #include "pipeline/ledger.h"
+#include "pipeline/sampling.h"
 #include "pipeline/sources.h"
 #include "source/order.h"
 #include "source/ring.h"
@@ -43,6 +44,7 @@ enum descriptor {
 	FD_DURATION,
 	FD_CHILD,
 	FD_CLOSED,
+	FD_KICK, /* embedded: when the caller's loop is to step although nothing came */
 	FD_COUNT,
 	FD_PIDS = FD_COUNT, /* and behind it: processes whose end is waited for */
 };
@@ -70,14 +72,8 @@ struct session {
 	int coalesce_ms;
 	const char *stop_reason; /* not NULL: end */
 	struct session_result result;
-
-	/* samples */
-	uint64_t sampled_ns;
-	uint64_t tree_bytes; /* moved so far, at the last tree */
-	uint64_t due_ns;     /* the timer is set to this */
-	bool forced;         /* something made the next one due earlier */
-	enum as_sample_reason reason;
-	struct pace_activity activity; /* between the last two trees */
+	struct sampling sampling;
+	uint64_t sample_armed_ns; /* what its timer is set to */
 };
 
 /* ---- what the run says of itself ---- */
@@ -206,44 +202,12 @@ static void timer_set(int fd, uint64_t at_boot_ns)
 	timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
-static void sample_at(struct session *s, uint64_t boot_ns)
+static void sample_arm(struct session *s)
 {
-	s->due_ns = boot_ns;
-	timer_set(s->fds[FD_SAMPLE], boot_ns);
-}
-
-/* One is due at once, but no closer to the last than the base interval: a storm of forks is one reason. */
-static void sample_force(struct session *s, enum as_sample_reason reason)
-{
-	uint64_t at = s->sampled_ns + s->opt->pace.base_ns;
-
-	if (s->fds[FD_SAMPLE] < 0 || s->forced || at >= s->due_ns)
+	if (s->fds[FD_SAMPLE] < 0 || s->sample_armed_ns == s->sampling.due_ns)
 		return;
-	s->forced = true;
-	s->reason = reason;
-	sample_at(s, at);
-}
-
-static void tree_seen(struct session *s, const struct as_system_tree *t)
-{
-	struct pace_activity *a = &s->activity;
-	uint64_t bytes = t->read_bytes + t->write_bytes + t->rchar + t->wchar;
-
-	a->last_cpu_centi = a->cpu_centi;
-	a->last_rss_kb = a->rss_kb;
-	a->last_io_rate = a->io_rate;
-	a->cpu_centi = t->cpu_centi;
-	a->rss_kb = t->rss_kb;
-	if (t->interval_ns && bytes >= s->tree_bytes)
-		a->io_rate = (bytes - s->tree_bytes) * NSEC_PER_SEC / t->interval_ns;
-	s->tree_bytes = bytes;
-}
-
-static uint64_t sample_next(struct session *s, uint64_t now)
-{
-	s->activity.changed = s->forced;
-	s->activity.alert_nearness = chain_alert_nearness(s->chain);
-	return pace_next(&s->opt->pace, now - s->start_ns, &s->activity);
+	s->sample_armed_ns = s->sampling.due_ns;
+	timer_set(s->fds[FD_SAMPLE], s->sample_armed_ns);
 }
 
 static void sample_now(struct session *s, enum as_sample_reason reason)
@@ -253,12 +217,9 @@ static void sample_now(struct session *s, enum as_sample_reason reason)
 	/* who has ended by now is to be counted as ended: what it used belongs to this interval */
 	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
 	now = clock_boot_ns();
-	next = sample_next(s, now);
+	next = sampling_next(&s->sampling, now, chain_alert_nearness(s->chain));
 	sources_sample(s->sources, now, reason, next);
-	s->sampled_ns = now;
-	s->forced = false;
-	s->reason = AS_SAMPLE_TIMER;
-	sample_at(s, now + next);
+	sampling_taken(&s->sampling, now, next);
 }
 
 /* With all that the processes had done until now, those that ended included. */
@@ -300,22 +261,8 @@ static void activity(void *context, const struct event *ev)
 	struct session *s = context;
 
 	sources_activity(s->sources, ev);
-	if (!s->opt->forced_samples)
-		return;
-	switch (ev->rec->type) {
-	case AS_EV_FORK:
-		sample_force(s, AS_SAMPLE_FORK);
-		break;
-	case AS_EV_EXEC:
-		sample_force(s, AS_SAMPLE_EXEC);
-		break;
-	case AS_EV_EXIT:
-		sample_force(s, AS_SAMPLE_EXIT);
-		break;
-	case AS_EV_SYSTEM_TREE:
-		tree_seen(s, (const void *)ev->rec);
-		break;
-	}
+	if (s->fds[FD_SAMPLE] >= 0)
+		sampling_event(&s->sampling, ev);
 }
 
 static void behind(void *context, const struct event *ev, struct emitter *out)
@@ -336,8 +283,7 @@ static void alert_started(void *context)
 {
 	struct session *s = context;
 
-	if (s->opt->forced_samples)
-		sample_force(s, AS_SAMPLE_ALERT);
+	sampling_force(&s->sampling, AS_SAMPLE_ALERT);
 }
 
 static int open_chain(struct session *s, struct err *e)
@@ -459,8 +405,11 @@ static int open_loop(struct session *s, struct err *e)
 	s->fds[FD_TICK] = timer_fd(NSEC_PER_SEC, NSEC_PER_SEC);
 	if (s->opt->sources & SOURCE_SYSTEM) {
 		s->fds[FD_SAMPLE] = timer_fd(0, 0);
-		sample_at(s, clock_boot_ns() + s->opt->pace.base_ns);
+		sampling_begin(&s->sampling, &s->opt->pace, s->opt->forced_samples, s->start_ns,
+			       clock_boot_ns());
 	}
+	if (s->opt->embedded)
+		s->fds[FD_KICK] = timer_fd(0, 0);
 	if (s->opt->duration_ns)
 		s->fds[FD_DURATION] = timer_fd(s->opt->duration_ns, 0);
 	s->fds[FD_CHILD] = s->child.pid ? s->child.pid_fd : -1;
@@ -572,7 +521,7 @@ static void handle(struct session *s, unsigned which)
 		break;
 	case FD_SAMPLE:
 		timer_read(s->fds[FD_SAMPLE]);
-		sample_now(s, s->reason);
+		sample_now(s, s->sampling.reason);
 		break;
 	case FD_DURATION:
 		on_duration(s);
@@ -582,6 +531,9 @@ static void handle(struct session *s, unsigned which)
 		break;
 	case FD_CLOSED:
 		s->stop_reason = "output closed";
+		break;
+	case FD_KICK:
+		timer_read(s->fds[FD_KICK]);
 		break;
 	case FD_COUNT:
 		break;
@@ -613,13 +565,25 @@ static int wait_ms(struct session *s)
 	return due;
 }
 
+/* Whoever waits with a poll of its own is woken for all that session_step() would wake up for. */
+static void prepare_poll(struct session *s)
+{
+	int due;
+
+	sample_arm(s);
+	due = wait_ms(s);
+	if (due >= 0)
+		timer_set(s->fds[FD_KICK], clock_boot_ns() + due * NSEC_PER_MSEC + 1);
+}
+
 bool session_step(struct session *s, int timeout_ms)
 {
 	struct epoll_event ready[FD_COUNT];
-	int due = wait_ms(s);
 	uint64_t now;
-	int n;
+	int due, n;
 
+	sample_arm(s);
+	due = wait_ms(s);
 	if (due < 0 || (timeout_ms >= 0 && timeout_ms < due))
 		due = timeout_ms;
 	n = s->stop_reason ? 0 : epoll_wait(s->epoll_fd, ready, FD_COUNT, due);
@@ -630,6 +594,8 @@ bool session_step(struct session *s, int timeout_ms)
 		sources_poll(s->sources, now);
 	order_drain(s->order, now - ORDER_WINDOW_NS);
 	chain_flush(s->chain);
+	if (s->opt->embedded)
+		prepare_poll(s);
 	return !s->stop_reason;
 }
 

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/sampling.h"
+
+#include "base/clock.h"
+
+void sampling_begin(struct sampling *s, const struct pace *pace, bool by_events, uint64_t begin_ns,
+		    uint64_t now_ns)
+{
+	*s = (struct sampling){
+		.pace = pace,
+		.by_events = by_events,
+		.begin_ns = begin_ns,
+		.last_ns = now_ns,
+		.due_ns = now_ns + pace->base_ns,
+	};
+}
+
+static void tree_seen(struct sampling *s, const struct as_system_tree *t)
+{
+	struct pace_activity *a = &s->activity;
+	uint64_t bytes = t->read_bytes + t->write_bytes + t->rchar + t->wchar;
+
+	a->last_cpu_centi = a->cpu_centi;
+	a->last_rss_kb = a->rss_kb;
+	a->last_io_rate = a->io_rate;
+	a->cpu_centi = t->cpu_centi;
+	a->rss_kb = t->rss_kb;
+	if (t->interval_ns && bytes >= s->tree_bytes)
+		a->io_rate =
+			(unsigned __int128)(bytes - s->tree_bytes) * NSEC_PER_SEC / t->interval_ns;
+	s->tree_bytes = bytes;
+}
+
+void sampling_event(struct sampling *s, const struct event *ev)
+{
+	switch (ev->rec->type) {
+	case AS_EV_FORK:
+		sampling_force(s, AS_SAMPLE_FORK);
+		break;
+	case AS_EV_EXEC:
+		sampling_force(s, AS_SAMPLE_EXEC);
+		break;
+	case AS_EV_EXIT:
+		sampling_force(s, AS_SAMPLE_EXIT);
+		break;
+	case AS_EV_SYSTEM_TREE:
+		tree_seen(s, (const void *)ev->rec);
+		break;
+	}
+}
+
+void sampling_force(struct sampling *s, enum as_sample_reason reason)
+{
+	if (!s->by_events || s->reason != AS_SAMPLE_TIMER ||
+	    s->last_ns + s->pace->base_ns >= s->due_ns)
+		return;
+	s->reason = reason;
+	s->due_ns = s->last_ns + s->pace->base_ns;
+}
+
+uint64_t sampling_next(struct sampling *s, uint64_t now_ns, double nearness)
+{
+	s->activity.changed = s->reason != AS_SAMPLE_TIMER;
+	s->activity.alert_nearness = nearness;
+	return pace_next(s->pace, now_ns - s->begin_ns, &s->activity);
+}
+
+/* A sample that came when it was planned does not delay those behind it. */
+void sampling_taken(struct sampling *s, uint64_t now_ns, uint64_t next_ns)
+{
+	bool planned = s->reason == AS_SAMPLE_TIMER && now_ns >= s->due_ns &&
+		       now_ns - s->due_ns < next_ns / 2;
+
+	s->due_ns = (planned ? s->due_ns : now_ns) + next_ns;
+	s->last_ns = now_ns;
+	s->reason = AS_SAMPLE_TIMER;
+}
