@@ -110,11 +110,13 @@ static const struct {
 	const char *family;
 	const char *title;
 } families[] = {
-	{"proc", "processes (process, record)"},
+	{"proc", "processes (process, record, run, attach)"},
 	{"file", "files (files, trace --files, record)"},
-	{"net", "network (network, trace --network, record)"},
+	{"net", "network (network, trace --network, record, run, attach)"},
 	{"tls", "TLS plaintext (ssl, trace --ssl, record)"},
-	{"system", "samples (system, trace --system, record)"},
+	{"system", "samples (system, trace --system, record, run, attach)"},
+	{"syscalls", "system calls (--syscalls)"},
+	{"offcpu", "waits (--offcpu)"},
 };
 
 static void print_families(const struct painter *p, const struct capability *all, size_t n)
@@ -198,6 +200,8 @@ int cmd_doctor(const struct command *c, struct options *o)
 		SOURCE_PROCESS | SOURCE_FILES | SOURCE_NETWORK | SOURCE_TLS | SOURCE_SYSTEM;
 	o->session.each_call = true;
 	o->session.examine = true;
+	o->session.syscalls = true;
+	o->session.offcpu = true;
 
 	r = proc_table_new(&procs);
 	if (r >= 0)
