@@ -21,6 +21,7 @@ if command -v cppcheck >/dev/null 2>&1; then
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --std=c11 \
 		--suppress=missingInclude --suppress=missingIncludeSystem \
 		--suppress=memleak --suppress=resourceLeak --suppress=syntaxError --suppress=unknownMacro -D_GNU_SOURCE -D__x86_64__ \
+		'-DMIN(a,b)=((a)<(b)?(a):(b))' '-DMAX(a,b)=((a)>(b)?(a):(b))' \
 		-Iinclude -Iuserspace userspace || bad=1
 fi
 

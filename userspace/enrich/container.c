@@ -265,9 +265,12 @@ static bool libvirt_machine(struct container *c, const char *text)
 	static const char *const drivers[] = {"qemu-", "lxc-", "xen-"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
-		size_t n = strlen(drivers[i]), digits = strncmp(text, drivers[i], n) ? 0 : n;
+		size_t n = strlen(drivers[i]);
+		size_t digits = n;
 
-		while (digits && isdigit((unsigned char)text[digits]))
+		if (strncmp(text, drivers[i], n) != 0)
+			continue;
+		while (isdigit((unsigned char)text[digits]))
 			digits++;
 		if (digits > n && text[digits] == '-' && text[digits + 1]) {
 			const char *name = text + digits + 1;

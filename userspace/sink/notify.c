@@ -390,12 +390,8 @@ static struct task *take_due(struct notify *n, uint64_t now, uint64_t *ret_due_n
 
 	*ret_due_ns = UINT64_MAX;
 	pthread_mutex_lock(&n->lock);
-	TAILQ_FOREACH(t, &n->queue, entry)
-	{
-		if (t->due_ns <= now)
-			break;
+	for (t = TAILQ_FIRST(&n->queue); t && t->due_ns > now; t = TAILQ_NEXT(t, entry))
 		*ret_due_ns = MIN(*ret_due_ns, t->due_ns);
-	}
 	if (t) {
 		TAILQ_REMOVE(&n->queue, t, entry);
 		n->n_queued--;

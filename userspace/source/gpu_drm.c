@@ -126,7 +126,7 @@ static struct gpu_drm_engine *engine_get(struct gpu_drm_client *c, const char *n
 	}
 	if (c->n_engines == GPU_DRM_ENGINES)
 		return NULL;
-	strcpy(c->engines[c->n_engines].name, name);
+	snprintf(c->engines[c->n_engines].name, sizeof(c->engines[0].name), "%s", name);
 	c->engines[c->n_engines].capacity = 1;
 	return &c->engines[c->n_engines++];
 }
@@ -357,16 +357,17 @@ static void card_add(struct drm_backend *b, const char *class, const char *name)
 	struct card *c = &b->cards[b->n_cards];
 	struct line l = {name, strlen(name)};
 	uint64_t number;
+	int n;
 
 	if (b->n_cards == CARDS_MAX || !take(&l, "card") || !take_number(&l, &number) || l.n ||
 	    number > UINT32_MAX)
 		return;
 	*c = (struct card){.number = (uint32_t)number};
-	if (snprintf(c->path, sizeof(c->path), "%s/%s", class, name) >=
-	    (int)(sizeof(c->path) - sizeof("/device")))
+	n = snprintf(c->path, sizeof(c->path), "%s/%s", class, name);
+	if (n < 0 || n >= (int)(sizeof(c->path) - sizeof("/device")))
 		return;
 	link_name(c->path, "device", c->device); /* it is named by its address on the bus */
-	strcat(c->path, "/device");
+	snprintf(c->path + n, sizeof(c->path) - n, "/device");
 	link_name(c->path, "driver", c->driver);
 	hwmon_find(c);
 	if (c->driver[0])

@@ -140,7 +140,7 @@ static struct entry *slot_of(struct entry *slots, size_t cap, uint32_t inode)
 
 static bool slots_renew(struct sock_diag *d, size_t cap, uint32_t pass)
 {
-	struct entry *slots = calloc(cap, sizeof(*slots));
+	struct entry *slots = calloc(MAX(cap, (size_t)1), sizeof(*slots));
 	size_t used = 0;
 
 	if (!slots)

@@ -474,8 +474,8 @@ static int parse_value(struct parser *ps, enum rule_kind kind, double *ret,
 static int parse_time(struct parser *ps, uint64_t *ret)
 {
 	const struct rule_unit *unit;
+	double ns = 0;
 	size_t start;
-	double ns;
 	int r;
 
 	skip_space(ps);
