@@ -144,6 +144,40 @@ struct list_head {
 	struct list_head *prev;
 };
 
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct idr {
+	struct xarray idr_rt;
+};
+
+struct pid_namespace {
+	struct idr idr;
+};
+
+struct upid {
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	struct hlist_head tasks[4];
+	struct upid numbers[1];
+};
+
 typedef struct {
 	int counter;
 } atomic_t;
@@ -316,6 +350,8 @@ struct task_struct {
 	struct list_head children;
 	struct list_head sibling;
 	struct task_struct *group_leader;
+	struct pid *thread_pid;
+	struct hlist_node pid_links[4];
 	struct list_head thread_node;
 	u64 utime;
 	u64 stime;
@@ -347,6 +383,11 @@ struct trace_event_raw_sched_process_exec {
 
 struct trace_event_raw_sched_process_fork {
 	pid_t child_pid;
+};
+
+/* since 6.16 */
+struct trace_event_raw_sched_process_exit {
+	bool group_dead;
 };
 
 /* since 6.9 and some stable releases, with the victim itself as the first argument of the hook */
@@ -399,6 +440,14 @@ struct sock {
 struct inet_sock {
 	struct sock sk;
 	__be16 inet_sport;
+};
+
+struct tcp_ulp_ops {
+	char name[16];
+};
+
+struct inet_connection_sock {
+	const struct tcp_ulp_ops *icsk_ulp_ops;
 };
 
 struct minmax_sample {

@@ -106,6 +106,12 @@ static __always_inline bool exec_named(struct task_struct *task, struct scratch 
 	return name_wanted(&name);
 }
 
+/* Of the user that was asked for, if any was? Not a matter of membership, which users share. */
+static __always_inline bool user_wanted(void)
+{
+	return !cfg.by_uid || (__u32)bpf_get_current_uid_gid() == cfg.uid;
+}
+
 /* The name is that of another program now: who belonged by name alone does no longer. */
 static __always_inline bool exec_belongs(struct task_struct *task, __u32 tgid, struct scratch *s)
 {
@@ -116,6 +122,8 @@ static __always_inline bool exec_belongs(struct task_struct *task, __u32 tgid, s
 		return true;
 	if (!cfg.by_name)
 		return known != NULL;
+	if (!known && !user_wanted())
+		return false;
 	if (!exec_named(task, s)) {
 		if (known)
 			bpf_map_delete_elem(&procs, &tgid);
@@ -303,9 +311,9 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 
 	if (!s || tgid == cfg.self_tgid)
 		return 0;
-	if (cfg.by_uid && (__u32)bpf_get_current_uid_gid() != cfg.uid)
-		return 0;
 	if (cfg.by_process && !exec_belongs(task, tgid, s))
+		return 0;
+	if (!user_wanted())
 		return 0;
 
 	/* a thread that execs takes over number and start time of the leader, which has ended */
@@ -317,10 +325,14 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 /* ---- fork ---- */
 
 /*
- * The tracepoint names the child by number only. A new process, unlike a new thread, is the last
- * entry in its parent's list of children; the parent is the calling thread, or with CLONE_PARENT
- * the caller's own parent.
+ * The tracepoint names the child by number only. A new process is mostly the last entry in the list
+ * of the calling thread's children, a new thread the last in that of its process. Not with
+ * CLONE_PARENT, nor when another CPU has put something behind it: orphans that are adopted, another
+ * new thread. Then the kernel's own table of numbers is asked.
  */
+#define NUMBER_LEVELS 6 /* 22 bits of a number, 4 to 6 in each */
+#define XA_INTERNAL   2 /* linux/xarray.h: the low bits of what leads to another level */
+
 static __always_inline struct task_struct *last_child(struct task_struct *parent)
 {
 	struct list_head *last = BPF_CORE_READ(parent, children.prev);
@@ -328,16 +340,59 @@ static __always_inline struct task_struct *last_child(struct task_struct *parent
 	return (void *)last - bpf_core_field_offset(struct task_struct, sibling);
 }
 
-static __always_inline struct task_struct *forked_child(struct task_struct *task, pid_t pid)
+static __always_inline struct task_struct *last_thread(struct task_struct *task)
+{
+	struct list_head *last = BPF_CORE_READ(task, signal, thread_head.prev);
+
+	return (void *)last - bpf_core_field_offset(struct task_struct, thread_node);
+}
+
+/* What find_pid_ns() does, in the namespace of the numbers that tracepoints tell. */
+static __always_inline struct pid *pid_find(struct task_struct *task, __u32 number)
+{
+	unsigned long entry;
+	int i;
+
+	if (!bpf_core_field_exists(struct pid_namespace, idr))
+		return NULL;
+	entry = (unsigned long)BPF_CORE_READ(task, thread_pid, numbers[0].ns, idr.idr_rt.xa_head);
+	for (i = 0; i < NUMBER_LEVELS && (entry & 3) == XA_INTERNAL; i++) {
+		struct xa_node *node = (void *)(entry - XA_INTERNAL);
+		__u32 width = bpf_core_field_size(node->slots) / sizeof(void *);
+		__u32 at = number >> (BPF_CORE_READ(node, shift) & 31) & (width - 1);
+
+		bpf_probe_read_kernel(&entry, sizeof(entry),
+				      (void *)node + bpf_core_field_offset(node->slots) +
+					      at * sizeof(void *));
+	}
+	return entry & 3 ? NULL : (void *)entry;
+}
+
+static __always_inline struct task_struct *task_find(struct task_struct *task, __u32 number)
+{
+	struct pid *pid = pid_find(task, number);
+	struct hlist_node *node = BPF_CORE_READ(pid, tasks[0].first); /* PIDTYPE_PID */
+
+	if (!node)
+		return NULL;
+	return (void *)node - bpf_core_field_offset(struct task_struct, pid_links);
+}
+
+/* NULL when it is a thread. */
+static __always_inline struct task_struct *forked_child(struct task_struct *task, __u32 number)
 {
 	struct task_struct *child = last_child(task);
 
-	if (BPF_CORE_READ(child, pid) == pid)
+	if (BPF_CORE_READ(child, pid) == number)
 		return child;
-	child = last_child(BPF_CORE_READ(task, real_parent));
-	if (BPF_CORE_READ(child, pid) == pid)
-		return child;
-	return NULL;
+	if (BPF_CORE_READ(last_thread(task), pid) == number)
+		return NULL;
+	child = task_find(task, number);
+	if (BPF_CORE_READ(child, pid) != number) {
+		ledger_add(AS_EV_FORK, unread, 1);
+		return NULL;
+	}
+	return BPF_CORE_READ(child, tgid) == number ? child : NULL;
 }
 
 /* Membership is inherited before the child runs its first instruction. */
@@ -369,13 +424,15 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 
 	if (tgid == cfg.self_tgid)
 		return 0;
-	if (cfg.by_uid && (__u32)bpf_get_current_uid_gid() != cfg.uid)
+	if (!cfg.by_process && !user_wanted())
 		return 0;
 	child = forked_child(task, child_pid);
 	if (!child)
 		return 0; /* a thread */
 	start_ns = BPF_CORE_READ(child, start_boottime);
 	if (cfg.by_process && !child_follows(tgid, child_pid, start_ns))
+		return 0;
+	if (!user_wanted())
 		return 0;
 
 	e = event_reserve(&ring_events, AS_EV_FORK, sizeof(*e));
@@ -608,24 +665,45 @@ static __always_inline void exit_status(struct task_struct *task, struct signal_
 	e->exit_code = e->signal ? 0 : (status >> 8) & 0xff;
 }
 
-/* Two threads that end at the same instant may both see themselves as the last: one report. */
+/*
+ * KERNEL < 6.16: the hook does not say whether this is the last thread. Two that end at the same
+ * instant may both see that none lives: one report, even when the other has been buried meanwhile.
+ */
+struct end {
+	__u64 start_ns;
+	__u64 tgid;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
-	__type(key, __u32);
-	__type(value, __u64);
-} ended SEC(".maps");
+	__type(key, struct end);
+	__type(value, __u8);
+} reported SEC(".maps");
 
-static __always_inline bool first_to_report(__u32 tgid, __u64 start_ns)
+#define EEXIST 17
+
+static __always_inline bool first_to_report(__u32 tgid, __u64 start_ns, bool alone)
 {
-	__u64 *seen = bpf_map_lookup_elem(&ended, &tgid);
+	struct end end = {.start_ns = start_ns, .tgid = tgid};
+	__u8 yes = 1;
 
-	if (!seen)
-		return !bpf_map_update_elem(&ended, &tgid, &start_ns, BPF_NOEXIST);
-	if (*seen == start_ns)
-		return false;
-	*seen = start_ns;
-	return true;
+	/* whoever was first did not see itself alone: the leader is buried last */
+	if (alone)
+		return !bpf_map_lookup_elem(&reported, &end);
+	/* KERNEL < 6.4: an int comes back, whose sign is not in the upper half */
+	return (int)bpf_map_update_elem(&reported, &end, &yes, BPF_NOEXIST) != -EEXIST;
+}
+
+#define HAVE_GROUP_DEAD bpf_core_field_exists(struct trace_event_raw_sched_process_exit, group_dead)
+
+/* Is the process over with this thread? Else it is a thread that ends, or the old leader at an exec. */
+static __always_inline bool process_ends(struct trace_event_raw_sched_process_exit *ctx,
+					 struct signal_struct *sig)
+{
+	if (HAVE_GROUP_DEAD)
+		return ctx->group_dead;
+	return BPF_CORE_READ(sig, live.counter) == 0;
 }
 
 static __always_inline void exit_sums(struct as_exit *e, struct usage *u,
@@ -652,7 +730,7 @@ static __always_inline void exit_sums(struct as_exit *e, struct usage *u,
 }
 
 SEC("tp/sched/sched_process_exit")
-int proc_exit(void *ctx)
+int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct signal_struct *sig = BPF_CORE_READ(task, signal);
@@ -663,15 +741,19 @@ int proc_exit(void *ctx)
 
 	if (!u)
 		return 0;
-	/* a thread that ends, or the old leader when another thread execs */
-	if (BPF_CORE_READ(sig, live.counter) != 0) {
+	if (!process_ends(ctx, sig)) {
 		thread_ended(u, task);
 		return 0;
 	}
-	if (!current_watched())
+	if (!current_watched()) {
+		/* followed, though of another user now: the number may come again */
+		if (cfg.by_process && cfg.by_uid)
+			bpf_map_delete_elem(&procs, &tgid);
 		return 0;
+	}
 	start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	if (BPF_CORE_READ(sig, nr_threads) > 1 && !first_to_report(tgid, start_ns))
+	if (!HAVE_GROUP_DEAD &&
+	    !first_to_report(tgid, start_ns, BPF_CORE_READ(sig, nr_threads) == 1))
 		return 0;
 
 	e = event_reserve(&ring_events, AS_EV_EXIT, sizeof(*e));

@@ -12,7 +12,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define CPUS_MAX   512
+#define CPUS_MAX   512 /* beside it cfg.cpus, which spares the verifier 500 rounds of each loop */
 #define PF_EXITING 0x00000004 /* linux/sched.h, unchanged since 2.6 */
 #define PF_KTHREAD 0x00200000
 
@@ -47,7 +47,7 @@ static __always_inline void areas_find(void)
 	__u64 base = 0;
 
 	bpf_probe_read_kernel(&base, sizeof(base), (void *)plain_number(&yardstick) + pptrs);
-	for (cpu = 0; cpu < CPUS_MAX; cpu++) {
+	for (cpu = 0; cpu < CPUS_MAX && cpu < cfg.cpus; cpu++) {
 		void *copy = bpf_map_lookup_percpu_elem(&yardstick, &zero, cpu);
 
 		if (!copy)
@@ -71,7 +71,7 @@ static __always_inline void rss_parts(struct mm_struct *mm, __s64 pages[RSS_KIND
 	__s32 part[RSS_KINDS] = {};
 	__u32 cpu;
 
-	for (cpu = 0; cpu < CPUS_MAX && cpu < areas; cpu++) {
+	for (cpu = 0; cpu < CPUS_MAX && cpu < cfg.cpus && cpu < areas; cpu++) {
 		__u64 off = area_off[cpu];
 
 		/* they are allocated together since 6.6: one read */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # check-all.sh PART...: run the parts of the test suite and print one closing line over all of them,
-# "N passed, N failed, N skipped". Parts: unit fuzz judge golden live real validate.
+# "N passed, N failed, N skipped". Parts: unit fuzz judge golden library python live real validate.
 #
 # A part that prints no closing line, or none that says anything ran, has failed. Exit status: 0 when
 # something passed and nothing failed.
@@ -95,6 +95,16 @@ part_golden()
 	sh tests/check-golden.sh
 }
 
+part_library()
+{
+	O=$O tests/library/run.sh
+}
+
+part_python()
+{
+	O=$O SYSTEM_PYTHON=$SYSTEM_PYTHON tests/python.sh
+}
+
 part_live()
 {
 	if ((EUID != 0)); then
@@ -147,7 +157,7 @@ trap 'rm -rf "$tmp"' EXIT
 
 for part; do
 	case $part in
-	unit | fuzz | judge | golden | live | real | validate) part_run "$part" ;;
+	unit | fuzz | judge | golden | library | python | live | real | validate) part_run "$part" ;;
 	*)
 		echo "check-all.sh: no part '$part'" >&2
 		exit 2

@@ -85,7 +85,7 @@ $(LIVETEST): $(wildcard tests/live/*.c) $(wildcard tests/live/*.h)
 
 LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS) $(GO_WORKLOADS) $(TLS_WORKLOADS)
 CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
-RUN_TESTS = O=$(O) SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
+RUN_TESTS = O=$(O) CC='$(CC)' CXX='$(CXX)' SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
 
 tests: $(CHECK_NEEDS) $(LIVE_NEEDS) ## build all tests
 
@@ -98,8 +98,14 @@ check-live: $(LIVE_NEEDS) ## the live tests; needs root
 check-real: agentsight ## recordings of curl, python3, node, nginx; needs root
 	$(Q)$(RUN_TESTS) real
 
-test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) ## all tests that this machine can run; needs root
-	$(Q)$(RUN_TESTS) unit fuzz judge golden live real validate
+check-library: agentsight $(LIBRARY) ## libagentsight, installed into an empty directory, from outside
+	$(Q)$(RUN_TESTS) library
+
+check-python: $(LIBRARY) ## the Python module; needs python3-pytest
+	$(Q)$(RUN_TESTS) python
+
+test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) $(LIBRARY) ## all tests that this machine can run; needs root
+	$(Q)$(RUN_TESTS) unit fuzz judge golden library python live real validate
 
 # This very build, not the static one that may lie about from yesterday.
 VM_FILES = agentsight:/agentsight tests/live $(O)/tests/live:/out/tests/live $(O)/tests/workloads:/out/tests/workloads
@@ -110,21 +116,23 @@ check-vm: $(LIVE_NEEDS) ## the live tests in emulated guests, of every kernel or
 
 # The program and the unit tests with sanitizers; the live tests run that program.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-ASAN_MAKE = $(MAKE) O=$(O)/asan CFLAGS='-O1 -g' HARDENING=-fPIE EXTRA_CFLAGS='$(SANITIZE)' EXTRA_LDFLAGS='$(SANITIZE)'
+ASAN_MAKE = $(MAKE) O=$(O)/asan CFLAGS='-O1 -g' HARDENING=-fPIC EXTRA_CFLAGS='$(SANITIZE)' EXTRA_LDFLAGS='$(SANITIZE)'
 
 $(O)/tests/agentsight: $(MAIN) $(CORE)
 	$(say) LINK $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
 
-tests-sanitized: $(O)/tests/agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
+tests-sanitized: $(O)/tests/agentsight $(UNIT_TESTS) $(FUZZ_PLAIN) $(LIBRARY)
 
-check-asan: $(LIVETEST) $(WORKLOADS) ## unit and live tests with address and undefined-behaviour sanitizers
+check-asan: agentsight $(LIBRARY) $(LIVETEST) $(WORKLOADS) ## unit, library and live tests with address and undefined-behaviour sanitizers
 	$(Q)$(ASAN_MAKE) tests-sanitized
 	$(Q)O=$(O)/asan AGENTSIGHT=$(O)/asan/tests/agentsight LIVETEST=$(LIVETEST) \
 		LIVE_OUTPUT=$(O)/asan/output SLOW=1 tests/check-all.sh unit fuzz live
+	$(Q)O=$(O) CC='$(CC)' CXX='$(CXX)' LIBRARY=$(O)/asan/libagentsight.so.1 LIBRARY_CFLAGS='$(SANITIZE)' \
+		tests/check-all.sh library
 
-.PHONY: tests tests-sanitized check check-live check-real test-run check-vm check-asan
+.PHONY: tests tests-sanitized check check-library check-python check-live check-real test-run check-vm check-asan
 
 AGENTS_DIR ?= $(HOME)/.cache/agentsight/agents
 AGENT_TESTS = $(shell sed -nE 's/^.*\{"((an_old|a_new)_bun|deno)(_[A-Za-z0-9_]*)".*/\1\3/p' tests/live/tls_more.c)

@@ -39,6 +39,7 @@ needs() {
 			library nss|libnss3-dev|NSS, with headers
 			command tstclnt|libnss3-tools|NSS's own client
 			jsonschema|python3-jsonschema|python3-jsonschema
+			pytest|python3-pytest|python3-pytest
 			command curl|curl ca-certificates|curl
 			command jq|jq|jq
 			command openssl|openssl|openssl
@@ -64,7 +65,7 @@ is_there() {
 	clang_bpf) echo 'int x;' | clang --target=bpf -x c -c -o /dev/null - 2>/dev/null ;;
 	bpftool) "$(sh tools/find-bpftool.sh)" version >/dev/null 2>&1 ;;
 	llhttp) pkg-config --exists libllhttp 2>/dev/null || [ -e /usr/share/llhttp/llhttp.c ] ;;
-	jsonschema) /usr/bin/python3 -c 'import jsonschema' 2>/dev/null ;;
+	jsonschema | pytest) /usr/bin/python3 -c "import $1" 2>/dev/null ;;
 	esac
 }
 

@@ -448,18 +448,35 @@ static __always_inline void call_emit(const struct sock_entry *s, __u32 type, __
 	event_submit(&ring_events, e);
 }
 
+/*
+ * Is TLS set up in the kernel for this socket? Whether keys followed is not asked: what knows of them is
+ * gone before the first state change of the end; the name is there until behind tcp_destroy_sock.
+ */
+static __always_inline bool sock_has_ktls(const struct sock *sk)
+{
+	const struct inet_connection_sock *icsk = (const void *)sk;
+	const struct tcp_ulp_ops *ulp = BPF_CORE_READ(icsk, icsk_ulp_ops);
+	char name[4] = {};
+
+	if (!ulp)
+		return false;
+	bpf_core_read(name, sizeof(name), &ulp->name);
+	return name[0] == 't' && name[1] == 'l' && name[2] == 's' && !name[3];
+}
+
 /* @sk NULL: the socket is gone. */
 static __always_inline void flow_fill(struct as_flow *e, __u32 type, const struct sock_entry *s,
 				      const struct sock *sk, __u64 tx, __u64 rx)
 {
 	const struct tcp_sock *tp = (const void *)sk;
-	__u32 srtt = 0, mdev = 0, min_rtt = 0, retransmits = 0;
+	__u32 srtt = 0, mdev = 0, min_rtt = 0, retransmits = 0, ktls = 0;
 
 	if (sk && s->protocol == AS_PROTO_TCP) {
 		srtt = BPF_CORE_READ(tp, srtt_us);
 		mdev = BPF_CORE_READ(tp, mdev_us);
 		min_rtt = BPF_CORE_READ(tp, rtt_min.s[0].v);
 		retransmits = BPF_CORE_READ(tp, total_retrans);
+		ktls = sock_has_ktls(sk);
 	}
 	hdr_fill_owner(&e->h, type, sizeof(*e), s);
 	e->local = s->local;
@@ -479,7 +496,7 @@ static __always_inline void flow_fill(struct as_flow *e, __u32 type, const struc
 	e->protocol = s->protocol;
 	e->role = s->role;
 	e->error = s->error;
-	e->pad = 0;
+	e->ktls = ktls;
 }
 
 /* What no call event has told: bytes of a skipped hook, of splice() from a socket. */

@@ -24,6 +24,7 @@ struct as_config {
 	__u32 file_events; /* files: events are wanted; else only what goes through stdio */
 	__u32 plain_http;  /* network: payload of sockets that carry HTTP without TLS */
 	__u32 stdio;       /* enum as_stdio: payload of stdin, stdout and stderr */
+	__u32 cpus;        /* numbers of processors are below */
 };
 
 enum as_stdio {

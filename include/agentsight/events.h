@@ -314,7 +314,7 @@ struct as_flow {
 	__u32 protocol;
 	__u32 role;
 	__s32 error;
-	__u32 pad;
+	__u32 ktls;
 };
 #define AS_FLOW_SUMS(F, S)                                                                         \
 	AS_NET_ENDS(F, S)                                                                          \
@@ -326,20 +326,21 @@ struct as_flow {
 	F(S, U32, jitter_us, "jitter_us", AS_ALWAYS, "mean deviation of the round-trip time")      \
 	F(S, U32, retransmits, "retransmits", AS_ALWAYS, "segments sent again")                    \
 	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since it was established or first seen")
+#define AS_FLOW_KTLS "TLS is set up in the kernel: what sendfile() sends is not seen as plaintext"
 #define AS_FLOW_FIELDS(F, S)                                                                      \
 	AS_FLOW_SUMS(F, S)                                                                        \
 	F(S, U64, tx_interval_bytes, "tx_interval_bytes", AS_ALWAYS, "since the last flow event") \
 	F(S, U64, rx_interval_bytes, "rx_interval_bytes", AS_ALWAYS, "since the last flow event") \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last flow event")             \
 	F(S, ERRNO, error, "error", AS_OPT, "")                                                   \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+	F(S, BOOL, ktls, "ktls", AS_OPT, AS_FLOW_KTLS)
 #define AS_CLOSE_FIELDS(F, S)                                                            \
 	AS_FLOW_SUMS(F, S)                                                               \
 	F(S, HIDDEN, tx_interval_bytes, "", AS_ALWAYS, "")                               \
 	F(S, HIDDEN, rx_interval_bytes, "", AS_ALWAYS, "")                               \
 	F(S, HIDDEN, interval_ns, "", AS_ALWAYS, "")                                     \
 	F(S, ERRNO, error, "error", AS_OPT, "what ended it, if it did not end in order") \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+	F(S, BOOL, ktls, "ktls", AS_OPT, AS_FLOW_KTLS)
 
 struct as_retransmit {
 	struct as_hdr h;

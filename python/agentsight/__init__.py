@@ -21,7 +21,7 @@ from .monitor import (
 
 def version() -> str:
     """Of the library."""
-    return _native.library().agentsight_version().decode()
+    return str(_native.library().agentsight_version(), "ascii")
 
 
 __all__ = [

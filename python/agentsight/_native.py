@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import Optional
+from typing import Iterable, Optional
 
 NAME = "libagentsight.so.1"
 ERROR_LEN = 512
@@ -123,13 +123,13 @@ def library() -> ctypes.CDLL:
     return _library
 
 
-def texts(items) -> Optional[ctypes.Array]:
+def texts(items: Iterable[str]) -> Optional[ctypes.Array[c_char_p]]:
     """A NULL-terminated array of C strings; None for none."""
     encoded = [os.fsencode(item) for item in items]
     return (c_char_p * (len(encoded) + 1))(*encoded, None) if encoded else None
 
 
-def raise_for(result: int, error: ctypes.Array) -> None:
+def raise_for(result: int, error: ctypes.Array[ctypes.c_char]) -> None:
     if result < 0:
         raise OSError(-result, error.value.decode(errors="replace") or os.strerror(-result))
 

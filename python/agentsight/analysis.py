@@ -56,7 +56,7 @@ def load_metrics(path: PathLike, include_metadata: bool = False, kind: Optional[
     with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
     if text.lstrip().startswith("["):
-        events = json.loads(text)
+        events: List[Json] = json.loads(text)
     else:
         events = [json.loads(line) for line in text.splitlines() if line.strip()]
     if include_metadata:

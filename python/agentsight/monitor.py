@@ -166,7 +166,7 @@ class ProcessMonitor:
         handle = c_void_p()
         _native.raise_for(function(byref(handle), error, _native.ERROR_LEN), error)
         self._handle = handle
-        self._pid = _native.library().agentsight_pid(handle)
+        self._pid: int = _native.library().agentsight_pid(handle)
 
     def close(self) -> None:
         """Ends the monitoring, not the command, and frees all."""
@@ -239,7 +239,7 @@ class ProcessMonitor:
 
     def fileno(self) -> int:
         """For select: readable when ``next_line(0)`` has something to do."""
-        return _native.library().agentsight_fd(self._need())
+        return int(_native.library().agentsight_fd(self._need()))
 
     def release(self) -> None:
         """Lets a command go that was started with ``hold=True``."""
@@ -315,7 +315,8 @@ class ProcessMonitor:
         text = _native.library().agentsight_summary(self._need())
         if text is None:
             raise MemoryError
-        return json.loads(text)
+        summary: Json = json.loads(text)
+        return summary
 
 
 def _optional(text: Optional[str]) -> Optional[bytes]:
@@ -323,7 +324,7 @@ def _optional(text: Optional[str]) -> Optional[bytes]:
 
 
 def _descriptor(file: Any) -> int:
-    return file if isinstance(file, int) else file.fileno()
+    return file if isinstance(file, int) else int(file.fileno())
 
 
 def _kill(pid: int, number: int) -> None:

@@ -2,7 +2,7 @@
 
 BENCH_OUT := $(O)/tests/bench
 BENCH_FLAGS := -std=gnu11 -O2 -g $(WARNINGS) -D_GNU_SOURCE
-BENCH_CORE := $(addprefix $(BENCH_OUT)/,bench_ring bench_encode bench_json bench_secrets)
+BENCH_CORE := $(addprefix $(BENCH_OUT)/,bench_ring bench_encode bench_json bench_secrets bench_sampler)
 BENCH_LOADS := $(addprefix $(BENCH_OUT)/,load static_true tcp tls)
 
 bench: agentsight $(BENCH_CORE) $(BENCH_LOADS) ## measure overhead and speed, as root (ROWS=spawn,tcp for some)

@@ -45,9 +45,9 @@ def may_use_fifo():
 
 
 def place(cpu, fifo=True):
-    """For preexec_fn: the processor and the scheduling of a child."""
+    """For preexec_fn: the processor (None: any) and the scheduling of a child."""
     def run():
-        if TWO:
+        if TWO and cpu is not None:
             os.sched_setaffinity(0, {cpu})
         if FIFO and fifo:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -197,6 +197,10 @@ class Workload:
         self.lines = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
         return self.lines[-1] if self.lines else {}
 
+    def run_to_end(self):
+        self.go()
+        return self.lines
+
 
 def program(name):
     return os.path.join(options.programs, name)
@@ -304,16 +308,22 @@ def row_spawn():
     spawn_row("static", program("static_true"), 8000, 1.07)
 
 
-def row_compile():
+def compile_command():
+    """Compiles 40 small C files."""
     names = []
     for i in range(40):
         names.append(os.path.join(options.work, f"unit{i}.c"))
         with open(names[-1], "w") as f:
             f.write("#include <stdio.h>\nint f%d(int x) { return x * %d; }\n" % (i, i))
-    script = "for f in " + " ".join(names) + "; do gcc -c -o \"$f.o\" \"$f\" || exit 1; done"
+    return ["sh", "-c", "for f in " + " ".join(names) +
+            "; do gcc -c -o \"$f.o\" \"$f\" || exit 1; done"]
+
+
+def row_compile():
+    command = compile_command()
 
     def run(traced):
-        load = Workload(["sh", "-c", script])
+        load = Workload(command)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         tracer = Tracer(["record", "-p", str(load.pid)], options.work) if traced else None
         load.go()
@@ -330,6 +340,136 @@ def row_compile():
     results.add("compile 40 files", "record", "wall ratio", "", 1.01, ratios(pairs, "wall"),
                 [w for _, p in pairs for w in p["wrong"]],
                 {"cpu_ratio": statistics.median(ratios(pairs, "cpu"))})
+
+
+# ---- a command under `run` ----
+
+def under_run(command, arguments=(), cpu=None):
+    """The command under `run`, whose standard input and output are its own."""
+    path = os.path.join(options.work, "run.log")
+    return path, subprocess.Popen([AGENTSIGHT, "run", "-q", *arguments, "-o", path, "--", *command],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  preexec_fn=place(cpu))
+
+
+def monitored_compile(command):
+    """Timed by its parent, which is in the tree, from when all is attached to its end."""
+    path, tracer = under_run([program("load"), "timed", *command],
+                             ["-i", "100", "--adaptive", "fixed"], 0)
+    time.sleep(0.5)
+    with open(f"/proc/{tracer.pid}/task/{tracer.pid}/children") as f:
+        child = int(f.read().split()[0])
+    if TWO:
+        os.sched_setaffinity(child, {1})
+    before = cpu_ns(tracer.pid)
+    tracer.stdin.write(b"\n")
+    tracer.stdin.flush()
+    line = tracer.stdout.readline()
+    used = cpu_ns(tracer.pid) - before
+    tracer.communicate(timeout=60)
+    with open(path, "rb") as f:
+        lines = f.read().splitlines()
+    execs = sum(b'"type":"exec"' in line and b'"comm":"gcc"' in line for line in lines)
+    wrong = [] if execs == 40 else [f"{execs} instead of 40 gcc"]
+    wrong += ["events were lost"] if json.loads(lines[-1])["data"]["lost"] else []
+    return {**json.loads(line), "collector_ns": used, "wrong": wrong}
+
+
+def row_monitor():
+    command = compile_command()
+    pairs = rounds_of(ROUNDS, lambda: Workload([program("load"), "timed", *command], hold=False).go(),
+                      lambda: monitored_compile(command))
+    wrong = [w for _, p in pairs for w in p["wrong"]]
+    for key, metric in (("ns", "wall ratio"), ("cpu_ns", "CPU ratio")):
+        results.add("compile 40 files", "run, 100 ms", metric, "", 1.01, ratios(pairs, key), wrong)
+    results.add("compile 40 files", "run, 100 ms", "collector", "% of a core", None,
+                [p["collector_ns"] / p["ns"] * 100 for _, p in pairs])
+
+    delays, memory, peaks = [], [], []
+    for _ in range(ROUNDS):
+        begin = time.monotonic_ns()
+        told = under_run([program("load"), "now"])[1].communicate(timeout=20)[0]
+        delays.append((json.loads(told)["ns"] - begin) / 1e6)
+    results.add("start of a command", "run", "until its first line", "ms", 60, delays)
+    for _ in range(3):
+        tracer = under_run([program("load"), "timed", "true"])[1]
+        time.sleep(1)
+        status = open(f"/proc/{tracer.pid}/status").read()
+        tracer.communicate(b"\n", timeout=20)
+        memory.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024)
+        peaks.append(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024)
+    results.add("memory", "run", "RSS", "MB", 12, memory, (), {"peak_mb": max(peaks)})
+
+
+def row_threads():
+    found = {r["what"]: r["us_per_process"]
+             for r in lines_of("bench_sampler", "1000", "3", timeout=120)}
+    results.add("1,000 processes", "details and a tree", "per process, sample", "us", 2,
+                [found["task iterator, details and a tree"]])
+    if "pidstat -t" in found:
+        results.add("1,000 processes", "per thread, pidstat -t", "times cheaper", "",
+                    ("at least", 80),
+                    [found["pidstat -t"] / found["task iterator, a row per thread"]])
+
+
+# ---- statistics ----
+
+def write_recording(path, samples, processes=20):
+    """Rows with all details, as `run` writes them, and a tree after each pass."""
+    head = ('{"timestamp":%d,"source":"system","pid":%d,"comm":"worker%d","tid":%d,"ppid":1,"uid":0,'
+            '"exec_id":"%d@%d","data":{"type":"%s",')
+    row = (head + '"pid":%d,"comm":"worker%d","timestamp":%d,'
+           '"cpu":{"percent":"%d.%02d","cores":2,"total_ns":%d,"user_ns":%d,"system_ns":%d,'
+           '"wait_ns":%d,"last":1},"memory":{"rss_kb":%d,"rss_mb":%d,"vsz_kb":500000,"vsz_mb":488,'
+           '"anon_kb":%d,"file_kb":2000,"shmem_kb":100,"peak_kb":150000,"pss_kb":%d,"uss_kb":%d},'
+           '"process":{"threads":4,"children":0,"fds":12},"alert":false,'
+           '"io":{"read_bytes":%d,"write_bytes":%d,"rchar":%d,"wchar":%d,"syscr":%d,"syscw":%d},'
+           '"faults":{"minor":%d,"major":3},"switches":{"voluntary":%d,"involuntary":%d},'
+           '"net":{"rx_bytes":%d,"tx_bytes":%d},"interval_ns":100000000}}\n')
+    tree = (head + '"processes":%d,"threads":%d,"cpu":{"percent":"%d.00","cores":2},'
+            '"memory":{"rss_kb":%d},"reason":"timer","elapsed_ns":%d,"interval_ns":100000000}}\n')
+    cpu = [0] * processes
+    with open(path, "w") as f:
+        for k in range(samples // processes):
+            now = 1700000000000000000 + k * 100000000
+            for p in range(processes):
+                share, rss = (k * 7 + p * 13) % 10000, 100000 + (k * 977 + p * 31) % 50000
+                cpu[p] += share * 10000
+                f.write(row % (now, 1000 + p, p, 1000 + p, 1000 + p, 5000 + p, "system_metrics",
+                               1000 + p, p, now, share // 100, share % 100, cpu[p], cpu[p] // 2,
+                               cpu[p] // 2, k * 1000, rss, rss >> 10, rss - 2100, rss - 500,
+                               rss - 900, k * 4096, k * 8192, k * 9000, k * 9500, k * 3, k * 4,
+                               k * 100, k * 20, k * 2, k * 1500, k * 700))
+            f.write(tree % (now, 1000, 0, 1000, 1000, 5000, "tree", processes, 4 * processes,
+                            50 * processes, 125000 * processes, k * 100000000))
+
+
+def stats_of(path):
+    lines = Workload([program("load"), "timed", AGENTSIGHT, "stats", "--json", path],
+                     hold=False).run_to_end()
+    return {"s": lines[-1]["ns"] / 1e9, "mb": lines[-1]["max_rss_kb"] / 1024,
+            "read": lines[0]["samples"]}
+
+
+def row_stats():
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else options.work
+    short, long = [os.path.join(memory, f"agentsight-bench-{os.getpid()}-{n}.jsonl") for n in (1, 10)]
+    try:
+        write_recording(short, 100000)
+        write_recording(long, 1000000)
+        size = os.path.getsize(long) >> 20
+        runs = [(stats_of(short), stats_of(long)) for _ in range(ROUNDS)]
+    finally:
+        for path in (short, long):
+            if os.path.exists(path):
+                os.unlink(path)
+    wrong = [f"{b['read']} rows" for _, b in runs if b["read"] != 1050000]
+    results.add("1,000,000 samples", f"stats, {size} MiB", "time", "s", 1,
+                [b["s"] for _, b in runs], wrong)
+    results.add("1,000,000 samples", "stats", "largest RSS", "MB", 64,
+                [max(b["mb"] for _, b in runs)], wrong)
+    results.add("1,000,000 samples", "against 100,000", "times the time", "", 10.5,
+                ratios(runs, "s"), wrong)
 
 
 # ---- TLS ----
@@ -636,7 +776,8 @@ def row_tax():
 
 ROWS = {"spawn": row_spawn, "compile": row_compile, "tls": row_tls, "tcp": row_tcp,
         "ring": row_ring, "encode": row_encode, "paced": row_paced, "idle": row_idle,
-        "sample": row_sample, "start": row_start, "tax": row_tax}
+        "sample": row_sample, "threads": row_threads, "monitor": row_monitor, "stats": row_stats,
+        "start": row_start, "tax": row_tax}
 
 
 def parse_options():

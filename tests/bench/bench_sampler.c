@@ -2,7 +2,7 @@
 /*
  * What a sample of N sleeping processes costs, their JSON lines included, next to top and pidstat on the same
  * processes. All run in the same rounds, one after the other, so that a busy machine slows all; the
- * medians of the CPU time are printed, one JSON object per row. The task iterator needs root.
+ * medians of the CPU time are printed, one JSON object per row. The task iterator needs root. Arguments: processes, rounds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 #include "source/bpf.h"
 #include "source/sampler.h"
 
-#define ROUNDS        7
+#define ROUNDS        7  /* at most */
 #define SAMPLES       10 /* of ours per round */
 #define PROCESSES_MAX 20000
 
@@ -66,6 +66,7 @@ static const char *const kind_names[KINDS] = {"task iterator", "task iterator, d
 
 static pid_t sleepers[PROCESSES_MAX];
 static size_t n_sleepers;
+static size_t rounds = ROUNDS;
 static struct buf line;
 static uint64_t n_lines;
 
@@ -239,12 +240,12 @@ static int by_value(const void *a, const void *b)
 
 static void print_row(const char *name, uint64_t ns[ROUNDS])
 {
-	qsort(ns, ROUNDS, sizeof(ns[0]), by_value);
-	if (ns[ROUNDS / 2] == 0)
+	qsort(ns, rounds, sizeof(ns[0]), by_value);
+	if (ns[rounds / 2] == 0)
 		return;
 	printf("{\"bench\":\"sampler\",\"what\":\"%s\",\"processes\":%zu,\"us_per_process\":%.3f,"
 	       "\"ms_per_sample\":%.3f,\"best_us_per_process\":%.3f}\n",
-	       name, n_sleepers, ns[ROUNDS / 2] / 1e3 / n_sleepers, ns[ROUNDS / 2] / 1e6,
+	       name, n_sleepers, ns[rounds / 2] / 1e3 / n_sleepers, ns[rounds / 2] / 1e6,
 	       ns[0] / 1e3 / n_sleepers);
 }
 
@@ -254,14 +255,17 @@ int main(int argc, char **argv)
 	struct ours ours[KINDS] = {0};
 	uint64_t ns[KINDS][ROUNDS] = {0}, peer_ns[ARRAY_SIZE(peers)][ROUNDS] = {0};
 
-	if (n < 1 || n > PROCESSES_MAX || schema_init() < 0 || sleepers_start(n) < 0) {
+	if (argc > 2)
+		rounds = strtoul(argv[2], NULL, 10);
+	if (n < 1 || n > PROCESSES_MAX || rounds < 1 || rounds > ROUNDS || schema_init() < 0 ||
+	    sleepers_start(n) < 0) {
 		sleepers_stop();
 		return 1;
 	}
 	for (int kind = 0; kind < KINDS; kind++)
 		ours_open(&ours[kind], kind);
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (size_t round = 0; round < rounds; round++) {
 		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 			ns[i][round] = ours[i].sampler ? ours_round(&ours[i]) : 0;
 		for (size_t i = 0; i < ARRAY_SIZE(peers); i++)

@@ -2,13 +2,15 @@
 /*
  * The workloads that the benchmarks time and that no test needs. Each prints one JSON object: how
  * many operations it did, and nanoseconds of wall time and of CPU time (its own and its children's)
- * for each of them.
+ * for each of them, and the largest resident set of a child.
  *
  *   load hold PROGRAM [ARGUMENTS]  waits for a line on standard input, then becomes PROGRAM
+ *   load timed PROGRAM [ARGUMENTS] the same, and is measured
  *   load spawn N PROGRAM           N times vfork, exec with four arguments, wait
  *   load getuid N                  N system calls that no tracer cares about
  *   load paced RATE SECONDS        RATE socket calls per second, half sends, half receives
  *   load crowd N                   N sleeping children until standard input ends
+ *   load now                       what the monotonic clock says
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -66,10 +68,12 @@ static struct times times_now(void)
 static void report(unsigned long n, struct times since)
 {
 	struct times now = times_now();
+	struct rusage children;
 
-	printf("{\"pid\":%d,\"n\":%lu,\"ns\":%.1f,\"cpu_ns\":%.1f}\n", getpid(), n,
-	       (double)(now.wall_ns - since.wall_ns) / (double)n,
-	       (double)(now.cpu_ns - since.cpu_ns) / (double)n);
+	getrusage(RUSAGE_CHILDREN, &children);
+	printf("{\"pid\":%d,\"n\":%lu,\"ns\":%.1f,\"cpu_ns\":%.1f,\"max_rss_kb\":%ld}\n", getpid(),
+	       n, (double)(now.wall_ns - since.wall_ns) / (double)n,
+	       (double)(now.cpu_ns - since.cpu_ns) / (double)n, children.ru_maxrss);
 }
 
 static unsigned long number(const char *text)
@@ -84,16 +88,42 @@ static unsigned long number(const char *text)
 
 /* ---- hold ---- */
 
-static int hold(char **args)
+static void wait_for_line(void)
 {
 	char c = 0;
 
 	while (c != '\n') {
 		if (read(STDIN_FILENO, &c, 1) != 1)
-			return 1;
+			exit(1);
 	}
+}
+
+static int hold(char **args)
+{
+	wait_for_line();
 	execvp(args[0], args);
 	err(1, "%s", args[0]);
+}
+
+static int timed(char **args)
+{
+	struct times begin;
+	int status;
+	pid_t pid;
+
+	wait_for_line();
+	begin = times_now();
+	pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	if (!pid) {
+		execvp(args[0], args);
+		_exit(127);
+	}
+	if (waitpid(pid, &status, 0) < 0 || status)
+		errx(1, "%s failed", args[0]);
+	report(1, begin);
+	return 0;
 }
 
 /* ---- spawn ---- */
@@ -232,13 +262,22 @@ static int crowd(char **args)
 	return 0; /* the children die with this process */
 }
 
+/* ---- now ---- */
+
+static int tell_time(char **args)
+{
+	printf("{\"ns\":%llu}\n", (unsigned long long)now_ns());
+	return 0;
+}
+
 static const struct mode {
 	const char *name;
 	int min_args;
 	int (*run)(char **args);
 } modes[] = {
-	{"hold", 1, hold},   {"spawn", 2, spawn_many}, {"getuid", 1, getuid_many},
-	{"paced", 2, paced}, {"crowd", 1, crowd},
+	{"hold", 1, hold},          {"timed", 1, timed}, {"spawn", 2, spawn_many},
+	{"getuid", 1, getuid_many}, {"paced", 2, paced}, {"crowd", 1, crowd},
+	{"now", 0, tell_time},
 };
 
 int main(int argc, char **argv)
@@ -247,5 +286,5 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], modes[i].name) && argc - 2 >= modes[i].min_args)
 			return modes[i].run(argv + 2);
 	}
-	errx(2, "usage: load hold|spawn|getuid|paced|crowd ARGUMENTS");
+	errx(2, "usage: load hold|timed|spawn|getuid|paced|crowd|now ARGUMENTS");
 }

@@ -283,12 +283,13 @@ static bool file_begun(void *path)
 	return yes;
 }
 
-/* One child burns and ends; then one with the same pid burns less, and both are sampled. */
-static pid_t reuse_run(void)
+/* One child burns and ends; then one with the same pid burns less, and both are sampled. They are @uid's. */
+static pid_t reuse_run(uid_t uid)
 {
 	pid_t first = fork(), again = 0;
 
 	if (first == 0) {
+		become(uid);
 		burn(300);
 		usleep(300000);
 		_exit(0);
@@ -301,6 +302,7 @@ static pid_t reuse_run(void)
 			return 0;
 		again = fork();
 		if (again == 0) {
+			become(uid);
 			burn(50);
 			usleep(500000);
 			_exit(0);
@@ -312,9 +314,10 @@ static pid_t reuse_run(void)
 	return again == first ? first : 0;
 }
 
-static void pid_reuse(void)
+static void pid_reuse_as(uid_t uid)
 {
-	char *events = live_printf("%s/events.json", live_dir()), byte;
+	char *dir = live_printf("%s/%d", live_dir(), (int)uid), byte;
+	char *events = live_printf("%s/events.json", dir);
 	json_object *first = NULL, *second = NULL;
 	int gate[2], told[2], status;
 	pid_t parent, pid, reused = 0;
@@ -322,16 +325,18 @@ static void pid_reuse(void)
 	struct line *l;
 	size_t i = 0;
 
+	CHECK(!mkdir(dir, 0700) && !chown(dir, uid, uid), "%s", dir);
 	CHECK(!pipe(gate) && !pipe(told), "pipe");
 	parent = fork();
 	if (parent == 0) {
 		CHECK(read(gate[0], &byte, 1) == 1, "read");
-		reused = reuse_run();
+		reused = reuse_run(uid);
 		CHECK(write(told[1], &reused, sizeof(reused)) == sizeof(reused), "write");
 		_exit(0);
 	}
 	pid = fork();
 	if (pid == 0) {
+		become(uid);
 		execl(sight_program(), "agentsight", "attach", "--quiet", "--interval", "50",
 		      "--adaptive", "fixed", live_printf("--output=%s", events),
 		      live_printf("%d", parent), NULL);
@@ -364,6 +369,16 @@ static void pid_reuse(void)
 	CHECK(first && second, "only one of two processes was sampled");
 }
 
+static void pid_reuse(void)
+{
+	pid_reuse_as(0);
+}
+
+static void pid_reuse_by_procfs(void)
+{
+	pid_reuse_as(NOBODY);
+}
+
 const struct live_test monitor_tests[] = {
 	{"the_totals_of_a_tree_are_those_of_all_its_processes", whole_tree, 600},
 	{"memory_that_was_touched_is_seen", memory, 60},
@@ -371,5 +386,7 @@ const struct live_test monitor_tests[] = {
 	{"an_ordinary_user_sees_the_same_of_ones_own_processes", ordinary_user, 60},
 	{"of_5000_idle_processes_none_is_missing", none_is_missing, 120},
 	{"a_pid_that_is_used_again_is_another_process", pid_reuse, 60},
+	{"a_pid_that_is_used_again_is_another_process_to_an_ordinary_user", pid_reuse_by_procfs,
+	 60},
 	{},
 };

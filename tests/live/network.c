@@ -3,11 +3,15 @@
 #include "live.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define WHOLE "network.connect network.accept network.close"
@@ -260,6 +264,89 @@ static void flow(void)
 	}
 }
 
+/* ---- TLS in the kernel ---- */
+
+/* A guest has no modprobe, but these files, so far as they are modules there; in the order they need. */
+static void load_modules(void)
+{
+	static const char *const names[] = {"ctr",         "gf128mul", "ghash-generic",
+					    "crypto_null", "gcm",      "tls"};
+
+	for (size_t i = 0; getenv("AGENTSIGHT_VM") && i < sizeof(names) / sizeof(names[0]); i++) {
+		int fd = open(live_printf("/modules/%s.ko", names[i]), O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		CHECK(!syscall(SYS_finit_module, fd, "", 0) || errno == EEXIST,
+		      "cannot load the module %s: %s", names[i], strerror(errno));
+		close(fd);
+	}
+}
+
+/* Asking for it loads the module where there is a modprobe. */
+static bool kernel_has_tls(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r, error;
+
+	CHECK(fd >= 0, "socket: %s", strerror(errno));
+	r = setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls"));
+	error = errno;
+	close(fd);
+	return !r || error != ENOENT; /* ENOTCONN: it is there, for a connection */
+}
+
+/* The accepted end of the same connection is an ordinary socket. */
+static void check_ends_of_ktls(const struct stream *st)
+{
+	struct line *end;
+	size_t i = 0, n = 0;
+
+	while ((end = stream_find(st, &i, 0, "network", "close"))) {
+		bool client = !strcmp(line_str(end, "role"), "client");
+
+		CHECK(json_object_object_get_ex(end->data, "ktls", NULL) == client, "whose TLS: %s",
+		      json_object_to_json_string(end->json));
+		n++;
+	}
+	CHECK(n == 2, "%zu ends", n);
+}
+
+static size_t count_ktls_notices(const struct stream *st)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "agentsight", "capability")))
+		n += !strcmp(line_str(l, "hook"), "kernel TLS");
+	return n;
+}
+
+static void ktls(void)
+{
+	struct expected x = {};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t n;
+
+	load_modules();
+	if (!kernel_has_tls())
+		live_skip("the kernel has no TLS for sockets (CONFIG_TLS)");
+	workload_hold(&w, "tcp", "ktls", "1", "1000", NULL);
+	sight_start(&s, "record", "--files=false", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	expected_load(&x, w.out);
+	stream_match_unordered(&st, &x, WHOLE);
+	check_ends_of_ktls(&st);
+	n = count_ktls_notices(&st);
+	CHECK(n == 1, "%zu notices of what is not seen there", n);
+}
+
 const struct live_test network_tests[] = {
 	{"questions_and_answers_over_TCP_are_exact", pingpong, 30},
 	{"questions_and_answers_over_TCP_of_IPv6_are_exact", pingpong_v6, 30},
@@ -272,6 +359,7 @@ const struct live_test network_tests[] = {
 	{"a_reset_connection_carries_the_reason", reset, 30},
 	{"peeking_is_not_receiving", peek, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
+	{"a_connection_whose_TLS_the_kernel_does_says_so", ktls, 30},
 	{"segments_sent_again_are_told_and_counted", retransmit, 30},
 	{"a_connection_tells_its_sums_once_a_second", flow, 60},
 	{"datagrams_of_a_connected_socket_add_up", udp_connected, 30},

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # fetch-kernel.sh [--refresh] NAME: print the path of the kernel image that kernels.txt calls NAME.
+# Beside vmlinuz_VERSION lies modules_VERSION, the few modules that tests need, ready to be put
+# behind an initramfs: what the kernel has of them as files is in /modules there.
 #
 # The image comes from a Debian package and is kept in a cache outside the tree. How packages
 # are looked up is told in ../apt.sh.
@@ -25,6 +27,12 @@ die()
 	shift
 	echo "fetch-kernel: $*" >&2
 	exit "$status"
+}
+
+# modules_of IMAGE: the file with its modules.
+modules_of()
+{
+	echo "${1%/*}/modules_${1##*/vmlinuz_}"
 }
 
 # have_kept: the image kept from an earlier run, in $image.
@@ -67,6 +75,29 @@ image_unpack()
 	tar -xOf "$tmp/fs.tar" "$member" >"$2" && [ -s "$2" ]
 }
 
+# modules_unpack DEB FILE: TLS for sockets, and its cipher. A kernel without TLS gives what it has.
+modules_unpack()
+{
+	root=$tmp/root
+	mkdir -p "$root/modules"
+	dpkg-deb --fsys-tarfile "$1" >"$tmp/fs.tar" || return 1
+	tar -tf "$tmp/fs.tar" |
+		grep -E '/(ctr|gf128mul|ghash-generic|crypto_null|gcm|tls)\.ko(\.xz|\.zst)?$' >"$tmp/members" || :
+	while read -r member; do
+		case $member in
+		*.xz) unpack='xz -dc' ;;
+		*.zst) unpack='zstd -dcq' ;;
+		*) unpack='cat' ;;
+		esac
+		to=${member##*/}
+		# shellcheck disable=SC2086 # a command and its options
+		tar -xOf "$tmp/fs.tar" "$member" | $unpack >"$root/modules/${to%.ko*}.ko" || return 1
+	done <"$tmp/members"
+	(cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0) >"$tmp/cpio" || return 1
+	# behind another archive a bare one would have to begin at a multiple of 4 bytes
+	gzip -9n <"$tmp/cpio" >"$2"
+}
+
 refresh=
 if [ "${1:-}" = --refresh ]; then
 	refresh=1
@@ -88,7 +119,8 @@ mkdir -p "$store" || die 1 "cannot make the cache directory $store"
 exec 9>"$store/lock"
 flock 9 || die 1 "cannot lock $store"
 
-if [ -z "$refresh" ] && have_kept && [ -n "$(find "$store/current" -mtime "-$fresh_days")" ]; then
+if [ -z "$refresh" ] && have_kept && [ -s "$(modules_of "$image")" ] &&
+	[ -n "$(find "$store/current" -mtime "-$fresh_days")" ]; then
 	echo "$image"
 	exit 0
 fi
@@ -106,31 +138,35 @@ apt_run apt-get -q -y --error-on=any update ||
 
 package=$(package_depends "$meta" linux-image-)
 [ -n "$package" ] || give_up "$suite has no package $meta"
-# 6.19 and later: the image proper is in a small package that the linux-image one depends on.
+# 6.19 and later: the image proper and the modules are in packages that the linux-image one depends on.
 binary=$(package_depends "$package" linux-binary-)
+modules=$(package_depends "$package" linux-modules-)
 package=${binary:-$package}
+modules=${modules:-$package}
 version=$(package_version "$package")
 [ -n "$version" ] || give_up "$suite no longer has $package"
 
 file=vmlinuz_${package#linux-*-}_$(echo "$version" | tr -c 'A-Za-z0-9.+~\n-' _)
-if [ -s "$store/$file" ]; then
+if [ -s "$store/$file" ] && [ -s "$(modules_of "$store/$file")" ]; then
 	echo "$file" >"$store/current"
 	echo "$store/$file"
 	exit 0
 fi
 
 echo "fetch-kernel: $name: downloading $package $version" >&2
-(cd "$tmp/cache" && apt_run apt-get -q -y download "$package=$version") ||
+(cd "$tmp/cache" && apt_run apt-get -q -y download "$package=$version" "$modules=$version") ||
 	give_up "cannot download $package: $(cat "$tmp/why")"
-set -- "$tmp"/cache/*.deb
-image_unpack "$1" "$tmp/vmlinuz" || die 1 "$name: no kernel image in $package"
+image_unpack "$tmp/cache/$package"_*.deb "$tmp/vmlinuz" || die 1 "$name: no kernel image in $package"
+modules_unpack "$tmp/cache/$modules"_*.deb "$tmp/modules" || die 1 "$name: cannot unpack $modules"
 
 # The move across file systems is not atomic; the one within the cache is.
+cp "$tmp/modules" "$store/.new"
+mv "$store/.new" "$(modules_of "$store/$file")"
 cp "$tmp/vmlinuz" "$store/.new"
 mv "$store/.new" "$store/$file"
 echo "$file" >"$store/.new"
 mv "$store/.new" "$store/current"
-for old in "$store"/vmlinuz_*; do
-	[ "$old" = "$store/$file" ] || rm -f "$old"
+for old in "$store"/vmlinuz_* "$store"/modules_*; do
+	[ "$old" = "$store/$file" ] || [ "$old" = "$(modules_of "$store/$file")" ] || rm -f "$old"
 done
 echo "$store/$file"

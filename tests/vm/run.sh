@@ -73,6 +73,17 @@ files_default()
 	done
 }
 
+# guest_initramfs: the files of all guests, and behind them the modules of this kernel; in $initramfs.
+guest_initramfs()
+{
+	local modules=${image%/*}/modules_${image##*/vmlinuz_}
+
+	initramfs=$work/initramfs
+	[[ -s $modules ]] || return 0
+	initramfs=$PWD/initramfs
+	cat "$work/initramfs" "$modules" >"$initramfs"
+}
+
 # guest_boot: one boot of $image in the current directory; $took in tenths of a second, $rc of timeout.
 #
 # -cx16: QEMU 7.2 emulates cmpxchg16b wrongly, which kills 6.12 after a while.
@@ -88,7 +99,7 @@ guest_boot()
 
 	timeout -k 5 "$timeout_s" qemu-system-x86_64 \
 		-accel tcg -cpu max,-cx16 -smp 1 -m 1024 -nodefaults -display none -no-reboot -rtc base=utc \
-		-serial file:console -serial file:result -kernel "$image" -initrd "$work/initramfs" \
+		-serial file:console -serial file:result -kernel "$image" -initrd "$initramfs" \
 		-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on$append AGENTSIGHT_VM=$name" \
 		</dev/null >qemu 2>&1 &
 	guest=$!
@@ -161,6 +172,7 @@ guest_report()
 	fi
 	echo "run.sh: $name: booting ${image##*/}" >&2
 	echo "${image##*/}"
+	guest_initramfs
 	guest_try && return
 	echo "what is left of it is in ${PWD#"$top"/}"
 	echo "to run it again: $rerun --kernel $name$rerun_files"

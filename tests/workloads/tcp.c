@@ -12,6 +12,7 @@
 #include <err.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -386,6 +387,37 @@ static void sendfile_client(struct conn *c)
 	conn_close(c, "");
 }
 
+/* From here on the kernel encrypts what is written. */
+static void conn_encrypt(struct conn *c)
+{
+	struct tls12_crypto_info_aes_gcm_128 keys = {
+		.info = {.version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128},
+		.key = "a key of no use",
+	};
+
+	if (setsockopt(c->fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
+		err(1, "TCP_ULP");
+	if (setsockopt(c->fd, SOL_TLS, TLS_TX, &keys, sizeof(keys)))
+		err(1, "TLS_TX");
+}
+
+/* One record by send() and one by sendfile(), SIZE bytes in each. The server reads them as they are. */
+static void ktls_client(struct conn *c)
+{
+	const size_t framing = 5 + TLS_CIPHER_AES_GCM_128_IV_SIZE + TLS_CIPHER_AES_GCM_128_TAG_SIZE;
+	int fd = memfd_create("payload", 0);
+
+	if (fd < 0 || ftruncate(fd, size))
+		err(1, "memfd_create");
+	conn_encrypt(c);
+	conn_send(c, size);
+	if (sendfile(c->fd, fd, NULL, size) != (ssize_t)size)
+		err(1, "sendfile");
+	c->tx += size + 2 * framing;
+	close(fd);
+	conn_close(c, ",\"ktls\":true");
+}
+
 static const struct mode {
 	const char *name;
 	void (*server)(struct conn *c);
@@ -400,6 +432,7 @@ static const struct mode {
 	{"reset", reset_server, reset_client, false},
 	{"peek", peek_server, peek_client, false},
 	{"sendfile", stream_server, sendfile_client, false},
+	{"ktls", stream_server, ktls_client, false},
 	{"paced", paced_server, paced_client, false},
 	{"retransmit", retransmit_server, retransmit_client, false},
 };

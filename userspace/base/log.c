@@ -2,7 +2,11 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
 
 static enum log_level log_max = LOG_NOTICE;
 static bool log_colour;
@@ -56,17 +60,29 @@ void log_say(enum log_level level, const char *fmt, ...)
 		fprintf(stderr, "%sagentsight: %s%s\n", log_before, levels[level].word, line);
 }
 
+/* Also those of Unicode (80 to 9f), which some terminals obey. */
+static bool is_control(const uint8_t *p)
+{
+	return p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0);
+}
+
 const char *log_safe(const char *text)
 {
 	static _Thread_local char slots[4][256];
 	static _Thread_local unsigned next;
+	const uint8_t *p = (const uint8_t *)text;
 	char *out = slots[next++ % 4];
-	size_t i;
+	size_t i = 0, len;
 
-	for (i = 0; i < sizeof(slots[0]) - 1 && text[i]; i++) {
-		unsigned char c = text[i];
-
-		out[i] = c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0) ? '?' : text[i];
+	for (; *p && i < sizeof(slots[0]) - 4; p += len) {
+		len = utf8_sequence(p, strnlen((const char *)p, 4));
+		if (!len || is_control(p)) {
+			out[i++] = '?';
+			len += !len;
+			continue;
+		}
+		memcpy(out + i, p, len);
+		i += len;
 	}
 	out[i] = '\0';
 	return out;

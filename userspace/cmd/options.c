@@ -299,6 +299,17 @@ static int parse_names(const struct row *row, const char *text, struct options *
 	return 0;
 }
 
+static int bad_pid(const char *text, struct err *e)
+{
+	const char *hint = "";
+
+	if (isdigit((unsigned char)*text))
+		hint = ", which are 1 to 4194304";
+	else if (isalpha((unsigned char)*text))
+		hint = "; names are for --comm";
+	return err_set(e, -EINVAL, "'%s' is not a process id%s", text, hint);
+}
+
 static int parse_pids(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	for (const char *p = text;;) {
@@ -309,7 +320,7 @@ static int parse_pids(const struct row *row, const char *text, struct options *o
 		if (!one)
 			return -ENOMEM;
 		if (read_number(one, 1 << 22, &pid) < 0 || pid == 0)
-			return bad(row, text, "PID[,PID…]", e);
+			return bad_pid(one, e);
 		more = realloc(o->session.pids, (o->session.n_pids + 1) * sizeof(*more));
 		if (!more)
 			return -ENOMEM;
@@ -335,8 +346,8 @@ static int parse_env(const struct row *row, const char *text, struct options *o,
 		size_t len = strcspn(p, ",");
 		int r;
 
-		if (!len)
-			return bad(row, text, "NAME[,NAME…]", e);
+		if (!len || memchr(p, '=', len))
+			return bad(row, text, "NAME[,NAME…], without values", e);
 		r = append_text(&o->session.env_names, &o->session.n_env_names, p, len);
 		if (r < 0)
 			return r;
@@ -382,9 +393,22 @@ static int parse_nothing(const struct row *row, const char *text, struct options
 
 int options_pids(struct options *o, const char *text, struct err *e)
 {
-	static const struct row row = {.name = "pid"};
+	return parse_pids(NULL, text, o, e);
+}
 
-	return parse_pids(&row, text, o, e);
+/* A run that nothing could ever fail would look like one without trouble. */
+int options_check(const struct options *o, struct err *e)
+{
+	const struct session_options *s = &o->session;
+	const char *useless = o->exit_over  ? "--exit-over"
+			      : s->on_alert ? "--on-alert"
+			      : s->webhook  ? "--webhook"
+					    : NULL;
+
+	if (!useless || s->n_alerts || s->cpu_threshold_centi || s->memory_threshold_kb)
+		return 0;
+	return err_set(e, -EINVAL, "%s needs an alert, such as --alert 'cpu > 80 for 10s'",
+		       useless);
 }
 
 static int parse_binary(const struct row *row, const char *text, struct options *o, struct err *e)

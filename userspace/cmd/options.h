@@ -74,6 +74,9 @@ void options_done(struct options *o);
 /* Adds the process ids of a list as -p takes it. */
 int options_pids(struct options *o, const char *text, struct err *e);
 
+/* Options that are of no use without another one; when all of them are read. */
+int options_check(const struct options *o, struct err *e);
+
 /* The options of @command, aligned. */
 void options_help(FILE *f, unsigned command);
 

@@ -145,11 +145,13 @@ int cmd_run(const struct command *c, struct options *o)
 	r = session_start(s, &e);
 	if (r < 0)
 		session_stop(s, "failed");
+	if (r < 0)
+		o->session.summary = false; /* of nothing */
 	while (session_step(s, -1))
 		;
 	session_close(s, &result);
 	if (r < 0) {
-		log_error("%s", e.text);
+		log_error("%s", log_safe(e.text));
 		return r == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
 	}
 	return exit_status(o, &result);

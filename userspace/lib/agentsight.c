@@ -517,7 +517,9 @@ EXPORT int agentsight_next(struct agentsight *a, int timeout_ms, struct agentsig
 			wait_ms = now < until ? (int)((until - now) / NSEC_PER_MSEC) + 1 : 0;
 		if (!session_step(a->session, wait_ms))
 			end(a);
-		else if (timeout_ms >= 0 && clock_boot_ns() >= until && !a->queue.len)
+		else if (a->queue.len)
+			session_kick(a->session); /* one may be taken, and the others polled for */
+		else if (timeout_ms >= 0 && clock_boot_ns() >= until)
 			return 0;
 	}
 }

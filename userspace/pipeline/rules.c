@@ -102,6 +102,9 @@ static int read_rule(const struct session_options *opt, const char *text, struct
 	struct rule_error re;
 
 	if (rule_parse(text, ret, &re) < 0) {
+		if (opt->embedded)
+			return err_set(e, -EINVAL, "alert rule '%s', character %zu: %s", text,
+				       re.column, re.msg);
 		rule_error_print(stderr, text, &re);
 		return err_set(e, -EINVAL, "the alert rule cannot be used");
 	}

@@ -15,20 +15,19 @@ void sampling_begin(struct sampling *s, const struct pace *pace, bool by_events,
 	};
 }
 
-static void tree_seen(struct sampling *s, const struct as_system_tree *t)
+void sampling_load(struct sampling *s, const struct sampler_load *load)
 {
 	struct pace_activity *a = &s->activity;
-	uint64_t bytes = t->read_bytes + t->write_bytes + t->rchar + t->wchar;
 
 	a->last_cpu_centi = a->cpu_centi;
 	a->last_rss_kb = a->rss_kb;
 	a->last_io_rate = a->io_rate;
-	a->cpu_centi = t->cpu_centi;
-	a->rss_kb = t->rss_kb;
-	if (t->interval_ns && bytes >= s->tree_bytes)
-		a->io_rate =
-			(unsigned __int128)(bytes - s->tree_bytes) * NSEC_PER_SEC / t->interval_ns;
-	s->tree_bytes = bytes;
+	a->cpu_centi = load->cpu_centi;
+	a->rss_kb = load->rss_kb;
+	if (load->interval_ns && load->io_bytes >= s->io_bytes)
+		a->io_rate = (unsigned __int128)(load->io_bytes - s->io_bytes) * NSEC_PER_SEC /
+			     load->interval_ns;
+	s->io_bytes = load->io_bytes;
 }
 
 void sampling_event(struct sampling *s, const struct event *ev)
@@ -42,9 +41,6 @@ void sampling_event(struct sampling *s, const struct event *ev)
 		break;
 	case AS_EV_EXIT:
 		sampling_force(s, AS_SAMPLE_EXIT);
-		break;
-	case AS_EV_SYSTEM_TREE:
-		tree_seen(s, (const void *)ev->rec);
 		break;
 	}
 }

@@ -11,6 +11,7 @@
 
 #include "event/event.h"
 #include "pipeline/pace.h"
+#include "source/sampler.h"
 
 /* `due_ns` and `reason` may be read: when the next one is to be taken, boot clock, and what for. */
 struct sampling {
@@ -20,15 +21,18 @@ struct sampling {
 	uint64_t last_ns;
 	uint64_t due_ns;
 	enum as_sample_reason reason;
-	uint64_t tree_bytes; /* moved so far, at the last tree */
+	uint64_t io_bytes; /* moved so far, at the last sample */
 	struct pace_activity activity;
 };
 
 void sampling_begin(struct sampling *s, const struct pace *pace, bool by_events, uint64_t begin_ns,
 		    uint64_t now_ns);
 
-/* Every event that passes: some make a sample due, and trees tell what moves. */
+/* Every event that passes: some make a sample due. */
 void sampling_event(struct sampling *s, const struct event *ev);
+
+/* What moved by the sample that is being taken; before sampling_next(). */
+void sampling_load(struct sampling *s, const struct sampler_load *load);
 
 /*
  * One is due at once, but no closer to the last than the base interval: a storm of forks is one reason. Does

@@ -73,6 +73,7 @@ struct session {
 	const char *stop_reason; /* not NULL: end */
 	struct session_result result;
 	struct sampling sampling;
+	uint64_t next_ns;         /* from the sample that is being taken */
 	uint64_t sample_armed_ns; /* what its timer is set to */
 };
 
@@ -116,7 +117,7 @@ static void emit_start(struct session *s)
 		event_emit(order_input(s->order), &ev);
 }
 
-static void emit_capability(struct session *s, const struct capability *c)
+static void emit_capability(const struct capability *c, struct emitter *out)
 {
 	_cleanup_(buf_done) struct buf b = {};
 	struct as_span family, hook, mechanism, reason;
@@ -135,11 +136,11 @@ static void emit_capability(struct session *s, const struct capability *c)
 	record_struct(&b, as_capability)->reason = reason;
 	record_struct(&b, as_capability)->state = c->state;
 	if (record_end(&b, &ev) >= 0)
-		event_emit(order_input(s->order), &ev);
+		event_emit(out, &ev);
 }
 
 /* Those that were recorded since the last time. */
-static void emit_capabilities(struct session *s)
+static void emit_capabilities(struct session *s, struct emitter *out)
 {
 	struct bpf_shared *shared = sources_shared(s->sources);
 	const struct capability *all;
@@ -149,7 +150,7 @@ static void emit_capabilities(struct session *s)
 		return;
 	all = bpf_capabilities(shared, &n);
 	for (; s->capabilities_said < n; s->capabilities_said++)
-		emit_capability(s, &all[s->capabilities_said]);
+		emit_capability(&all[s->capabilities_said], out);
 }
 
 /* ---- the ledger ---- */
@@ -210,16 +211,26 @@ static void sample_arm(struct session *s)
 	timer_set(s->fds[FD_SAMPLE], s->sample_armed_ns);
 }
 
+/* The sample that is being taken shows how much moves, and so when the next one is due. */
+static uint64_t sample_plan(void *context, uint64_t boot_ns, const struct sampler_load *load)
+{
+	struct session *s = context;
+
+	sampling_load(&s->sampling, load);
+	s->next_ns = sampling_next(&s->sampling, boot_ns, chain_alert_nearness(s->chain));
+	return s->next_ns;
+}
+
 static void sample_now(struct session *s, enum as_sample_reason reason)
 {
-	uint64_t now, next;
+	uint64_t now;
 
 	/* who has ended by now is to be counted as ended: what it used belongs to this interval */
 	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
 	now = clock_boot_ns();
-	next = sampling_next(&s->sampling, now, chain_alert_nearness(s->chain));
-	sources_sample(s->sources, now, reason, next);
-	sampling_taken(&s->sampling, now, next);
+	s->next_ns = sampling_next(&s->sampling, now, chain_alert_nearness(s->chain));
+	sources_sample(s->sources, now, reason, s->next_ns);
+	sampling_taken(&s->sampling, now, s->next_ns);
 }
 
 /* With all that the processes had done until now, those that ended included. */
@@ -241,6 +252,8 @@ static int compile_filter(struct session *s, struct err *e)
 		return 0;
 	r = filter_compile(s->opt->filter, select_schema(), &s->filter, &fe);
 	if (r < 0) {
+		if (s->opt->embedded)
+			return err_set(e, -EINVAL, "filter, character %zu: %s", fe.column, fe.msg);
 		filter_error_print(stderr, s->opt->filter, &fe);
 		return err_set(e, -EINVAL, "the filter expression cannot be used");
 	}
@@ -473,7 +486,7 @@ static void on_tick(struct session *s)
 	clock_sync();
 	sources_tick(s->sources, now);
 	chain_tick(s->chain, now);
-	emit_capabilities(s);
+	emit_capabilities(s, order_input(s->order));
 	report_losses(s, order_input(s->order));
 	if (++s->ticks % STATS_TICKS == 0)
 		report_stats(s);
@@ -576,6 +589,12 @@ static void prepare_poll(struct session *s)
 		timer_set(s->fds[FD_KICK], clock_boot_ns() + due * NSEC_PER_MSEC + 1);
 }
 
+void session_kick(struct session *s)
+{
+	if (s->fds[FD_KICK] >= 0)
+		timer_set(s->fds[FD_KICK], 1);
+}
+
 bool session_step(struct session *s, int timeout_ms)
 {
 	struct epoll_event ready[FD_COUNT];
@@ -607,11 +626,13 @@ int session_fd(const struct session *s)
 void session_stop(struct session *s, const char *reason)
 {
 	s->stop_reason = reason;
+	session_kick(s);
 }
 
 void session_sample(struct session *s)
 {
 	sample_now(s, AS_SAMPLE_REQUEST);
+	session_kick(s);
 }
 
 int session_statistics(const struct session *s, struct buf *json)
@@ -634,8 +655,9 @@ static void finish(struct session *s)
 	if (s->fds[FD_SAMPLE] >= 0 && s->opt->detail)
 		sample_last(s);
 	sources_finish(s->sources);
-	emit_capabilities(s);
+	emit_capabilities(s, order_input(s->order));
 	order_drain(s->order, UINT64_MAX);
+	emit_capabilities(s, chain_input(s->chain)); /* what the last events showed */
 	chain_finish(s->chain);
 	chain_emit_statistics(s->chain, clock_boot_ns());
 	report_losses(s, chain_input(s->chain));
@@ -672,7 +694,7 @@ static void breathe(void *context)
 {
 	struct session *s = context;
 
-	emit_capabilities(s);
+	emit_capabilities(s, order_input(s->order));
 	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
 	chain_flush(s->chain);
 }
@@ -728,7 +750,8 @@ static int open_all(struct session *s, struct err *e)
 	r = sources_attach(s->sources, order_input(s->order), breathe, s, e);
 	if (r < 0)
 		return r;
-	emit_capabilities(s);
+	sources_plan(s->sources, sample_plan, s);
+	emit_capabilities(s, order_input(s->order));
 	return open_loop(s, e);
 }
 
@@ -807,6 +830,7 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		if (!opt->embedded)
 			setpriority(PRIO_PROCESS, 0, -20);
 		say_who_is_watched(s);
+		session_kick(s);
 	}
 	if (r < 0) {
 		session_stop(s, "failed");

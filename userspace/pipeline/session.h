@@ -119,6 +119,9 @@ int session_fd(const struct session *s);
 /* Waits up to @timeout_ms (-1: until something happens) and works. False when the run has ended. */
 bool session_step(struct session *s, int timeout_ms);
 
+/* Makes session_fd() readable, also when nothing else does. */
+void session_kick(struct session *s);
+
 void session_stop(struct session *s, const char *reason);
 void session_sample(struct session *s); /* one more, now */
 

@@ -36,6 +36,25 @@
 /* After an exec or a connect, libraries are looked for at these times, in ms. */
 static const unsigned poll_plan_ms[] = {5, 20, 80, 320};
 
+/*
+ * Loading an object takes 10 to 50 ms of one processor, mostly for the kernel's verifier. Threads share
+ * the work. A loader touches nothing of struct sources that changes while it runs.
+ */
+enum { LOAD_TLS_AND_NET, LOAD_FILE, LOAD_TASKS, LOAD_SUMS, LOADERS };
+
+struct loader {
+	const struct sources *s; /* NULL: not begun */
+	void (*run)(struct loader *self);
+	struct file_source *file;
+	struct net_source *net;
+	struct tls_source *tls;
+	struct syscalls_source *syscalls;
+	struct offcpu_source *offcpu;
+	struct task_source *tasks;
+	pthread_t thread;
+	bool running; /* or not waited for yet */
+};
+
 struct sources {
 	const struct session_options *opt;
 	struct proc_table *procs;
@@ -59,6 +78,8 @@ struct sources {
 	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
 	bool poll_more;     /* discovery has more to look at right away */
 	bool who_more;      /* of who was there before, more is to be told */
+	bool ktls_told;     /* that a connection has TLS in the kernel */
+	struct loader loaders[LOADERS];
 };
 
 DEFINE_FREEP(struct sources *, sources_free)
@@ -118,6 +139,128 @@ static int say_missing_privilege(int r, struct err *e)
 		strerror(-r));
 }
 
+/* ---- loading ---- */
+
+static bool samples_processes(const struct sources *s)
+{
+	const struct session_options *o = s->opt;
+
+	return wants(o, SOURCE_SYSTEM) &&
+	       (o->n_names || o->n_pids || o->by_uid || o->command || o->examine);
+}
+
+static void load_file(struct loader *l)
+{
+	struct err e = {};
+
+	/* --stdio asks for pipes too; JSON-RPC alone is not worth a look at every system call */
+	if (wants(l->s->opt, SOURCE_FILES | SOURCE_STDIO) &&
+	    file_source_open(l->s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
+		log_warning("no file events: %s", e.text);
+}
+
+static void load_tasks(struct loader *l)
+{
+	const struct session_options *opt = l->s->opt;
+	bool detail = opt->detail || opt->threads;
+	struct err e = {};
+
+	if (samples_processes(l->s) && task_bpf_open(l->s->shared, detail, &l->tasks, &e) < 0)
+		log_info("samples come from /proc: %s", e.text);
+}
+
+static void load_sums(struct loader *l)
+{
+	const struct sources *s = l->s;
+	const struct sums_options opt = {.procs = s->procs, .out = s->samples};
+	struct err e = {};
+
+	if (s->opt->syscalls && syscalls_source_open(s->shared, &opt, &l->syscalls, &e) < 0)
+		log_warning("no sums of system calls: %s", e.text);
+	if (s->opt->offcpu && offcpu_source_open(s->shared, &opt, &l->offcpu, &e) < 0)
+		log_warning("no sums of waits: %s", e.text);
+}
+
+static void load_tls_and_net(struct loader *l)
+{
+	const struct sources *s = l->s;
+	struct net_options net = {-1, -1};
+	struct err e = {};
+
+	if (wants(s->opt, SOURCE_TLS) && tls_source_open(s->shared, &l->tls, &e) < 0)
+		log_warning("no TLS plaintext: %s", e.text);
+	if (!wants(s->opt, SOURCE_NETWORK | SOURCE_TLS | SOURCE_STDIO))
+		return;
+	if (l->tls) {
+		net.tls_threads_fd = tls_source_threads(l->tls);
+		net.tls_sessions_fd = tls_source_sessions(l->tls);
+	}
+	if (net_source_open(s->shared, &net, &l->net, &e) < 0)
+		log_warning("no network events: %s", e.text);
+}
+
+static void *loader_main(void *loader)
+{
+	struct loader *l = loader;
+
+	l->run(l);
+	return NULL;
+}
+
+static void loader_start(struct sources *s, size_t which)
+{
+	static void (*const run[LOADERS])(struct loader *) = {
+		[LOAD_TLS_AND_NET] = load_tls_and_net,
+		[LOAD_FILE] = load_file,
+		[LOAD_TASKS] = load_tasks,
+		[LOAD_SUMS] = load_sums,
+	};
+	struct loader *l = &s->loaders[which];
+
+	if (l->s)
+		return;
+	*l = (struct loader){.s = s, .run = run[which]};
+	l->running = !pthread_create(&l->thread, NULL, loader_main, l);
+	if (!l->running)
+		l->run(l);
+}
+
+/* What a loader that has ended has made. */
+static void loader_take(struct sources *s, struct loader *l)
+{
+	if (l->file)
+		s->file = TAKE_PTR(l->file);
+	if (l->net)
+		s->net = TAKE_PTR(l->net);
+	if (l->tls)
+		s->tls = TAKE_PTR(l->tls);
+	if (l->syscalls)
+		s->syscalls = TAKE_PTR(l->syscalls);
+	if (l->offcpu)
+		s->offcpu = TAKE_PTR(l->offcpu);
+	if (l->tasks)
+		s->tasks = TAKE_PTR(l->tasks);
+}
+
+/* All kernel programs go, also those that are still being loaded. */
+static void close_kernel(struct sources *s)
+{
+	for (size_t i = 0; i < LOADERS; i++) {
+		if (s->loaders[i].running)
+			pthread_join(s->loaders[i].thread, NULL);
+		s->loaders[i].running = false;
+		loader_take(s, &s->loaders[i]);
+	}
+	task_source_free(TAKE_PTR(s->tasks));
+	net_source_free(TAKE_PTR(s->net));
+	tls_source_free(TAKE_PTR(s->tls));
+	file_source_free(TAKE_PTR(s->file));
+	syscalls_source_free(TAKE_PTR(s->syscalls));
+	offcpu_source_free(TAKE_PTR(s->offcpu));
+	proc_source_free(TAKE_PTR(s->proc));
+	bpf_shared_free(TAKE_PTR(s->shared));
+}
+
 /* ---- the process family, which all others need ---- */
 
 static void raise_limits(void)
@@ -161,6 +304,11 @@ static int open_kernel(struct sources *s, struct err *e)
 	r = bpf_shared_open(&bpf, &s->shared, e);
 	if (r < 0)
 		return r;
+	/* a command waits for all of it; else who reads shall soon have a first line */
+	if (s->opt->command) {
+		loader_start(s, LOAD_TLS_AND_NET);
+		loader_start(s, LOAD_TASKS);
+	}
 	r = proc_source_open(s->shared, &s->proc, e);
 	if (r < 0)
 		return r;
@@ -260,7 +408,7 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 		log_info("no kernel programs (%s): processes that live between two samples are "
 			 "seen only as their parents' child time",
 			 e->text);
-		bpf_shared_free(TAKE_PTR(s->shared));
+		close_kernel(s);
 	}
 	r = open_who(s, e);
 	if (r < 0)
@@ -271,96 +419,11 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 
 /* ---- the other families ---- */
 
-/*
- * Loading an object takes 20 to 50 ms of one processor, mostly for the kernel's verifier.
- * Threads share the work; this one finds out meanwhile who belongs, and passes on what the process
- * family sees.
- * A loader touches nothing of struct sources that changes while it runs.
- */
-struct loader {
-	const struct sources *s;
-	void (*run)(struct loader *self);
-	struct file_source *file;
-	struct net_source *net;
-	struct tls_source *tls;
-	struct syscalls_source *syscalls;
-	struct offcpu_source *offcpu;
-	struct task_source *tasks;
-	pthread_t thread;
-	bool started;
-};
-
-static bool samples_processes(const struct sources *s)
-{
-	const struct session_options *o = s->opt;
-
-	return wants(o, SOURCE_SYSTEM) &&
-	       (o->n_names || o->n_pids || o->by_uid || o->command || o->examine);
-}
-
-static void load_file(struct loader *l)
-{
-	struct err e = {};
-
-	/* --stdio asks for pipes too; JSON-RPC alone is not worth a look at every system call */
-	if (wants(l->s->opt, SOURCE_FILES | SOURCE_STDIO) &&
-	    file_source_open(l->s->shared, FILE_HOOK_BEST, &l->file, &e) < 0)
-		log_warning("no file events: %s", e.text);
-}
-
-static void load_tasks(struct loader *l)
-{
-	const struct session_options *opt = l->s->opt;
-	bool detail = opt->detail || opt->threads;
-	struct err e = {};
-
-	if (samples_processes(l->s) && task_bpf_open(l->s->shared, detail, &l->tasks, &e) < 0)
-		log_info("samples come from /proc: %s", e.text);
-}
-
-static void load_sums(struct loader *l)
-{
-	const struct sources *s = l->s;
-	const struct sums_options opt = {.procs = s->procs, .out = s->samples};
-	struct err e = {};
-
-	if (s->opt->syscalls && syscalls_source_open(s->shared, &opt, &l->syscalls, &e) < 0)
-		log_warning("no sums of system calls: %s", e.text);
-	if (s->opt->offcpu && offcpu_source_open(s->shared, &opt, &l->offcpu, &e) < 0)
-		log_warning("no sums of waits: %s", e.text);
-}
-
-static void load_tls_and_net(struct loader *l)
-{
-	const struct sources *s = l->s;
-	struct net_options net = {-1, -1};
-	struct err e = {};
-
-	if (wants(s->opt, SOURCE_TLS) && tls_source_open(s->shared, &l->tls, &e) < 0)
-		log_warning("no TLS plaintext: %s", e.text);
-	if (!wants(s->opt, SOURCE_NETWORK | SOURCE_TLS | SOURCE_STDIO))
-		return;
-	if (l->tls) {
-		net.tls_threads_fd = tls_source_threads(l->tls);
-		net.tls_sessions_fd = tls_source_sessions(l->tls);
-	}
-	if (net_source_open(s->shared, &net, &l->net, &e) < 0)
-		log_warning("no network events: %s", e.text);
-}
-
-static void *loader_main(void *loader)
-{
-	struct loader *l = loader;
-
-	l->run(l);
-	return NULL;
-}
-
 static bool loader_done(struct loader *l)
 {
 	struct timespec until;
 
-	if (!l->started)
+	if (!l->running)
 		return true;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_nsec += BREATH_MS * NSEC_PER_MSEC;
@@ -368,7 +431,8 @@ static bool loader_done(struct loader *l)
 		until.tv_sec++;
 		until.tv_nsec -= NSEC_PER_SEC;
 	}
-	return pthread_timedjoin_np(l->thread, NULL, &until) != ETIMEDOUT;
+	l->running = pthread_timedjoin_np(l->thread, NULL, &until) == ETIMEDOUT;
+	return !l->running;
 }
 
 /*
@@ -403,54 +467,24 @@ static void start_tls(struct sources *s, void (*breathe)(void *context), void *c
 	} while (s->poll_more && clock_boot_ns() < until);
 }
 
-enum {
-	LOAD_TLS_AND_NET,
-	LOAD_FILE,
-	LOAD_TASKS,
-	LOAD_SUMS,
-	LOADERS,
-};
-
-static void loaders_start(struct sources *s, struct loader loaders[LOADERS])
+static void loader_finish(struct sources *s, size_t which, void (*breathe)(void *context),
+			  void *context)
 {
-	static void (*const run[LOADERS])(struct loader *) = {
-		[LOAD_TLS_AND_NET] = load_tls_and_net,
-		[LOAD_FILE] = load_file,
-		[LOAD_TASKS] = load_tasks,
-		[LOAD_SUMS] = load_sums,
-	};
-
-	for (size_t i = 0; i < LOADERS; i++) {
-		struct loader *l = &loaders[i];
-
-		*l = (struct loader){.s = s, .run = run[i]};
-		l->started = !pthread_create(&l->thread, NULL, loader_main, l);
-		if (!l->started)
-			l->run(l);
-	}
+	while (!loader_done(&s->loaders[which]))
+		breathe(context);
+	loader_take(s, &s->loaders[which]);
 }
 
-/* Takes over what the loaders have made. Libraries are probed while the rest is still being loaded. */
-static void loaders_finish(struct sources *s, struct loader loaders[LOADERS],
-			   void (*breathe)(void *context), void *context)
+/* Libraries are probed while the rest is still being loaded. */
+static void loaders_finish(struct sources *s, void (*breathe)(void *context), void *context)
 {
-	while (!loader_done(&loaders[LOAD_TLS_AND_NET]))
-		breathe(context);
-	s->tls = loaders[LOAD_TLS_AND_NET].tls;
-	s->net = loaders[LOAD_TLS_AND_NET].net;
+	loader_finish(s, LOAD_TLS_AND_NET, breathe, context);
 	if (s->net)
 		net_source_seed(s->net);
 	start_tls(s, breathe, context);
-
-	for (size_t i = LOAD_FILE; i < LOADERS; i++) {
-		while (!loader_done(&loaders[i]))
-			breathe(context);
-	}
-	s->file = loaders[LOAD_FILE].file;
-	s->tasks = loaders[LOAD_TASKS].tasks;
-	s->syscalls = loaders[LOAD_SUMS].syscalls;
-	s->offcpu = loaders[LOAD_SUMS].offcpu;
-	/* programs that need a type's number still read all the kernel's types, some 10 MB per thread */
+	for (size_t i = LOAD_FILE; i < LOADERS; i++)
+		loader_finish(s, i, breathe, context);
+	/* libbpf has let go of several MB per object */
 	malloc_trim(0);
 }
 
@@ -542,7 +576,6 @@ static int open_sampler(struct sources *s, struct err *e)
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
 		   void *context, struct err *e)
 {
-	struct loader loaders[LOADERS] = {};
 	int r;
 
 	s->samples = samples;
@@ -554,11 +587,12 @@ int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(v
 	sched_yield();
 	if (!s->shared && (s->opt->syscalls || s->opt->offcpu))
 		log_warning("no sums of system calls and waits: these need kernel programs");
-	if (s->shared)
-		loaders_start(s, loaders);
+	for (size_t i = 0; s->shared && i < LOADERS; i++)
+		loader_start(s, i);
+	/* meanwhile this thread finds out who belongs, and passes on what the process family sees */
 	r = seed(s, e);
 	if (s->shared)
-		loaders_finish(s, loaders, breathe, context);
+		loaders_finish(s, breathe, context);
 	if (r >= 0 && s->shared)
 		r = probe_named_files(s, e);
 	if (r < 0)
@@ -570,16 +604,9 @@ void sources_free(struct sources *s)
 {
 	if (!s)
 		return;
-	task_source_free(s->tasks);
 	sampler_free(s->sampler);
 	who_free(s->who);
-	net_source_free(s->net);
-	tls_source_free(s->tls);
-	file_source_free(s->file);
-	syscalls_source_free(s->syscalls);
-	offcpu_source_free(s->offcpu);
-	proc_source_free(s->proc);
-	bpf_shared_free(s->shared);
+	close_kernel(s);
 	procfs_free(s->procfs);
 	free(s);
 }
@@ -683,6 +710,17 @@ static void bytes_moved(struct sources *s, const struct as_flow *f)
 			    f->tx_interval_bytes);
 }
 
+/* Once; the events of the connections themselves tell which. */
+static void kernel_tls_seen(struct sources *s, const struct as_flow *f)
+{
+	if (!f->ktls || s->ktls_told || !wants(s->opt, SOURCE_TLS))
+		return;
+	s->ktls_told = true;
+	bpf_capability(s->shared, "tls", "kernel TLS", NULL, CAPABILITY_DEGRADED,
+		       "what sendfile() sends there is not seen as plaintext; `ktls` marks these "
+		       "connections");
+}
+
 /* A program whose name was asked for, and that nobody followed has started. */
 static void plant_tree(struct sources *s, uint32_t tgid)
 {
@@ -713,6 +751,7 @@ void sources_activity(void *sources, const struct event *ev)
 	case AS_EV_FLOW:
 	case AS_EV_CLOSE:
 		bytes_moved(s, (const void *)ev->rec);
+		kernel_tls_seen(s, (const void *)ev->rec);
 		break;
 	case AS_EV_EXEC:
 		plant_tree(s, ev->rec->tgid);
@@ -797,6 +836,14 @@ void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason r
 		who_sample(s->who, boot_ns, s->samples);
 	if (s->sampler)
 		sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
+}
+
+void sources_plan(struct sources *s,
+		  uint64_t (*plan)(void *ctx, uint64_t boot_ns, const struct sampler_load *load),
+		  void *ctx)
+{
+	if (s->sampler)
+		sampler_plan(s->sampler, plan, ctx);
 }
 
 void sources_waited(struct sources *s, uint32_t tgid, const struct rusage *used)

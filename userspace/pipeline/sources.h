@@ -16,6 +16,7 @@
 #include "pipeline/session.h"
 #include "source/bpf.h"
 #include "source/order.h"
+#include "source/sampler.h"
 #include "stage/file_io.h"
 
 struct sources;
@@ -61,7 +62,12 @@ void sources_poll(struct sources *s, uint64_t boot_ns);
 
 void sources_tick(struct sources *s, uint64_t boot_ns);
 
-/* @next_ns: planned time to the next one. */
+/* As sampler_plan(); behind sources_attach(). */
+void sources_plan(struct sources *s,
+		  uint64_t (*plan)(void *ctx, uint64_t boot_ns, const struct sampler_load *load),
+		  void *ctx);
+
+/* @next_ns: planned time to the next one, unless sources_plan() has it. */
 void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
 		    uint64_t next_ns);
 

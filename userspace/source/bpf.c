@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "source/bpf.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -18,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "source/btf.h"
+#include "source/iter.h"
 #include "source/tracepoint.h"
 
 /* What bpf/lib/maps.bpf.h declares, created once here and given to every object. */
@@ -119,8 +122,11 @@ static const char *const type_names[] = {
 /* Without the copy everything works the same, only slower. */
 static void copy_types(struct bpf_shared *s)
 {
-	int r = btf_reduce_file(AS_KERNEL_BTF, type_names, ARRAY_SIZE(type_names), &s->types_fd);
+	struct btf_wanted wanted = {.names = type_names, .n_names = ARRAY_SIZE(type_names)};
+	int r;
 
+	wanted.functions = iter_functions(&wanted.n_functions);
+	r = btf_reduce_file(AS_KERNEL_BTF, &wanted, &s->types_fd);
 	s->open_opts.sz = sizeof(s->open_opts);
 	if (r < 0) {
 		log_debug("each object reads all the kernel's types: %s", strerror(-r));
@@ -128,6 +134,24 @@ static void copy_types(struct bpf_shared *s)
 	}
 	snprintf(s->types_path, sizeof(s->types_path), "/proc/self/fd/%d", s->types_fd);
 	s->open_opts.btf_custom_path = s->types_path;
+	iter_register();
+}
+
+/* One more than the last number that a processor may have: there can be gaps. */
+static uint32_t cpu_numbers(int possible)
+{
+	_cleanup_(closep) int fd = open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
+	char text[1024];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	uint32_t last;
+
+	while (n > 0 && !isdigit((unsigned char)text[n - 1]))
+		n--;
+	text[MAX(n, 0)] = '\0';
+	while (n > 0 && isdigit((unsigned char)text[n - 1]))
+		n--;
+	last = strtoul(text + MAX(n, 0), NULL, 10);
+	return MAX(last + 1, (uint32_t)possible);
 }
 
 int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, struct err *e)
@@ -153,6 +177,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 	if (s->cpus < 0)
 		return err_set(e, s->cpus, "cannot tell the number of processors: %s",
 			       strerror(-s->cpus));
+	s->cfg.cpus = cpu_numbers(s->cpus);
 	s->percpu = calloc((size_t)AS_EV_COUNT * s->cpus, sizeof(*s->percpu));
 	if (!s->percpu)
 		return -ENOMEM;

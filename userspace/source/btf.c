@@ -73,6 +73,7 @@ struct reduction {
 	uint32_t n, cap;   /* of types in the original */
 	uint32_t n_queue;
 	struct name names[NAMES_SLOTS];
+	const struct btf_wanted *wanted;
 	struct buf out, out_strings;
 	bool broken; /* the original refers to what it does not have */
 };
@@ -117,11 +118,13 @@ static struct name *name_slot(struct reduction *r, const char *text, size_t len)
 	}
 }
 
-static int names_take(struct reduction *r, const char *const *names, size_t n)
+static int names_take(struct reduction *r)
 {
-	if (n > NAMES_MAX)
+	const char *const *names = r->wanted->names;
+
+	if (r->wanted->n_names > NAMES_MAX)
 		return -E2BIG;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < r->wanted->n_names; i++) {
 		size_t len = essential_len(names[i]);
 
 		*name_slot(r, names[i], len) = (struct name){names[i], len};
@@ -170,6 +173,16 @@ static bool is_wanted(struct reduction *r, uint32_t name_off)
 	const char *name = string_at(r, name_off);
 
 	return *name && name_slot(r, name, essential_len(name))->text;
+}
+
+static void note_function(struct reduction *r, uint32_t id, uint32_t name_off)
+{
+	const char *name = string_at(r, name_off);
+
+	for (size_t i = 0; i < r->wanted->n_functions; i++) {
+		if (!strcmp(r->wanted->functions[i].name, name))
+			r->wanted->functions[i].id = id;
+	}
 }
 
 static int types_grow(struct reduction *r)
@@ -225,7 +238,9 @@ static int types_choose(struct reduction *r)
 	for (uint32_t id = 1; id < r->n; id++) {
 		struct btf_type t = type_at(r, id);
 
-		if (kinds[BTF_INFO_KIND(t.info)].named && is_wanted(r, t.name_off))
+		if (BTF_INFO_KIND(t.info) == BTF_KIND_FUNC)
+			note_function(r, id, t.name_off);
+		else if (kinds[BTF_INFO_KIND(t.info)].named && is_wanted(r, t.name_off))
 			want(r, id);
 	}
 	return 0;
@@ -413,15 +428,15 @@ static int sections_find(struct reduction *r, const char *data, size_t len)
 	return 0;
 }
 
-int btf_reduce(const void *data, size_t len, const char *const *names, size_t n, struct buf *ret)
+int btf_reduce(const void *data, size_t len, const struct btf_wanted *wanted, struct buf *ret)
 {
-	_cleanup_(reduction_done) struct reduction r = {};
+	_cleanup_(reduction_done) struct reduction r = {.wanted = wanted};
 	int err;
 
 	err = sections_find(&r, data, len);
 	if (err < 0)
 		return err;
-	err = names_take(&r, names, n);
+	err = names_take(&r);
 	if (err < 0)
 		return err;
 	err = types_index(&r);
@@ -453,7 +468,7 @@ static int read_all(int fd, size_t len, struct buf *ret)
 	return 0;
 }
 
-static int reduce_open(int fd, const char *const *names, size_t n, struct buf *ret)
+static int reduce_open(int fd, const struct btf_wanted *wanted, struct buf *ret)
 {
 	_cleanup_(buf_done) struct buf content = {};
 	struct stat st;
@@ -466,12 +481,12 @@ static int reduce_open(int fd, const char *const *names, size_t n, struct buf *r
 		return -EINVAL;
 	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p != MAP_FAILED) {
-		r = btf_reduce(p, st.st_size, names, n, ret);
+		r = btf_reduce(p, st.st_size, wanted, ret);
 		munmap(p, st.st_size);
 		return r;
 	}
 	r = read_all(fd, st.st_size, &content);
-	return r < 0 ? r : btf_reduce(content.data, content.len, names, n, ret);
+	return r < 0 ? r : btf_reduce(content.data, content.len, wanted, ret);
 }
 
 /* KERNEL < 6.3: has no such flag; later ones say in their log who does not use it. */
@@ -484,7 +499,7 @@ static int open_unnamed(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int btf_reduce_file(const char *path, const char *const *names, size_t n, int *ret_fd)
+int btf_reduce_file(const char *path, const struct btf_wanted *wanted, int *ret_fd)
 {
 	_cleanup_(closep) int from = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_(closep) int to = -1;
@@ -493,7 +508,7 @@ int btf_reduce_file(const char *path, const char *const *names, size_t n, int *r
 
 	if (from < 0)
 		return -errno;
-	r = reduce_open(from, names, n, &b);
+	r = reduce_open(from, wanted, &b);
 	if (r < 0)
 		return r;
 	to = open_unnamed();

@@ -8,19 +8,33 @@
 #define AGENTSIGHT_SOURCE_BTF_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf;
 
+/* A function of the kernel, whose number is found on the way. */
+struct btf_function {
+	const char *name;
+	uint32_t id; /* in the original; stays 0 when there is none */
+};
+
+struct btf_wanted {
+	const char *const *names; /* what follows a `___` does not count */
+	size_t n_names;
+	struct btf_function *functions;
+	size_t n_functions;
+};
+
 /*
- * Copies from the type information in @data every type with one of the @n @names (what follows a `___` in a
- * name does not count), with all that it holds by value. A pointer leads to its kind of type only.
+ * Copies from the type information in @data every type with one of the names that are @wanted, with all
+ * that it holds by value. A pointer leads to its kind of type only.
  * Relocations of fields, sizes, enumerators and the existence of types come out as with the original; those
  * of type numbers and bpf_core_type_matches() do not.
  * -EINVAL when @data is not type information as we know it.
  */
-int btf_reduce(const void *data, size_t len, const char *const *names, size_t n, struct buf *ret);
+int btf_reduce(const void *data, size_t len, const struct btf_wanted *wanted, struct buf *ret);
 
 /* The same from the file at @path, into a file without a name. */
-int btf_reduce_file(const char *path, const char *const *names, size_t n, int *ret_fd);
+int btf_reduce_file(const char *path, const struct btf_wanted *wanted, int *ret_fd);
 
 #endif

@@ -71,6 +71,8 @@ struct sampler {
 	struct emitter *out; /* of this pass, for the rows of threads */
 	enum as_sample_reason reason;
 	uint64_t next_ns;
+	uint64_t (*plan)(void *ctx, uint64_t boot_ns, const struct sampler_load *load);
+	void *plan_ctx;
 	size_t pss_turn;  /* where in `seen` the next pass goes on */
 	bool pss_refused; /* and it has been said */
 	struct sock_diag *sockets;
@@ -723,8 +725,7 @@ static void tree_rate(struct tree_sample *t, uint64_t cpu_ns, uint64_t boot_ns)
 	t->last_ns = boot_ns;
 }
 
-static void tree_emit(struct sampler *s, struct proc_tree *tree, uint64_t boot_ns,
-		      struct emitter *out)
+static void tree_finish(struct sampler *s, struct proc_tree *tree, uint64_t boot_ns)
 {
 	struct tree_sample *t = tree->sample;
 	struct as_system_tree *m = &t->sum;
@@ -749,7 +750,6 @@ static void tree_emit(struct sampler *s, struct proc_tree *tree, uint64_t boot_n
 	m->started = tree->started;
 	m->ended = tree->ended_n;
 	m->elapsed_ns = boot_ns > s->opt.begin_ns ? boot_ns - s->opt.begin_ns : 0;
-	m->next_ns = s->next_ns;
 	m->reason = s->reason;
 	m->cores = s->opt.cores;
 	if (t->pss_missing)
@@ -760,7 +760,28 @@ static void tree_emit(struct sampler *s, struct proc_tree *tree, uint64_t boot_n
 	m->h.type = AS_EV_SYSTEM_TREE;
 	m->h.boot_ns = boot_ns;
 	tree_identity(tree, &m->h);
-	record_emit(out, &m->h);
+}
+
+/* What all of them moved says when the next sample is due, and each of them tells it. */
+static void trees_plan(struct sampler *s, uint64_t boot_ns)
+{
+	struct sampler_load load = {
+		.interval_ns = s->last_ns && boot_ns > s->last_ns ? boot_ns - s->last_ns : 0,
+	};
+	struct proc_table *t = s->opt.table;
+	struct proc_tree *tree;
+
+	if (!s->plan || !s->next_ns)
+		return;
+	for (tree = proc_table_next_tree(t, NULL); tree; tree = proc_table_next_tree(t, tree)) {
+		const struct tree_sample *sample = tree->sample;
+		const struct as_system_tree *m = &sample->sum;
+
+		load.cpu_centi += m->cpu_centi;
+		load.rss_kb += m->rss_kb;
+		load.io_bytes += m->read_bytes + m->write_bytes + m->rchar + m->wchar;
+	}
+	s->next_ns = s->plan(s->plan_ctx, boot_ns, &load);
 }
 
 static void trees_sample(struct sampler *s, uint64_t boot_ns, struct emitter *out)
@@ -769,14 +790,21 @@ static void trees_sample(struct sampler *s, uint64_t boot_ns, struct emitter *ou
 	struct proc_tree *tree;
 	struct proc *p;
 
-	if (!proc_table_next_tree(t, NULL))
-		return;
 	for (tree = proc_table_next_tree(t, NULL); tree; tree = proc_table_next_tree(t, tree))
 		tree_reset(tree);
-	for (p = proc_table_next(t, NULL); p; p = proc_table_next(t, p))
-		tree_add(s, p);
+	if (proc_table_next_tree(t, NULL)) {
+		for (p = proc_table_next(t, NULL); p; p = proc_table_next(t, p))
+			tree_add(s, p);
+	}
 	for (tree = proc_table_next_tree(t, NULL); tree; tree = proc_table_next_tree(t, tree))
-		tree_emit(s, tree, boot_ns, out);
+		tree_finish(s, tree, boot_ns);
+	trees_plan(s, boot_ns);
+	for (tree = proc_table_next_tree(t, NULL); tree; tree = proc_table_next_tree(t, tree)) {
+		struct tree_sample *sample = tree->sample;
+
+		sample->sum.next_ns = s->next_ns;
+		record_emit(out, &sample->sum.h);
+	}
 }
 
 /* ---- a pass ---- */
@@ -887,6 +915,14 @@ static int machine_sample(struct sampler *s, uint64_t boot_ns, struct emitter *o
 	s->busy_ns = busy_ns;
 	record_emit(out, &w.h);
 	return 0;
+}
+
+void sampler_plan(struct sampler *s,
+		  uint64_t (*plan)(void *ctx, uint64_t boot_ns, const struct sampler_load *load),
+		  void *ctx)
+{
+	s->plan = plan;
+	s->plan_ctx = ctx;
 }
 
 int sampler_sample(struct sampler *s, uint64_t boot_ns, enum as_sample_reason reason,

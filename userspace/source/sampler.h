@@ -88,9 +88,25 @@ DEFINE_FREEP(struct sampler *, sampler_free)
  */
 int sampler_root(struct sampler *s, uint32_t tgid);
 
+/* What all trees together did, by a sample. */
+struct sampler_load {
+	uint64_t interval_ns; /* since the sample before */
+	uint64_t cpu_centi;
+	uint64_t rss_kb;
+	uint64_t io_bytes; /* of storage and of calls, so far */
+};
+
+/*
+ * Where the time of the next sample depends on what this one shows: @plan is asked for it, with the
+ * processes' records emitted and those of the trees not yet. Not when none is planned.
+ */
+void sampler_plan(struct sampler *s,
+		  uint64_t (*plan)(void *ctx, uint64_t boot_ns, const struct sampler_load *load),
+		  void *ctx);
+
 /*
  * One record per followed process, or one of the machine; then the trees. @next_ns: the planned time
- * to the next sample; 0: none. 0, or why there are no records.
+ * to the next sample, unless sampler_plan() has it; 0: none. 0, or why there are no records.
  */
 int sampler_sample(struct sampler *s, uint64_t boot_ns, enum as_sample_reason reason,
 		   uint64_t next_ns, struct emitter *out);

@@ -265,10 +265,10 @@ static unsigned digits(uint64_t word)
 	return others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
 }
 
-/* The number that @n digits make, 1 to 8: pairs, then fours, then all. */
+/* The number that @n digits make, 8 at most: pairs, then fours, then all. */
 static uint64_t number(uint64_t word, unsigned n)
 {
-	uint64_t x = (word ^ ('0' * EACH_BYTE)) << (64 - 8 * n);
+	uint64_t x = n ? (word ^ ('0' * EACH_BYTE)) << (64 - 8 * n) : 0;
 
 	x = x * 10 + (x >> 8);
 	return ((x & 0xff000000ffULL) * (100 + (1000000ULL << 32)) +
@@ -343,32 +343,66 @@ static const char *skip_nested(const char *p, const char *end)
 	return NULL;
 }
 
-/* Numbers and words; what they consist of is looked at where they are used. */
-static const char *skip_bare(const char *p, const char *end)
+static uint64_t long_number(const char *p, const char *end)
+{
+	uint64_t n = 0;
+
+	for (; p < end && *p >= '0' && *p <= '9'; p++) {
+		if (__builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+			return UINT64_MAX;
+	}
+	return n;
+}
+
+/*
+ * Digits, and what they say, cut to what fits. It is made here because here it costs nothing: a
+ * processor cannot foresee how many digits there are, and waits for that.
+ */
+static const char *read_digits(const char *p, const char *end, uint64_t *ret)
+{
+	static const uint32_t powers[] = {1,      10,      100,      1000,     10000,
+					  100000, 1000000, 10000000, 100000000};
+	const char *from = p;
+	uint64_t n = 0;
+	unsigned len;
+
+	do {
+		uint64_t word = load(p);
+
+		len = digits(word);
+		n = n * powers[len] + number(word, len);
+		p += len;
+	} while (len == 8 && p < end);
+	*ret = p - from > 19 ? long_number(from, end) : n;
+	return p;
+}
+
+/*
+ * Numbers and words; what they consist of is looked at where they are used. @ret: what the digits in
+ * front say.
+ */
+static const char *skip_bare(const char *p, const char *end, uint64_t *ret)
 {
 	const char *from = p;
-	unsigned n;
 
-	/* most are whole numbers, whose length a processor cannot foresee */
-	do {
-		n = digits(load(p));
-		p += n;
-	} while (n == 8 && p < end);
+	p = read_digits(p, end, ret);
 	while (p < end && *p != ',' && *p != '}' && *p != ']' && !is_space(*p) && *p != '"' &&
 	       *p != ':')
 		p++;
 	return p > from && p < end ? p : NULL;
 }
 
-static const char *skip_value(const char *p, const char *end)
+static const char *skip_value(const char *p, const char *end, uint64_t *ret)
 {
+	*ret = 0;
 	if (p == end)
 		return NULL;
 	if (*p == '"')
 		return skip_string(p + 1, end);
 	if (*p == '{' || *p == '[')
 		return skip_nested(p, end);
-	return skip_bare(p, end);
+	return skip_bare(p, end, ret);
 }
 
 /* ---- objects ---- */
@@ -398,13 +432,10 @@ static _Thread_local struct place {
 
 static bool place_is(const struct place *x, const char *p, const char *end, enum group group)
 {
-	uint64_t differs = 0;
-
 	if (!x->len || x->group != group || (size_t)(end - p) < x->len)
 		return false;
-	for (size_t i = 0; i < PLACE_WORDS; i++)
-		differs |= (load(p + 8 * i) ^ x->text[i]) & x->mask[i];
-	return !differs;
+	return !(((load(p) ^ x->text[0]) & x->mask[0]) | ((load(p + 8) ^ x->text[1]) & x->mask[1]) |
+		 ((load(p + 16) ^ x->text[2]) & x->mask[2]));
 }
 
 /* @len bytes from the quote before the key to the colon behind it. */
@@ -422,10 +453,12 @@ static void place_learn(struct place *x, const char *p, size_t len, enum group g
 	}
 }
 
-static void note(struct scan *out, enum scan_member m, const char *p, const char *end)
+static void note(struct scan *out, enum scan_member m, const char *p, const char *end,
+		 uint64_t whole)
 {
 	out->present[m / 64] |= 1ULL << m % 64;
 	out->members[m] = (struct value){p, (size_t)(end - p)};
+	out->numbers[m] = whole;
 }
 
 static enum scan_event which_event(const struct scan *s)
@@ -469,6 +502,7 @@ static bool scan_member(struct scanner *sc, enum group group)
 {
 	const struct wanted *w = NULL;
 	const char *from = scan_key(sc, group, &w);
+	uint64_t whole = 0;
 
 	if (!from)
 		return false;
@@ -477,13 +511,13 @@ static bool scan_member(struct scanner *sc, enum group group)
 		if (!scan_object(sc, w->inside))
 			return false;
 	} else {
-		sc->p = skip_value(from, sc->end);
+		sc->p = skip_value(from, sc->end, &whole);
 		if (!sc->p)
 			return false;
 	}
 	if (!w || w->member == SCAN_MEMBERS)
 		return true;
-	note(sc->out, w->member, from, sc->p);
+	note(sc->out, w->member, from, sc->p, whole);
 	if (w->member == SCAN_TYPE && scan_has(sc->out, SCAN_SOURCE)) {
 		sc->event = which_event(sc->out);
 		sc->told = true;
@@ -555,51 +589,6 @@ bool scan_metrics(struct value object, bool child, struct scan *out)
 }
 
 /* ---- values ---- */
-
-bool scan_number(const struct scan *s, enum scan_member m)
-{
-	return scan_has(s, m) && value_kind(s->members[m]) == VALUE_NUMBER;
-}
-
-static uint64_t slow_u64(const char *p, const char *end)
-{
-	uint64_t n = 0;
-
-	for (; p < end && *p >= '0' && *p <= '9'; p++) {
-		if (__builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
-			return UINT64_MAX;
-	}
-	return n;
-}
-
-uint64_t scan_u64(const struct scan *s, enum scan_member m)
-{
-	static const uint32_t powers[] = {1,      10,      100,      1000,     10000,
-					  100000, 1000000, 10000000, 100000000};
-	const char *p, *end;
-	uint64_t n = 0;
-
-	if (!scan_has(s, m))
-		return 0;
-	p = s->members[m].p;
-	end = p + s->members[m].len;
-	if (s->members[m].len > 19) /* it may not fit */
-		return slow_u64(p, end);
-	while (p < end) {
-		size_t left = (size_t)(end - p);
-		uint64_t word = load(p);
-		unsigned len = MIN(digits(word), left < 8 ? (unsigned)left : 8);
-
-		if (!len)
-			break;
-		n = n * powers[len] + number(word, len);
-		p += len;
-		if (len < 8)
-			break;
-	}
-	return n;
-}
 
 /* 1e-05 and the like: rare, so the library may read it, from a copy that ends. */
 static int64_t slow_centi(const char *p, size_t n)

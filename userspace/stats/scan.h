@@ -144,6 +144,7 @@ enum scan_event {
 struct scan {
 	uint64_t present[(SCAN_MEMBERS + 63) / 64];
 	struct value members[SCAN_MEMBERS]; /* as they stand there; those not present are not set */
+	uint64_t numbers[SCAN_MEMBERS];     /* what the digits they begin with say, else 0 */
 };
 
 /* Once, before the others. */
@@ -160,10 +161,21 @@ static inline bool scan_has(const struct scan *s, enum scan_member m)
 	return s->present[m / 64] >> m % 64 & 1;
 }
 
-bool scan_number(const struct scan *s, enum scan_member m);
+static inline bool scan_number(const struct scan *s, enum scan_member m)
+{
+	char c;
 
-/* Whole numbers; 0 when there is none. */
-uint64_t scan_u64(const struct scan *s, enum scan_member m);
+	if (!scan_has(s, m))
+		return false;
+	c = *s->members[m].p;
+	return c == '-' || (c >= '0' && c <= '9');
+}
+
+/* Whole numbers, UINT64_MAX for larger ones; 0 when there is none. */
+static inline uint64_t scan_u64(const struct scan *s, enum scan_member m)
+{
+	return scan_has(s, m) ? s->numbers[m] : 0;
+}
 
 /* Hundredths of a decimal number, also of one in quotes. */
 int64_t scan_centi(const struct scan *s, enum scan_member m);

@@ -125,6 +125,16 @@ static void cell_value(struct table *t, enum line_style style, enum stats_unit u
 	cell(t, value ? style : LINE_DIM, stats_text_value(text, unit, value));
 }
 
+/* Of a process that ended before it was sampled nothing is known, which is not the same as nothing. */
+static void cell_known(struct table *t, enum stats_unit unit, const struct stats_value *v,
+		       uint64_t value)
+{
+	if (v->n)
+		cell_value(t, LINE_PLAIN, unit, value);
+	else
+		cell(t, LINE_DIM, "-");
+}
+
 static void title(struct table *t, const char *text)
 {
 	fputc('\n', t->f);
@@ -339,9 +349,9 @@ static void print_processes(struct table *t, const struct stats *s)
 		name_cell(t, list[i]->comm, list[i]->comm_len);
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, list[i]->pid);
 		cell_value(t, LINE_BOLD, UNIT_NS, list[i]->total[COUNTER_CPU]);
-		cell_value(t, LINE_PLAIN, UNIT_CENTI_PERCENT, stats_mean(&v[GAUGE_CPU]));
-		cell_value(t, LINE_PLAIN, UNIT_CENTI_PERCENT, v[GAUGE_CPU].max);
-		cell_value(t, LINE_PLAIN, UNIT_KB, stats_mean(&v[GAUGE_RSS]));
+		cell_known(t, UNIT_CENTI_PERCENT, &v[GAUGE_CPU], stats_mean(&v[GAUGE_CPU]));
+		cell_known(t, UNIT_CENTI_PERCENT, &v[GAUGE_CPU], v[GAUGE_CPU].max);
+		cell_known(t, UNIT_KB, &v[GAUGE_RSS], stats_mean(&v[GAUGE_RSS]));
 		cell_value(t, LINE_PLAIN, UNIT_KB, list[i]->peak_rss_kb);
 		if (list[i]->exited && (list[i]->exit_code || list[i]->signal)) {
 			line_str(&t->line, "  ");

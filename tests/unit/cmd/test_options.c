@@ -123,17 +123,29 @@ static void processes_are_a_list(void **state)
 
 static void wrong_processes_are_refused(void **state)
 {
-	static const char *const wrong[] = {"''",  "0",   "-1",      "+1",
-					    "1,",  ",1",  "1,,2",    "1x",
-					    "x",   "1.5", "4194305", "99999999999999999999",
-					    "0x10"};
-	char line[100], sentence[200];
+	static const struct {
+		const char *list, *said;
+	} wrong[] = {
+		{"''", "'' is not a process id"},
+		{"1,", "'' is not a process id"},
+		{",1", "'' is not a process id"},
+		{"1,,2", "'' is not a process id"},
+		{"-1", "'-1' is not a process id"},
+		{"+1", "'+1' is not a process id"},
+		{"7,x", "'x' is not a process id; names are for --comm"},
+		{"0", "'0' is not a process id, which are 1 to 4194304"},
+		{"1x", "'1x' is not a process id, which are 1 to 4194304"},
+		{"1.5", "'1.5' is not a process id, which are 1 to 4194304"},
+		{"0x10", "'0x10' is not a process id, which are 1 to 4194304"},
+		{"4194305", "'4194305' is not a process id, which are 1 to 4194304"},
+		{"99999999999999999999",
+		 "'99999999999999999999' is not a process id, which are 1 to 4194304"},
+	};
+	char line[100];
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-		snprintf(line, sizeof(line), "--pid %s", wrong[i]);
-		snprintf(sentence, sizeof(sentence), "--pid: '%s' is not PID[,PID…]",
-			 strcmp(wrong[i], "''") ? wrong[i] : "");
-		refused(CMD_TRACE, line, sentence);
+		snprintf(line, sizeof(line), "--pid %s", wrong[i].list);
+		refused(CMD_TRACE, line, wrong[i].said);
 	}
 }
 
@@ -432,6 +444,34 @@ static void two_dashes_with_nothing_behind_are_refused(void **state)
 	refused(CMD_SCHEMA, "-- ls", "this command starts no program");
 }
 
+static void variables_are_named_without_values(void **state)
+{
+	ok(CMD_RUN, "--env STAGE,LANG --env HOME true");
+	assert_int_equal(o.session.n_env_names, 3);
+	refused(CMD_RUN, "--env STAGE=prod true",
+		"--env: 'STAGE=prod' is not NAME[,NAME…], without values");
+	refused(CMD_RUN, "--env ,A true", "--env: ',A' is not NAME[,NAME…], without values");
+}
+
+static void what_tells_of_alerts_needs_one(void **state)
+{
+	static const char *const options[] = {"--exit-over", "--on-alert x", "--webhook http://x"};
+	static const char *const alerts[] = {"--alert rss>1MB", "--cpu-threshold 5",
+					     "--memory-threshold 5"};
+	char line[100];
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		snprintf(line, sizeof(line), "%s true", options[i]);
+		ok(CMD_RUN, line);
+		assert_int_equal(options_check(&o, &e), -EINVAL);
+		assert_memory_equal(e.text, options[i], strcspn(options[i], " "));
+		assert_non_null(strstr(e.text, "--alert '"));
+		snprintf(line, sizeof(line), "%s %s true", alerts[i], options[i]);
+		ok(CMD_RUN, line);
+		assert_int_equal(options_check(&o, &e), 0);
+	}
+}
+
 static void the_help_has_each_option_of_the_command_once(void **state)
 {
 	char *text = NULL;
@@ -483,6 +523,8 @@ int main(void)
 		TEST(a_stray_argument_is_named),
 		TEST(behind_two_dashes_all_belongs_to_the_command),
 		TEST(two_dashes_with_nothing_behind_are_refused),
+		TEST(variables_are_named_without_values),
+		TEST(what_tells_of_alerts_needs_one),
 		TEST(the_help_has_each_option_of_the_command_once),
 	};
 

@@ -320,6 +320,7 @@ static void make_close(void)
 {
 	make_sums(AS_EV_CLOSE);
 	SET(as_flow, error, ECONNRESET);
+	SET(as_flow, ktls, 1);
 }
 
 static void make_retransmit(void)
@@ -804,7 +805,8 @@ static const struct {
 	[AS_EV_RECV] = {make_recv, "{\"type\":\"recv\"," DATAGRAM},
 	[AS_EV_FLOW] = {make_flow, "{\"type\":\"flow\"," SUMS ",\"tx_interval_bytes\":3,"
 				   "\"rx_interval_bytes\":4,\"interval_ns\":6}"},
-	[AS_EV_CLOSE] = {make_close, "{\"type\":\"close\"," SUMS ",\"error\":\"ECONNRESET\"}"},
+	[AS_EV_CLOSE] = {make_close, "{\"type\":\"close\"," SUMS ",\"error\":\"ECONNRESET\","
+				     "\"ktls\":true}"},
 	[AS_EV_RETRANSMIT] =
 		{make_retransmit,
 		 "{\"type\":\"retransmit\",\"protocol\":\"tcp\",\"local\":{\"address\":"

@@ -111,17 +111,15 @@ static void where_events_do_not_count_they_change_nothing(void **state)
 	assert_int_equal(s.due_ns, 2100 * MS);
 }
 
-static void the_rate_of_io_is_taken_from_the_trees(void **state)
+static void the_rate_of_io_is_that_of_the_interval(void **state)
 {
-	struct as_system_tree tree = {.h.type = AS_EV_SYSTEM_TREE, .interval_ns = NSEC_PER_SEC};
-	const struct event ev = {.rec = &tree.h};
+	struct sampler_load load = {.interval_ns = NSEC_PER_SEC, .io_bytes = 1000};
 	struct sampling s = begun(&active, true);
 
-	tree.rchar = 1000;
-	sampling_event(&s, &ev);
-	tree.rchar = 1000 + (4 << 20);
-	tree.interval_ns = 500 * MS;
-	sampling_event(&s, &ev);
+	sampling_load(&s, &load);
+	load.io_bytes = 1000 + (4 << 20);
+	load.interval_ns = 500 * MS;
+	sampling_load(&s, &load);
 	assert_int_equal(s.activity.io_rate, 8 << 20);
 	assert_int_equal(s.activity.last_io_rate, 1000);
 	assert_int_equal(sampling_next(&s, 1100 * MS, 0), 100 * MS);
@@ -144,7 +142,7 @@ int main(void)
 		cmocka_unit_test(of_many_events_the_first_is_the_reason),
 		cmocka_unit_test(what_is_due_that_early_anyway_stays_the_timers),
 		cmocka_unit_test(where_events_do_not_count_they_change_nothing),
-		cmocka_unit_test(the_rate_of_io_is_taken_from_the_trees),
+		cmocka_unit_test(the_rate_of_io_is_that_of_the_interval),
 		cmocka_unit_test(an_alert_that_is_near_brings_the_next_one_closer),
 	};
 

@@ -37,6 +37,8 @@ static const char *const names[] = {
 #include "types.inc"
 };
 
+static const struct btf_wanted programs = {.names = names, .n_names = ARRAY_SIZE(names)};
+
 /* ---- a kernel of a few types ---- */
 
 static struct btf *small_kernel(void)
@@ -72,7 +74,8 @@ static struct btf *reduced(const struct btf *from, const char *const *asked, siz
 	const void *data = btf__raw_data(from, &len);
 	struct btf *ret;
 
-	assert_int_equal(btf_reduce(data, len, asked, n, &out), 0);
+	assert_int_equal(
+		btf_reduce(data, len, &(struct btf_wanted){.names = asked, .n_names = n}, &out), 0);
 	ret = btf__new(out.data, out.len);
 	assert_false(libbpf_get_error(ret));
 	return ret;
@@ -139,6 +142,22 @@ static void what_is_not_asked_for_stays_behind(void **state)
 	btf__free(kernel);
 }
 
+static void a_function_is_found_by_its_name(void **state)
+{
+	struct btf_function functions[] = {{.name = "none"}, {.name = "task"}};
+	const struct btf_wanted wanted = {.functions = functions, .n_functions = 2};
+	struct btf *kernel = small_kernel();
+	_cleanup_(buf_done) struct buf out = {};
+	uint32_t len;
+	const void *data = btf__raw_data(kernel, &len);
+
+	assert_int_equal(btf_reduce(data, len, &wanted, &out), 0);
+	assert_int_equal(functions[0].id, 0);
+	/* not the struct of that name */
+	assert_int_equal(functions[1].id, btf__find_by_name_kind(kernel, "task", BTF_KIND_FUNC));
+	btf__free(kernel);
+}
+
 static void a_flavour_asks_for_the_type_without_it(void **state)
 {
 	const char *const asked[] = {"task___old", "other___v5_10___x", "colour____odd"};
@@ -156,6 +175,7 @@ static void a_flavour_asks_for_the_type_without_it(void **state)
 static void what_is_cut_short_is_refused(void **state)
 {
 	const char *const asked[] = {"task", "colour", "other"};
+	const struct btf_wanted wanted = {.names = asked, .n_names = 3};
 	struct btf *kernel = small_kernel();
 	uint32_t len;
 	const void *data = btf__raw_data(kernel, &len);
@@ -165,7 +185,7 @@ static void what_is_cut_short_is_refused(void **state)
 		_cleanup_(freep) void *part = malloc(n + 1);
 
 		memcpy(part, data, n);
-		assert_int_equal(btf_reduce(part, n, asked, 3, &out), -EINVAL);
+		assert_int_equal(btf_reduce(part, n, &wanted, &out), -EINVAL);
 	}
 	btf__free(kernel);
 }
@@ -174,6 +194,9 @@ static void what_is_cut_short_is_refused(void **state)
 static void damaged_bytes_do_no_harm(void **state)
 {
 	const char *const asked[] = {"task", "colour", "other", "number"};
+	struct btf_function function = {.name = "task"};
+	const struct btf_wanted wanted = {
+		.names = asked, .n_names = 4, .functions = &function, .n_functions = 1};
 	struct btf *kernel = small_kernel();
 	uint32_t len;
 	const void *data = btf__raw_data(kernel, &len);
@@ -185,7 +208,7 @@ static void damaged_bytes_do_no_harm(void **state)
 
 		memcpy(copy, data, len);
 		copy[i / 8] ^= 1U << i % 8;
-		r = btf_reduce(copy, len, asked, 4, &out);
+		r = btf_reduce(copy, len, &wanted, &out);
 		assert_true(r == 0 || r == -EINVAL);
 	}
 	btf__free(kernel);
@@ -195,8 +218,8 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 {
 	int fd = -1;
 
-	assert_int_equal(btf_reduce_file("/nonexistent", names, ARRAY_SIZE(names), &fd), -ENOENT);
-	assert_int_equal(btf_reduce_file("/dev/null", names, ARRAY_SIZE(names), &fd), -EINVAL);
+	assert_int_equal(btf_reduce_file("/nonexistent", &programs, &fd), -ENOENT);
+	assert_int_equal(btf_reduce_file("/dev/null", &programs, &fd), -EINVAL);
 	assert_int_equal(fd, -1);
 }
 
@@ -291,7 +314,7 @@ static void programs_are_relocated_as_with_the_whole_kernel(void **state)
 		skip();
 	libbpf_set_print(say_nothing);
 	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* KERNEL < 5.11: maps count */
-	assert_int_equal(btf_reduce_file(KERNEL, names, ARRAY_SIZE(names), &fd), 0);
+	assert_int_equal(btf_reduce_file(KERNEL, &programs, &fd), 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 
 	for (size_t i = 0; i < ARRAY_SIZE(skeletons); i++) {
@@ -318,6 +341,7 @@ int main(void)
 		cmocka_unit_test(a_pointer_leads_to_a_struct_without_a_name),
 		cmocka_unit_test(what_is_not_asked_for_stays_behind),
 		cmocka_unit_test(a_flavour_asks_for_the_type_without_it),
+		cmocka_unit_test(a_function_is_found_by_its_name),
 		cmocka_unit_test(what_is_cut_short_is_refused),
 		cmocka_unit_test(damaged_bytes_do_no_harm),
 		cmocka_unit_test(a_file_that_is_not_there_is_an_error),

@@ -326,6 +326,54 @@ static void a_tree_row_ends_the_sample_and_tells_why_it_was_taken(void **state)
 	assert_int_equal(tree.rss_kb, rows->rss_kb);
 }
 
+static struct sampler_load planned_for;
+static int plans;
+
+static uint64_t plan(void *ctx, uint64_t boot_ns, const struct sampler_load *load)
+{
+	planned_for = *load;
+	plans++;
+	return boot_ns / 100;
+}
+
+static void the_next_sample_is_planned_by_what_this_one_shows(void **state)
+{
+	plans = 0;
+	sampler_plan(sampler, plan, NULL);
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, SEC / 2);
+	sample(11 * SEC);
+	assert_int_equal(plans, 2);
+	assert_int_equal(planned_for.interval_ns, SEC);
+	assert_int_equal(planned_for.cpu_centi, 5000);
+	assert_int_equal(planned_for.rss_kb, tree.rss_kb);
+	assert_int_equal(tree.next_ns, 11 * SEC / 100);
+	/* behind the last one nothing is planned */
+	assert_int_equal(sampler_sample(sampler, 12 * SEC, AS_SAMPLE_LAST, 0, &out), 0);
+	assert_int_equal(plans, 2);
+	assert_int_equal(tree.next_ns, 0);
+}
+
+static void the_load_is_that_of_all_trees(void **state)
+{
+	struct proc_fact other = {
+		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = "other"};
+
+	proc_table_learn(table, &other);
+	assert_int_equal(sampler_root(sampler, 20), 0);
+	sampler_plan(sampler, plan, NULL);
+	task(10, 10, 1, SEC, 0);
+	task(20, 20, 1, SEC, 0);
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, SEC / 2);
+	task(20, 20, 1, SEC, SEC / 4);
+	sample(11 * SEC);
+	assert_int_equal(n_trees, 2);
+	assert_int_equal(planned_for.cpu_centi, 7500);
+	assert_int_equal(planned_for.rss_kb, 2 * tree.rss_kb);
+}
+
 static void the_tree_holds_exactly_what_ended_children_used(void **state)
 {
 	task(10, 10, 1, SEC, SEC);
@@ -803,6 +851,8 @@ int main(void)
 		TEST(a_very_long_run_does_not_overflow),
 		TEST(a_source_that_fails_makes_no_rows),
 		TREE_TEST(a_tree_row_ends_the_sample_and_tells_why_it_was_taken),
+		TREE_TEST(the_next_sample_is_planned_by_what_this_one_shows),
+		TREE_TEST(the_load_is_that_of_all_trees),
 		TREE_TEST(the_tree_holds_exactly_what_ended_children_used),
 		TREE_TEST(io_of_threads_that_ended_is_told_from_that_of_children),
 		TREE_TEST(who_ran_before_counts_from_the_first_sample),
