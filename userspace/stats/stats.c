@@ -93,6 +93,9 @@ void stats_span(struct stats *s, uint64_t unix_ns, uint64_t interval_ns)
 }
 
 /* Was it started after the recording began? Then everything it counts belongs to it. */
+/* Without root a start is told in steps of a tick, rounded down: a command that a run starts itself seems older. */
+#define START_STEP_NS 10000000
+
 static bool born_inside(const struct stats *s, const struct stats_sample *x)
 {
 	int64_t started = (int64_t)x->start + s->boot_offset_ns;
@@ -100,7 +103,7 @@ static bool born_inside(const struct stats *s, const struct stats_sample *x)
 	if (x->counters_relative)
 		return true;
 	if (x->start && s->offset_known)
-		return started >= (int64_t)s->begin_ns;
+		return started + START_STEP_NS > (int64_t)s->begin_ns;
 	/* a whole interval in which others were sampled and it was not */
 	return s->begin_ns && x->unix_ns - MIN(x->interval_ns, x->unix_ns) > s->begin_ns;
 }
