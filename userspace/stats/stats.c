@@ -92,10 +92,10 @@ void stats_span(struct stats *s, uint64_t unix_ns, uint64_t interval_ns)
 	s->end_ns = MAX(s->end_ns, unix_ns);
 }
 
-/* Was it started after the recording began? Then everything it counts belongs to it. */
-/* Without root a start is told in steps of a tick, rounded down: a command that a run starts itself seems older. */
+/* Without root a start is told in steps of a tick, rounded down: what a run starts itself may seem older. */
 #define START_STEP_NS 10000000
 
+/* Was it started after the recording began? Then everything it counts belongs to it. */
 static bool born_inside(const struct stats *s, const struct stats_sample *x)
 {
 	int64_t started = (int64_t)x->start + s->boot_offset_ns;
