@@ -72,9 +72,17 @@ static void tick_text(struct buf *b, enum stats_unit unit, double value)
 	buf_add_str(b, text);
 }
 
+/* From 0 to the top, which is a whole number of steps. */
+static unsigned tick_count(double step, double top)
+{
+	return (unsigned)(top / step + 0.5) + 1;
+}
+
 static void put_y_axis(struct buf *b, enum stats_unit unit, double step, double top)
 {
-	for (double v = 0; v <= top + step / 2; v += step) {
+	for (unsigned i = 0; i < tick_count(step, top); i++) {
+		double v = i * step;
+
 		buf_printf(b, "<span class=\"y\" style=\"bottom:%.2f%%\">", v / top * 100);
 		tick_text(b, unit, v);
 		buf_add_lit(b, "</span>");
@@ -100,7 +108,7 @@ static void put_x_text(struct buf *b, uint64_t ns)
 	uint64_t s = ns / NSEC_PER_SEC;
 
 	if (ns % NSEC_PER_SEC && s < 10)
-		buf_printf(b, "%g s", (double)(ns / NSEC_PER_MSEC) / 1000);
+		buf_printf(b, "%g s", (double)ns / NSEC_PER_SEC);
 	else if (s < 60)
 		buf_printf(b, "%u s", (unsigned)s);
 	else if (s < 3600)
@@ -267,8 +275,8 @@ static void put_chart(const struct page *p, const struct chart *c)
 		   "<svg viewBox=\"0 0 %d 100\" preserveAspectRatio=\"none\" role=\"img\" "
 		   "aria-label=\"%s over time\">",
 		   SVG_WIDE, c->title);
-	for (double v = 0; v <= top + step / 2; v += step)
-		buf_printf(b, "<path class=\"grid\" d=\"M0 %.2fH%d\"/>", 100 - v / top * 100,
+	for (unsigned i = 0; i < tick_count(step, top); i++)
+		buf_printf(b, "<path class=\"grid\" d=\"M0 %.2fH%d\"/>", 100 - i * step / top * 100,
 			   SVG_WIDE);
 	put_background(p);
 	for (size_t i = 0; i < ARRAY_SIZE(c->curves); i++) {

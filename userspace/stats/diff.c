@@ -109,6 +109,7 @@ static void compare(struct rows *r, const struct stats *a, const struct stats *b
 
 struct pair {
 	const struct stats_group *a, *b; /* one may be NULL */
+	const char *comm;
 };
 
 static uint64_t cpu_of(const struct stats_group *g)
@@ -120,11 +121,10 @@ static int by_cpu(const void *p, const void *q)
 {
 	const struct pair *x = p, *y = q;
 	uint64_t cpu_x = MAX(cpu_of(x->a), cpu_of(x->b)), cpu_y = MAX(cpu_of(y->a), cpu_of(y->b));
-	const struct stats_group *g = x->a ? x->a : x->b, *h = y->a ? y->a : y->b;
 
 	if (cpu_x != cpu_y)
 		return cpu_x > cpu_y ? -1 : 1;
-	return memcmp(g->comm, h->comm, sizeof(g->comm));
+	return memcmp(x->comm, y->comm, STATS_COMM_LEN);
 }
 
 static int by_name(const void *p, const void *q)
@@ -147,7 +147,11 @@ static size_t match(const struct stats *a, const struct stats *b, struct pair *o
 	for (size_t i = 0, j = 0; i < n_x || j < n_y;) {
 		int order = i == n_x ? 1 : j == n_y ? -1 : by_name(&x[i], &y[j]);
 
-		out[n++] = (struct pair){order <= 0 ? x[i] : NULL, order >= 0 ? y[j] : NULL};
+		out[n++] = (struct pair){
+			.a = order <= 0 ? x[i] : NULL,
+			.b = order >= 0 ? y[j] : NULL,
+			.comm = order <= 0 ? x[i]->comm : y[j]->comm,
+		};
 		i += order <= 0;
 		j += order >= 0;
 	}

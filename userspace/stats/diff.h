@@ -9,10 +9,10 @@
 #include "stats/stats.h"
 
 /* One JSON document, see docs/STATS.md; without an end of line. */
-void stats_diff_json(struct buf *b, const struct stats *a_stats, const char *a_name,
-		     const struct stats *b_stats, const char *b_name);
+void stats_diff_json(struct buf *out, const struct stats *a, const char *a_name,
+		     const struct stats *b, const char *b_name);
 
-void stats_diff_print(const struct stats *a_stats, const char *a_name, const struct stats *b_stats,
+void stats_diff_print(const struct stats *a, const char *a_name, const struct stats *b,
 		      const char *b_name, FILE *f, bool colour, unsigned width);
 
 #endif

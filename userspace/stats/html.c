@@ -435,6 +435,7 @@ static void put_act_table(struct page *p)
 	static const char *const heads[] = {"call",          "",    "from", "for", "input tokens",
 					    "output tokens", "cost"};
 	const struct stats *s = p->s;
+	unsigned long long all;
 
 	if (!s->n_acts)
 		return;
@@ -460,9 +461,9 @@ static void put_act_table(struct page *p)
 		buf_add_lit(p->b, "</tr>\n");
 	}
 	table_end(p->b);
-	if (s->calls.calls + s->tool_runs.runs > ACTS)
-		buf_printf(p->b, "<p class=\"dim\">The first %d of %llu.</p>\n", ACTS,
-			   (unsigned long long)(s->calls.calls + s->tool_runs.runs));
+	all = s->calls.calls + s->tool_runs.runs;
+	if (all > ACTS)
+		buf_printf(p->b, "<p class=\"dim\">The first %d of %llu.</p>\n", ACTS, all);
 }
 
 static void put_group_table(struct page *p)

@@ -53,7 +53,7 @@ static int spread(struct sketch *s)
 	if (!s->pages)
 		return -ENOMEM;
 	s->weight = 0;
-	for (size_t i = 0; i < s->n_pairs; i++) {
+	for (size_t i = 0; pairs && i < s->n_pairs; i++) {
 		int r = count(s, pairs[i].value, pairs[i].weight);
 
 		if (r < 0) {
