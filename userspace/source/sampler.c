@@ -519,8 +519,9 @@ static void row_details(struct sampler *s, struct proc *p, uint64_t boot_ns,
 	m->shmem_kb = r->shmem_pages * s->page_kb;
 	m->swap_kb = r->swap_pages * s->page_kb;
 	m->peak_kb = MAX(r->peak_pages * s->page_kb, m->rss_kb);
-	m->pss_kb = r->smaps.pss_kb;
-	m->uss_kb = r->smaps.uss_kb;
+	/* the last look is no longer true of who has given all back, on its way out */
+	m->pss_kb = m->rss_kb ? r->smaps.pss_kb : 0;
+	m->uss_kb = m->rss_kb ? r->smaps.uss_kb : 0;
 	slope_add(&r->slope, boot_ns, m->rss_kb);
 	m->slope_kb_min = slope_kb_min(&r->slope);
 	m->rchar = r->io.rchar;
@@ -683,8 +684,10 @@ static void tree_add_state(struct sampler *s, struct tree_sample *t, const struc
 	m->file_kb += r->file_pages * s->page_kb;
 	m->shmem_kb += r->shmem_pages * s->page_kb;
 	m->swap_kb += r->swap_pages * s->page_kb;
-	m->pss_kb += r->smaps.pss_kb;
-	m->uss_kb += r->smaps.uss_kb;
+	if (p->sample.rss_pages) {
+		m->pss_kb += r->smaps.pss_kb;
+		m->uss_kb += r->smaps.uss_kb;
+	}
 	if (!r->pss_ns)
 		t->pss_missing = true;
 }
