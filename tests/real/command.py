@@ -114,7 +114,7 @@ def ctrl_c_reaches_the_command(bench):
     terminal.keys(b"\x03")
     terminal.wait_for(b"got 2")
     check_equal(terminal.end(), 7, "exit status")
-    check_equal(terminal.seen.count(b"got"), 1, "signals that the command got")
+    check_equal(terminal.seen.count(b"got 2"), 1, "signals that the command got")
 
 
 def a_signal_for_agentsight_is_passed_on(bench):
