@@ -13,11 +13,8 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 
-#define BASE_NS    (100 * NSEC_PER_MSEC)
-#define MAX_NS     (1000 * NSEC_PER_MSEC)
 #define PSS_NS     (5 * NSEC_PER_SEC)
 #define RING_BYTES (1U << 20) /* process and connection events only */
-#define NEVER      (365ULL * 24 * 3600 * NSEC_PER_SEC)
 
 #define EXIT_SIGNALLED 128 /* and the number of the signal, as shells have it */
 
@@ -43,12 +40,7 @@ static int choose_pace(struct options *o, struct err *e)
 {
 	struct pace *p = &o->session.pace;
 
-	if (o->no_polling)
-		*p = (struct pace){PACE_FIXED, NEVER, NEVER};
-	if (!p->base_ns)
-		p->base_ns = BASE_NS;
-	if (!p->max_ns)
-		p->max_ns = MAX(p->base_ns, MAX_NS);
+	pace_complete(p, o->no_polling);
 	if (p->max_ns < p->base_ns)
 		return err_set(e, -EINVAL, "--max-interval is shorter than --interval");
 	o->session.interval_ns = p->max_ns;

@@ -24,10 +24,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-#define INTERVAL_NS     (100 * NSEC_PER_MSEC)
-#define MAX_INTERVAL_NS (1000 * NSEC_PER_MSEC)
 #define PSS_INTERVAL_NS (5 * NSEC_PER_SEC)
-#define NEVER_NS        (365ULL * 24 * 3600 * NSEC_PER_SEC)
 
 /* One event in the queue; its line follows, NUL-terminated, up to a multiple of 8 bytes. */
 struct item {
@@ -54,37 +51,30 @@ struct agentsight {
 
 /* ---- samples as numbers ---- */
 
+/* Members that the three kinds have by the same names. */
+#define SAMPLE_COMMON(x)                                                                         \
+	.interval_ns = (x)->interval_ns, .cpu_percent = (x)->cpu_centi / 100.0,                  \
+	.cpu_ns = (x)->cpu_ns, .user_ns = (x)->user_ns, .system_ns = (x)->system_ns,             \
+	.wait_ns = (x)->wait_ns, .read_bytes = (x)->read_bytes, .write_bytes = (x)->write_bytes, \
+	.minor_faults = (x)->minor_faults, .major_faults = (x)->major_faults,                    \
+	.voluntary_switches = (x)->voluntary, .involuntary_switches = (x)->involuntary
+
+/* And those that a thread has not. */
+#define SAMPLE_OF_PROCESSES(x)                                                                   \
+	SAMPLE_COMMON(x), .threads = (x)->threads, .rss_kb = (x)->rss_kb, .pss_kb = (x)->pss_kb, \
+			  .uss_kb = (x)->uss_kb, .swap_kb = (x)->swap_kb, .vsz_kb = (x)->vsz_kb, \
+			  .rchar = (x)->rchar, .wchar = (x)->wchar, .syscr = (x)->syscr,         \
+			  .syscw = (x)->syscw, .rx_bytes = (x)->rx_bytes,                        \
+			  .tx_bytes = (x)->tx_bytes
+
 static void sample_of_metrics(const struct event *ev, struct agentsight_sample *s)
 {
 	const struct as_system_metrics *m = (const void *)ev->rec;
 
 	*s = (struct agentsight_sample){
+		SAMPLE_OF_PROCESSES(m),
 		.processes = 1,
-		.threads = m->threads,
-		.interval_ns = m->interval_ns,
-		.cpu_percent = m->cpu_centi / 100.0,
-		.cpu_ns = m->cpu_ns,
-		.user_ns = m->user_ns,
-		.system_ns = m->system_ns,
-		.wait_ns = m->wait_ns,
-		.rss_kb = m->rss_kb,
-		.pss_kb = m->pss_kb,
-		.uss_kb = m->uss_kb,
-		.swap_kb = m->swap_kb,
-		.vsz_kb = m->vsz_kb,
 		.peak_kb = m->peak_kb,
-		.read_bytes = m->read_bytes,
-		.write_bytes = m->write_bytes,
-		.rchar = m->rchar,
-		.wchar = m->wchar,
-		.syscr = m->syscr,
-		.syscw = m->syscw,
-		.rx_bytes = m->rx_bytes,
-		.tx_bytes = m->tx_bytes,
-		.minor_faults = m->minor_faults,
-		.major_faults = m->major_faults,
-		.voluntary_switches = m->voluntary,
-		.involuntary_switches = m->involuntary,
 	};
 }
 
@@ -92,33 +82,7 @@ static void sample_of_tree(const struct event *ev, struct agentsight_sample *s)
 {
 	const struct as_system_tree *t = (const void *)ev->rec;
 
-	*s = (struct agentsight_sample){
-		.processes = t->processes,
-		.threads = t->threads,
-		.interval_ns = t->interval_ns,
-		.cpu_percent = t->cpu_centi / 100.0,
-		.cpu_ns = t->cpu_ns,
-		.user_ns = t->user_ns,
-		.system_ns = t->system_ns,
-		.wait_ns = t->wait_ns,
-		.rss_kb = t->rss_kb,
-		.pss_kb = t->pss_kb,
-		.uss_kb = t->uss_kb,
-		.swap_kb = t->swap_kb,
-		.vsz_kb = t->vsz_kb,
-		.read_bytes = t->read_bytes,
-		.write_bytes = t->write_bytes,
-		.rchar = t->rchar,
-		.wchar = t->wchar,
-		.syscr = t->syscr,
-		.syscw = t->syscw,
-		.rx_bytes = t->rx_bytes,
-		.tx_bytes = t->tx_bytes,
-		.minor_faults = t->minor_faults,
-		.major_faults = t->major_faults,
-		.voluntary_switches = t->voluntary,
-		.involuntary_switches = t->involuntary,
-	};
+	*s = (struct agentsight_sample){SAMPLE_OF_PROCESSES(t), .processes = t->processes};
 }
 
 static void sample_of_thread(const struct event *ev, struct agentsight_sample *s)
@@ -126,21 +90,10 @@ static void sample_of_thread(const struct event *ev, struct agentsight_sample *s
 	const struct as_system_thread *t = (const void *)ev->rec;
 
 	*s = (struct agentsight_sample){
+		SAMPLE_COMMON(t),
 		.tid = t->tid,
 		.processes = 1,
 		.threads = 1,
-		.interval_ns = t->interval_ns,
-		.cpu_percent = t->cpu_centi / 100.0,
-		.cpu_ns = t->cpu_ns,
-		.user_ns = t->user_ns,
-		.system_ns = t->system_ns,
-		.wait_ns = t->wait_ns,
-		.read_bytes = t->read_bytes,
-		.write_bytes = t->write_bytes,
-		.minor_faults = t->minor_faults,
-		.major_faults = t->major_faults,
-		.voluntary_switches = t->voluntary,
-		.involuntary_switches = t->involuntary,
 	};
 }
 
@@ -268,12 +221,8 @@ static int choose_pace(struct agentsight *a, struct err *e)
 
 	if (a->opt.pace >= ARRAY_SIZE(modes))
 		return err_set(e, -EINVAL, "unknown pace %u", a->opt.pace);
-	p->mode = modes[a->opt.pace];
-	p->base_ns = a->opt.interval_ns ? a->opt.interval_ns : INTERVAL_NS;
-	p->max_ns =
-		a->opt.max_interval_ns ? a->opt.max_interval_ns : MAX(p->base_ns, MAX_INTERVAL_NS);
-	if (a->opt.flags & AGENTSIGHT_NO_POLLING)
-		*p = (struct pace){PACE_FIXED, NEVER_NS, NEVER_NS};
+	*p = (struct pace){modes[a->opt.pace], a->opt.interval_ns, a->opt.max_interval_ns};
+	pace_complete(p, a->opt.flags & AGENTSIGHT_NO_POLLING);
 	if (p->base_ns < NSEC_PER_MSEC || p->max_ns < p->base_ns)
 		return err_set(e, -EINVAL,
 			       "the interval must be 1 ms or more, and not above its maximum");

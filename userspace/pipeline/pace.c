@@ -7,11 +7,25 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
+#define BASE_NS  (100 * NSEC_PER_MSEC)
+#define MAX_NS   (1000 * NSEC_PER_MSEC)
+#define NEVER_NS (365ULL * 24 * 3600 * NSEC_PER_SEC)
+
 #define RAMP_BEGIN_NS (1 * NSEC_PER_SEC)
 #define RAMP_END_NS   (10 * NSEC_PER_SEC)
 
 /* Halvings at full activity: with these, what is 1/8 of the most brings the interval to a half. */
 #define HALVINGS 8
+
+void pace_complete(struct pace *p, bool never)
+{
+	if (never)
+		*p = (struct pace){PACE_FIXED, NEVER_NS, NEVER_NS};
+	if (!p->base_ns)
+		p->base_ns = BASE_NS;
+	if (!p->max_ns)
+		p->max_ns = MAX(p->base_ns, MAX_NS);
+}
 
 static uint64_t by_time(const struct pace *p, uint64_t elapsed_ns)
 {

@@ -18,6 +18,9 @@ struct pace {
 	uint64_t max_ns;
 };
 
+/* What is zero becomes 100 ms, and 1 s or the base where that is longer; @never: only when asked. */
+void pace_complete(struct pace *p, bool never);
+
 /* What moved between two samples. */
 struct pace_activity {
 	uint64_t cpu_centi, last_cpu_centi;

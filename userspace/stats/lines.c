@@ -101,19 +101,25 @@ static void begin_sample(struct lines *l, const struct scan *m, enum stats_scope
 		l->stats->cores = (uint32_t)scan_u64(m, SCAN_CORES);
 }
 
+/* What processes and trees have in common. */
+static void read_use(const struct scan *m, struct stats_sample *x)
+{
+	read_gauge(m, x, GAUGE_PSS, SCAN_PSS);
+	read_gauge(m, x, GAUGE_USS, SCAN_USS);
+	read_gauge(m, x, GAUGE_SWAP, SCAN_SWAP);
+	read_counters(m, sample_counters, ARRAY_SIZE(sample_counters), x->counters,
+		      &x->counters_known);
+}
+
 static int on_process(struct lines *l, const struct scan *m)
 {
 	struct stats_sample x;
 
 	begin_sample(l, m, STATS_PROCESS, &x);
-	read_gauge(m, &x, GAUGE_PSS, SCAN_PSS);
-	read_gauge(m, &x, GAUGE_USS, SCAN_USS);
-	read_gauge(m, &x, GAUGE_SWAP, SCAN_SWAP);
+	read_use(m, &x);
 	read_gauge(m, &x, GAUGE_THREADS, SCAN_PROCESS_THREADS);
 	read_gauge(m, &x, GAUGE_FDS, SCAN_FDS);
 	x.peak_rss_kb = scan_u64(m, SCAN_PEAK);
-	read_counters(m, sample_counters, ARRAY_SIZE(sample_counters), x.counters,
-		      &x.counters_known);
 	return stats_sample(l->stats, &x);
 }
 
@@ -122,13 +128,9 @@ static int on_tree(struct lines *l, const struct scan *m)
 	struct stats_sample x;
 
 	begin_sample(l, m, STATS_TREE, &x);
-	read_gauge(m, &x, GAUGE_PSS, SCAN_PSS);
-	read_gauge(m, &x, GAUGE_USS, SCAN_USS);
-	read_gauge(m, &x, GAUGE_SWAP, SCAN_SWAP);
+	read_use(m, &x);
 	read_gauge(m, &x, GAUGE_THREADS, SCAN_THREADS);
 	read_gauge(m, &x, GAUGE_PROCESSES, SCAN_PROCESSES);
-	read_counters(m, sample_counters, ARRAY_SIZE(sample_counters), x.counters,
-		      &x.counters_known);
 	l->stats->elapsed_ns = MAX(l->stats->elapsed_ns, scan_u64(m, SCAN_ELAPSED));
 	return stats_sample(l->stats, &x);
 }
