@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/output.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,16 +13,33 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-/* The user who called sudo; false when nobody did. */
-static bool sudo_caller(uid_t *ret_uid, gid_t *ret_gid)
+static int read_id(const char *text, uint32_t *ret)
 {
-	const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
+	unsigned long long id;
+	char *end;
 
-	if (geteuid() != 0 || !uid || !gid)
-		return false;
-	*ret_uid = strtoul(uid, NULL, 10);
-	*ret_gid = strtoul(gid, NULL, 10);
-	return true;
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	id = strtoull(text, &end, 10);
+	if (errno || *end || id >= UINT32_MAX)
+		return -EINVAL;
+	*ret = id;
+	return 0;
+}
+
+int output_sudo_caller(uid_t *ret_uid, gid_t *ret_gid)
+{
+	const char *uid_text = getenv("SUDO_UID"), *gid_text = getenv("SUDO_GID");
+	uint32_t uid, gid;
+
+	if (geteuid() != 0 || !uid_text || !gid_text)
+		return 0;
+	if (read_id(uid_text, &uid) < 0 || read_id(gid_text, &gid) < 0)
+		return -EINVAL;
+	*ret_uid = uid;
+	*ret_gid = gid;
+	return 1;
 }
 
 /*
@@ -31,7 +50,7 @@ static int make_ours(int fd, const struct stat *st, const char *path, mode_t mod
 {
 	uid_t uid = geteuid();
 	gid_t gid;
-	bool sudo = sudo_caller(&uid, &gid);
+	bool sudo = output_sudo_caller(&uid, &gid) > 0;
 
 	if (st->st_nlink > 1)
 		return err_set(e, -EMLINK, "'%s' has other hard links; name a new file", path);

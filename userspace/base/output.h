@@ -8,6 +8,9 @@
 
 #include "base/err.h"
 
+/* The user who called sudo: 1; 0 when nobody did, -EINVAL when the variables of sudo are no numbers. */
+int output_sudo_caller(uid_t *ret_uid, gid_t *ret_gid);
+
 /*
  * Opens @path for appending, made if it is not there, with @mode and owned by the user who called sudo:
  * never through a symbolic link, never a file of another user and never anything but a regular file,

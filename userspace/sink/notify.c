@@ -6,7 +6,6 @@
  */
 #include "sink/notify.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -28,6 +27,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "event/encode.h"
 #include "event/record.h"
 
@@ -600,21 +600,6 @@ static int check_url(const char *url, struct err *e)
 	return 0;
 }
 
-static int read_id(const char *text, uint32_t *ret)
-{
-	unsigned long long id;
-	char *end;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	id = strtoull(text, &end, 10);
-	if (errno || *end || id >= UINT32_MAX)
-		return -EINVAL;
-	*ret = id;
-	return 0;
-}
-
 /* From the file itself: a static program has no name service. */
 static void read_home(struct caller *c)
 {
@@ -632,12 +617,12 @@ static void read_home(struct caller *c)
 
 static int find_caller(struct caller *c, struct err *e)
 {
-	const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID");
+	int r = output_sudo_caller(&c->uid, &c->gid);
 
-	if (geteuid() != 0 || !uid || !gid)
+	if (r == 0)
 		return 0;
-	if (read_id(uid, &c->uid) < 0 || read_id(gid, &c->gid) < 0)
-		return err_set(e, -EINVAL,
+	if (r < 0)
+		return err_set(e, r,
 			       "SUDO_UID and SUDO_GID are no numbers, so nobody can be "
 			       "found to run commands as");
 	c->set = c->uid != 0;
