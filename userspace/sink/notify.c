@@ -6,6 +6,7 @@
  */
 #include "sink/notify.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
