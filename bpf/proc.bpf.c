@@ -112,6 +112,13 @@ static __always_inline bool user_wanted(void)
 	return !cfg.by_uid || (__u32)bpf_get_current_uid_gid() == cfg.uid;
 }
 
+/* The table is full: this event is told, and counted once more for all that will not be. */
+static __always_inline void not_followed(__u32 type)
+{
+	ledger_add(type, produced, 1);
+	ledger_add(type, shed, 1);
+}
+
 /* The name is that of another program now: who belonged by name alone does no longer. */
 static __always_inline bool exec_belongs(struct task_struct *task, __u32 tgid, struct scratch *s)
 {
@@ -134,7 +141,7 @@ static __always_inline bool exec_belongs(struct task_struct *task, __u32 tgid, s
 	proc.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	proc.flags = AS_PROC_NAMED;
 	if (bpf_map_update_elem(&procs, &tgid, &proc, BPF_ANY))
-		ledger_add(AS_EV_EXEC, shed, 1);
+		not_followed(AS_EV_EXEC);
 	return true;
 }
 
@@ -408,7 +415,7 @@ static __always_inline bool child_follows(__u32 parent, __u32 child, __u64 start
 	if (!proc.flags)
 		return false;
 	if (bpf_map_update_elem(&procs, &child, &proc, BPF_ANY))
-		ledger_add(AS_EV_FORK, shed, 1);
+		not_followed(AS_EV_FORK);
 	return true;
 }
 

@@ -30,6 +30,7 @@ struct live_test {
 /* Each file's table ends with a row without a name. */
 extern const struct live_test process_tests[];
 extern const struct live_test life_tests[];
+extern const struct live_test storm_tests[];
 extern const struct live_test who_tests[];
 extern const struct live_test output_tests[];
 extern const struct live_test file_tests[];
@@ -99,6 +100,9 @@ void sight_start(struct sight *s, ...);
 void sight_launch(struct sight *s, int out_fd, char *const argv[]);
 /* Until all hooks are in place, which it says when it has the option -v. */
 void sight_wait_ready(struct sight *s);
+/* It stands still, with all processes that it has started; and goes on. */
+void sight_pause(const struct sight *s);
+void sight_resume(const struct sight *s);
 /* Interrupts it and expects an end in order. */
 void sight_stop(struct sight *s);
 /* Waits for an end by itself. */
@@ -138,6 +142,26 @@ void stream_check_lossless(const struct stream *st);
 /* Nothing but @sources ("process file"), and of processes only @root and its descendants. */
 void stream_check_sources(const struct stream *st, const char *sources);
 void stream_check_family(const struct stream *st, pid_t root);
+
+/*
+ * How many lines there are of each type, and how many events the `loss` events speak of; for streams that are too
+ * long to be kept.
+ */
+struct census {
+	struct census_row {
+		char type[64]; /* process.exec */
+		uint64_t lines;
+		uint64_t told_lost[3]; /* by reason, see stream.c */
+	} rows[128];
+	size_t n;
+	json_object *stop; /* data of `stop`, once it came */
+};
+
+/* To be called for every line; at `stop` it checks all that stream_check_whole() does, less the order. */
+void census_line(struct census *t, const struct line *l);
+/* The ledger's count @key ("produced") of @type ("process.exec"); and what of it was lost. */
+uint64_t census_ledger(const struct census *t, const char *type, const char *key);
+uint64_t census_lost(const struct census *t, const char *type);
 
 size_t stream_count(const struct stream *st, const char *source, const char *type);
 /* The first at or behind *@i; *@i is then behind it. NULL as source, type: any; 0 as pid: any. */

@@ -259,6 +259,7 @@ static void none_is_missing(void)
 	kill(family, SIGKILL);
 	waitpid(family, NULL, 0);
 	stream_load(&st, events);
+	stream_check_whole(&st);
 	while ((l = stream_find(&st, &i, 0, "system", NULL))) {
 		if (!strcmp(l->type, "system_metrics"))
 			rows++;
@@ -359,6 +360,7 @@ static void pid_reuse_as(uid_t uid)
 		live_skip("no pid can be had twice here");
 
 	stream_load(&st, events);
+	stream_check_whole(&st);
 	while ((l = stream_find(&st, &i, reused, "system", "system_metrics"))) {
 		json_object *id = object_at(l->json, "exec_id");
 

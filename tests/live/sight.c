@@ -187,6 +187,29 @@ void sight_wait_ready(struct sight *s)
 	live_wait("agentsight to watch", is_ready, s, 30);
 }
 
+/* Its children with it, where it has some: which of them reads the rings is its own business. */
+static void signal_all(pid_t pid, int sig)
+{
+	FILE *f = fopen(live_printf("/proc/%d/task/%d/children", pid, pid), "re");
+	pid_t child;
+
+	CHECK(!kill(pid, sig), "kill: %s", strerror(errno));
+	while (f && fscanf(f, "%d", &child) == 1)
+		signal_all(child, sig);
+	if (f)
+		fclose(f);
+}
+
+void sight_pause(const struct sight *s)
+{
+	signal_all(s->pid, SIGSTOP);
+}
+
+void sight_resume(const struct sight *s)
+{
+	signal_all(s->pid, SIGCONT);
+}
+
 void sight_wait(struct sight *s)
 {
 	CHECK(waitpid(s->pid, &s->status, 0) == s->pid, "waitpid: %s", strerror(errno));

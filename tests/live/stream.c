@@ -287,6 +287,119 @@ void stream_check_family(const struct stream *st, pid_t root)
 	free(family);
 }
 
+/* ---- a stream that is too long to be kept ---- */
+
+/* Why events are lost, as `loss` says, and where the ledger counts that. */
+static const struct {
+	const char *reason, *key;
+} losses[] = {
+	{"ring full", "ring_full"},
+	{"output", "output_dropped"},
+	{"limit", "shed"},
+};
+
+#define N_LOSSES (sizeof(losses) / sizeof(losses[0]))
+
+static struct census_row *census_row(struct census *t, const char *type)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (!strcmp(t->rows[i].type, type))
+			return &t->rows[i];
+	}
+	CHECK(t->n < sizeof(t->rows) / sizeof(t->rows[0]), "too many types");
+	snprintf(t->rows[t->n].type, sizeof(t->rows[t->n].type), "%s", type);
+	return &t->rows[t->n++];
+}
+
+static void census_loss(struct census *t, const struct line *l)
+{
+	const char *type = line_str(l, "event"), *reason = line_str(l, "reason");
+	struct census_row *row;
+
+	if (!strcmp(type, "*"))
+		return; /* what was lost before it had a type; it is in `stop` */
+	row = census_row(t, type);
+	for (size_t i = 0; i < N_LOSSES; i++) {
+		if (!strcmp(reason, losses[i].reason)) {
+			row->told_lost[i] += line_int(l, "count");
+			CHECK(line_int(l, "total") == (int64_t)row->told_lost[i],
+			      "the losses told so far come to %llu: %s",
+			      (unsigned long long)row->told_lost[i],
+			      json_object_to_json_string(l->json));
+		}
+	}
+}
+
+uint64_t census_ledger(const struct census *t, const char *type, const char *key)
+{
+	json_object *row = NULL;
+
+	CHECK(t->stop, "the stream has no `stop`");
+	json_object_object_get_ex(object_at(t->stop, "streams"), type, &row);
+	return row ? json_object_get_int64(object_at(row, key)) : 0;
+}
+
+uint64_t census_lost(const struct census *t, const char *type)
+{
+	return census_ledger(t, type, "ring_full") + census_ledger(t, type, "output_dropped");
+}
+
+/* One type: it closes by itself, and the lines and `loss` events agree with it. */
+static void census_check_row(struct census *t, const char *type)
+{
+	static const char *const ends[] = {"delivered", "ring_full", "output_dropped", "filtered",
+					   "shed"};
+	struct census_row *row = census_row(t, type);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sum += census_ledger(t, type, ends[i]);
+	CHECK(sum == census_ledger(t, type, "produced"), "%s does not close: %s", type,
+	      json_object_to_json_string(t->stop));
+	CHECK(!strncmp(type, "internal.", 9) || row->lines == census_ledger(t, type, "delivered"),
+	      "%llu lines of %s: %s", (unsigned long long)row->lines, type,
+	      json_object_to_json_string(t->stop));
+	for (size_t i = 0; i < N_LOSSES; i++)
+		CHECK(row->told_lost[i] == census_ledger(t, type, losses[i].key),
+		      "the `loss` events of %s (%s) come to %llu: %s", type, losses[i].reason,
+		      (unsigned long long)row->told_lost[i], json_object_to_json_string(t->stop));
+}
+
+static void census_check(struct census *t)
+{
+	json_object *streams = object_at(t->stop, "streams");
+
+	CHECK(streams, "`stop` has no streams");
+	CHECK(json_object_get_int64(object_at(t->stop, "difference")) == 0,
+	      "the ledger does not close: %s", json_object_to_json_string(t->stop));
+	/* also what only lines or `loss` events speak of */
+	for (size_t i = 0; i < t->n; i++)
+		CHECK(!strcmp(t->rows[i].type, "agentsight.stop") ||
+			      json_object_object_get_ex(streams, t->rows[i].type, NULL),
+		      "`stop` knows nothing of %s", t->rows[i].type);
+	json_object_object_foreach(streams, type, row)
+	{
+		(void)row;
+		census_check_row(t, type);
+	}
+}
+
+void census_line(struct census *t, const struct line *l)
+{
+	char type[64];
+
+	CHECK(!t->stop, "a line behind `stop`: %s", json_object_to_json_string(l->json));
+	snprintf(type, sizeof(type), "%s.%s", l->source, l->type);
+	CHECK(t->n || !strcmp(type, "agentsight.start"), "the first line is %s", type);
+	census_row(t, type)->lines++;
+	if (!strcmp(type, "agentsight.loss"))
+		census_loss(t, l);
+	if (strcmp(type, "agentsight.stop"))
+		return;
+	t->stop = json_object_get(l->data);
+	census_check(t);
+}
+
 /* ---- expectations ---- */
 
 static void expected_take(struct expected *x, json_object *o)

@@ -62,6 +62,13 @@ package_depends()
 		sed -n "s/^ *\($2[^ ]*\).*/\1/p" | head -n 1
 }
 
+# package_of_series SERIES: the newest image of a series that a suite keeps beside its current one.
+package_of_series()
+{
+	apt-cache pkgnames "linux-image-$1." | grep -E '^linux-image-[0-9.]+[^-]*-cloud-amd64$' |
+		sort -V | tail -n 1
+}
+
 package_version()
 {
 	apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n '/^Version: /{s/^Version: //;p;q;}'
@@ -75,14 +82,21 @@ image_unpack()
 	tar -xOf "$tmp/fs.tar" "$member" >"$2" && [ -s "$2" ]
 }
 
-# modules_unpack DEB FILE: TLS for sockets, and its cipher. A kernel without TLS gives what it has.
+# modules_list DEB: TLS for sockets, and its cipher. A kernel without TLS gives what it has.
+modules_list()
+{
+	dpkg-deb --fsys-tarfile "$1" >"$tmp/fs.tar" || return 1
+	tar -tf "$tmp/fs.tar" |
+		grep -E '/(ctr|gf128mul|ghash-generic|crypto_null|gcm|tls)\.ko(\.xz|\.zst)?$' || :
+}
+
+# modules_unpack DEB FILE: without DEB, none: what needs them is skipped.
 modules_unpack()
 {
 	root=$tmp/root
 	mkdir -p "$root/modules"
-	dpkg-deb --fsys-tarfile "$1" >"$tmp/fs.tar" || return 1
-	tar -tf "$tmp/fs.tar" |
-		grep -E '/(ctr|gf128mul|ghash-generic|crypto_null|gcm|tls)\.ko(\.xz|\.zst)?$' >"$tmp/members" || :
+	: >"$tmp/members"
+	[ -z "$1" ] || modules_list "$1" >"$tmp/members" || return 1
 	while read -r member; do
 		case $member in
 		*.xz) unpack='xz -dc' ;;
@@ -136,8 +150,11 @@ echo "fetch-kernel: $name: reading the index of $suite" >&2
 apt_run apt-get -q -y --error-on=any update ||
 	give_up "cannot read the index of $suite: $(cat "$tmp/why")"
 
-package=$(package_depends "$meta" linux-image-)
-[ -n "$package" ] || give_up "$suite has no package $meta"
+case $meta in
+linux-*) package=$(package_depends "$meta" linux-image-) ;;
+*) package=$(package_of_series "$meta") ;;
+esac
+[ -n "$package" ] || give_up "$suite has no package for $meta"
 # 6.19 and later: the image proper and the modules are in packages that the linux-image one depends on.
 binary=$(package_depends "$package" linux-binary-)
 modules=$(package_depends "$package" linux-modules-)
@@ -145,6 +162,9 @@ package=${binary:-$package}
 modules=${modules:-$package}
 version=$(package_version "$package")
 [ -n "$version" ] || give_up "$suite no longer has $package"
+
+# Of an old series the mirror may keep the image alone.
+[ "$(package_version "$modules")" = "$version" ] || modules=
 
 file=vmlinuz_${package#linux-*-}_$(echo "$version" | tr -c 'A-Za-z0-9.+~\n-' _)
 if [ -s "$store/$file" ] && [ -s "$(modules_of "$store/$file")" ]; then
@@ -154,10 +174,12 @@ if [ -s "$store/$file" ] && [ -s "$(modules_of "$store/$file")" ]; then
 fi
 
 echo "fetch-kernel: $name: downloading $package $version" >&2
-(cd "$tmp/cache" && apt_run apt-get -q -y download "$package=$version" "$modules=$version") ||
+(cd "$tmp/cache" && apt_run apt-get -q -y download "$package=$version" ${modules:+"$modules=$version"}) ||
 	give_up "cannot download $package: $(cat "$tmp/why")"
 image_unpack "$tmp/cache/$package"_*.deb "$tmp/vmlinuz" || die 1 "$name: no kernel image in $package"
-modules_unpack "$tmp/cache/$modules"_*.deb "$tmp/modules" || die 1 "$name: cannot unpack $modules"
+modules_deb=
+[ -z "$modules" ] || modules_deb=$(ls "$tmp/cache/$modules"_*.deb)
+modules_unpack "$modules_deb" "$tmp/modules" || die 1 "$name: cannot unpack $modules"
 
 # The move across file systems is not atomic; the one within the cache is.
 cp "$tmp/modules" "$store/.new"

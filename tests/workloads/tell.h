@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,13 +46,19 @@ static inline void tell_begin(void)
 	}
 }
 
-static inline void tell_bytes(const char *p, size_t n)
+/* Room for @n bytes, which nobody else writes to. */
+static inline char *tell_room(size_t n)
 {
 	size_t at = __atomic_fetch_add(&tale->len, n, __ATOMIC_RELAXED);
 
 	if (at + n > sizeof(tale->text))
 		abort();
-	memcpy(tale->text + at, p, n);
+	return tale->text + at;
+}
+
+static inline void tell_bytes(const char *p, size_t n)
+{
+	memcpy(tell_room(n), p, n);
 }
 
 __attribute__((format(printf, 1, 2))) static inline void tell(const char *fmt, ...)
@@ -68,19 +75,27 @@ __attribute__((format(printf, 1, 2))) static inline void tell(const char *fmt, .
 	tell_bytes(text, n);
 }
 
-/* @n bytes of UTF-8 as a JSON string. */
+/* @n bytes of UTF-8 as a JSON string at @out; the length it has. NULL as @out: only that. */
+static inline size_t put_string(char *out, const char *p, size_t n)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < n + 2; i++) {
+		unsigned char c = i && i <= n ? p[i - 1] : '"';
+		bool plain = i == 0 || i > n || (c >= 0x20 && c != '"' && c != '\\');
+		char text[8];
+
+		snprintf(text, sizeof(text), plain ? "%c" : "\\u%04x", c);
+		if (out)
+			memcpy(out + len, text, strlen(text));
+		len += strlen(text);
+	}
+	return len;
+}
+
 static inline void tell_string(const char *p, size_t n)
 {
-	tell("\"");
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = p[i];
-
-		if (c < 0x20 || c == '"' || c == '\\')
-			tell("\\u%04x", c);
-		else
-			tell_bytes(p + i, 1);
-	}
-	tell("\"");
+	put_string(tell_room(put_string(NULL, p, n)), p, n);
 }
 
 static inline void tell_base64(const char *p, size_t n)
@@ -111,19 +126,41 @@ static inline void tell_fork(pid_t parent, pid_t child)
 	     parent, child, parent);
 }
 
+/* @argv as a JSON array at @out; the length it has. NULL as @out: only that. */
+static inline size_t put_array(char *out, char *const argv[])
+{
+	size_t len = 0;
+
+	for (size_t i = 0; argv[i]; i++) {
+		if (out)
+			out[len] = i ? ',' : '[';
+		len++;
+		len += put_string(out ? out + len : NULL, argv[i], strlen(argv[i]));
+	}
+	if (out)
+		out[len] = ']';
+	return len + 1;
+}
+
+/* In one piece: parent and child may tell at the same time. */
 static inline void tell_exec(pid_t pid, pid_t ppid, const char *filename, char *const argv[])
 {
-	tell("{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"ppid\":%d,"
-	     "\"filename\":",
-	     pid, ppid);
-	tell_string(filename, strlen(filename));
-	tell(",\"argv\":[");
-	for (size_t i = 0; argv[i]; i++) {
-		if (i)
-			tell(",");
-		tell_string(argv[i], strlen(argv[i]));
-	}
-	tell("]}}\n");
+	size_t name = put_string(NULL, filename, strlen(filename)), args = put_array(NULL, argv);
+	static const char key[] = ",\"argv\":", end[] = "}}\n";
+	char head[128], *out;
+	int n;
+
+	n = snprintf(head, sizeof(head),
+		     "{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"ppid\":%d,"
+		     "\"filename\":",
+		     pid, ppid);
+	out = tell_room(n + name + strlen(key) + args + strlen(end));
+	memcpy(out, head, n);
+	out += n + put_string(out + n, filename, strlen(filename));
+	memcpy(out, key, strlen(key));
+	out += strlen(key);
+	out += put_array(out, argv);
+	memcpy(out, end, strlen(end));
 }
 
 /* @status is what wait() gave. */

@@ -12,17 +12,23 @@
 #include "event/record.h"
 #include "event/schema.h"
 
+/*
+ * Of a type that user space makes, none has come through a ring: it is counted where it arrives. The kernel
+ * counts of it only what could not be made, and in sums not even that as produced.
+ */
+static uint64_t produced(const struct ledger_inputs *in, struct as_count kernel, unsigned type)
+{
+	if (kernel.produced > kernel.dropped + kernel.shed)
+		return kernel.produced;
+	return in->arrived[type] + kernel.dropped + kernel.shed + in->shed[type];
+}
+
 static void take_row(const struct ledger_inputs *in, struct as_count kernel, unsigned type,
 		     struct ledger_row *row)
 {
 	const struct event_desc *d = schema_event(type);
 
-	/*
-	 * Types that user space makes are counted where they arrive, or could not be made: in user space, or
-	 * of sums in the kernel, which counts no other production of these.
-	 */
-	row->produced = kernel.produced ? kernel.produced
-					: in->arrived[type] + kernel.shed + in->shed[type];
+	row->produced = produced(in, kernel, type);
 	row->dropped_ring = kernel.dropped;
 	row->shed = kernel.shed + in->shed[type];
 	row->unread = kernel.unread;
