@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # check-all.sh PART...: run the parts of the test suite and print one closing line over all of them,
-# "N passed, N failed, N skipped". Parts: unit fuzz judge golden library python live real validate.
+# "N passed, N failed, N skipped". Parts: unit fuzz hostile corpora judge golden library python live real validate.
 #
 # A part that prints no closing line, or none that says anything ran, has failed. Exit status: 0 when
 # something passed and nothing failed.
@@ -18,7 +18,9 @@ passed=0 failed=0 skipped=0
 # tap_count FILE: turns the TAP that cmocka writes into our lines, and counts.
 unit_one()
 {
-	local program=$1 name=${1#"$O"/tests/unit/} status=0
+	local program=$1 name=${1#"$O"/tests/} status=0
+
+	name=${name#unit/}
 
 	# cmocka's messages and TAP share a stream; a test that dies leaves no line of its own
 	CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 300 "$program" >"$tmp/tap" 2>&1 || status=$?
@@ -53,6 +55,39 @@ part_unit()
 	for source in tests/unit/*/test_*.c; do
 		unit_one "$O/${source%.c}"
 	done
+	sums_print
+}
+
+part_hostile()
+{
+	local source
+
+	: >"$tmp/sums"
+	for source in tests/hostile/test_*.c; do
+		unit_one "$O/${source%.c}"
+	done
+	sums_print
+}
+
+# Public inputs: through the targets, and what is said of them compared with what they are known to be.
+part_corpora()
+{
+	local directory name
+
+	: >"$tmp/sums"
+	for directory in "$AGENTSIGHT_CORPORA"/targets/*/; do
+		name=$(basename "$directory")
+		if timeout -k 5 1800 "$O/tests/fuzz/fuzz_$name" "$directory" >"$tmp/fuzz" 2>&1; then
+			echo "ok corpora $name ($(tail -n 1 "$tmp/fuzz"))"
+			echo '1 passed, 0 failed, 0 skipped' >>"$tmp/sums"
+		else
+			echo "not ok corpora $name - $(tail -n 1 "$tmp/fuzz")"
+			tail -n 30 "$tmp/fuzz" | sed 's/^/    /' >&2
+			echo '0 passed, 1 failed, 0 skipped' >>"$tmp/sums"
+		fi
+	done
+	unit_one "$O/tests/hostile/test_splits"
+	unit_one "$O/tests/hostile/test_agreement"
 	sums_print
 }
 
@@ -157,7 +192,7 @@ trap 'rm -rf "$tmp"' EXIT
 
 for part; do
 	case $part in
-	unit | fuzz | judge | golden | library | python | live | real | validate) part_run "$part" ;;
+	unit | fuzz | hostile | corpora | judge | golden | library | python | live | real | validate) part_run "$part" ;;
 	*)
 		echo "check-all.sh: no part '$part'" >&2
 		exit 2

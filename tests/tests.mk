@@ -38,15 +38,36 @@ $(O)/tests/engine/fuzz_%: tests/fuzz/fuzz_%.c $(CORE)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(CORE) $(PC_LIBS) -lpthread
 
 FUZZ_SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
-fuzz-%: ## fuzz one target for T seconds, e.g. `make fuzz-json T=60`
+FUZZ_MAKE = $(MAKE) O=$(O)/fuzz CC=$(CLANG) HARDENING=-fPIE EXTRA_CFLAGS='$(FUZZ_SANITIZE)' EXTRA_LDFLAGS='$(FUZZ_SANITIZE)'
+
+fuzz: ## fuzz every target for T seconds each, e.g. `make fuzz T=60`
+	+$(Q)$(FUZZ_MAKE) $(FUZZ_NAMES:%=$(O)/fuzz/tests/engine/fuzz_%)
+	$(Q)tests/fuzz/run.sh $(O)/fuzz $(T) $(FUZZ_NAMES)
+
+fuzz-%: ## fuzz one target for T seconds, e.g. `make fuzz-json T=600`
 	$(Q)test -f tests/fuzz/fuzz_$*.c || { echo "no tests/fuzz/fuzz_$*.c; there are: $(FUZZ_NAMES)"; exit 2; }
-	$(Q)$(MAKE) O=$(O)/fuzz CC=$(CLANG) HARDENING=-fPIE EXTRA_CFLAGS='$(FUZZ_SANITIZE)' \
-		EXTRA_LDFLAGS='$(FUZZ_SANITIZE)' $(O)/fuzz/tests/engine/fuzz_$*
-	$(Q)mkdir -p $(O)/fuzz/corpus/$* $(O)/fuzz/found
-	$(O)/fuzz/tests/engine/fuzz_$* -max_total_time=$(T) -rss_limit_mb=2048 -timeout=10 \
-		-artifact_prefix=$(O)/fuzz/found/$*- \
-		$(if $(wildcard tests/fuzz/corpus/$*.dict),-dict=tests/fuzz/corpus/$*.dict) \
-		$(O)/fuzz/corpus/$* tests/fuzz/corpus/$*
+	+$(Q)$(FUZZ_MAKE) $(O)/fuzz/tests/engine/fuzz_$*
+	$(Q)tests/fuzz/run.sh $(O)/fuzz $(T) $*
+
+# ---- hostile bytes: bombs, secrets in pieces, inputs cut anywhere, names that control terminals ----
+
+HOSTILE_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/hostile/test_*.c))
+CORPORA ?= $(HOME)/.cache/agentsight/corpora
+
+$(O)/tests/hostile/%: tests/hostile/%.c $(CORE)
+	$(say) TEST $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Itests -MMD -MP -MF $@.d -o $@ $< $(CORE) -lcmocka $(PC_LIBS) -lpthread
+
+check-hostile: $(HOSTILE_TESTS) ## bombs, secrets in pieces, hostile names; with the work that they cost
+	$(Q)SLOW=1 $(RUN_TESTS) hostile
+
+check-corpora: ## public test inputs, fetched into a cache, through their parsers with sanitizers
+	$(Q)AGENTSIGHT_CORPORA=$(CORPORA) SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/fuzz/fetch-corpora.sh
+	+$(Q)$(ASAN_MAKE) $(FUZZ_NAMES:%=$(O)/asan/tests/fuzz/fuzz_%) $(HOSTILE_TESTS:$(O)/%=$(O)/asan/%)
+	$(Q)O=$(O)/asan AGENTSIGHT_CORPORA=$(CORPORA) tests/check-all.sh corpora
+
+.PHONY: fuzz check-hostile check-corpora
 
 # ---- live tests: static, for guests that hold little else ----
 
@@ -84,13 +105,13 @@ $(LIVETEST): $(wildcard tests/live/*.c) $(wildcard tests/live/*.h)
 # ---- what is run ----
 
 LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS) $(GO_WORKLOADS) $(TLS_WORKLOADS)
-CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN)
+CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN) $(HOSTILE_TESTS)
 RUN_TESTS = O=$(O) CC='$(CC)' CXX='$(CXX)' SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
 
 tests: $(CHECK_NEEDS) $(LIVE_NEEDS) ## build all tests
 
 check: $(CHECK_NEEDS) ## unit tests, fuzz corpora, golden files; no privilege needed
-	$(Q)$(RUN_TESTS) unit fuzz judge golden
+	$(Q)$(RUN_TESTS) unit fuzz hostile judge golden
 
 check-live: $(LIVE_NEEDS) ## the live tests; needs root
 	$(Q)$(RUN_TESTS) live validate
@@ -105,7 +126,7 @@ check-python: $(LIBRARY) ## the Python module; needs python3-pytest
 	$(Q)$(RUN_TESTS) python
 
 test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) $(LIBRARY) ## all tests that this machine can run; needs root
-	$(Q)$(RUN_TESTS) unit fuzz judge golden library python live real validate
+	$(Q)$(RUN_TESTS) unit fuzz hostile judge golden library python live real validate
 
 # This very build, not the static one that may lie about from yesterday.
 VM_FILES = agentsight:/agentsight tests/live $(O)/tests/live:/out/tests/live $(O)/tests/workloads:/out/tests/workloads
@@ -123,12 +144,12 @@ $(O)/tests/agentsight: $(MAIN) $(CORE)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(MAIN) $(CORE) $(PC_LIBS) -lpthread
 
-tests-sanitized: $(O)/tests/agentsight $(UNIT_TESTS) $(FUZZ_PLAIN) $(LIBRARY)
+tests-sanitized: $(O)/tests/agentsight $(UNIT_TESTS) $(FUZZ_PLAIN) $(HOSTILE_TESTS) $(LIBRARY)
 
 check-asan: agentsight $(LIBRARY) $(LIVETEST) $(WORKLOADS) ## unit, library and live tests with address and undefined-behaviour sanitizers
 	$(Q)$(ASAN_MAKE) tests-sanitized
 	$(Q)O=$(O)/asan AGENTSIGHT=$(O)/asan/tests/agentsight LIVETEST=$(LIVETEST) \
-		LIVE_OUTPUT=$(O)/asan/output SLOW=1 tests/check-all.sh unit fuzz live
+		LIVE_OUTPUT=$(O)/asan/output SLOW=1 tests/check-all.sh unit fuzz hostile live
 	$(Q)O=$(O) CC='$(CC)' CXX='$(CXX)' LIBRARY=$(O)/asan/libagentsight.so.1 LIBRARY_CFLAGS='$(SANITIZE)' \
 		tests/check-all.sh library
 

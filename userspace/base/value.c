@@ -415,6 +415,8 @@ static const char *put_escape(struct buf *out, const char *p, const char *end)
 	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
 	const char *at;
 
+	if (end - p < 2 || (p[1] == 'u' && end - p < 6))
+		return end; /* not checked before, against the contract */
 	if (p[1] == 'u')
 		return put_unicode(out, p, end);
 	at = strchr(names, p[1]);

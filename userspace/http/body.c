@@ -19,9 +19,11 @@
 #include "base/cleanup.h"
 
 #define OUTPUT_DEFAULT (16ULL << 20)
-#define RATIO_DEFAULT  1024
-#define RATIO_FLOOR    (1ULL << 20) /* so much may come of next to nothing */
+#define RATIO_DEFAULT  256
+#define RATIO_FLOOR    (256ULL << 10) /* so much may come of next to nothing */
+#define RATIO_STEP     1024 /* in which what is consumed is counted, wherever calls cut it */
 #define WINDOW_DEFAULT 23
+#define BR_BEYOND      1024 /* what its window has besides */
 #define PIECE          16384
 
 static const char out_of_memory[] = "out of memory";
@@ -89,10 +91,11 @@ static int pass_on(struct body_decoder *d, size_t next, const uint8_t *p, size_t
 static uint64_t ratio_max(const struct layer *l)
 {
 	uint64_t ratio = l->owner->limits.ratio;
+	uint64_t consumed = (l->consumed + RATIO_STEP - 1) / RATIO_STEP * RATIO_STEP;
 
-	if (l->consumed > UINT64_MAX / ratio)
+	if (consumed > UINT64_MAX / ratio)
 		return UINT64_MAX;
-	return MAX(RATIO_FLOOR, l->consumed * ratio);
+	return MAX(RATIO_FLOOR, consumed * ratio);
 }
 
 /* @n bytes of l->piece were decoded. What is over a limit is not passed on. */
@@ -241,10 +244,34 @@ static void z_close(struct layer *l)
 
 /* ---- br ---- */
 
+/*
+ * Its window may be of 16 MiB, and is as large as what was decoded needs it to be. So a body that is small
+ * comes out whatever its sender announced; a larger one asks for the memory, and gets no more than others.
+ */
+static void *br_alloc(void *limits, size_t n)
+{
+	const struct body_limits *l = limits;
+
+	return n <= ((size_t)1 << l->window_bits) + BR_BEYOND ? malloc(n) : NULL;
+}
+
+static void br_release(void *limits, void *p)
+{
+	free(p);
+}
+
+static bool br_window_refused(const struct layer *l)
+{
+	BrotliDecoderErrorCode e = BrotliDecoderGetErrorCode(l->brotli);
+
+	return e == BROTLI_DECODER_ERROR_ALLOC_RING_BUFFER_1 ||
+	       e == BROTLI_DECODER_ERROR_ALLOC_RING_BUFFER_2;
+}
+
 static int br_open(struct layer *l)
 {
 	/* Windows over 16 MiB, "large windows", are refused unless they are asked for. */
-	l->brotli = BrotliDecoderCreateInstance(NULL, NULL, NULL);
+	l->brotli = BrotliDecoderCreateInstance(br_alloc, br_release, &l->owner->limits);
 	return l->brotli ? 0 : stop(l->owner, out_of_memory);
 }
 
@@ -266,7 +293,8 @@ static int br_feed(struct layer *l, const uint8_t *p, size_t n)
 	} while (status == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT);
 
 	if (status == BROTLI_DECODER_RESULT_ERROR)
-		return stop(l->owner, "not valid as br");
+		return stop(l->owner, br_window_refused(l) ? "br window larger than the limit"
+							   : "not valid as br");
 	l->over = l->whole = status == BROTLI_DECODER_RESULT_SUCCESS;
 	return l->over && n > 0 ? stop(l->owner, trailing) : 0;
 }
@@ -364,7 +392,7 @@ static int layer_feed(struct layer *l, const uint8_t *p, size_t n)
 
 	/* Lengths inside zlib are of 32 bits; and what is consumed limits what may be produced. */
 	while (n > 0 && r == 0) {
-		size_t take = MIN(n, (size_t)PIECE);
+		size_t take = MIN(n, RATIO_STEP - (size_t)(l->consumed % RATIO_STEP));
 
 		l->consumed += take;
 		r = l->coding->feed(l, p, take);

@@ -18,8 +18,9 @@
 struct body_limits {
 	uint64_t
 		output; /* decoded bytes; default 16 MiB; does not apply where nothing is decoded */
-	uint64_t ratio; /* decoded bytes per encoded byte, over the first MiB; default 1024 */
-	unsigned window_bits; /* log2 of zstd's window; default 23, 8 MiB as RFC 9659 allows */
+	uint64_t ratio; /* decoded bytes per encoded byte, over the first 256 KiB; default 256 */
+	unsigned
+		window_bits; /* log2 of a window of zstd or br; default 23, 8 MiB as RFC 9659 allows */
 };
 
 struct body_decoder;

@@ -16,7 +16,8 @@
 #include "base/cleanup.h"
 #include "http/body.h"
 
-#define GIVE_MIN   65536        /* a body that is smaller gives nothing */
+#define GIVE_MIN   65536 /* a body that is smaller gives nothing */
+#define TRIM_MIN   512
 #define STREAM_MAX (1ULL << 40) /* decoded bytes of an event stream */
 
 struct message_state {
@@ -375,6 +376,25 @@ static bool text_room(struct exchange *e, enum http_side side, size_t n)
 	return true;
 }
 
+/* No more comes of most messages, and thousands may wait for an answer: what is not used goes back. */
+static void text_trim(struct exchange *e, enum http_side side)
+{
+	struct message_state *s = state_of(e, side);
+	uintptr_t was = (uintptr_t)s->text.data;
+	char *data;
+
+	if (!s->text.len || s->text.cap - s->text.len < TRIM_MIN)
+		return;
+	data = realloc(s->text.data, s->text.len);
+	if (!data)
+		return;
+	s->text.data = data;
+	s->text.cap = s->text.len;
+	if ((uintptr_t)data != was)
+		rebase(message_of(e, side), was, data);
+	charge(e, side);
+}
+
 static struct http_text text_add(struct message_state *s, struct http_text t)
 {
 	size_t at = s->text.len;
@@ -680,6 +700,7 @@ static void on_headers_done(void *context, uint64_t id, enum http_side side)
 		m->head.authority = http_message_header(m, "host");
 	if (side == HTTP_RESPONSE && is_interim(m))
 		return;
+	text_trim(e, side);
 	state_of(e, side)->streams = side == HTTP_RESPONSE && set->pool->observer.progress &&
 				     is_stream(http_message_header(m, "content-type"));
 	decoder_open(e, side);

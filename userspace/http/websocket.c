@@ -13,7 +13,9 @@
 
 #include "base/buf.h"
 
-#define HEADER_MAX   14 /* two bytes, a length of eight, a mask of four */
+#define RATIO_FLOOR  (256ULL << 10) /* so much may come of next to nothing */
+#define RATIO_STEP   256            /* in which what is read is counted, wherever calls cut it */
+#define HEADER_MAX   14             /* two bytes, a length of eight, a mask of four */
 #define CONTROL_MAX  125
 #define BUF_KEEP     ((size_t)256 << 10) /* a larger buffer is given back after its message */
 #define INFLATE_STEP ((size_t)32 << 10)
@@ -259,15 +261,35 @@ static void message_begin(struct websocket *w)
 		fail(w, "out of memory");
 }
 
+/* What it has become is looked at in fixed steps, so that it does not matter where calls cut it. */
+static void message_unpack(struct websocket *w, const uint8_t *p, size_t n)
+{
+	struct assembly *m = &w->message;
+
+	while (n && !m->error && !w->reason) {
+		size_t step = MIN(n, RATIO_STEP - (size_t)(m->wire_len % RATIO_STEP));
+
+		m->wire_len += step;
+		unpack(w, p, step);
+		if (!m->error && m->wire_len % RATIO_STEP == 0 && m->full_len > RATIO_FLOOR &&
+		    m->full_len / WEBSOCKET_RATIO_MAX > m->wire_len)
+			inflate_give_up(w, "expands out of proportion");
+		p += step;
+		n -= step;
+	}
+	m->wire_len += n;
+}
+
 static void message_add(struct websocket *w, const uint8_t *p, size_t n)
 {
 	struct assembly *m = &w->message;
 
+	if (m->packed) {
+		message_unpack(w, p, n);
+		return;
+	}
 	m->wire_len += n;
-	if (!m->packed)
-		message_keep(w, p, n);
-	else if (!m->error)
-		unpack(w, p, n);
+	message_keep(w, p, n);
 }
 
 static void message_tell(struct websocket *w, struct http_text payload)

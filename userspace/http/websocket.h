@@ -13,6 +13,8 @@
 
 /* A message may unpack to this much before unpacking stops, for good where later ones build upon it. */
 #define WEBSOCKET_INFLATE_MAX ((uint64_t)64 << 20)
+/* The same when it unpacks to this many times its length, over the first 256 KiB. */
+#define WEBSOCKET_RATIO_MAX 256
 
 /* What both sides agreed on, from the answer's Sec-WebSocket-Extensions. Indexed by the side that sends. */
 struct websocket_params {

@@ -79,7 +79,7 @@ static void put_duration(struct line *l, uint64_t ns)
 /* "ENOENT  ", nothing when there was no error. */
 static void put_error(struct line *l, int error)
 {
-	const char *name = strerrorname_np(error < 0 ? -error : error);
+	const char *name = strerrorname_np(error > -4096 && error < 0 ? -error : error);
 
 	if (!error)
 		return;

@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "event/record.h"
 #include "event/schema.h"
+#include "stage/framing.h"
 #include "stage/secrets.h"
 
 /* Sessions whose state is kept: a session has a few places, so that two rarely share one. What is
@@ -23,7 +24,10 @@ struct stream {
 	uint64_t used; /* when, in events */
 	uint32_t tgid;
 	uint32_t direction;
+	bool framed; /* there was framing; from then on it is searched without, too */
+	struct framing framing;
 	struct secret_scan scan;
+	struct secret_scan inner; /* of what lies between the framing */
 };
 
 struct redact {
@@ -43,7 +47,7 @@ static bool is_stream(const struct stream *s, const struct as_hdr *rec)
 }
 
 /* The state of a session's direction. A place taken over from another session starts afresh. */
-static struct secret_scan *stream_of(struct redact *r, const struct as_hdr *rec)
+static struct stream *stream_of(struct redact *r, const struct as_hdr *rec)
 {
 	const struct as_ssl_data *d = (const struct as_ssl_data *)rec;
 	uint64_t key = (d->stream_id * 2 + d->direction) ^ (uint64_t)rec->tgid << 32;
@@ -54,7 +58,7 @@ static struct secret_scan *stream_of(struct redact *r, const struct as_hdr *rec)
 	for (size_t i = 0; i < WAYS; i++) {
 		if (is_stream(&set[i], rec)) {
 			set[i].used = ++r->uses;
-			return &set[i].scan;
+			return &set[i];
 		}
 		if (set[i].used < oldest->used)
 			oldest = &set[i];
@@ -63,7 +67,7 @@ static struct secret_scan *stream_of(struct redact *r, const struct as_hdr *rec)
 				  .used = ++r->uses,
 				  .tgid = rec->tgid,
 				  .direction = d->direction};
-	return &oldest->scan;
+	return oldest;
 }
 
 static bool holds_text(const struct field_desc *f)
@@ -201,26 +205,72 @@ static bool is_payload(const struct as_hdr *rec)
 	       rec->type == AS_EV_STDIO_DATA;
 }
 
-/* Masks one field, in the copy; the scan itself reads the record where it lies. */
-static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
+/* Masks @len bytes at @off in the copy; the scan itself reads the record where it lies. */
+static void redact_text(struct redact *r, const struct as_hdr *rec, size_t off, size_t len,
+			struct secret_scan *scan)
 {
-	const struct as_span *span = (const void *)((const char *)rec + f->offset);
-	struct secret_scan *scan = is_payload(rec) ? stream_of(r, rec) : NULL;
-	size_t n;
+	size_t n = secrets_mask(scan, (const uint8_t *)rec + off, len, r->spans, MAX_SPANS, NULL);
 
-	if (!span->len)
-		return;
-	if (f->kind == AS_KIND_JSON) {
-		redact_json(r, rec, span);
-		return;
-	}
-	n = secrets_mask(scan, (const uint8_t *)rec + span->off, span->len, r->spans, MAX_SPANS,
-			 NULL);
 	if (!n)
 		return;
 	mask_copy(r, rec);
 	if (!r->copy.failed)
-		secrets_apply((uint8_t *)r->copy.data + span->off, span->len, r->spans, n);
+		secrets_apply((uint8_t *)r->copy.data + off, len, r->spans, n);
+}
+
+/* Also sees where framing begins, and lets the search without it begin there. */
+static bool has_framing(struct stream *s, const uint8_t *in, size_t n)
+{
+	struct framing f = s->framing;
+	bool content = true;
+
+	while (n && content && !s->framed) {
+		size_t len = framing_next(&f, in, n, &content);
+
+		in += len;
+		n -= len;
+	}
+	if (!s->framed && content)
+		s->framing = f;
+	else if (!s->framed)
+		s->inner = s->scan;
+	s->framed |= !content;
+	return s->framed;
+}
+
+/* As one text, and again without what chunks and frames put into it: a secret may be cut by that. */
+static void redact_payload(struct redact *r, const struct as_hdr *rec, const struct as_span *span)
+{
+	struct stream *s = stream_of(r, rec);
+	size_t at = span->off, end = span->off + span->len;
+	bool framed = has_framing(s, (const uint8_t *)rec + at, span->len);
+
+	redact_text(r, rec, at, span->len, &s->scan);
+	while (framed && at < end) {
+		bool content;
+		size_t len =
+			framing_next(&s->framing, (const uint8_t *)rec + at, end - at, &content);
+
+		if (content)
+			redact_text(r, rec, at, len, &s->inner);
+		at += len;
+	}
+	if (span_cut(span))
+		framing_lose(&s->framing);
+}
+
+static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
+{
+	const struct as_span *span = (const void *)((const char *)rec + f->offset);
+
+	if (!span->len)
+		return;
+	if (f->kind == AS_KIND_JSON)
+		redact_json(r, rec, span);
+	else if (is_payload(rec))
+		redact_payload(r, rec, span);
+	else
+		redact_text(r, rec, span->off, span->len, NULL);
 }
 
 static void redact_event(struct emitter *in, const struct event *ev)

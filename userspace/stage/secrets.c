@@ -133,11 +133,16 @@ static const struct shape {
 	{"ghr_", C_ALNUM, 16, 0, S_MIXED},
 	{"github_pat_", C_ALNUM | C_UNDER, 16, 0, S_MIXED},
 	{"glpat-", C_TOKEN, 16, 0, S_MIXED},
+	{"glrt-", C_TOKEN, 16, 0, S_MIXED},
+	{"gldt-", C_TOKEN, 16, 0, S_MIXED},
 	{"AKIA", C_UPPER | C_DIGIT, 16, 0, S_EXACT},
 	{"ASIA", C_UPPER | C_DIGIT, 16, 0, S_EXACT},
 	{"AIz", C_TOKEN, 36, 0, S_MIXED},
 	{"xoxb-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
 	{"xoxp-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
+	{"xoxa-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
+	{"xoxr-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
+	{"xoxs-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
 	{"xapp-", C_ALNUM | C_DASH, 10, 0, S_MIXED},
 	{"hf_", C_ALNUM, 20, 0, S_MIXED},
 	{"gsk_", C_ALNUM, 20, 0, S_MIXED},
@@ -146,6 +151,22 @@ static const struct shape {
 	{"SG", C_DOTTED, 32, 2, S_MIXED},
 	{"sk_live_", C_ALNUM, 16, 0, S_MIXED},
 	{"rk_live_", C_ALNUM, 16, 0, S_MIXED},
+	{"sk_test_", C_ALNUM, 16, 0, S_MIXED},
+	{"rk_test_", C_ALNUM, 16, 0, S_MIXED},
+	{"whsec_", C_ALNUM, 20, 0, S_MIXED},
+	{"xai-", C_ALNUM, 40, 0, S_MIXED},
+	{"pplx-", C_ALNUM, 32, 0, S_MIXED},
+	{"r8_", C_ALNUM, 30, 0, S_MIXED},
+	{"nvapi-", C_TOKEN, 40, 0, S_MIXED},
+	{"tvly-", C_ALNUM | C_DASH, 20, 0, S_MIXED},
+	{"dop_v1_", C_ALNUM, 32, 0, S_MIXED},
+	{"dckr_pat_", C_TOKEN, 20, 0, S_MIXED},
+	{"lin_api_", C_ALNUM, 30, 0, S_MIXED},
+	{"ntn_", C_ALNUM, 30, 0, S_MIXED},
+	{"shpat_", C_ALNUM, 32, 0, S_MIXED},
+	{"shpss_", C_ALNUM, 32, 0, S_MIXED},
+	{"sntryu_", C_ALNUM, 32, 0, S_MIXED},
+	{"GOCSPX-", C_TOKEN, 20, 0, S_MIXED},
 	{"eyJ", C_DOTTED, 24, 2, S_MIXED},
 	{"PRIVATE KEY-----", C_DOTTED | C_PEM, 0, 0, S_PEM},
 	{"PRIVATE KEY BLOCK-----", C_DOTTED | C_PEM, 0, 0, S_PEM},
@@ -199,11 +220,11 @@ static const uint8_t ends[256] = {
 	['\\'] = END_WORD,
 };
 
-_Static_assert(ARRAY_SIZE(names) <= 64 && ARRAY_SIZE(shapes) <= 32, "rows are bits of a mask");
+_Static_assert(ARRAY_SIZE(names) <= 64 && ARRAY_SIZE(shapes) <= 64, "rows are bits of a mask");
 
 /* Rows by their last bytes, so that an ordinary word costs one load. Built before main(). */
 static uint64_t names_by_end[1024];
-static uint32_t shapes_by_end[256];
+static uint64_t shapes_by_end[256];
 
 struct walk {
 	struct secret_scan *s;
@@ -256,7 +277,7 @@ __attribute__((constructor)) static void tables_build(void)
 		const uint8_t *prefix = (const uint8_t *)shapes[i].prefix;
 
 		if (prefix)
-			shapes_by_end[shape_hash(prefix + strlen(shapes[i].prefix))] |= 1U << i;
+			shapes_by_end[shape_hash(prefix + strlen(shapes[i].prefix))] |= 1ULL << i;
 	}
 }
 
@@ -583,13 +604,13 @@ static bool on_shape(struct walk *w, size_t p, int current)
 	struct secret_scan *s = w->s;
 	size_t avail;
 	const uint8_t *end = back(w, p + 1, &avail);
-	uint32_t rows;
+	uint64_t rows;
 
 	if (avail < 2)
 		return false;
 
 	for (rows = shapes_by_end[shape_hash(end)]; rows; rows &= rows - 1) {
-		int i = __builtin_ctz(rows);
+		int i = __builtin_ctzll(rows);
 
 		if (i == current || !shape_matches(&shapes[i], end, avail))
 			continue;

@@ -370,14 +370,15 @@ static void test_a_bomb_is_not_unpacked(void **state)
 	memset(zeros.data, 0, 32 << 20);
 	zeros.len = 32 << 20;
 	deflated(&zeros, 31, &b->encoded);
-	assert_in_range(decoded_len("gzip", &limits, &b->encoded, too_much), 1 << 20, 4 << 20);
+	assert_in_range(decoded_len("gzip", &limits, &b->encoded, too_much), 256 << 10, 4 << 20);
 	assert_int_equal(decoded_len("gzip", &large, &b->encoded,
 				     "larger than the limit: not decoded any further"),
 			 16 << 20);
 
 	/* A layer that is not the last one counts, too. */
 	deflated(&b->encoded, 31, &b->twice);
-	assert_in_range(decoded_len("gzip, gzip", &limits, &b->twice, too_much), 1 << 20, 4 << 20);
+	assert_in_range(decoded_len("gzip, gzip", &limits, &b->twice, too_much), 256 << 10,
+			4 << 20);
 }
 
 static void test_windows_are_bounded(void **state)

@@ -271,14 +271,17 @@ static void a_broken_packing_spoils_later_messages_only_if_they_build_upon_it(vo
 	CHECK(&packed_alone, in, "text  !not packed as was agreed\ntext Hello\ntext ok\n");
 }
 
-static struct buf bomb(size_t n)
+/* One message, with another byte after each @run zeros. */
+static struct buf message(size_t n, size_t run)
 {
 	struct buf frames = {};
 	z_stream z = {};
 	char *zeros = calloc(1, n);
 
 	assert_non_null(zeros);
-	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 8, 0), Z_OK);
+	for (size_t i = run; i < n; i += run)
+		zeros[i] = (char)rand();
+	assert_int_equal(deflateInit2(&z, run < n ? 1 : 9, Z_DEFLATED, -15, 8, 0), Z_OK);
 	pack(&frames, &z, zeros, n);
 	deflateEnd(&z);
 	free(zeros);
@@ -287,7 +290,7 @@ static struct buf bomb(size_t n)
 
 static void a_message_over_the_limit_is_cut_and_counted(void **state)
 {
-	struct buf frames = bomb(WEBSOCKET_MESSAGE_MAX + 1000);
+	struct buf frames = message(WEBSOCKET_MESSAGE_MAX + 1000, 128);
 	struct told t = run(&packed, frames.data, frames.len, 0);
 
 	assert_int_equal(t.count, 1);
@@ -298,9 +301,27 @@ static void a_message_over_the_limit_is_cut_and_counted(void **state)
 	buf_done(&frames);
 }
 
+static void what_expands_out_of_proportion_is_not_unpacked(void **state)
+{
+	struct buf frames = message(WEBSOCKET_MESSAGE_MAX, WEBSOCKET_MESSAGE_MAX);
+	uint64_t first = 0;
+
+	for (unsigned cut = 0; cut < 3; cut++) {
+		struct told t = run(&packed, frames.data, frames.len, cut);
+
+		assert_int_equal(t.count, 1);
+		assert_in_range(t.full_len, 1, 1 << 20);
+		assert_int_equal(t.payload_len, t.full_len);
+		assert_true(t.truncated && (!first || t.full_len == first));
+		first = t.full_len;
+		buf_done(&t.text);
+	}
+	buf_done(&frames);
+}
+
 static void a_bomb_is_not_unpacked_to_its_end(void **state)
 {
-	struct buf frames = bomb(WEBSOCKET_INFLATE_MAX * 2);
+	struct buf frames = message(WEBSOCKET_INFLATE_MAX + (1 << 20), 256);
 	struct told t = run(&packed, frames.data, frames.len, 0);
 
 	assert_int_equal(t.count, 1);
@@ -397,6 +418,7 @@ int main(void)
 		cmocka_unit_test(packed_messages_are_read_with_and_without_context),
 		cmocka_unit_test(a_broken_packing_spoils_later_messages_only_if_they_build_upon_it),
 		cmocka_unit_test(a_message_over_the_limit_is_cut_and_counted),
+		cmocka_unit_test(what_expands_out_of_proportion_is_not_unpacked),
 		cmocka_unit_test(a_bomb_is_not_unpacked_to_its_end),
 		cmocka_unit_test(a_plain_message_over_the_limit_is_cut_and_counted),
 		cmocka_unit_test(the_parameters_of_packing_are_read),

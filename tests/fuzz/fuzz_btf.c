@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* Type information of any bytes: what comes out is type information, and has all of itself. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "source/btf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *const names[] = {"task_struct", "a", "int", "mm_struct___v510", "list_head"};
+
+static void must(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static bool reduce(const void *data, size_t size, struct buf *ret)
+{
+	struct btf_function functions[] = {{.name = "a"}, {.name = "do_exit"}};
+	const struct btf_wanted wanted = {names, ARRAY_SIZE(names), functions,
+					  ARRAY_SIZE(functions)};
+
+	if (btf_reduce(data, size, &wanted, ret) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
+		must(functions[i].id <= size / 12);
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	_cleanup_(buf_done) struct buf once = {0}, twice = {0};
+	_cleanup_(freep) uint8_t *copy = malloc(size + !size);
+
+	if (!copy)
+		return 0;
+	memcpy(copy, data, size);
+	if (!reduce(copy, size, &once))
+		return 0;
+	must(reduce(once.data, once.len, &twice));
+	must(twice.len <= once.len);
+	return 0;
+}

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Small inputs that ask for much: none costs more than 10 MB or 50 ms of one event. Each runs in a process of
+ * its own, behind the whole pipeline. Times are those of the thread, and the limit has room for a slow machine.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <zlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "hostile/run.h"
+
+#define READ     AS_TLS_READ
+#define WRITE    AS_TLS_WRITE
+#define CALL_MAX ((size_t)16 << 10) /* a record of TLS */
+#define MIB      ((size_t)1 << 20)
+
+#define MEMORY_MAX_KB 10240
+#define EVENT_MAX_NS  (50 * NSEC_PER_MSEC)
+#ifdef __SANITIZE_ADDRESS__
+#define SLACK 20 /* nothing is measured there, but that it ends */
+#else
+#define SLACK 1
+#endif
+
+struct cost {
+	uint64_t slowest_ns; /* one event */
+	uint64_t total_ns;
+	size_t events;
+	long grown_kb;
+	size_t lines, longest; /* of JSON */
+	bool flagged;
+};
+
+static struct run run;
+static struct cost *cost; /* shared with the child */
+static const char *flag;  /* what a line has to say */
+
+static void on_line(struct run *r, const struct event *ev, const char *line, size_t len)
+{
+	cost->lines++;
+	cost->longest = MAX(cost->longest, len);
+	cost->flagged |= flag && memmem(line, len, flag, strlen(flag));
+}
+
+static void note(uint64_t since)
+{
+	uint64_t ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - since;
+
+	cost->slowest_ns = MAX(cost->slowest_ns, ns);
+	cost->total_ns += ns;
+	cost->events++;
+}
+
+static void call(uint64_t stream, enum as_tls_direction direction, const void *p, size_t n)
+{
+	uint64_t since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	run_data(&run, stream, direction, p, n);
+	note(since);
+}
+
+static void calls(enum as_tls_direction direction, const void *bytes, size_t n)
+{
+	const char *p = bytes;
+
+	/* it is about little that asks for much */
+	if (n > MIB + MIB / 4)
+		abort();
+	for (size_t len; n; p += len, n -= len) {
+		len = MIN(n, CALL_MAX);
+		call(1, direction, p, len);
+	}
+}
+
+static void str(enum as_tls_direction direction, const char *s)
+{
+	call(1, direction, s, strlen(s));
+}
+
+static long status_kb(const char *name)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[256];
+	long kb = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, name, strlen(name)))
+			kb = atol(line + strlen(name));
+	}
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* From here on VmHWM is the highest of what follows. */
+static long memory_begin(void)
+{
+	FILE *f = fopen("/proc/self/clear_refs", "we");
+
+	if (f) {
+		fputs("5\n", f);
+		fclose(f);
+	}
+	return status_kb("VmRSS:");
+}
+
+static int child(void (*bomb)(void))
+{
+	long before;
+
+	run = (struct run){.on_line = on_line};
+	if (run_open(&run) < 0)
+		return 1;
+	before = memory_begin();
+	bomb();
+	run_finish(&run);
+	cost->grown_kb = status_kb("VmHWM:") - before;
+	run_close(&run);
+	return 0;
+}
+
+static void explode(const char *name, void (*bomb)(void), const char *must_say)
+{
+	int status;
+	pid_t pid;
+
+	memset(cost, 0, sizeof(*cost));
+	flag = must_say;
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(child(bomb));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	print_message("%-28s %6zu events, slowest %7.3f ms, all %8.1f ms, grown %6ld kB, longest "
+		      "line %zu\n",
+		      name, cost->events, (double)cost->slowest_ns / 1e6,
+		      (double)cost->total_ns / 1e6, cost->grown_kb, cost->longest);
+	assert_int_equal(status, 0);
+	assert_true(cost->grown_kb <= MEMORY_MAX_KB * SLACK);
+	assert_true(cost->slowest_ns <= EVENT_MAX_NS * SLACK);
+	assert_true(!must_say || cost->flagged);
+}
+
+/* ---- compressed bodies ---- */
+
+static void response(const char *encoding, size_t n)
+{
+	char head[256];
+
+	str(WRITE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+	snprintf(head, sizeof(head),
+		 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: %s\r\n"
+		 "Content-Length: %zu\r\n\r\n",
+		 encoding, n);
+	str(READ, head);
+}
+
+static void respond(const char *encoding, const struct buf *body)
+{
+	response(encoding, body->len);
+	calls(READ, body->data, body->len);
+}
+
+static void deflate_add(struct buf *b, z_stream *z, int flush)
+{
+	char out[1 << 16];
+
+	do {
+		z->next_out = (void *)out;
+		z->avail_out = sizeof(out);
+		deflate(z, flush);
+		buf_add(b, out, sizeof(out) - z->avail_out);
+	} while (!z->avail_out);
+}
+
+/* A stream without end: a MiB of zeros is packed once, and repeated. */
+static void gzip_zeros(struct buf *b, size_t mib)
+{
+	_cleanup_(freep) char *zeros = calloc(1, MIB);
+	struct buf one = {0};
+	z_stream z = {0};
+	size_t head;
+
+	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+	deflate_add(b, &z, Z_FULL_FLUSH);
+	head = b->len;
+	z.next_in = (void *)zeros;
+	z.avail_in = MIB;
+	deflate_add(&one, &z, Z_FULL_FLUSH);
+	for (size_t i = 0; i < mib; i++)
+		buf_add(b, one.data, one.len);
+	deflateEnd(&z);
+	buf_done(&one);
+	(void)head;
+}
+
+static void gzip_again(struct buf *b)
+{
+	struct buf packed = {0};
+	z_stream z = {0};
+
+	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+	z.next_in = (void *)b->data;
+	z.avail_in = (uInt)b->len;
+	deflate_add(&packed, &z, Z_FINISH);
+	deflateEnd(&z);
+	buf_done(b);
+	*b = packed;
+}
+
+static void gzip_bomb(void)
+{
+	struct buf b = {0};
+
+	gzip_zeros(&b, 1024);
+	respond("gzip", &b);
+	buf_done(&b);
+}
+
+static void gzip_nested_bomb(void)
+{
+	struct buf b = {0};
+
+	gzip_zeros(&b, 1024);
+	gzip_again(&b);
+	gzip_again(&b);
+	respond("gzip, gzip, gzip", &b);
+	buf_done(&b);
+}
+
+static void too_many_layers(void)
+{
+	struct buf b = {0};
+
+	gzip_zeros(&b, 16);
+	for (int i = 0; i < 5; i++)
+		gzip_again(&b);
+	respond("gzip, gzip, gzip, gzip, gzip, gzip", &b);
+	buf_done(&b);
+}
+
+/* A frame's header, then blocks of one byte that stands 128 KiB times. */
+static void zstd_zeros(struct buf *b, uint8_t window, size_t blocks)
+{
+	const uint8_t head[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, window};
+	const uint8_t block[] = {0x02, 0x00, 0x10, 0x00};
+
+	buf_add(b, head, sizeof(head));
+	for (size_t i = 0; i < blocks; i++)
+		buf_add(b, block, sizeof(block));
+}
+
+static void zstd_bomb(void)
+{
+	struct buf b = {0};
+
+	zstd_zeros(&b, 0x68, 8192); /* 8 MiB window */
+	respond("zstd", &b);
+	buf_done(&b);
+}
+
+static void zstd_window(void)
+{
+	struct buf b = {0};
+
+	zstd_zeros(&b, 0xa8, 0); /* 2 GiB window, as much as there is */
+	buf_add(&b, "\1\0\0", 3);
+	respond("zstd", &b);
+	buf_done(&b);
+}
+
+/* 1 GiB of zeros, packed by brotli itself. */
+static void brotli_bomb(void)
+{
+	FILE *f = fopen("tests/hostile/zeros.br", "re");
+	struct buf b = {0};
+	char bytes[4096];
+	size_t n = f ? fread(bytes, 1, sizeof(bytes), f) : 0;
+
+	if (f)
+		fclose(f);
+	if (!n)
+		abort();
+	buf_add(&b, bytes, n);
+	respond("br", &b);
+	buf_done(&b);
+}
+
+/* ---- HTTP/1 ---- */
+
+static void many_headers(void)
+{
+	struct buf b = {0};
+
+	buf_add_str(&b, "GET / HTTP/1.1\r\nHost: h\r\n");
+	for (int i = 0; i < 100000; i++)
+		buf_printf(&b, "x-%x: y\r\n", i);
+	buf_add_str(&b, "\r\n");
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void endless_extension(void)
+{
+	struct buf b = {0};
+
+	str(WRITE, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+	buf_add_str(&b, "5;");
+	for (size_t i = 0; i < MIB; i++)
+		buf_add_char(&b, 'x');
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void tiny_chunks(void)
+{
+	struct buf b = {0};
+
+	str(WRITE, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (size_t i = 0; i < 150000; i++)
+		buf_add_str(&b, "1\r\nx\r\n");
+	buf_add_str(&b, "0\r\n\r\n");
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void many_requests(void)
+{
+	struct buf b = {0};
+
+	for (size_t i = 0; i < 30000; i++)
+		buf_add_str(&b, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+/* ---- event streams and JSON ---- */
+
+static void endless_line(void)
+{
+	_cleanup_(freep) char *text = malloc(MIB);
+
+	memset(text, 'x', MIB);
+	memcpy(text, "data: ", 6);
+	str(WRITE,
+	    "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\nContent-Length: 2\r\n\r\n{}");
+	str(READ, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+	calls(READ, text, MIB);
+}
+
+static void tiny_events(void)
+{
+	struct buf b = {0};
+
+	str(WRITE,
+	    "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\nContent-Length: 2\r\n\r\n{}");
+	str(READ, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+	for (size_t i = 0; i < 100000; i++)
+		buf_add_str(&b, "data:{}\n\n");
+	calls(READ, b.data, b.len);
+	buf_done(&b);
+}
+
+static void deep_json(const char *open, size_t times)
+{
+	struct buf b = {0};
+
+	buf_add_str(&b, "{\"model\":\"m\",\"messages\":");
+	for (size_t i = 0; i < times; i++)
+		buf_add_str(&b, open);
+	buf_add_str(&b, "}");
+	{
+		char head[160];
+
+		snprintf(head, sizeof(head),
+			 "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\n"
+			 "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+			 b.len);
+		str(WRITE, head);
+	}
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void deep_arrays(void)
+{
+	deep_json("[", 500000);
+}
+
+static void deep_objects(void)
+{
+	deep_json("{\"a\":", 100000);
+}
+
+static void escaped_json(void)
+{
+	deep_json("\"\\\\\\\\\\\\", 60000);
+}
+
+/* ---- HTTP/2 ---- */
+
+static void frame(struct buf *b, uint8_t type, uint8_t flags, uint32_t id, const void *p, size_t n)
+{
+	const uint8_t head[] = {
+		(uint8_t)(n >> 16),  (uint8_t)(n >> 8),   (uint8_t)n,         type,       flags,
+		(uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id};
+
+	buf_add(b, head, sizeof(head));
+	buf_add(b, p, n);
+}
+
+static void preface(struct buf *b)
+{
+	buf_add_str(b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+	frame(b, 4, 0, 0, "", 0);
+}
+
+/* One field of 4,000 bytes, told again with each byte that follows. */
+static void hpack_bomb(void)
+{
+	static char block[CALL_MAX], first[4008];
+	struct buf b = {0};
+
+	preface(&b);
+	memset(first, 'v', sizeof(first));
+	memcpy(first, "\x82\x84\x87\x40\x01n\x7f\xa1\x1e", 9); /* 4000 */
+	frame(&b, 1, 0, 1, first, sizeof(first));
+	memset(block, 0xbe, sizeof(block));
+	for (int i = 0; i < 20; i++)
+		frame(&b, 9, 0, 1, block, sizeof(block));
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void many_fields(void)
+{
+	static char block[CALL_MAX];
+	struct buf b = {0};
+
+	preface(&b);
+	for (size_t i = 0; i + 4 <= sizeof(block); i += 4)
+		memcpy(block + i, "\0\1n\0", 4);
+	frame(&b, 1, 0, 1, "\x82\x84\x87", 3);
+	for (int i = 0; i < 25; i++)
+		frame(&b, 9, 0, 1, block, sizeof(block));
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void empty_continuations(void)
+{
+	struct buf b = {0};
+
+	preface(&b);
+	frame(&b, 1, 0, 1, "\x82\x84\x87", 3);
+	for (int i = 0; i < 100000; i++)
+		frame(&b, 9, 0, 1, "", 0);
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void tiny_frames(void)
+{
+	struct buf b = {0};
+
+	preface(&b);
+	frame(&b, 1, 4, 1, "\x82\x84\x87", 3);
+	for (int i = 0; i < 100000; i++)
+		frame(&b, i % 3 ? 0 : 6, 0, i % 3 ? 1 : 0, "12345678", i % 3 ? 1 : 8);
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void rapid_reset(void)
+{
+	struct buf b = {0};
+
+	preface(&b);
+	for (uint32_t i = 0; i < 40000; i++) {
+		frame(&b, 1, 5, 2 * i + 1, "\x82\x84\x87", 3);
+		frame(&b, 3, 0, 2 * i + 1, "\0\0\0\1", 4);
+	}
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+static void table_sizes(void)
+{
+	struct buf b = {0};
+
+	preface(&b);
+	for (uint32_t i = 0; i < 20000; i++)
+		frame(&b, 1, 5, 2 * i + 1, "\x20\x3f\xe1\xff\x03\x82\x84\x87", 8);
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
+/* ---- WebSocket ---- */
+
+static void upgrade(const char *extension)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		 "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+		 "dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+		 extension);
+	str(WRITE, text);
+	snprintf(text, sizeof(text),
+		 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		 "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n%s\r\n",
+		 extension);
+	str(READ, text);
+}
+
+static void websocket_bomb(void)
+{
+	struct buf b = {0}, zeros = {0};
+	uint8_t head[10] = {0xc1, 127};
+
+	upgrade("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+	gzip_zeros(&zeros, 64);
+	for (int i = 0; i < 8; i++)
+		head[2 + i] = (uint8_t)((uint64_t)(zeros.len - 10) >> (56 - 8 * i));
+	buf_add(&b, head, sizeof(head));
+	buf_add(&b, zeros.data + 10, zeros.len - 10);
+	calls(READ, b.data, b.len);
+	buf_done(&b);
+	buf_done(&zeros);
+}
+
+static void websocket_fragments(void)
+{
+	struct buf b = {0};
+
+	upgrade("");
+	buf_add(&b, "\x01\x01x", 3);
+	for (size_t i = 0; i < 300000; i++)
+		buf_add(&b, "\x00\x01x", 3);
+	calls(READ, b.data, b.len);
+	buf_done(&b);
+}
+
+/* ---- the tests ---- */
+
+static void compressed_bodies_stay_small(void **state)
+{
+	explode("gzip, 1 GiB of zeros", gzip_bomb, "\"body_error\"");
+	explode("gzip, three times", gzip_nested_bomb, "\"body_error\"");
+	explode("gzip, six times", too_many_layers, "\"body_error\"");
+	explode("br, 1 GiB of zeros", brotli_bomb, "\"body_error\"");
+	explode("zstd, 1 GiB of zeros", zstd_bomb, "\"body_error\"");
+	explode("zstd, window of 2 GiB", zstd_window, "\"body_error\"");
+}
+
+static void heads_and_chunks_stay_small(void **state)
+{
+	explode("100,000 headers", many_headers, NULL);
+	explode("an extension without end", endless_extension, NULL);
+	explode("chunks of one byte", tiny_chunks, NULL);
+	explode("30,000 requests, no answer", many_requests, NULL);
+}
+
+static void streams_of_text_stay_small(void **state)
+{
+	explode("a line without end", endless_line, NULL);
+	explode("100,000 events", tiny_events, NULL);
+	explode("500,000 brackets", deep_arrays, NULL);
+	explode("100,000 objects", deep_objects, NULL);
+	explode("quotes and backslashes", escaped_json, NULL);
+}
+
+static void frames_stay_small(void **state)
+{
+	explode("HPACK, 1.3 GB of fields", hpack_bomb, NULL);
+	explode("HPACK, 100,000 fields", many_fields, NULL);
+	explode("empty CONTINUATIONs", empty_continuations, NULL);
+	explode("frames of one byte", tiny_frames, NULL);
+	explode("streams opened and reset", rapid_reset, NULL);
+	explode("HPACK, tables resized", table_sizes, NULL);
+}
+
+static void messages_stay_small(void **state)
+{
+	explode("a message of 64 MiB", websocket_bomb, NULL);
+	explode("300,000 fragments", websocket_fragments, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(compressed_bodies_stay_small),
+		cmocka_unit_test(heads_and_chunks_stay_small),
+		cmocka_unit_test(streams_of_text_stay_small),
+		cmocka_unit_test(frames_stay_small),
+		cmocka_unit_test(messages_stay_small),
+	};
+
+	cost = mmap(NULL, sizeof(*cost), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (cost == MAP_FAILED)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "stage/framing.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define PREFACE       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define PREFACE_LEN   (sizeof(PREFACE) - 1)
+#define SIZE_LINE_MAX 200 /* of a chunk, with its extensions */
+#define SIZE_MAX_HEX  8
+
+enum kind {
+	FRESH,
+	CHUNKS,
+	FRAMES,
+};
+
+enum frame_type {
+	FRAME_DATA = 0,
+	FRAME_HEADERS = 1,
+	FRAME_SETTINGS = 4,
+	FRAME_PUSH_PROMISE = 5,
+	FRAME_CONTINUATION = 9,
+};
+
+/* "\r\n1f;name=value\r\n": what was seen last. */
+enum state {
+	S_TEXT,
+	S_CR,
+	S_LF,
+	S_HEX,
+	S_EXTENSION,
+	S_LAST_CR,
+	S_DONE,
+};
+
+static bool is_hex(uint8_t c)
+{
+	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
+static enum state behind_hex(const struct framing *f, uint8_t c)
+{
+	if (is_hex(c) && f->n < SIZE_MAX_HEX)
+		return S_HEX;
+	if (c == ';' || c == ' ' || c == '\t')
+		return S_EXTENSION;
+	return c == '\r' ? S_LAST_CR : S_TEXT;
+}
+
+static enum state behind_extension(const struct framing *f, uint8_t c)
+{
+	if (c == '\r')
+		return S_LAST_CR;
+	return c >= ' ' && f->n < SIZE_LINE_MAX ? S_EXTENSION : S_TEXT;
+}
+
+/* S_TEXT: this is no size of a chunk. */
+static enum state state_next(const struct framing *f, uint8_t c)
+{
+	switch ((enum state)f->state) {
+	case S_TEXT:
+		return c == '\r' ? S_CR : S_TEXT;
+	case S_CR:
+		return c == '\n' ? S_LF : S_TEXT;
+	case S_LF:
+		return is_hex(c) ? S_HEX : S_TEXT;
+	case S_HEX:
+		return behind_hex(f, c);
+	case S_EXTENSION:
+		return behind_extension(f, c);
+	case S_LAST_CR:
+		return c == '\n' ? S_DONE : S_TEXT;
+	case S_DONE:
+		break;
+	}
+	return S_TEXT;
+}
+
+static size_t text_len(const uint8_t *p, size_t n)
+{
+	const uint8_t *cr = memchr(p, '\r', n);
+
+	return cr ? (size_t)(cr - p) : n;
+}
+
+/* A size that the end of the piece cuts is taken for one. */
+static size_t chunks_next(struct framing *f, const uint8_t *p, size_t n, bool *ret_content)
+{
+	size_t i = 0;
+
+	*ret_content = false;
+	while (i < n) {
+		enum state before = f->state;
+
+		f->state = state_next(f, p[i]);
+		f->n = f->state == before ? f->n + 1 : 1;
+		if (f->state == S_TEXT) {
+			*ret_content = true;
+			/* what does not fit may begin the next one */
+			if (i)
+				return i;
+			if (before != S_TEXT && p[0] == '\r')
+				continue;
+			return MAX(text_len(p, n), (size_t)1);
+		}
+		i++;
+		if (f->state == S_DONE) {
+			f->state = S_TEXT;
+			return i;
+		}
+	}
+	return n;
+}
+
+static void frame_begin(struct framing *f)
+{
+	f->n = 0;
+	f->left = (uint32_t)f->head[0] << 16 | (uint32_t)f->head[1] << 8 | f->head[2];
+	f->text = f->head[3] == FRAME_DATA || f->head[3] == FRAME_HEADERS ||
+		  f->head[3] == FRAME_PUSH_PROMISE || f->head[3] == FRAME_CONTINUATION;
+}
+
+static size_t frames_next(struct framing *f, const uint8_t *p, size_t n, bool *ret_content)
+{
+	size_t len;
+
+	if (f->left) {
+		len = MIN((size_t)f->left, n);
+		f->left -= (uint32_t)len;
+		*ret_content = f->text;
+		return len;
+	}
+	len = MIN((size_t)FRAMING_HEAD - f->n, n);
+	memcpy(f->head + f->n, p, len);
+	f->n += (uint8_t)len;
+	if (f->n == FRAMING_HEAD)
+		frame_begin(f);
+	*ret_content = false;
+	return len;
+}
+
+/* Both sides of HTTP/2 begin with their settings, the client with a preface before. */
+static bool begins_with_settings(const uint8_t *p, size_t n)
+{
+	return n >= FRAMING_HEAD && p[0] == 0 && p[1] == 0 && p[2] % 6 == 0 &&
+	       p[3] == FRAME_SETTINGS && p[4] == 0 && !memcmp(p + 5, "\0\0\0\0", 4);
+}
+
+static void kind_find(struct framing *f, const uint8_t *p, size_t n)
+{
+	f->kind = CHUNKS;
+	if (n >= PREFACE_LEN && !memcmp(p, PREFACE, PREFACE_LEN)) {
+		f->kind = FRAMES;
+		f->left = PREFACE_LEN;
+	} else if (begins_with_settings(p, n)) {
+		f->kind = FRAMES;
+	}
+}
+
+size_t framing_next(struct framing *f, const uint8_t *p, size_t n, bool *ret_content)
+{
+	if (f->kind == FRESH)
+		kind_find(f, p, n);
+	if (f->kind == FRAMES)
+		return frames_next(f, p, n, ret_content);
+	return chunks_next(f, p, n, ret_content);
+}
+
+void framing_lose(struct framing *f)
+{
+	*f = (struct framing){.kind = CHUNKS};
+}
