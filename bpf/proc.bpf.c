@@ -299,7 +299,8 @@ static __always_inline void exec_emit(struct trace_event_raw_sched_process_exec 
 	off = PATH_END(end);
 
 	off = environ_append(&e->env, mm, off);
-	e->pad = 0;
+	e->exe_dev = BPF_CORE_READ(mm, exe_file, f_inode, i_sb, s_dev);
+	e->exe_ino = BPF_CORE_READ(mm, exe_file, f_inode, i_ino);
 
 	len = append_user(s, &e->argv, off, arg_start, arg_end - arg_start);
 	barrier_var(len);
@@ -316,7 +317,7 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct scratch *s = scratch_get();
 
-	if (!s || tgid == cfg.self_tgid)
+	if (!s || is_own(tgid))
 		return 0;
 	if (cfg.by_process && !exec_belongs(task, tgid, s))
 		return 0;
@@ -429,7 +430,7 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 	struct as_fork *e;
 	__u64 start_ns;
 
-	if (tgid == cfg.self_tgid)
+	if (is_own(tgid))
 		return 0;
 	if (!cfg.by_process && !user_wanted())
 		return 0;

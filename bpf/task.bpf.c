@@ -6,6 +6,7 @@
  * The iterator hands out a typed pointer, so members are read directly, without a helper call each;
  * a pointer that leads nowhere reads as zero.
  */
+#include "lib/filter.bpf.h"
 #include "lib/maps.bpf.h"
 
 #include <agentsight/task.h>
@@ -134,7 +135,7 @@ static __always_inline bool task_wanted(struct task_struct *task, __u32 tgid,
 					struct as_proc **ret_proc)
 {
 	*ret_proc = NULL;
-	if (tgid == cfg.self_tgid || task->flags & PF_KTHREAD)
+	if (is_own(tgid) || task->flags & PF_KTHREAD)
 		return false;
 	if (cfg.by_uid && task->real_cred->uid.val != cfg.uid)
 		return false;

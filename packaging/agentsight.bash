@@ -6,7 +6,7 @@ _agentsight()
 	local cur=$2 prev=$3 command=${COMP_WORDS[1]} i
 	local commands="record trace ssl process network files system run attach doctor stats diff schema"
 	local whom="-c --comm -p --pid --no-children"
-	local output="-o --output --log-file --rotate-size --rotate-keep --filter -d --duration --ring-size --queue-size --prices --no-redact"
+	local output="-o --output --log-file --rotate-size --rotate-keep --filter -d --duration --ring-size --queue-size --keep-privileges --prices --no-redact"
 	local sources="--ssl --process --network --files --system --stdio"
 	local each="--threads --pss-interval --syscalls --offcpu --gpu --pressure --env"
 	local alerts="--alert --on-alert --webhook --exit-over --cpu-threshold --memory-threshold"

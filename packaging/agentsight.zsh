@@ -32,6 +32,7 @@ _agentsight() {
 		'--filter[keep only events for which it is true]:expression:'
 		{-d,--duration}'[stop after this time]:seconds:'
 		'--ring-size[memory between kernel and agentsight]:MB:'
+		'--keep-privileges[stay one process with all privileges, to be debugged]'
 		'--queue-size[memory for output that cannot be written yet]:MB:'
 		'--prices[what models cost]:file:_files'
 		'--no-redact[keep secrets in the output]'

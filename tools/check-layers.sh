@@ -9,18 +9,19 @@ cd "$(dirname "$0")/.." || exit 1
 allowed() {
 	case $1 in
 	base) echo base ;;
+	priv) echo base priv ;;
 	event) echo base event ;;
 	enrich) echo base event enrich ;;
-	find) echo base find ;;
+	find) echo base find priv ;;
 	http) echo base http ;;
 	llm) echo base http llm ;;
-	source) echo base event enrich find source ;;
+	source) echo base event enrich find priv source ;;
 	stage) echo base event enrich http llm stage ;;
-	sink) echo base event sink ;;
+	sink) echo base event priv sink ;;
 	lib) echo base event pipeline stats ;;
 	stats) echo base event stats ;;
-	pipeline) echo base event enrich find http llm source stage sink stats pipeline ;;
-	cmd | main.c) echo base event enrich find http llm source stage sink stats pipeline cmd ;;
+	pipeline) echo base event enrich find http llm priv source stage sink stats pipeline ;;
+	cmd | main.c) echo base event enrich find http llm priv source stage sink stats pipeline cmd ;;
 	*) return 1 ;;
 	esac
 }

@@ -12,6 +12,7 @@
 #include "cmd/cmd.h"
 #include "event/field.h"
 #include "event/schema.h"
+#include "priv/priv.h"
 
 static void print_usage(FILE *f)
 {
@@ -86,7 +87,9 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 		log_error("not enough memory");
 		return EXIT_FAILED;
 	}
-	return c->run(c, &o);
+	r = c->run(c, &o);
+	priv_end();
+	return r;
 }
 
 int main(int argc, char **argv)

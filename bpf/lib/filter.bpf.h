@@ -5,10 +5,25 @@
 
 #include "maps.bpf.h"
 
+/* Processes that were started for us, when the programs had been loaded already. */
+static __always_inline bool is_helper(__u32 tgid)
+{
+	__u32 zero = 0;
+	const struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	return s && (tgid == s->helpers[0] || tgid == s->helpers[1]);
+}
+
+/* Is this process of ours? Where some are chosen, no helper is among them. */
+static __always_inline bool is_own(__u32 tgid)
+{
+	return tgid == cfg.self_tgid || (!cfg.by_process && is_helper(tgid));
+}
+
 /* Is the process @tgid watched? For another than the current process, uid is not looked at. */
 static __always_inline bool proc_watched(__u32 tgid)
 {
-	if (tgid == cfg.self_tgid)
+	if (is_own(tgid))
 		return false;
 	if (!cfg.by_process)
 		return true;

@@ -80,6 +80,7 @@ enum as_feature {
 	AS_FEATURE_OOM_TASK = 1 << 2, /* mark_victim tells the task, not only its number (6.9) */
 };
 
+#define AS_HELPERS   2
 #define AS_TLS_HINTS 2048 /* with the rest of `struct as_shared` less than a page */
 
 /*
@@ -93,6 +94,7 @@ struct as_shared {
 	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
 	__s64 sched_sample_ns; /* the last measurement of it */
 	__u32 features;        /* enum as_feature: what this kernel has, asked once */
+	__u32 helpers[AS_HELPERS]; /* processes of ours that are not to be watched either */
 	__u32 sockets;         /* in the network family's table: none, nothing to look through */
 	__u8 tls_hints[AS_TLS_HINTS]; /* threads that have called TLS functions; see tls_hint() */
 };

@@ -24,7 +24,8 @@ struct as_exec {
 	struct as_span argv;
 	struct as_path cwd;
 	struct as_span env;
-	__u32 pad;
+	__u32 exe_dev; /* of the file that is run, as the kernel numbers it; 0: not known */
+	__u64 exe_ino;
 };
 #define AS_EXEC_FIELDS(F, S)                                                             \
 	F(S, STR, filename, "filename", AS_ALWAYS, "the file as it was given to execve") \
@@ -33,7 +34,8 @@ struct as_exec {
 	F(S, HDR_PPID, h, "ppid", AS_ALWAYS, "parent process")                           \
 	F(S, HDR_UID, h, "uid", AS_ALWAYS, "real user id")                               \
 	F(S, ARGV, env, "env", AS_OPT, "variables by which agents mark what they start") \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+	F(S, HIDDEN32, exe_dev, "", AS_ALWAYS, "the file that is run")                   \
+	F(S, HIDDEN, exe_ino, "", AS_ALWAYS, "the file that is run")
 
 struct as_fork {
 	struct as_hdr h; /* of the process that forked */

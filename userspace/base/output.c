@@ -4,7 +4,9 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -96,5 +98,43 @@ int output_open(const char *path, int extra_flags, bool empty, mode_t mode, int 
 			return err_set(e, -errno, "cannot empty '%s': %s", path, strerror(errno));
 	}
 	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* path.N, or the path itself for 0; false when that is too long for a name. */
+static bool old_name(const char *path, unsigned int i, char out[PATH_MAX])
+{
+	int n = i ? snprintf(out, PATH_MAX, "%s.%u", path, i) : snprintf(out, PATH_MAX, "%s", path);
+
+	return n < PATH_MAX;
+}
+
+/* path.1 is the newest old file; the oldest one goes. */
+static void shift_old_files(const char *path, unsigned int keep)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	for (unsigned int i = keep; i > 0; i--) {
+		if (!old_name(path, i - 1, from) || !old_name(path, i, to))
+			continue;
+		if (rename(from, to) < 0 && errno != ENOENT)
+			log_warning("cannot rotate '%s': %s", from, strerror(errno));
+	}
+}
+
+int output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e)
+{
+	char name[PATH_MAX];
+	int r;
+
+	if (snprintf(name, sizeof(name), "%s.new", path) >= PATH_MAX)
+		return err_set(e, -ENAMETOOLONG, "the name is too long");
+	unlink(name); /* left by a run that was killed here */
+	r = output_open(name, O_EXCL, true, 0600, ret_fd, e);
+	if (r < 0)
+		return r;
+	shift_old_files(path, keep);
+	if (rename(name, path) < 0)
+		log_warning("cannot rename '%s': %s", name, strerror(errno));
 	return 0;
 }

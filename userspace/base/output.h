@@ -20,4 +20,10 @@ int output_sudo_caller(uid_t *ret_uid, gid_t *ret_gid);
 int output_open(const char *path, int extra_flags, bool empty, mode_t mode, int *ret_fd,
 		struct err *e);
 
+/*
+ * Moves @path to path.1, path.1 to path.2 and so on, of which @keep stay, and opens a new @path. It is made before any
+ * old file moves: when it cannot be made, nothing has been lost.
+ */
+int output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e);
+
 #endif

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "pipeline/sources.h"
+#include "pipeline/trust.h"
 
 /* Columns as wide as what stands in them. */
 struct painter {
@@ -117,6 +118,7 @@ static const struct {
 	{"system", "samples (system, trace --system, record, run, attach)"},
 	{"syscalls", "system calls (--syscalls)"},
 	{"offcpu", "waits (--offcpu)"},
+	{"trust", "what is left of privileges while it runs"},
 };
 
 static void print_families(const struct painter *p, const struct capability *all, size_t n)
@@ -166,7 +168,9 @@ static void print_json(const struct capability *all, size_t n)
 static bool complete(const struct capability *all, size_t n)
 {
 	for (size_t f = 0; f < ARRAY_SIZE(families); f++) {
-		bool works = !strcmp(families[f].family, "system"); /* has /proc to fall back on */
+		/* samples have /proc to fall back on; without privileges nothing needs to be given up */
+		bool works = !strcmp(families[f].family, "system") ||
+			     !strcmp(families[f].family, "trust");
 
 		for (size_t i = 0; i < n; i++)
 			works |= !strcmp(all[i].family, families[f].family) &&
@@ -211,6 +215,9 @@ int cmd_doctor(const struct command *c, struct options *o)
 	if (r >= 0) {
 		while (sources_poll_ms(sources, 0) == 0)
 			sources_poll(sources, 0);
+		if (!o->session.keep_privileges)
+			trust_split(&(struct trust_options){.shared = sources_shared(sources),
+							    .command = -1});
 		all = bpf_capabilities(sources_shared(sources), &n);
 	}
 	if (o->json) {

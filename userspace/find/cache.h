@@ -21,4 +21,7 @@ int find_cache_load(const char *directory, int fd, struct image *im, struct find
 /* Also stores that there is nothing. Makes the directory; an error is of no consequence. */
 int find_cache_store(const char *directory, int fd, const struct find_result *result);
 
+/* So that the broker can store in @directory, which is borrowed. */
+void find_cache_offer(char *directory);
+
 #endif

@@ -258,6 +258,7 @@ static int open_notify(struct chain *c, struct err *e)
 	const struct notify_options opt = {
 		.command = c->opt.session->on_alert,
 		.webhook = c->opt.session->webhook,
+		.launcher = session_splits(c->opt.session),
 	};
 
 	return opt.command || opt.webhook ? notify_open(&opt, &c->notify, e) : 0;

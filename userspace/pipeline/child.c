@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "priv/priv.h"
 
 /* In the child: waits for the word to go, then becomes the command; an end without it is none. */
 static _Noreturn void run_command(char **argv, const struct child_files *files, int gate_fd,
@@ -105,15 +106,43 @@ void child_look(struct child *c, struct child_end *ret)
 		c->reaped = true;
 }
 
+static int serve_signal(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const struct child *c = ctx;
+
+	if (rq->len != sizeof(int))
+		return -EINVAL;
+	return syscall(SYS_pidfd_send_signal, c->pid_fd, *(const int *)rq->data, NULL, 0) < 0
+		       ? -errno
+		       : 0;
+}
+
+void child_offer(struct child *c)
+{
+	priv_offer(PRIV_SIGNAL, serve_signal, c);
+}
+
+void child_signal(const struct child *c, int signal)
+{
+	if (!priv_is_split()) {
+		kill(c->pid, signal);
+		return;
+	}
+	priv_call(&(struct peer_request){.service = PRIV_SIGNAL,
+					 .data = &signal,
+					 .len = sizeof(signal)},
+		  NULL);
+}
+
 void child_done(struct child *c)
 {
+	bool held = c->gate_fd >= 0;
+
 	if (!c->pid)
 		return;
-	if (c->gate_fd >= 0)
-		kill(c->pid, SIGKILL);
+	closep(&c->gate_fd); /* whose word to go never comes ends by itself */
 	if (!c->reaped)
-		waitpid(c->pid, NULL, c->gate_fd >= 0 ? 0 : WNOHANG);
-	closep(&c->gate_fd);
+		waitpid(c->pid, NULL, held ? 0 : WNOHANG);
 	closep(&c->pid_fd);
 	closep(&c->error_fd);
 	c->pid = 0;

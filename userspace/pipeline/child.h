@@ -38,6 +38,10 @@ int child_release(struct child *c, const char *name, struct err *e);
 /* Reaps the command if it has ended. */
 void child_look(struct child *c, struct child_end *ret);
 
+/* So that the broker can send it signals. */
+void child_offer(struct child *c);
+void child_signal(const struct child *c, int signal);
+
 /* Ends a child that was never released, and reaps; closes the descriptors. */
 void child_done(struct child *c);
 

@@ -24,6 +24,7 @@
 #include "pipeline/ledger.h"
 #include "pipeline/sampling.h"
 #include "pipeline/sources.h"
+#include "pipeline/trust.h"
 #include "source/order.h"
 #include "source/ring.h"
 #include "stage/filter.h"
@@ -447,7 +448,7 @@ static int open_loop(struct session *s, struct err *e)
 static void pass_signal(struct session *s, const struct signalfd_siginfo *info)
 {
 	if (info->ssi_code != SI_KERNEL)
-		kill(s->child.pid, info->ssi_signo);
+		child_signal(&s->child, info->ssi_signo);
 	if (info->ssi_signo == SIGINT)
 		s->result.interrupted = true;
 }
@@ -711,6 +712,23 @@ int session_start(struct session *s, struct err *e)
 	return child_release(&s->child, s->opt->command[0], e);
 }
 
+/* ---- privileges ---- */
+
+bool session_splits(const struct session_options *opt)
+{
+	return !opt->embedded && !opt->keep_privileges;
+}
+
+static void split(struct session *s)
+{
+	child_offer(&s->child);
+	trust_split(&(struct trust_options){
+		.shared = sources_shared(s->sources),
+		.command = s->child.pid ? s->child.pid_fd : -1,
+		.devices = s->opt->gpu,
+	});
+}
+
 static int open_all(struct session *s, struct err *e)
 {
 	int r;
@@ -765,13 +783,13 @@ static void end_command(struct session *s)
 	child_look(&s->child, &s->end);
 	if (s->end.ended)
 		return;
-	kill(s->child.pid, SIGTERM);
+	child_signal(&s->child, SIGTERM);
 	for (int i = 0; i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
 		nanosleep(&moment, NULL);
 		child_look(&s->child, &s->end);
 	}
 	if (!s->end.ended)
-		kill(s->child.pid, SIGKILL);
+		child_signal(&s->child, SIGKILL);
 }
 
 static void free_all(struct session *s)
@@ -829,6 +847,8 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		/* the reader must not wait behind the programs it watches */
 		if (!opt->embedded)
 			setpriority(PRIO_PROCESS, 0, -20);
+		if (session_splits(opt))
+			split(s);
 		say_who_is_watched(s);
 		session_kick(s);
 	}

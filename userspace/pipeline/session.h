@@ -88,7 +88,8 @@ struct session_options {
 	bool examine;      /* load whatever can be loaded: nothing is recorded, only told */
 	char **argv;       /* how agentsight was called, for the `start` event */
 	int argc;
-	bool embedded; /* in a program of somebody else: signals and priority are left alone */
+	bool embedded; /* in a program of somebody else: signals, priority and privileges are left alone */
+	bool keep_privileges; /* one process does all */
 	/* gets every event that is delivered, with its JSON line; may be NULL */
 	void (*observer)(void *context, const struct event *ev, const char *line, size_t len);
 	void *observer_context;
@@ -135,5 +136,8 @@ void session_close(struct session *s, struct session_result *ret);
 
 /* All of it. 0 when it ended as asked; errors as of session_open(). */
 int session_run(const struct session_options *opt, struct session_result *ret, struct err *e);
+
+/* Will the run give its privileges up? See priv_split(). */
+bool session_splits(const struct session_options *opt);
 
 #endif

@@ -756,7 +756,7 @@ void sources_activity(void *sources, const struct event *ev)
 	case AS_EV_EXEC:
 		plant_tree(s, ev->rec->tgid);
 		if (s->tls) {
-			tls_source_exec(s->tls, ev->rec->tgid);
+			tls_source_exec(s->tls, (const void *)ev->rec);
 			look_for_libraries(s);
 		}
 		break;

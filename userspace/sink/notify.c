@@ -31,9 +31,11 @@
 #include "base/output.h"
 #include "event/encode.h"
 #include "event/record.h"
+#include "priv/peer.h"
 
 #define PREFIX        "AGENTSIGHT_ALERT_"
 #define ENV_TEXT_MAX  4096
+#define ENV_MAX       (48U << 10) /* of all variables together, for the launcher */
 #define URL_MAX       2048
 #define RETRY_MS      1000
 #define RETRY_FACTOR  4
@@ -71,6 +73,7 @@ struct caller {
 struct notify {
 	struct notify_options opt;
 	struct caller caller;
+	struct peer *launcher; /* NULL: the notifier's thread starts what is to run */
 	pthread_t thread;
 	bool running;
 	int wake_fd;
@@ -322,7 +325,15 @@ static _Noreturn void run(const struct caller *c, char **argv, char **env, int b
 	_exit(errno == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
-static pid_t start(struct notify *n, struct task *t)
+/* What is to be started: the channel, and variables behind one another, each with its NUL. */
+struct start_request {
+	uint32_t channel;
+	uint32_t quiet;
+	uint32_t env_len;
+	char env[ENV_MAX];
+};
+
+static pid_t start(struct notify *n, const struct start_request *want, int body)
 {
 	char *shell[] = {"/bin/sh", "-c", (char *)n->opt.command, NULL};
 	/* no configuration of the user's, no globbing; a redirection is not followed */
@@ -347,23 +358,117 @@ static pid_t start(struct notify *n, struct task *t)
 			"--url",
 			(char *)n->opt.webhook,
 			NULL};
-	bool webhook = t->channel == CHANNEL_WEBHOOK;
+	bool webhook = want->channel == CHANNEL_WEBHOOK;
 	_cleanup_(buf_done) struct buf strings = {};
 	_cleanup_(freep) char **env = NULL;
-	_cleanup_(closep) int body = body_fd(&t->line);
 	pid_t pid;
 
-	if (body < 0)
-		return body;
-	buf_add(&strings, t->env.data, t->env.len);
+	buf_add(&strings, want->env, want->env_len);
 	env_add_user(n, &strings);
 	env = strings.failed ? NULL : env_vector(n, &strings);
 	if (!env)
 		return -ENOMEM;
 	pid = fork();
 	if (pid == 0)
-		run(&n->caller, webhook ? curl : shell, env, body, webhook && n->curl_failed);
+		run(&n->caller, webhook ? curl : shell, env, body, want->quiet);
 	return pid < 0 ? -errno : pid;
+}
+
+/* ---- the launcher: a process that keeps what is needed to start others, when the core gives that up ---- */
+
+enum launcher_service {
+	LAUNCHER_START,
+	LAUNCHER_WAIT,
+	LAUNCHER_SERVICES,
+};
+
+static int serve_start(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const struct start_request *want = rq->data;
+
+	if (rq->len != sizeof(*want) || rq->n_fds != 1 || want->channel >= CHANNELS ||
+	    !want->env_len || want->env_len > sizeof(want->env) || want->env[want->env_len - 1])
+		return -EINVAL;
+	return start(ctx, want, rq->fds[0]);
+}
+
+/* A status as wait4(2) tells it; -EAGAIN: it has not ended. */
+static int serve_wait(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	int status = 0;
+	pid_t pid;
+
+	if (rq->len != sizeof(pid))
+		return -EINVAL;
+	memcpy(&pid, rq->data, sizeof(pid));
+	if (pid <= 0)
+		return -EINVAL;
+	pid = waitpid(pid, &status, WNOHANG);
+	return pid < 0 ? -errno : pid == 0 ? -EAGAIN : status;
+}
+
+/* It ends with the core, not with a signal to the group. */
+static void launcher_begin(void *ctx, int fd)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
+static int launcher_start(struct notify *n)
+{
+	const struct peer_service services[LAUNCHER_SERVICES] = {
+		[LAUNCHER_START] = {serve_start, n},
+		[LAUNCHER_WAIT] = {serve_wait, n},
+	};
+
+	return peer_start(&(struct peer_options){.name = "agentsight-run",
+						 .services = services,
+						 .n_services = ARRAY_SIZE(services),
+						 .begin = launcher_begin},
+			  &n->launcher);
+}
+
+static pid_t task_start(struct notify *n, const struct task *t)
+{
+	_cleanup_(freep) struct start_request *want = calloc(1, sizeof(*want));
+	_cleanup_(closep) int body = body_fd(&t->line);
+
+	if (!want)
+		return -ENOMEM;
+	if (body < 0)
+		return body;
+	if (t->env.len > sizeof(want->env))
+		return -E2BIG;
+	want->channel = t->channel;
+	want->quiet = t->channel == CHANNEL_WEBHOOK && n->curl_failed;
+	want->env_len = (uint32_t)t->env.len;
+	memcpy(want->env, t->env.data, t->env.len);
+	if (!n->launcher)
+		return start(n, want, body);
+	return peer_call(n->launcher,
+			 &(struct peer_request){.service = LAUNCHER_START,
+						.data = want,
+						.len = sizeof(*want),
+						.fds = &body,
+						.n_fds = 1},
+			 NULL);
+}
+
+/* False: it has not ended. */
+static bool task_ended(struct notify *n, const struct task *t, int *ret_status)
+{
+	int r;
+
+	if (!n->launcher)
+		return waitpid(t->pid, ret_status, WNOHANG) != 0;
+	r = peer_call(n->launcher,
+		      &(struct peer_request){
+			      .service = LAUNCHER_WAIT, .data = &t->pid, .len = sizeof(t->pid)},
+		      NULL);
+	*ret_status = r < 0 ? 0 : r;
+	return r != -EAGAIN;
 }
 
 /* ---- the notifier's thread ---- */
@@ -403,7 +508,7 @@ static struct task *take_due(struct notify *n, uint64_t now, uint64_t *ret_due_n
 
 static void start_task(struct notify *n, struct task **slot, struct task *t)
 {
-	pid_t pid = start(n, t);
+	pid_t pid = task_start(n, t);
 
 	if (pid < 0) {
 		if (!n->said_start[t->channel])
@@ -513,7 +618,7 @@ static void reap(struct notify *n)
 		struct task *t = n->active[i];
 		int status = 0;
 
-		if (!t || waitpid(t->pid, &status, WNOHANG) == 0)
+		if (!t || !task_ended(n, t, &status))
 			continue;
 		n->active[i] = NULL;
 		closep(&t->pid_fd);
@@ -667,6 +772,9 @@ int notify_open(const struct notify_options *opt, struct notify **ret, struct er
 	n->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (n->wake_fd < 0)
 		return err_set(e, -errno, "cannot make an eventfd: %s", strerror(errno));
+	r = opt->launcher ? launcher_start(n) : 0;
+	if (r < 0)
+		return err_set(e, r, "cannot fork: %s", strerror(-r));
 	r = start_thread(n);
 	if (r < 0)
 		return err_set(e, r, "cannot start a thread: %s", strerror(-r));
@@ -725,6 +833,7 @@ void notify_free(struct notify *n)
 			closep(&n->active[i]->pid_fd);
 		task_free(n->active[i]);
 	}
+	peer_free(n->launcher);
 	closep(&n->wake_fd);
 	pthread_mutex_destroy(&n->lock);
 	free(n->caller.home);

@@ -12,6 +12,7 @@
 #ifndef AGENTSIGHT_SINK_NOTIFY_H
 #define AGENTSIGHT_SINK_NOTIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct notify_options {
 	const char *command; /* NULL: none; lives as long as the run */
 	const char *webhook; /* http:// or https://; NULL: none */
 	const char *curl;    /* NULL: "curl", looked up in PATH */
+	bool launcher;     /* a process of their own starts them: this one will not be able to */
 	unsigned retry_ms; /* before the second try, four times as much before the third; 0: 1000 */
 };
 

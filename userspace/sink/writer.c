@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/output.h"
+#include "priv/output.h"
 
 #define BLOCK_BYTES   (256U * 1024)
 #define QUEUE_DEFAULT (32U << 20)
@@ -180,50 +180,17 @@ static void adopt_fd(struct writer *w, int fd)
 	w->torn = false;
 }
 
-/* path.N, or the path itself for 0; false when that is too long for a name. */
-static bool old_name(const struct writer *w, unsigned i, char out[PATH_MAX])
-{
-	int n = i ? snprintf(out, PATH_MAX, "%s.%u", w->path, i)
-		  : snprintf(out, PATH_MAX, "%s", w->path);
-
-	return n < PATH_MAX;
-}
-
-/* path.1 is the newest old file; the oldest one goes. */
-static void shift_old_files(const struct writer *w)
-{
-	char from[PATH_MAX], to[PATH_MAX];
-
-	for (unsigned i = w->opt.rotate_keep; i > 0; i--) {
-		if (!old_name(w, i - 1, from) || !old_name(w, i, to))
-			continue;
-		if (rename(from, to) < 0 && errno != ENOENT)
-			log_warning("cannot rotate '%s': %s", from, strerror(errno));
-	}
-}
-
-/*
- * The new file is made before any old one moves: when it cannot be made, nothing has been lost, and
- * the attempt is repeated after as many bytes again, not with every block.
- */
+/* When that fails, the attempt is repeated after as many bytes again, not with every block. */
 static void rotate(struct writer *w)
 {
-	char name[PATH_MAX];
-	struct err e = {.text = "the name is too long"};
-	int fd, r = -ENAMETOOLONG;
+	struct err e = {};
+	int fd;
 
-	if (snprintf(name, sizeof(name), "%s.new", w->path) < PATH_MAX) {
-		unlink(name); /* left by a run that was killed here */
-		r = output_open(name, O_EXCL, true, 0600, &fd, &e);
-	}
-	if (r < 0) {
+	if (priv_output_rotate(w->path, w->opt.rotate_keep, &fd, &e) < 0) {
 		log_warning("cannot rotate '%s': %s", w->path, e.text);
 		w->rotate_at = w->size + w->opt.rotate_bytes;
 		return;
 	}
-	shift_old_files(w);
-	if (rename(name, w->path) < 0)
-		log_warning("cannot rename '%s': %s", name, strerror(errno));
 	close(w->fd);
 	adopt_fd(w, fd);
 }
@@ -233,7 +200,7 @@ static void open_again(struct writer *w)
 	struct err e = {};
 	int fd;
 
-	if (output_open(w->path, 0, false, 0600, &fd, &e) < 0) {
+	if (priv_output_open(w->path, false, 0600, &fd, &e) < 0) {
 		log_warning("%s; going on with the file that is open", e.text);
 		return;
 	}
@@ -720,7 +687,8 @@ static int open_output(struct writer *w, struct err *e)
 		w->path = strdup(w->opt.path);
 		if (!w->path)
 			return -ENOMEM;
-		r = output_open(w->path, 0, true, 0600, &fd, e);
+		priv_output_allow(w->path);
+		r = priv_output_open(w->path, true, 0600, &fd, e);
 	} else {
 		r = open_stdout(&fd, e);
 	}

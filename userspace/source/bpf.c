@@ -416,9 +416,32 @@ int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_progra
 	return r;
 }
 
+int bpf_shared_try(const struct bpf_shared *s)
+{
+	uint32_t nobody = 0;
+	struct as_proc proc;
+
+	return bpf_map_lookup_elem(s->fds[SHARED_PROCS], &nobody, &proc) < 0 ? -errno : 0;
+}
+
+void bpf_shared_helper(struct bpf_shared *s, uint32_t tgid)
+{
+	for (size_t i = 0; i < AS_HELPERS; i++) {
+		if (!s->memory->helpers[i]) {
+			s->memory->helpers[i] = tgid;
+			return;
+		}
+	}
+}
+
 int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog)
 {
-	return add_hook(s, NULL, bpf_program__fd(prog));
+	return bpf_hook_watch_fd(s, bpf_program__fd(prog));
+}
+
+int bpf_hook_watch_fd(struct bpf_shared *s, int prog_fd)
+{
+	return add_hook(s, NULL, prog_fd);
 }
 
 static int record_attach(struct bpf_shared *s, const char *family, const char *hook,

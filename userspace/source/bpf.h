@@ -87,6 +87,13 @@ int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_progra
 
 /* Keeps a program in the sum of missed runs, for hooks attached by other means. */
 int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog);
+/* Can maps be read? -EPERM where that takes a capability which this thread has not. */
+int bpf_shared_try(const struct bpf_shared *s);
+
+/* A process of ours, not to be watched when all are. */
+void bpf_shared_helper(struct bpf_shared *s, uint32_t tgid);
+
+int bpf_hook_watch_fd(struct bpf_shared *s, int prog_fd);
 
 /* Records a capability. Strings but @reason must be literals; @reason may be NULL. */
 __attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, const char *family,

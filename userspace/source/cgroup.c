@@ -499,6 +499,7 @@ int cgroup_source_open(const struct cgroup_options *opt, struct cgroup_source **
 	s->opt = *opt;
 	TAILQ_INIT(&s->held);
 	TAILQ_INIT(&s->idle);
+	container_names_offer();
 	s->roots[DIR_UNIFIED] = unified_open(opt->root);
 	for (size_t i = DIR_UNIFIED + 1; i < DIR_COUNT; i++)
 		s->roots[i] = root_open(opt->root, dir_names[i]);

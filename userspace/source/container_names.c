@@ -14,20 +14,80 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "priv/priv.h"
 
 #define FILE_MAX    (4U << 20)
 #define ENTRIES_MAX 4096 /* of a directory; a node has some hundred pods */
 
+static int file_open(const char *path)
+{
+	/* not blocking: what lies there may be a pipe that nobody writes to */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* ---- by the broker ---- */
+
+#define DOCKER "/var/lib/docker/containers/"
+#define PODMAN "/var/lib/containers/storage/overlay-containers/"
+
+/* Files that only root reads; of a form that leads nowhere else. */
+static bool is_served(const char *path)
+{
+	size_t id;
+
+	if (!strcmp(path, PODMAN "containers.json") ||
+	    !strcmp(path, PODMAN "volatile-containers.json"))
+		return true;
+	if (strncmp(path, DOCKER, sizeof(DOCKER) - 1) != 0)
+		return false;
+	path += sizeof(DOCKER) - 1;
+	id = strspn(path, "0123456789abcdef");
+	return id && !strcmp(path + id, "/config.v2.json");
+}
+
+static int serve_file(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const char *path = rq->data;
+	int fd;
+
+	if (!rq->len || strnlen(path, rq->len) != rq->len - 1 || !is_served(path))
+		return -EINVAL;
+	fd = file_open(path);
+	if (fd < 0)
+		return fd;
+	ret->fds[ret->n_fds++] = fd;
+	return 0;
+}
+
+void container_names_offer(void)
+{
+	priv_offer(PRIV_CONTAINER, serve_file, NULL);
+}
+
+static int file_open_there(const char *path)
+{
+	struct peer_answer answer = {};
+	int r = priv_call(&(struct peer_request){.service = PRIV_CONTAINER,
+						 .data = path,
+						 .len = strlen(path) + 1},
+			  &answer);
+
+	return r < 0 ? r : answer.fds[0];
+}
+
 /* A regular file, at most FILE_MAX long. */
 static int file_read(const char *path, char **ret, size_t *ret_n)
 {
-	/* not blocking: what lies there may be a pipe that nobody writes to */
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_(closep) int fd = priv_is_split() ? file_open_there(path) : file_open(path);
 	_cleanup_(freep) char *text = NULL;
 	struct stat st;
 	int r;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EBADF;
@@ -62,7 +122,7 @@ static bool docker_find(const char *root, struct container *c)
 	char path[PATH_MAX];
 	size_t n;
 
-	return path_make(path, "%s/var/lib/docker/containers/%s/config.v2.json", root, c->id) &&
+	return path_make(path, "%s" DOCKER "%s/config.v2.json", root, c->id) &&
 	       file_read(path, &text, &n) == 0 && container_parse_docker(text, n, c->name) == 0;
 }
 
@@ -75,8 +135,7 @@ static bool podman_find(const char *root, struct container *c)
 		char path[PATH_MAX];
 		size_t n;
 
-		if (path_make(path, "%s/var/lib/containers/storage/overlay-containers/%s", root,
-			      files[i]) &&
+		if (path_make(path, "%s" PODMAN "%s", root, files[i]) &&
 		    file_read(path, &text, &n) == 0 &&
 		    container_parse_podman(text, n, c->id, c->name) == 0)
 			return true;

@@ -16,4 +16,8 @@
  */
 bool container_names_find(const char *root, struct container *c);
 
+
+/* So that the broker can open what only root may. */
+void container_names_offer(void);
+
 #endif

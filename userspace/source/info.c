@@ -121,13 +121,11 @@ static struct cgroup *cgroup_read(struct info *in, uint32_t tgid)
 
 static void link_add(struct info *in, uint32_t tgid, const char *file, struct as_span *ret)
 {
-	char path[PATH_MAX], target[PATH_MAX];
+	char path[48], target[PATH_MAX];
 	ssize_t n;
 
-	if (snprintf(path, sizeof(path), "%s/%u/%s", in->opt.procfs, tgid, file) >=
-	    (int)sizeof(path))
-		return;
-	n = readlink(path, target, sizeof(target));
+	pid_path(path, tgid, file);
+	n = procfs_read_link(in->fs, path, target, sizeof(target));
 	if (n > 0)
 		*ret = record_add(&in->record, target, n);
 }

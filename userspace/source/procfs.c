@@ -11,6 +11,9 @@
 
 #include <linux/limits.h>
 
+#include "priv/priv.h"
+#include "priv/proc.h"
+
 #define READ_MAX      4096
 #define SCRIPT_WINDOW 4096 /* bytes of the arguments that are searched for a script */
 #define SCRIPT_ARGS   8    /* and how many of them, as in bpf/proc.bpf.c */
@@ -355,6 +358,7 @@ int procfs_parse_loadavg(const char *text, size_t n, uint64_t ret_centi[3])
 struct procfs {
 	int fd;
 	uint32_t pass;
+	bool real; /* "/proc": who is refused can ask the broker */
 };
 
 int procfs_open(const char *root, struct procfs **ret)
@@ -368,6 +372,7 @@ int procfs_open(const char *root, struct procfs **ret)
 	if (!fs)
 		return -ENOMEM;
 	fs->fd = TAKE_FD(fd);
+	fs->real = !strcmp(root, "/proc");
 	*ret = fs;
 	return 0;
 }
@@ -398,11 +403,27 @@ ssize_t procfs_fd_read(int fd, char *buf, size_t cap)
 	return len;
 }
 
+static bool ask_broker(const struct procfs *fs, int error)
+{
+	return (error == -EACCES || error == -EPERM) && fs->real && priv_is_split();
+}
+
+static int file_open(const struct procfs *fs, const char *name)
+{
+	int fd = openat(fs->fd, name, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 && ask_broker(fs, -errno))
+		return priv_proc_open(name);
+	return fd < 0 ? -errno : fd;
+}
+
 ssize_t procfs_read(const struct procfs *fs, const char *name, char *buf, size_t cap)
 {
-	_cleanup_(closep) int fd = openat(fs->fd, name, O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int fd = file_open(fs, name);
+	ssize_t n = fd < 0 ? fd : procfs_fd_read(fd, buf, cap);
 
-	return fd < 0 ? -errno : procfs_fd_read(fd, buf, cap);
+	/* the kernel asks who reads `io`, not who opened it */
+	return n < 0 && ask_broker(fs, (int)n) ? priv_proc_read(name, buf, cap) : n;
 }
 
 static void pid_path(char out[64], uint32_t pid, const char *file)
@@ -413,11 +434,9 @@ static void pid_path(char out[64], uint32_t pid, const char *file)
 int procfs_pid_open(const struct procfs *fs, uint32_t pid, const char *file)
 {
 	char path[64];
-	int fd;
 
 	pid_path(path, pid, file);
-	fd = openat(fs->fd, path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return file_open(fs, path);
 }
 
 ssize_t procfs_pid_read(const struct procfs *fs, uint32_t pid, const char *file, char *buf,
@@ -427,6 +446,15 @@ ssize_t procfs_pid_read(const struct procfs *fs, uint32_t pid, const char *file,
 
 	pid_path(path, pid, file);
 	return procfs_read(fs, path, buf, cap);
+}
+
+ssize_t procfs_read_link(const struct procfs *fs, const char *name, char *buf, size_t cap)
+{
+	ssize_t n = readlinkat(fs->fd, name, buf, cap);
+
+	if (n < 0 && ask_broker(fs, -errno))
+		return priv_proc_link(name, buf, cap);
+	return n < 0 ? -errno : n;
 }
 
 uint32_t procfs_count_fds(const struct procfs *fs, uint32_t pid)
@@ -476,7 +504,7 @@ static void exe_name(const struct procfs *fs, uint32_t pid, char out[AS_NAME_LEN
 
 	out[0] = '\0';
 	pid_path(path, pid, "exe");
-	n = readlinkat(fs->fd, path, target, sizeof(target));
+	n = procfs_read_link(fs, path, target, sizeof(target));
 	if (n <= 0)
 		return; /* a kernel thread, or not ours to look at */
 	if ((size_t)n > mark && !memcmp(target + n - mark, deleted, mark))
@@ -519,7 +547,8 @@ static uint32_t match(const struct procfs *fs, const struct proc_match *m, const
 {
 	uint32_t flags = 0;
 
-	if (st->kernel_thread || st->pid == (uint32_t)getpid())
+	if (st->kernel_thread || st->pid == (uint32_t)getpid() ||
+	    st->pid == (uint32_t)priv_broker_pid())
 		return 0;
 	if (m->by_uid && p->uid != m->uid)
 		return 0;

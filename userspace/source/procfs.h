@@ -105,6 +105,9 @@ ssize_t procfs_read(const struct procfs *fs, const char *name, char *buf, size_t
 ssize_t procfs_pid_read(const struct procfs *fs, uint32_t pid, const char *file, char *buf,
 			size_t cap);
 
+/* Where a link leads, not terminated. @name is relative to the root. */
+ssize_t procfs_read_link(const struct procfs *fs, const char *name, char *buf, size_t cap);
+
 /* Open descriptors of a process; 0 where the kernel does not tell (before 6.2) or must not. */
 uint32_t procfs_count_fds(const struct procfs *fs, uint32_t pid);
 

@@ -96,7 +96,7 @@ int sampler_new(const struct sampler_options *opt, struct sampler **ret)
 	if (opt->threads && threads_new(&s->threads) < 0)
 		return -ENOMEM;
 	if (opt->sockets && opt->fs) {
-		int r = sock_diag_new(opt->fs, &s->sockets);
+		int r = sock_diag_new(&s->sockets);
 
 		if (r < 0 && opt->missing)
 			opt->missing(opt->ctx, "sockets", r);

@@ -15,6 +15,8 @@
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
 
+#include "priv/proc.h"
+
 #define ANSWER_MAX 32768
 #define CAP_MIN    256
 #define WAIT_S     1 /* for an answer that never comes */
@@ -44,7 +46,6 @@ struct entry {
 };
 
 struct sock_diag {
-	const struct procfs *fs;
 	int fd;
 	uint32_t uid; /* whose sockets matter; 0: everybody's */
 	struct entry *slots;
@@ -185,7 +186,7 @@ static void fact_keep(void *ctx, const struct sock_fact *f)
 	d->wanted += !e->tgid && d->round <= e->round + 1;
 }
 
-int sock_diag_new(const struct procfs *fs, struct sock_diag **ret)
+int sock_diag_new(struct sock_diag **ret)
 {
 	_cleanup_(sock_diag_freep) struct sock_diag *d = calloc(1, sizeof(*d));
 	const struct timeval wait = {.tv_sec = WAIT_S};
@@ -197,7 +198,6 @@ int sock_diag_new(const struct procfs *fs, struct sock_diag **ret)
 		return -errno;
 	if (setsockopt(d->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
 		return -errno;
-	d->fs = fs;
 	d->uid = geteuid();
 	d->cap = CAP_MIN;
 	d->slots = calloc(d->cap, sizeof(*d->slots));
@@ -292,19 +292,6 @@ void sock_diag_round(struct sock_diag *d)
 	d->round++;
 }
 
-/* "socket:[123]" */
-static uint32_t link_inode(const char *text)
-{
-	static const char head[] = "socket:[";
-	unsigned long n;
-	char *end;
-
-	if (strncmp(text, head, sizeof(head) - 1))
-		return 0;
-	n = strtoul(text + sizeof(head) - 1, &end, 10);
-	return *end == ']' && n <= UINT32_MAX ? n : 0;
-}
-
 static void socket_own(struct sock_diag *d, uint32_t inode, uint32_t tgid, uint64_t start_ns,
 		       uint32_t pass)
 {
@@ -320,28 +307,22 @@ static void socket_own(struct sock_diag *d, uint32_t inode, uint32_t tgid, uint6
 	}
 }
 
+#define SOCKETS_AT_ONCE 512
+
 int sock_diag_look(struct sock_diag *d, uint32_t tgid, uint64_t start_ns, uint32_t pass)
 {
-	_cleanup_(closep) int fd = procfs_pid_open(d->fs, tgid, "fd");
-	_cleanup_(closedirp) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *de;
+	struct priv_socket sockets[SOCKETS_AT_ONCE];
+	uint32_t from = 0;
+	ssize_t n;
 
-	if (!dir)
-		return fd < 0 ? fd : -errno;
-	TAKE_FD(fd);
-	while ((errno = 0, de = readdir(dir))) {
-		char text[64];
-		ssize_t n = readlinkat(dirfd(dir), de->d_name, text, sizeof(text) - 1);
-		uint32_t inode;
-
-		if (n <= 0)
-			continue;
-		text[n] = '\0';
-		inode = link_inode(text);
-		if (inode)
-			socket_own(d, inode, tgid, start_ns, pass);
-	}
-	return -errno;
+	do {
+		n = priv_proc_sockets(tgid, from, sockets, ARRAY_SIZE(sockets));
+		for (ssize_t i = 0; i < n; i++)
+			socket_own(d, sockets[i].inode, tgid, start_ns, pass);
+		if (n > 0)
+			from = sockets[n - 1].fd + 1;
+	} while (n == ARRAY_SIZE(sockets));
+	return n < 0 ? (int)n : 0;
 }
 
 void sock_diag_end(struct sock_diag *d, sock_diag_fn moved, void *ctx)

@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "source/procfs.h"
+#include "base/cleanup.h"
+
 
 /* What the kernel says of a socket. */
 struct sock_fact {
@@ -31,7 +32,7 @@ int sock_diag_parse(const void *bytes, size_t n, void (*take)(void *ctx, const s
 
 struct sock_diag;
 
-int sock_diag_new(const struct procfs *fs, struct sock_diag **ret);
+int sock_diag_new(struct sock_diag **ret);
 void sock_diag_free(struct sock_diag *d);
 DEFINE_FREEP(struct sock_diag *, sock_diag_free)
 

@@ -82,14 +82,12 @@ static struct kept *kept_new(struct task_procfs_source *src, const struct proc *
 static ssize_t file_read(const struct proc *p, int file, char buf[READ_MAX])
 {
 	const struct kept *k = p->source;
-	_cleanup_(closep) int fd = -1;
 
-	if (k->fds[file] >= 0)
-		return procfs_fd_read(k->fds[file], buf, READ_MAX);
-	if (k->fds[file] != -EMFILE)
-		return k->fds[file];
-	fd = procfs_pid_open(k->owner->opt.fs, p->tgid, file_names[file]);
-	return fd < 0 ? fd : procfs_fd_read(fd, buf, READ_MAX);
+	ssize_t n = k->fds[file] >= 0 ? procfs_fd_read(k->fds[file], buf, READ_MAX) : k->fds[file];
+
+	if (n != -EMFILE && n != -EACCES)
+		return n;
+	return procfs_pid_read(k->owner->opt.fs, p->tgid, file_names[file], buf, READ_MAX);
 }
 
 /* 0, -ESRCH when the process is gone, another error when that cannot be told. */

@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "priv/proc.h"
 #include "source/mmaps.h"
 #include "source/tls_attach.h"
 #include "source/tls_finder.h"
@@ -330,10 +331,11 @@ __attribute__((format(printf, 4, 5))) static void file_report(struct tls_source 
  */
 static bool open_for_writing(int fd)
 {
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-		return errno == EAGAIN;
-	fcntl(fd, F_SETLEASE, F_UNLCK);
-	return false;
+	int r = priv_lease(fd, F_RDLCK);
+
+	if (r == 0)
+		priv_lease(fd, F_UNLCK);
+	return r == -EAGAIN;
 }
 
 static struct tls_file *file_find(struct tls_source *t, uint64_t dev, uint64_t ino)
@@ -400,7 +402,6 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 			struct tls_links *links, const char *how)
 {
 	struct err e = {};
-	char path[32];
 
 	f->waiting = open_for_writing(f->fd);
 	if (f->waiting) {
@@ -408,8 +409,7 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 			    "not probed: it is open for writing, and its users would crash");
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-	if (tls_programs_attach(t->programs, probes, (size_t)(f - t->files) + 1, path, links, &e) <
+	if (tls_programs_attach(t->programs, probes, (size_t)(f - t->files) + 1, f->fd, links, &e) <
 	    0) {
 		tls_links_detach(links);
 		file_report(t, f, CAPABILITY_MISSING, "%.150s", e.text);
@@ -598,27 +598,11 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 		finder_ask(t, kind, fd, path, tgid);
 }
 
-/* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
-static int open_regular(const char *path, struct stat *ret)
-{
-	_cleanup_(closep) int handle = open(path, O_PATH | O_CLOEXEC);
-	char link[32];
-	int fd;
-
-	if (handle < 0 || fstat(handle, ret) < 0)
-		return -errno;
-	if (!S_ISREG(ret->st_mode))
-		return -EINVAL;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", handle);
-	fd = open(link, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 /* Many paths in library directories are links for the linker: the name of the file itself is kept. */
 static void path_inspect(struct tls_source *t, const char *path)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = open_regular(path, &st);
+	_cleanup_(closep) int fd = priv_program_open(path, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 
 	if (real)
@@ -650,10 +634,10 @@ static int mapping_open(const struct mapping *m)
 
 	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, m->tgid, m->addr,
 		 m->addr + m->len);
-	fd = open_regular(path, &st);
+	fd = priv_program_open(path, &st);
 	if (fd < 0) {
 		snprintf(path, sizeof(path), "/proc/%u/root%s", m->tgid, m->path);
-		fd = open_regular(path, &st);
+		fd = priv_program_open(path, &st);
 	}
 	/* devices differ between the two views of a file under overlayfs; inode numbers do not */
 	if (fd >= 0 && st.st_ino != m->ino)
@@ -720,11 +704,15 @@ static void process_inspect(struct tls_source *t, uint32_t tgid)
 	_cleanup_(fclosep) FILE *maps = NULL;
 	char line[4096 + 256];
 	struct mapping m = {.tgid = tgid};
+	int fd;
 
-	snprintf(line, sizeof(line), "/proc/%u/maps", tgid);
-	maps = fopen(line, "re");
-	if (!maps)
+	snprintf(line, sizeof(line), "%u/maps", tgid);
+	fd = priv_proc_open(line);
+	maps = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!maps) {
+		closep(&fd);
 		return; /* gone, or a kernel thread's */
+	}
 	while (fgets(line, sizeof(line), maps)) {
 		if (maps_line_parse(line, &m))
 			mapping_inspect(t, &m);
@@ -785,25 +773,26 @@ bool tls_source_poll(struct tls_source *t)
 	return true;
 }
 
-void tls_source_exec(struct tls_source *t, uint32_t tgid)
+void tls_source_exec(struct tls_source *t, const struct as_exec *e)
 {
 	char link[64], path[4096];
 	_cleanup_(closep) int fd = -1;
 	struct stat st;
 	ssize_t n;
 
-	if (t->finished)
+	/* who runs the same program again and again costs no look at it */
+	if (t->finished || (e->exe_ino && seen_lately(t, e->exe_dev, e->exe_ino, 0)))
 		return;
-	snprintf(link, sizeof(link), "/proc/%u/exe", tgid);
-	if (stat(link, &st) < 0 || seen_lately(t, st.st_dev, st.st_ino, 0))
+	snprintf(link, sizeof(link), "/proc/%u/exe", e->h.tgid);
+	fd = priv_program_open(link, &st);
+	if (fd < 0)
 		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return;
 	path[n] = '\0';
-	fd = open_regular(link, &st);
-	if (fd >= 0)
-		file_inspect(t, find_kind(path), fd, path, tgid);
+	file_inspect(t, find_kind(path), fd, path, e->h.tgid);
 }
 
 void tls_source_process(struct tls_source *t, uint32_t tgid)
@@ -911,7 +900,7 @@ static void finder_wait(struct tls_source *t)
 int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = open_regular(path, &st);
+	_cleanup_(closep) int fd = priv_program_open(path, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 	struct find_result found = {};
 	struct tls_sites sites;
@@ -988,7 +977,7 @@ void tls_source_expect(struct tls_source *t, const char *name)
 
 	for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
 		_cleanup_(freep) char *real = program_path(name);
-		_cleanup_(closep) int fd = real ? open_regular(real, &st) : -1;
+		_cleanup_(closep) int fd = real ? priv_program_open(real, &st) : -1;
 
 		if (fd < 0)
 			return;

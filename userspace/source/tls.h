@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <agentsight/events.h>
+
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "source/bpf.h"
@@ -48,7 +50,7 @@ int tls_source_sessions(const struct tls_source *t);
 bool tls_source_poll(struct tls_source *t);
 
 /* A watched process runs a new program. */
-void tls_source_exec(struct tls_source *t, uint32_t tgid);
+void tls_source_exec(struct tls_source *t, const struct as_exec *e);
 
 /* A process that was running before is watched from now on. */
 void tls_source_process(struct tls_source *t, uint32_t tgid);

@@ -6,14 +6,19 @@
 #include "source/tls_attach.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+
+#include "priv/priv.h"
 
 #include "tls.skel.h"
 #include "tls_aead.skel.h"
@@ -113,6 +118,8 @@ struct tls_programs {
 	struct tls_bpf *calls;
 	struct tls_go_bpf *go;
 	struct tls_aead_bpf *aead;
+	int borrowed[2 * N_GROUPS]; /* in the core: programs that the broker has loaded */
+	size_t n_borrowed;
 };
 
 static const struct shape_row *shape_find(const struct tls_probe *probe)
@@ -351,6 +358,8 @@ static int group_need(struct tls_programs *p, enum group group, struct err *e)
 	return 0;
 }
 
+static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_answer *ret);
+
 int tls_programs_open(struct bpf_shared *s, struct tls_programs **ret, struct err *e)
 {
 	_cleanup_(tls_programs_freep) struct tls_programs *p = calloc(1, sizeof(*p));
@@ -365,6 +374,7 @@ int tls_programs_open(struct bpf_shared *s, struct tls_programs **ret, struct er
 	r = group_need(p, GROUP_CALLS, e);
 	if (r < 0)
 		return r;
+	priv_offer(PRIV_TLS_ATTACH, serve_attach, p);
 	*ret = TAKE_PTR(p);
 	return 0;
 }
@@ -375,6 +385,8 @@ void tls_programs_free(struct tls_programs *p)
 		return;
 	for (enum group group = N_GROUPS; group-- > 0;)
 		group_close(p, group);
+	for (size_t i = 0; i < p->n_borrowed; i++)
+		close(p->borrowed[i]);
 	free(p);
 }
 
@@ -395,23 +407,23 @@ int tls_programs_sessions(const struct tls_programs *p)
 
 /* ---- attaching ---- */
 
-static int links_add(struct tls_links *links, int fd, struct bpf_link *link)
+/* Takes @fd, also when it fails. */
+static int links_add(struct tls_links *links, int fd)
 {
-	struct tls_link *list = links->list;
+	int *fds = links->fds;
 
 	if (links->n == links->cap) {
 		size_t cap = links->cap ? 2 * links->cap : 8;
 
-		list = reallocarray(list, cap, sizeof(list[0]));
-		if (!list) {
-			closep(&fd);
-			bpf_link__destroy(link);
+		fds = reallocarray(fds, cap, sizeof(fds[0]));
+		if (!fds) {
+			close(fd);
 			return -ENOMEM;
 		}
-		links->list = list;
+		links->fds = fds;
 		links->cap = cap;
 	}
-	list[links->n++] = (struct tls_link){fd, link};
+	fds[links->n++] = fd;
 	return 0;
 }
 
@@ -452,7 +464,53 @@ static int attach_multi(struct tls_programs *p, enum group group, enum end end,
 		return 0;
 	fd = multi_create(bpf_program__fd(program_find(p, group, name)), path, offsets, specs, n,
 			  at_return ? UPROBE_MULTI_RETURN : 0);
-	return fd < 0 ? fd : links_add(links, fd, NULL);
+	return fd < 0 ? fd : links_add(links, fd);
+}
+
+/* The number of a kind of event, or of the bit that says "at the return", which the kernel chooses as it boots. */
+static int uprobe_number(const char *file, const char *before)
+{
+	char path[96], text[32] = "";
+	_cleanup_(closep) int fd = -1;
+	size_t skip = strlen(before);
+
+	snprintf(path, sizeof(path), "/sys/bus/event_source/devices/uprobe/%s", file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || strncmp(text, before, skip) != 0)
+		return -EOPNOTSUPP;
+	return (int)strtol(text + skip, NULL, 10);
+}
+
+static int uprobe_event(const char *path, uint64_t offset, bool at_return)
+{
+	int type = uprobe_number("type", "");
+	int bit = at_return ? uprobe_number("format/retprobe", "config:") : 0;
+	struct perf_event_attr attr = {
+		.type = (uint32_t)type,
+		.size = sizeof(attr),
+		.config = at_return ? 1ULL << bit : 0,
+		.uprobe_path = (uintptr_t)path,
+		.probe_offset = offset,
+	};
+	long fd;
+
+	if (type < 0 || bit < 0)
+		return -EOPNOTSUPP;
+	/* any process, seen from any processor: the probe is in the file */
+	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* KERNEL < 5.15: no link, the program hangs on the event itself. */
+static int uprobe_program(int event, int prog, uint64_t cookie, struct tls_links *links)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = cookie);
+	int link = bpf_link_create(prog, event, BPF_PERF_EVENT, &opts);
+	int r = link >= 0 ? links_add(links, link) : 0;
+
+	if (link < 0 && ioctl(event, PERF_EVENT_IOC_SET_BPF, prog) < 0)
+		return -errno;
+	return r == 0 && ioctl(event, PERF_EVENT_IOC_ENABLE, 0) < 0 ? -errno : r;
 }
 
 /* KERNEL < 6.6: a perf event for each end of each function; closing one takes about 0.1 s. */
@@ -462,14 +520,20 @@ static int attach_single(struct tls_programs *p, const struct tls_probe *probe, 
 	const struct shape_row *row = shape_find(probe);
 	const struct bpf_program *prog =
 		program_find(p, row->group, end == END_ENTRY ? row->enter : row->leave);
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = end == END_RETURN && row->group != GROUP_GO,
-		    .bpf_cookie = p->cookies ? probe_spec(probe, number) : 0);
-	struct bpf_link *link;
+	int event, r;
 
 	if (!prog)
 		return -EOPNOTSUPP;
-	link = bpf_program__attach_uprobe_opts(prog, -1, path, probe->offset, &opts);
-	return link ? links_add(links, -1, link) : -errno;
+	event = uprobe_event(path, probe->offset, end == END_RETURN && row->group != GROUP_GO);
+	if (event < 0)
+		return event;
+	r = uprobe_program(event, bpf_program__fd(prog), p->cookies ? probe_spec(probe, number) : 0,
+			   links);
+	if (r < 0) {
+		close(event);
+		return r;
+	}
+	return links_add(links, event);
 }
 
 static int attach_ends(struct tls_programs *p, enum end end, const struct tls_probes *probes,
@@ -488,9 +552,10 @@ static int attach_ends(struct tls_programs *p, enum end end, const struct tls_pr
 	return r;
 }
 
-int tls_programs_attach(struct tls_programs *p, const struct tls_probes *probes, size_t number,
-			const char *path, struct tls_links *links, struct err *e)
+static int attach_here(struct tls_programs *p, const struct tls_probes *probes, size_t number,
+		       int fd, struct tls_links *links, struct err *e)
 {
+	char path[32];
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < probes->n; i++) {
@@ -501,27 +566,162 @@ int tls_programs_attach(struct tls_programs *p, const struct tls_probes *probes,
 	}
 	if (r < 0)
 		return r;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	r = attach_ends(p, END_ENTRY, probes, number, path, links);
 	if (r == 0)
 		r = attach_ends(p, END_RETURN, probes, number, path, links);
 	return r < 0 ? err_set(e, r, "cannot attach: %s", strerror(-r)) : 0;
 }
 
+/* ---- attaching by the broker ---- */
+
+#define ASKED_MAX 50 /* probes at once: with perf events each may take four descriptors */
+
+struct attach_request {
+	uint64_t number;
+	struct tls_probes probes;
+};
+
+/* The links come first; behind them programs that had to be loaded, so that what they miss is counted. */
+struct attach_answer {
+	uint32_t n_links;
+	char text[256];
+};
+
+static bool request_valid(const struct peer_request *rq)
+{
+	const struct attach_request *want = rq->data;
+
+	if (rq->len != sizeof(*want) || rq->n_fds != 1 || want->probes.n > TLS_PROBES_MAX)
+		return false;
+	for (size_t i = 0; i < want->probes.n; i++) {
+		if (!shape_find(&want->probes.list[i]))
+			return false;
+	}
+	return true;
+}
+
+static void programs_tell(struct tls_programs *p, const bool known[N_GROUPS],
+			  struct peer_answer *ret)
+{
+	for (enum group g = GROUP_CALLS; g < N_GROUPS; g++) {
+		struct bpf_program *prog;
+
+		if (known[g] || !group_object(p, g))
+			continue;
+		bpf_object__for_each_program(prog, group_object(p, g))
+		{
+			if (bpf_program__autoload(prog) && ret->n_fds < PEER_FDS_MAX)
+				ret->fds[ret->n_fds++] =
+					fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
+		}
+	}
+}
+
+static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const struct attach_request *want = rq->data;
+	struct attach_answer *answer = (void *)ret->data;
+	struct tls_programs *p = ctx;
+	struct tls_links links = {};
+	bool known[N_GROUPS];
+	struct err e = {};
+	int r;
+
+	if (!request_valid(rq))
+		return -EINVAL;
+	for (enum group g = GROUP_CALLS; g < N_GROUPS; g++)
+		known[g] = group_object(p, g);
+	r = attach_here(p, &want->probes, want->number, rq->fds[0], &links, &e);
+	if (r == 0 && links.n > PEER_FDS_MAX - 2 * N_GROUPS)
+		r = err_set(&e, -E2BIG, "too many probes at once");
+	if (r < 0)
+		tls_links_detach(&links);
+	*answer = (struct attach_answer){.n_links = (uint32_t)links.n};
+	memcpy(answer->text, e.text, MIN(sizeof(answer->text), sizeof(e.text)) - 1);
+	ret->len = sizeof(*answer);
+	memcpy(ret->fds, links.fds, links.n * sizeof(int));
+	ret->n_fds = links.n;
+	free(links.fds);
+	programs_tell(p, known, ret);
+	return r;
+}
+
+static void programs_borrow(struct tls_programs *p, const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p->n_borrowed == ARRAY_SIZE(p->borrowed) ||
+		    bpf_hook_watch_fd(p->shared, fds[i]) < 0)
+			close(fds[i]);
+		else
+			p->borrowed[p->n_borrowed++] = fds[i];
+	}
+}
+
+static int attach_there(struct tls_programs *p, const struct attach_request *want, int fd,
+			struct tls_links *links, struct err *e)
+{
+	struct attach_answer text = {};
+	struct peer_answer answer = {.data = (void *)&text, .cap = sizeof(text)};
+	int r = priv_call(&(struct peer_request){.service = PRIV_TLS_ATTACH,
+						 .data = want,
+						 .len = sizeof(*want),
+						 .fds = &fd,
+						 .n_fds = 1},
+			  &answer);
+	size_t n = MIN((size_t)text.n_links, answer.n_fds);
+	int added = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int fail = links_add(links, answer.fds[i]);
+
+		added = fail < 0 ? fail : added;
+	}
+	programs_borrow(p, answer.fds + n, answer.n_fds - n);
+	if (r < 0)
+		return err_set(e, r, "%.250s", *text.text ? text.text : strerror(-r));
+	return added;
+}
+
+/* As many as can be asked for at once. With multi links these are all, which then share them. */
+static int attach_by_broker(struct tls_programs *p, const struct tls_probes *probes, size_t number,
+			    int fd, struct tls_links *links, struct err *e)
+{
+	size_t step = p->multi ? TLS_PROBES_MAX : ASKED_MAX;
+	int r = 0;
+
+	for (size_t at = 0; r == 0 && at < probes->n; at += step) {
+		struct attach_request want = {.number = number};
+
+		want.probes.n = MIN(step, probes->n - at);
+		memcpy(want.probes.list, probes->list + at,
+		       want.probes.n * sizeof(want.probes.list[0]));
+		r = attach_there(p, &want, fd, links, e);
+	}
+	return r;
+}
+
+int tls_programs_attach(struct tls_programs *p, const struct tls_probes *probes, size_t number,
+			int fd, struct tls_links *links, struct err *e)
+{
+	if (priv_is_split())
+		return attach_by_broker(p, probes, number, fd, links, e);
+	return attach_here(p, probes, number, fd, links, e);
+}
+
 /* ---- detaching ---- */
 
 void tls_links_detach(struct tls_links *links)
 {
-	for (size_t i = 0; i < links->n; i++) {
-		closep(&links->list[i].fd);
-		bpf_link__destroy(links->list[i].link);
-	}
-	free(links->list);
+	for (size_t i = 0; i < links->n; i++)
+		close(links->fds[i]);
+	free(links->fds);
 	*links = (struct tls_links){};
 }
 
 /* What all files hold open in the kernel; threads take one after the other. */
 struct detach {
-	struct tls_link *list;
+	int *fds;
 	size_t n, next;
 };
 
@@ -531,14 +731,14 @@ static bool detach_collect(struct tls_links *const *files, size_t n, struct deta
 
 	for (size_t i = 0; i < n; i++)
 		sum += files[i]->n;
-	d->list = calloc(sum + 1, sizeof(d->list[0]));
-	if (!d->list)
+	d->fds = calloc(sum + 1, sizeof(d->fds[0]));
+	if (!d->fds)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (files[i]->n)
-			memcpy(d->list + d->n, files[i]->list, files[i]->n * sizeof(d->list[0]));
+			memcpy(d->fds + d->n, files[i]->fds, files[i]->n * sizeof(d->fds[0]));
 		d->n += files[i]->n;
-		free(files[i]->list);
+		free(files[i]->fds);
 		*files[i] = (struct tls_links){};
 	}
 	return true;
@@ -549,10 +749,8 @@ static void *detach_run(void *arg)
 	struct detach *d = arg;
 	size_t i;
 
-	while ((i = __atomic_fetch_add(&d->next, 1, __ATOMIC_RELAXED)) < d->n) {
-		closep(&d->list[i].fd);
-		bpf_link__destroy(d->list[i].link);
-	}
+	while ((i = __atomic_fetch_add(&d->next, 1, __ATOMIC_RELAXED)) < d->n)
+		close(d->fds[i]);
 	return NULL;
 }
 
@@ -577,5 +775,5 @@ void tls_links_detach_all(struct tls_links *const *files, size_t n)
 	detach_run(&d); /* all, if there are no threads */
 	for (size_t i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
-	free(d.list);
+	free(d.fds);
 }

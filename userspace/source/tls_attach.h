@@ -34,16 +34,12 @@ struct tls_probes {
 };
 
 struct tls_programs;
-struct bpf_link;
 
-/* What holds probes in one file. Zeroed: nothing. */
+/* What holds probes in one file: descriptors. Zeroed: nothing. */
 struct tls_links {
 	size_t n;
 	size_t cap;
-	struct tls_link {
-		int fd;                /* uprobe multi; -1: the other */
-		struct bpf_link *link; /* older kernels */
-	} * list;
+	int *fds;
 };
 
 int tls_programs_open(struct bpf_shared *s, struct tls_programs **ret, struct err *e);
@@ -58,11 +54,11 @@ int tls_programs_threads(const struct tls_programs *p);
 int tls_programs_sessions(const struct tls_programs *p);
 
 /*
- * Probes the file at @path; @number is what its events carry. Adds to @links, also when it fails half way:
- * then the caller detaches.
+ * Probes the file that @fd is open on; @number is what its events carry. Adds to @links, also when it fails half way:
+ * then the caller detaches. Done by the broker once there is one.
  */
 int tls_programs_attach(struct tls_programs *p, const struct tls_probes *probes, size_t number,
-			const char *path, struct tls_links *links, struct err *e);
+			int fd, struct tls_links *links, struct err *e);
 
 void tls_links_detach(struct tls_links *links);
 

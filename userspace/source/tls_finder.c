@@ -105,6 +105,7 @@ int tls_finder_new(struct tls_finder **ret)
 		f->waiting[i].end = &f->waiting[i].first;
 	f->done.end = &f->done.first;
 	find_cache_directory(f->cache, sizeof(f->cache));
+	find_cache_offer(f->cache);
 	*ret = f;
 	return 0;
 }

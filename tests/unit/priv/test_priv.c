@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each case runs in a process of its own, which splits and then asks the broker for what it must not get. As an ordinary
+ * user there is nothing to give up, and the cases that need it are skipped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "priv/output.h"
+#include "priv/priv.h"
+#include "priv/proc.h"
+#include "priv/sandbox.h"
+
+static char dir[64];
+
+/* The line of the first check that did not hold; 0 when all did. */
+#define EXPECT(condition)                \
+	do {                             \
+		if (!(condition))        \
+			return __LINE__; \
+	} while (0)
+
+static char allowed[96], other[96];
+
+/* A path below the /proc directory of root's process that started this one. */
+static const char *of_root(const char *format)
+{
+	static char path[4][64];
+	static unsigned int turn;
+	char *ret = path[turn++ % 4];
+
+	snprintf(ret, sizeof(path[0]), format[0] == '/' ? "/proc/%d%s" : "%d/%s", getppid(),
+		 format);
+	return ret;
+}
+
+static int split(void)
+{
+	struct err e = {};
+
+	priv_output_allow(allowed);
+	return priv_split(&(struct priv_options){}, &e);
+}
+
+/* In a child, whose exit status has eight bits: the line goes through memory. */
+static void run(int (*body)(void))
+{
+	int *line = mmap(NULL, sizeof(*line), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			 -1, 0);
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	assert_ptr_not_equal(line, MAP_FAILED);
+	*line = -1;
+	pid = fork();
+	if (pid == 0) {
+		*line = split() < 0 ? -2 : body();
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_true(WIFEXITED(status));
+	if (*line)
+		fail_msg("line %d", *line);
+	munmap(line, sizeof(*line));
+}
+
+static int state_of_the_core(void)
+{
+	struct sandbox_state is;
+
+	EXPECT(priv_is_split());
+	EXPECT(sandbox_read(getpid(), &is) == 0);
+	EXPECT(is.uid != 0 && !is.effective && !is.permitted && is.no_new_privs && is.filtered);
+	EXPECT(getuid() == is.uid);
+	EXPECT(setuid(0) < 0 && syscall(SYS_setresuid, 0, 0, 0) < 0);
+	return 0;
+}
+
+static void nothing_is_left_in_the_core(void **state)
+{
+	run(state_of_the_core);
+}
+
+static int calls_of_the_core(void)
+{
+	static char *argv[] = {(char *)"true", NULL};
+
+	EXPECT(fork() < 0 && errno == EPERM);
+	EXPECT(execv("/bin/true", argv) < 0 && errno == EPERM);
+	EXPECT(socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM);
+	EXPECT(open("/tmp/file", O_WRONLY | O_CREAT, 0600) < 0 && errno == EPERM);
+	EXPECT(open("/dev/null", O_RDWR) < 0 && errno == EPERM);
+	EXPECT(syscall(SYS_ptrace, 0, 0, 0, 0) < 0 && errno == EPERM);
+	EXPECT(syscall(SYS_bpf, 5 /* BPF_PROG_LOAD */, NULL, 0) < 0 && errno == EPERM);
+	EXPECT(kill(getppid(), 15) < 0 && errno == EPERM);
+	EXPECT(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	       MAP_FAILED);
+	EXPECT(unlink(allowed) < 0 && errno == EPERM);
+	return 0;
+}
+
+static void system_calls_that_do_harm_are_refused(void **state)
+{
+	run(calls_of_the_core);
+}
+
+static int files_of_processes(void)
+{
+	static const char *const refused[] = {
+		"1/mem",         "1/root/etc/shadow",
+		"../etc/shadow", "1/../../etc/shadow",
+		"1/environ/..",  "kcore",
+		"self/environ",  "1/fd/0",
+		"/1/environ",    "1//environ",
+		"1/environ ",    "",
+		"1/task/1/mem",  "1/fdinfo/../mem",
+		"1/fdinfo/",     "99999999999/environ",
+	};
+	char text[4096], task[64];
+	int fd;
+
+	snprintf(task, sizeof(task), "%d/task/%d/io", getppid(), getppid());
+	/* the kernel lets another user see neither */
+	EXPECT(open(of_root("/environ"), O_RDONLY) < 0 && errno == EACCES);
+	fd = priv_proc_open(of_root("environ"));
+	EXPECT(fd >= 0);
+	EXPECT(read(fd, text, sizeof(text)) >= 0);
+	EXPECT(priv_proc_read(of_root("io"), text, sizeof(text)) > 0 &&
+	       !strncmp(text, "rchar:", 6));
+	EXPECT(priv_proc_read(task, text, sizeof(text)) > 0);
+	EXPECT(priv_proc_link(of_root("exe"), text, sizeof(text)) > 0 && *text == '/');
+	EXPECT(priv_proc_link(of_root("root"), text, sizeof(text)) == -EINVAL);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		EXPECT(priv_proc_open(refused[i]) == -EINVAL);
+		EXPECT(priv_proc_read(refused[i], text, sizeof(text)) == -EINVAL);
+	}
+	EXPECT(priv_proc_open("4194303/environ") == -ENOENT);
+	return 0;
+}
+
+static void of_processes_only_listed_files_are_given_out(void **state)
+{
+	run(files_of_processes);
+}
+
+static int programs(void)
+{
+	struct stat st;
+	int fd = priv_program_open(of_root("/exe"), &st);
+
+	EXPECT(fd >= 0 && S_ISREG(st.st_mode) && st.st_size > 0);
+	EXPECT(priv_program_open(of_root("/root/etc/shadow"), &st) == -ENOEXEC);
+	EXPECT(priv_program_open(of_root("/root/dev/null"), &st) == -EINVAL);
+	EXPECT(priv_program_open("/etc/shadow", &st) == -EINVAL);
+	EXPECT(priv_program_open(of_root("/map_files/../exe"), &st) == -EINVAL);
+	EXPECT(priv_program_open(of_root("/map_files/0-1"), &st) == -ENOENT);
+	EXPECT(priv_program_open(of_root("/mem"), &st) == -EINVAL);
+	return 0;
+}
+
+static void programs_are_elf_files_and_nothing_else(void **state)
+{
+	run(programs);
+}
+
+static int outputs(void)
+{
+	struct err e = {};
+	struct stat st;
+	int fd = -1;
+
+	EXPECT(priv_output_open(allowed, true, 0600, &fd, &e) == 0);
+	EXPECT(write(fd, "12", 2) == 2);
+	EXPECT(priv_output_open(other, true, 0600, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_open("/etc/passwd", true, 0600, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_rotate(other, 2, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_rotate(allowed, 2, &fd, &e) == 0);
+	EXPECT(fstat(fd, &st) == 0 && st.st_size == 0);
+	return 0;
+}
+
+static void only_outputs_that_were_named_before_are_opened(void **state)
+{
+	struct stat st;
+	char old[128];
+
+	run(outputs);
+	snprintf(old, sizeof(old), "%s.1", allowed);
+	assert_int_equal(stat(old, &st), 0);
+	assert_int_equal(st.st_size, 2);
+	assert_int_equal(stat(other, &st), -1);
+}
+
+/* Requests of a core that somebody has taken over. */
+static int nonsense(void)
+{
+	static char data[PEER_DATA_MAX];
+	uint32_t seed = 1;
+
+	for (int i = 0; i < 20000; i++) {
+		struct peer_request rq = {.data = data};
+
+		seed = seed * 1664525 + 1013904223;
+		rq.service = (seed >> 16) % (PRIV_SERVICES + 2);
+		rq.len = (seed >> 8) % 97 * (seed >> 24) % sizeof(data);
+		for (size_t k = 0; k < 64; k++)
+			data[(k * 131 + seed) % sizeof(data)] = (char)(seed >> (k & 15));
+		EXPECT(priv_call(&rq, NULL) < 0);
+	}
+	EXPECT(priv_proc_open(of_root("environ")) >= 0);
+	return 0;
+}
+
+static void nonsense_does_not_end_the_broker(void **state)
+{
+	run(nonsense);
+}
+
+static int made_directory(void **state)
+{
+	strcpy(dir, "/tmp/test_priv.XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(allowed, sizeof(allowed), "%s/allowed", dir);
+	snprintf(other, sizeof(other), "%s/other", dir);
+	log_setup(LOG_ERROR, false);
+	return 0;
+}
+
+static int removed_directory(void **state)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_left_in_the_core),
+		cmocka_unit_test(system_calls_that_do_harm_are_refused),
+		cmocka_unit_test(of_processes_only_listed_files_are_given_out),
+		cmocka_unit_test(programs_are_elf_files_and_nothing_else),
+		cmocka_unit_test(only_outputs_that_were_named_before_are_opened),
+		cmocka_unit_test(nonsense_does_not_end_the_broker),
+	};
+
+	return cmocka_run_group_tests(tests, made_directory, removed_directory);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "priv/output.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/output.h"
+#include "priv/priv.h"
+
+#define PATHS_MAX 8
+
+static const char *allowed[PATHS_MAX];
+static size_t n_allowed;
+
+/* Of fixed size, and so without anything to parse. */
+struct request {
+	char path[PATH_MAX];
+	uint32_t mode;
+	uint32_t empty;
+	uint32_t keep;
+};
+
+static bool is_allowed(const char *path)
+{
+	for (size_t i = 0; i < n_allowed; i++) {
+		if (!strcmp(path, allowed[i]))
+			return true;
+	}
+	return false;
+}
+
+void priv_output_allow(const char *path)
+{
+	if (path && n_allowed < PATHS_MAX && !is_allowed(path))
+		allowed[n_allowed++] = path;
+}
+
+/* ---- in the broker ---- */
+
+static int serve_output(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const struct request *want = rq->data;
+	struct err e = {};
+	int fd = -1, r;
+
+	if (rq->len != sizeof(*want) || strnlen(want->path, PATH_MAX) == PATH_MAX ||
+	    !is_allowed(want->path))
+		return -EINVAL;
+	if (rq->service == PRIV_OUTPUT_ROTATE)
+		r = output_rotate(want->path, want->keep, &fd, &e);
+	else
+		r = output_open(want->path, 0, want->empty, want->mode, &fd, &e);
+	if (r < 0) {
+		ret->len = strlen(e.text) + 1;
+		memcpy(ret->data, e.text, ret->len);
+		return r;
+	}
+	ret->fds[ret->n_fds++] = fd;
+	return 0;
+}
+
+void priv_output_offer(void)
+{
+	priv_offer(PRIV_OUTPUT_OPEN, serve_output, NULL);
+	priv_offer(PRIV_OUTPUT_ROTATE, serve_output, NULL);
+}
+
+/* ---- who asks ---- */
+
+static int call(enum priv_service service, struct request *rq, const char *path, int *ret_fd,
+		struct err *e)
+{
+	char text[sizeof(e->text)] = "";
+	struct peer_answer answer = {.data = text, .cap = sizeof(text)};
+	int r;
+
+	if (strlen(path) >= sizeof(rq->path))
+		return err_set(e, -ENAMETOOLONG, "the name is too long");
+	strcpy(rq->path, path);
+	r = priv_call(&(struct peer_request){.service = service, .data = rq, .len = sizeof(*rq)},
+		      &answer);
+	if (r < 0)
+		return err_set(e, r, "%.*s", (int)sizeof(text) - 1,
+			       answer.len ? text : strerror(-r));
+	*ret_fd = answer.fds[0];
+	return 0;
+}
+
+int priv_output_open(const char *path, bool empty, mode_t mode, int *ret_fd, struct err *e)
+{
+	struct request rq = {.mode = mode, .empty = empty};
+
+	if (!priv_is_split())
+		return output_open(path, 0, empty, mode, ret_fd, e);
+	return call(PRIV_OUTPUT_OPEN, &rq, path, ret_fd, e);
+}
+
+int priv_output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e)
+{
+	struct request rq = {.keep = keep};
+
+	if (!priv_is_split())
+		return output_rotate(path, keep, ret_fd, e);
+	return call(PRIV_OUTPUT_ROTATE, &rq, path, ret_fd, e);
+}

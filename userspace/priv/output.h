@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Files for the user, opened by whoever may: output_open() and output_rotate(), for paths that were allowed before. */
+#ifndef AGENTSIGHT_PRIV_OUTPUT_H
+#define AGENTSIGHT_PRIV_OUTPUT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Before the split: @path, which is borrowed, may be written. */
+void priv_output_allow(const char *path);
+
+/* As output_open() without further flags. */
+int priv_output_open(const char *path, bool empty, mode_t mode, int *ret_fd, struct err *e);
+
+/* As output_rotate(). */
+int priv_output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e);
+
+void priv_output_offer(void);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "priv/priv.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "priv/output.h"
+#include "priv/proc.h"
+#include "priv/sandbox.h"
+
+#define CAP(name) (1ULL << CAP_##name)
+/* numbers of the kernel's; the C library's headers may be older */
+#define CAP_PERFMON_            38
+#define CAP_BPF_                39
+#define CAP_CHECKPOINT_RESTORE_ 40
+
+/*
+ * What the broker keeps: to read others' /proc and files, to load programs and probe files (SYS_ADMIN for what
+ * perf_event_open() wants before 6.6), to lease files of others, to write where the user may, and to end the command.
+ */
+#define BROKER_CAPS                                                                    \
+	(CAP(SYS_PTRACE) | CAP(DAC_READ_SEARCH) | CAP(DAC_OVERRIDE) | CAP(SYS_ADMIN) | \
+	 CAP(SYS_RESOURCE) | CAP(LEASE) | CAP(CHOWN) | CAP(FOWNER) | CAP(KILL) |       \
+	 1ULL << CAP_PERFMON_ | 1ULL << CAP_BPF_ | 1ULL << CAP_CHECKPOINT_RESTORE_)
+
+static struct peer_service services[PRIV_SERVICES];
+static struct peer *broker;
+
+void priv_offer(enum priv_service service, peer_service_fn fn, void *ctx)
+{
+	services[service] = (struct peer_service){fn, ctx};
+}
+
+bool priv_is_split(void)
+{
+	return broker;
+}
+
+pid_t priv_broker_pid(void)
+{
+	return broker ? peer_pid(broker) : 0;
+}
+
+int priv_call(const struct peer_request *rq, struct peer_answer *ret)
+{
+	static bool said;
+	int r = broker ? peer_call(broker, rq, ret) : -EACCES;
+
+	if (r == -ECONNRESET && !said)
+		log_warning("the broker has ended: programs that start now are not probed, and "
+			    "nothing is read "
+			    "any more of what only their users may");
+	said |= r == -ECONNRESET;
+	return r;
+}
+
+void priv_end(void)
+{
+	struct peer *p = broker;
+
+	broker = NULL;
+	peer_free(p);
+}
+
+/* ---- the broker's beginning ---- */
+
+struct birth {
+	const struct priv_options *opt;
+	struct caps caps;
+};
+
+/* Programs, maps and types that were loaded, memory that libbpf reads, and what else was asked for. */
+static bool is_needed(const struct priv_options *opt, int fd, int requests)
+{
+	static const char *const kinds[] = {"anon_inode:bpf-prog", "anon_inode:bpf-map",
+					    "anon_inode:btf", "/memfd:"};
+	char path[32], target[64];
+	ssize_t n;
+
+	if (fd <= STDERR_FILENO || fd == requests)
+		return true;
+	for (size_t i = 0; i < opt->n_keep; i++) {
+		if (opt->keep[i] == fd)
+			return true;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return false;
+	target[n] = '\0';
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (!strncmp(target, kinds[i], strlen(kinds[i])))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Everything else is the core's: a probe that it closes shall be closed, and so shall the command's files. The
+ * numbers are read from the kernel's list, which is long only where the descriptors are many.
+ */
+static void descriptors_close(const struct priv_options *opt, int requests)
+{
+	struct rlimit limit;
+	int last;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	last = limit.rlim_cur < (1 << 20) ? (int)limit.rlim_cur : 1 << 20;
+	for (int fd = STDERR_FILENO + 1, gap = 0; fd < last && gap < 1024; fd++) {
+		if (is_needed(opt, fd, requests))
+			gap = 0;
+		else
+			gap = close(fd) < 0 ? gap + 1 : 0;
+	}
+}
+
+/* What fails here leaves the broker with more than it needs, and is said. */
+static void broker_begin(void *context, int requests)
+{
+	const struct birth *birth = context;
+	struct err e = {};
+	sigset_t all;
+	int r;
+
+	/* it ends with the core, and not before */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	descriptors_close(birth->opt, requests);
+	r = sandbox_limit(birth->caps.permitted & BROKER_CAPS);
+	if (r < 0)
+		log_warning("the broker keeps its capabilities: %s", strerror(-r));
+	if (sandbox_filter(SANDBOX_BROKER, false, &e) < 0)
+		log_warning("broker: %s", e.text);
+}
+
+/* ---- the split ---- */
+
+/* With hidepid another user does not see that others' processes exist at all. */
+static int try_proc(void *ctx)
+{
+	return access("/proc/1/stat", R_OK) < 0 ? -errno : 0;
+}
+
+/* What the core cannot do without, and its reason. */
+static uint64_t keep_needed(const struct priv_options *opt, const struct identity *id,
+			    struct err *why)
+{
+	uint64_t keep = 0;
+
+	if (opt->try_maps && sandbox_try(id, opt->try_maps, opt->ctx) == -EPERM) {
+		keep |= 1ULL << CAP_BPF_;
+		err_set(why, 0, "this kernel (before 5.19) lets nobody without CAP_BPF read maps");
+	}
+	if (sandbox_try(id, try_proc, NULL) < 0) {
+		keep |= CAP(SYS_PTRACE);
+		err_set(why, 0, "/proc is mounted with hidepid: CAP_SYS_PTRACE stays");
+	}
+	return keep;
+}
+
+int priv_split(const struct priv_options *opt, struct err *e)
+{
+	struct birth birth = {.opt = opt};
+	struct identity id;
+	struct err why = {};
+	uint64_t keep;
+	int r = sandbox_caps(&birth.caps);
+
+	if (r < 0)
+		return err_set(e, r, "cannot tell which capabilities there are: %s", strerror(-r));
+	if (!birth.caps.permitted)
+		return -ENOTSUP;
+	sandbox_identity(&id);
+	priv_proc_offer();
+	priv_output_offer();
+	keep = keep_needed(opt, &id, &why) & birth.caps.permitted;
+	r = peer_start(&(struct peer_options){.name = "agentsight-priv",
+					      .services = services,
+					      .n_services = PRIV_SERVICES,
+					      .begin = broker_begin,
+					      .ctx = &birth},
+		       &broker);
+	if (r < 0)
+		return err_set(e, r, "cannot start the broker: %s", strerror(-r));
+	if (opt->started)
+		opt->started(opt->ctx, peer_pid(broker));
+	r = sandbox_become(&id, keep, e);
+	if (r < 0) {
+		priv_end();
+		return r;
+	}
+	r = sandbox_filter(SANDBOX_CORE, opt->devices, e);
+	if (r < 0)
+		return r;
+	*e = why;
+	return 0;
+}

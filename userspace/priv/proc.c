@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+#include "priv/proc.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "priv/priv.h"
+
+#define SOCKETS_MAX (PEER_DATA_MAX / sizeof(struct priv_socket))
+
+/* ---- which paths ---- */
+
+static const char *const proc_files[] = {
+	"cgroup", "cmdline",      "environ", "io",    "maps",   "schedstat",
+	"smaps",  "smaps_rollup", "stat",    "statm", "status",
+};
+
+static const char *const proc_links[] = {"cwd", "exe"};
+
+/* Behind a number; NULL when there is none. */
+static const char *skip_number(const char *s)
+{
+	size_t n = strspn(s, "0123456789");
+
+	return n && n <= 10 ? s + n : NULL;
+}
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* "PID/rest": the rest. */
+static const char *below_pid(const char *path)
+{
+	const char *rest = skip_number(path);
+
+	return rest && *rest == '/' ? rest + 1 : NULL;
+}
+
+static bool is_proc_file(const char *path)
+{
+	const char *rest = below_pid(path);
+
+	if (rest && !strncmp(rest, "task/", 5))
+		rest = below_pid(rest + 5);
+	if (!rest)
+		return false;
+	if (!strncmp(rest, "fdinfo/", 7)) {
+		rest = skip_number(rest + 7);
+		return rest && !*rest;
+	}
+	return !strcmp(rest, "fdinfo") ||
+	       is_one_of(rest, proc_files, sizeof(proc_files) / sizeof(proc_files[0]));
+}
+
+static bool is_proc_link(const char *path)
+{
+	const char *rest = below_pid(path);
+
+	return rest && is_one_of(rest, proc_links, sizeof(proc_links) / sizeof(proc_links[0]));
+}
+
+/* "7f3c10000000-7f3c10020000" */
+static bool is_range(const char *s)
+{
+	size_t n = strspn(s, "0123456789abcdef");
+
+	if (!n || s[n] != '-')
+		return false;
+	s += n + 1;
+	n = strspn(s, "0123456789abcdef");
+	return n && !s[n];
+}
+
+static bool is_program(const char *path)
+{
+	const char *rest = strncmp(path, "/proc/", 6) ? NULL : below_pid(path + 6);
+
+	return rest && (!strcmp(rest, "exe") || !strncmp(rest, "root/", 5) ||
+			(!strncmp(rest, "map_files/", 10) && is_range(rest + 10)));
+}
+
+/* ---- doing it ---- */
+
+static int below_proc(const char *path, char out[PATH_MAX])
+{
+	return snprintf(out, PATH_MAX, "/proc/%s", path) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int proc_open(const char *path)
+{
+	char full[PATH_MAX];
+	int r = below_proc(path, full), fd;
+
+	if (r < 0)
+		return r;
+	fd = open(full, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
+static int regular_open(const char *path, struct stat *ret)
+{
+	_cleanup_(closep) int handle = open(path, O_PATH | O_CLOEXEC);
+	char link[32];
+	int fd;
+
+	if (handle < 0 || fstat(handle, ret) < 0)
+		return -errno;
+	if (!S_ISREG(ret->st_mode))
+		return -EINVAL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", handle);
+	fd = open(link, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* "socket:[1234]" */
+static uint32_t socket_inode(const char *text)
+{
+	static const char head[] = "socket:[";
+	unsigned long n;
+	char *end;
+
+	if (strncmp(text, head, sizeof(head) - 1) != 0)
+		return 0;
+	n = strtoul(text + sizeof(head) - 1, &end, 10);
+	return *end == ']' && n <= UINT32_MAX ? (uint32_t)n : 0;
+}
+
+static int descriptors_open(uint32_t tgid, DIR **ret)
+{
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%u/fd", tgid);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	*ret = dir;
+	return 0;
+}
+
+/* The kernel lists descriptors in ascending order. */
+static ssize_t sockets_read(uint32_t tgid, uint32_t from, struct priv_socket *ret, size_t max)
+{
+	_cleanup_(closedirp) DIR *dir = NULL;
+	int r = descriptors_open(tgid, &dir);
+	struct dirent *d;
+	size_t n = 0;
+
+	if (r < 0)
+		return r;
+	while (n < max && (errno = 0, d = readdir(dir))) {
+		uint32_t fd = isdigit((unsigned char)d->d_name[0])
+				      ? (uint32_t)strtoul(d->d_name, NULL, 10)
+				      : 0;
+		char text[64];
+		ssize_t len;
+
+		if (!isdigit((unsigned char)d->d_name[0]) || fd < from)
+			continue;
+		len = readlinkat(dirfd(dir), d->d_name, text, sizeof(text) - 1);
+		if (len <= 0)
+			continue;
+		text[len] = '\0';
+		ret[n] = (struct priv_socket){fd, socket_inode(text)};
+		n += ret[n].inode != 0;
+	}
+	return n == max || !errno ? (ssize_t)n : -errno;
+}
+
+/* ---- in the broker ---- */
+
+/* The request's bytes as text; NULL unless they are one terminated string. */
+static const char *text_of(const struct peer_request *rq)
+{
+	return rq->len && strnlen(rq->data, rq->len) == rq->len - 1 ? rq->data : NULL;
+}
+
+static int fd_answer(int fd, struct peer_answer *ret)
+{
+	if (fd < 0)
+		return fd;
+	ret->fds[ret->n_fds++] = fd;
+	return 0;
+}
+
+static int serve_open(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const char *path = text_of(rq);
+
+	return path && is_proc_file(path) ? fd_answer(proc_open(path), ret) : -EINVAL;
+}
+
+static int serve_read(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const char *path = text_of(rq);
+	_cleanup_(closep) int fd = -1;
+	ssize_t n;
+
+	if (!path || !is_proc_file(path))
+		return -EINVAL;
+	fd = proc_open(path);
+	if (fd < 0)
+		return fd;
+	n = read(fd, ret->data, ret->cap);
+	if (n < 0)
+		return -errno;
+	ret->len = (size_t)n;
+	return 0;
+}
+
+static int serve_link(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const char *path = text_of(rq);
+	char full[PATH_MAX];
+	ssize_t n;
+
+	if (!path || !is_proc_link(path) || below_proc(path, full) < 0)
+		return -EINVAL;
+	n = readlink(full, ret->data, PATH_MAX);
+	if (n < 0)
+		return -errno;
+	ret->len = (size_t)n;
+	return 0;
+}
+
+/* Nothing but ELF files: who asks shall not get at anything else that lies where he says. */
+static bool is_elf(int fd)
+{
+	char magic[4];
+
+	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	       !memcmp(magic, "\177ELF", sizeof(magic));
+}
+
+static int serve_program(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const char *path = text_of(rq);
+	_cleanup_(closep) int fd = -1;
+	struct stat st;
+
+	if (!path || !is_program(path))
+		return -EINVAL;
+	fd = regular_open(path, &st);
+	if (fd < 0)
+		return fd;
+	return is_elf(fd) ? fd_answer(TAKE_FD(fd), ret) : -ENOEXEC;
+}
+
+struct sockets_request {
+	uint32_t tgid, from;
+};
+
+static int serve_sockets(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	const struct sockets_request *s = rq->data;
+	ssize_t n;
+
+	if (rq->len != sizeof(*s))
+		return -EINVAL;
+	n = sockets_read(s->tgid, s->from, (void *)ret->data,
+			 ret->cap / sizeof(struct priv_socket));
+	if (n < 0)
+		return (int)n;
+	ret->len = (size_t)n * sizeof(struct priv_socket);
+	return 0;
+}
+
+static int serve_lease(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	if (rq->len != sizeof(int) || rq->n_fds != 1)
+		return -EINVAL;
+	return fcntl(rq->fds[0], F_SETLEASE, *(const int *)rq->data) < 0 ? -errno : 0;
+}
+
+void priv_proc_offer(void)
+{
+	priv_offer(PRIV_LEASE, serve_lease, NULL);
+	priv_offer(PRIV_PROC_OPEN, serve_open, NULL);
+	priv_offer(PRIV_PROC_READ, serve_read, NULL);
+	priv_offer(PRIV_PROC_LINK, serve_link, NULL);
+	priv_offer(PRIV_PROC_SOCKETS, serve_sockets, NULL);
+	priv_offer(PRIV_PROGRAM_OPEN, serve_program, NULL);
+}
+
+/* ---- who asks ---- */
+
+static int text_call(enum priv_service service, const char *text, struct peer_answer *ret)
+{
+	return priv_call(
+		&(struct peer_request){.service = service, .data = text, .len = strlen(text) + 1},
+		ret);
+}
+
+static int fd_call(enum priv_service service, const char *text)
+{
+	struct peer_answer answer = {};
+	int r = text_call(service, text, &answer);
+
+	if (r < 0)
+		return r;
+	return answer.n_fds == 1 ? answer.fds[0] : -EPROTO;
+}
+
+int priv_proc_open(const char *path)
+{
+	if (!priv_is_split())
+		return proc_open(path);
+	return fd_call(PRIV_PROC_OPEN, path);
+}
+
+int priv_lease(int fd, int kind)
+{
+	if (!priv_is_split())
+		return fcntl(fd, F_SETLEASE, kind) < 0 ? -errno : 0;
+	return priv_call(&(struct peer_request){.service = PRIV_LEASE,
+						.data = &kind,
+						.len = sizeof(kind),
+						.fds = &fd,
+						.n_fds = 1},
+			 NULL);
+}
+
+static ssize_t bytes_call(enum priv_service service, const char *text, char *buf, size_t cap)
+{
+	char data[PEER_DATA_MAX];
+	struct peer_answer answer = {.data = data, .cap = sizeof(data)};
+	int r = text_call(service, text, &answer);
+
+	if (r < 0)
+		return r;
+	memcpy(buf, data, answer.len < cap ? answer.len : cap);
+	return answer.len < cap ? (ssize_t)answer.len : (ssize_t)cap;
+}
+
+ssize_t priv_proc_read(const char *path, char *buf, size_t cap)
+{
+	return bytes_call(PRIV_PROC_READ, path, buf, cap);
+}
+
+ssize_t priv_proc_link(const char *path, char *buf, size_t cap)
+{
+	return bytes_call(PRIV_PROC_LINK, path, buf, cap);
+}
+
+int priv_program_open(const char *path, struct stat *ret)
+{
+	int fd;
+
+	if (!priv_is_split())
+		return regular_open(path, ret);
+	fd = fd_call(PRIV_PROGRAM_OPEN, path);
+	if (fd >= 0 && fstat(fd, ret) < 0)
+		closep(&(int){TAKE_FD(fd)});
+	return fd;
+}
+
+ssize_t priv_proc_sockets(uint32_t tgid, uint32_t from, struct priv_socket *ret, size_t max)
+{
+	struct sockets_request rq = {tgid, from};
+	char data[PEER_DATA_MAX];
+	struct peer_answer answer = {.data = data, .cap = sizeof(data)};
+	int r;
+
+	if (!priv_is_split())
+		return sockets_read(tgid, from, ret, max);
+	r = priv_call(&(struct peer_request){.service = PRIV_PROC_SOCKETS,
+					     .data = &rq,
+					     .len = sizeof(rq)},
+		      &answer);
+	if (r < 0)
+		return r;
+	max = answer.len / sizeof(*ret) < max ? answer.len / sizeof(*ret) : max;
+	memcpy(ret, data, max * sizeof(*ret));
+	return (ssize_t)max;
+}
