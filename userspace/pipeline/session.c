@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "enrich/proc_table.h"
 #include "event/record.h"
 #include "pipeline/chain.h"
@@ -849,6 +850,8 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 			setpriority(PRIO_PROCESS, 0, -20);
 		if (session_splits(opt))
 			split(s);
+		if (!opt->embedded)
+			memory_give_back();
 		say_who_is_watched(s);
 		session_kick(s);
 	}

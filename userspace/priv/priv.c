@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "priv/output.h"
 #include "priv/proc.h"
 #include "priv/sandbox.h"
@@ -136,6 +137,7 @@ static void broker_begin(void *context, int requests)
 	r = sandbox_limit(birth->caps.permitted & BROKER_CAPS);
 	if (r < 0)
 		log_warning("the broker keeps its capabilities: %s", strerror(-r));
+	memory_give_back();
 	if (sandbox_filter(SANDBOX_BROKER, false, &e) < 0)
 		log_warning("broker: %s", e.text);
 }

@@ -42,6 +42,9 @@ int ring_open(int map_fd, size_t size, struct ring **ret)
 		return -errno;
 	r->producer_page = p;
 	r->data = (const char *)p + r->page;
+	/* what is read here is no business of processes that are started for us */
+	madvise(r->producer_page, r->page + 2 * size, MADV_DONTFORK);
+	madvise(r->consumer_page, r->page, MADV_DONTFORK);
 	r->pos = r->next = *(unsigned long *)r->consumer_page;
 
 	*ret = TAKE_PTR(r);

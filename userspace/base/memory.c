@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/memory.h"
+
+#include <link.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Of a segment that nobody writes to, the file holds all there is: nothing is lost. */
+static int segments_drop(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	for (size_t i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uintptr_t begin = (info->dlpi_addr + ph->p_vaddr) & ~(page - 1);
+		uintptr_t end = info->dlpi_addr + ph->p_vaddr + ph->p_memsz;
+
+		if (ph->p_type == PT_LOAD && !(ph->p_flags & PF_W) && end > begin)
+			madvise((void *)begin, end - begin, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+void memory_give_back(void)
+{
+	malloc_trim(0);
+	dl_iterate_phdr(segments_drop, NULL);
+}
