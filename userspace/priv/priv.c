@@ -160,6 +160,10 @@ static uint64_t keep_needed(const struct priv_options *opt, const struct identit
 		keep |= 1ULL << CAP_BPF_;
 		err_set(why, 0, "this kernel (before 5.19) lets nobody without CAP_BPF read maps");
 	}
+	if (opt->devices) {
+		keep |= CAP(SYS_PTRACE);
+		err_set(why, 0, "--gpu: what drivers tell of others' descriptors needs CAP_SYS_PTRACE");
+	}
 	if (sandbox_try(id, try_proc, NULL) < 0) {
 		keep |= CAP(SYS_PTRACE);
 		err_set(why, 0, "/proc is mounted with hidepid: CAP_SYS_PTRACE stays");
