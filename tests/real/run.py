@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bodies  # noqa: E402
 import command  # noqa: E402
 import exchanges  # noqa: E402
+import harm  # noqa: E402
 import hostile  # noqa: E402
 import libraries  # noqa: E402
 import models  # noqa: E402
@@ -62,7 +63,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (command, monitor, network, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, report, hostile, without_tls, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (command, monitor, network, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, report, hostile, harm, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "cmd/report.h"
 #include "pipeline/sources.h"
 #include "pipeline/trust.h"
 
@@ -198,7 +199,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 	struct sources *sources = NULL;
 	struct err e = {};
 	size_t n = 0;
-	int r, status;
+	int r, status, shown;
 
 	o->session.sources =
 		SOURCE_PROCESS | SOURCE_FILES | SOURCE_NETWORK | SOURCE_TLS | SOURCE_SYSTEM;
@@ -227,7 +228,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 		print_machine(&p);
 		print_families(&p, all, n);
 	}
-	fflush(stdout);
+	shown = report_close(stdout, EXIT_ASKED);
 
 	status = complete(all, n) ? EXIT_ASKED : EXIT_FAILED;
 	if (r < 0) {
@@ -238,5 +239,5 @@ int cmd_doctor(const struct command *c, struct options *o)
 		sources_finish(sources);
 	sources_free(sources);
 	proc_table_free(procs);
-	return status;
+	return shown == EXIT_ASKED ? status : shown;
 }

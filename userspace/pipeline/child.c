@@ -71,16 +71,30 @@ int child_hold(char **argv, const struct child_files *files, struct child *ret, 
 		.pid_fd = syscall(SYS_pidfd_open, pid, 0),
 		.error_fd = TAKE_FD(error[0]),
 	};
+	/* nothing else would tell us of its end; child_done() takes it back */
+	if (ret->pid_fd < 0)
+		return err_set(e, -errno, "cannot watch the command: %s", strerror(errno));
 	return 0;
+}
+
+/* An end of the child that came first is told by its status. */
+static int open_gate(struct child *c)
+{
+	ssize_t n;
+
+	do {
+		n = send(c->gate_fd, "", 1, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 && errno != EPIPE && errno != ECONNRESET ? -errno : 0;
 }
 
 int child_release(struct child *c, const char *name, struct err *e)
 {
+	int error, r = open_gate(c);
 	ssize_t n;
-	int error;
 
-	/* fails when the child was killed meanwhile, which its end will tell */
-	send(c->gate_fd, "", 1, MSG_NOSIGNAL);
+	if (r < 0)
+		return err_set(e, r, "cannot let '%s' go: %s", name, strerror(-r));
 	closep(&c->gate_fd);
 	c->gate_fd = -1;
 	/* execve() closes the other end; bytes arrive only when it failed */

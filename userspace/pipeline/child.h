@@ -12,7 +12,7 @@
 struct child {
 	pid_t pid;    /* 0: none */
 	int gate_fd;  /* a byte lets the command start; closed without one, it never will */
-	int pid_fd;   /* readable when it has ended; -1 on kernels without pidfd_open() */
+	int pid_fd;   /* readable when it has ended */
 	int error_fd; /* tells why execve() failed */
 	bool reaped;
 };

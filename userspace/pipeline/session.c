@@ -61,7 +61,8 @@ struct session {
 	struct ring *rings[2];
 	struct child child;
 	struct child_end end;
-	int *pid_fds; /* of those that were asked for; -1: it has ended */
+	_Atomic bool closed; /* nobody reads the output any more */
+	int *pid_fds;        /* of those that were asked for; -1: it has ended */
 	size_t pids_left;
 	volatile struct as_shared *doorbell; /* NULL without kernel programs */
 	int epoll_fd;
@@ -253,6 +254,8 @@ static int compile_filter(struct session *s, struct err *e)
 	if (!s->opt->filter)
 		return 0;
 	r = filter_compile(s->opt->filter, select_schema(), &s->filter, &fe);
+	if (r == -ENOMEM)
+		return err_set(e, r, "not enough memory for the filter");
 	if (r < 0) {
 		if (s->opt->embedded)
 			return err_set(e, -EINVAL, "filter, character %zu: %s", fe.column, fe.msg);
@@ -267,6 +270,7 @@ static void output_closed(void *context)
 	struct session *s = context;
 	uint64_t one = 1;
 
+	s->closed = true;
 	if (write(s->fds[FD_CLOSED], &one, sizeof(one)) < 0)
 		log_debug("cannot tell the loop: %s", strerror(errno));
 }
@@ -352,17 +356,51 @@ static int add_fd(struct session *s, enum descriptor which, uint32_t events)
 	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->fds[which], &ev) < 0 ? -errno : 0;
 }
 
-static int timer_fd(uint64_t first_ns, uint64_t every_ns)
+static int timer_open(uint64_t first_ns, uint64_t every_ns, int *ret_fd)
 {
 	struct itimerspec spec = {
 		.it_value = {first_ns / NSEC_PER_SEC, first_ns % NSEC_PER_SEC},
 		.it_interval = {every_ns / NSEC_PER_SEC, every_ns % NSEC_PER_SEC},
 	};
-	int fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	_cleanup_(closep) int fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 
-	if (fd >= 0)
-		timerfd_settime(fd, 0, &spec, NULL);
-	return fd;
+	if (fd < 0 || timerfd_settime(fd, 0, &spec, NULL) < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* What a run would go on without: none of them is optional once it is asked for. */
+static int open_timers(struct session *s)
+{
+	const struct {
+		enum descriptor which;
+		bool wanted;
+		uint64_t first_ns, every_ns;
+	} timers[] = {
+		{FD_TICK, true, NSEC_PER_SEC, NSEC_PER_SEC},
+		{FD_SAMPLE, s->opt->sources & SOURCE_SYSTEM, 0, 0},
+		{FD_KICK, s->opt->embedded, 0, 0},
+		{FD_DURATION, s->opt->duration_ns > 0, s->opt->duration_ns, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
+		int r = 0;
+
+		if (timers[i].wanted)
+			r = timer_open(timers[i].first_ns, timers[i].every_ns,
+				       &s->fds[timers[i].which]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool is_ignored(int signo)
+{
+	struct sigaction action;
+
+	return sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 static int open_signals(struct session *s)
@@ -374,7 +412,9 @@ static int open_signals(struct session *s)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	/* it opens a file again; the end of a terminal ends what is shown there, but not under nohup(1) */
+	if (s->opt->output || !is_ignored(SIGHUP))
+		sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
 	if (s->opt->command_first)
 		sigaddset(&set, SIGQUIT);
@@ -412,21 +452,17 @@ static int add_pids(struct session *s)
 
 static int open_loop(struct session *s, struct err *e)
 {
-	int r = 0;
+	int r;
 
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll_fd < 0)
 		return err_set(e, -errno, "cannot make an epoll descriptor: %s", strerror(errno));
-	s->fds[FD_TICK] = timer_fd(NSEC_PER_SEC, NSEC_PER_SEC);
-	if (s->opt->sources & SOURCE_SYSTEM) {
-		s->fds[FD_SAMPLE] = timer_fd(0, 0);
+	r = open_timers(s);
+	if (r < 0)
+		return err_set(e, r, "cannot make a timer: %s", strerror(-r));
+	if (s->fds[FD_SAMPLE] >= 0)
 		sampling_begin(&s->sampling, &s->opt->pace, s->opt->forced_samples, s->start_ns,
 			       clock_boot_ns());
-	}
-	if (s->opt->embedded)
-		s->fds[FD_KICK] = timer_fd(0, 0);
-	if (s->opt->duration_ns)
-		s->fds[FD_DURATION] = timer_fd(s->opt->duration_ns, 0);
 	s->fds[FD_CHILD] = s->child.pid ? s->child.pid_fd : -1;
 
 	/* edge-triggered: a ring that holds records shall not end the wait for more of them */
@@ -465,8 +501,6 @@ static void on_signal(struct session *s)
 			report_stats(s);
 		else if (s->opt->command_first)
 			pass_signal(s, &info);
-		else if (info.ssi_signo == SIGHUP)
-			chain_reopen(s->chain);
 		else
 			s->stop_reason = info.ssi_signo == SIGINT ? "interrupted" : "terminated";
 		s->result.interrupted |= info.ssi_signo == SIGINT;
@@ -518,6 +552,15 @@ static void on_pid(struct session *s, size_t i)
 		s->stop_reason = "processes ended";
 }
 
+/* A command of `run` is not ended because nobody reads of it any more. */
+static void on_closed(struct session *s)
+{
+	if (s->opt->command_first && s->child.pid)
+		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->fds[FD_CLOSED], NULL);
+	else
+		s->stop_reason = "output closed";
+}
+
 static void handle(struct session *s, unsigned which)
 {
 	if (which >= FD_PIDS) {
@@ -545,7 +588,7 @@ static void handle(struct session *s, unsigned which)
 		on_child(s);
 		break;
 	case FD_CLOSED:
-		s->stop_reason = "output closed";
+		on_closed(s);
 		break;
 	case FD_KICK:
 		timer_read(s->fds[FD_KICK]);
@@ -651,6 +694,7 @@ pid_t session_command_pid(const struct session *s)
 
 static void finish(struct session *s)
 {
+	struct writer_counts written;
 	struct ledger ledger;
 	uint64_t lost;
 
@@ -669,8 +713,12 @@ static void finish(struct session *s)
 	take_ledger(s, &ledger);
 	ledger_emit_totals(&ledger, AS_EV_STOP, s->stop_reason, s->start_ns, chain_sinks(s->chain));
 	chain_sync(s->chain, STALL_MS);
+	chain_written(s->chain, &written);
 
-	lost = ledger_lost(&ledger);
+	/* whoever closed the output wants no more of it */
+	lost = s->closed ? 0 : ledger_lost(&ledger);
+	if (!s->closed && !written.delivered[AS_EV_STOP])
+		log_warning("`stop`, the last line, could not be written");
 	if (lost)
 		log_warning("%llu events were lost; `stop` says where (a larger --ring-size helps "
 			    "when a ring was full)",
@@ -708,8 +756,9 @@ int session_start(struct session *s, struct err *e)
 	if (!s->opt->command)
 		return 0;
 	r = sources_follow(s->sources, s->child.pid);
-	if (r < 0)
-		return err_set(e, r, "cannot follow the command: %s", strerror(-r));
+	if (r < 0) /* EINVAL would be wrong usage */
+		return err_set(e, r == -EINVAL ? -EIO : r, "cannot follow the command: %s",
+			       strerror(-r));
 	return child_release(&s->child, s->opt->command[0], e);
 }
 
@@ -746,6 +795,8 @@ static int open_all(struct session *s, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "cannot handle signals: %s", strerror(-r));
 	s->fds[FD_CLOSED] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->fds[FD_CLOSED] < 0)
+		return err_set(e, -errno, "cannot make an eventfd: %s", strerror(errno));
 
 	r = proc_table_new(&s->procs);
 	if (r < 0)

@@ -24,7 +24,8 @@
 #include "source/who.h"
 #include "stage/file_io.h"
 
-#define RING_EVENTS_BYTES (4U << 20)
+#define RING_EVENTS_BYTES \
+	(8U << 20) /* what 14,000 short processes leave: more than two seconds of them */
 #define RING_DATA_BYTES   (8U << 20)
 #define RING_UNUSED_BYTES (64U << 10) /* where nothing sends payload */
 #define REAP_BUDGET       8 /* processes checked against /proc per second, for exits that were lost */
@@ -73,6 +74,7 @@ struct sources {
 	uint64_t begin_ns; /* of the run */
 	struct proc_match match;
 	size_t followed;
+	int follow_error; /* of the last process that the kernel was to follow and does not */
 	uint64_t polled_ns;
 	uint64_t active_ns; /* last exec or connection */
 	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
@@ -323,13 +325,23 @@ static int open_kernel(struct sources *s, struct err *e)
 
 /* ---- who belongs at the start ---- */
 
+static void follow(struct sources *s, const struct proc *p, uint32_t flags)
+{
+	int r = proc_source_follow(s->proc, p->tgid, p->start_ns, flags);
+
+	if (r < 0 && !s->follow_error)
+		log_warning("process %u cannot be followed: %s", p->tgid, strerror(-r));
+	if (r < 0)
+		s->follow_error = r;
+}
+
 static void found(void *context, const struct proc *p, uint32_t flags)
 {
 	struct sources *s = context;
 
 	s->followed++;
 	if (s->proc && bpf_shared_config(s->shared)->by_process)
-		proc_source_follow(s->proc, p->tgid, p->start_ns, flags);
+		follow(s, p, flags);
 	if (s->tls)
 		tls_source_process(s->tls, p->tgid);
 	/* the command tells of itself when it execs */
@@ -402,6 +414,8 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 		return err_set(e, r, "cannot open /proc: %s", strerror(-r));
 
 	r = open_kernel(s, e);
+	if (r == -EINVAL)
+		r = -EIO; /* a refusal of the kernel, and not of what was asked for */
 	if (r < 0 && needs_kernel(opt) && !opt->best_effort)
 		return r == -EPERM || r == -EACCES ? say_missing_privilege(r, e) : r;
 	if (r < 0) {
@@ -570,7 +584,8 @@ static int open_sampler(struct sources *s, struct err *e)
 	if (s->opt->detail)
 		plant_trees(s);
 	/* the first look is what the first percentages are measured from */
-	return sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
+	r = sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
+	return r < 0 ? err_set(e, r, "cannot take a first sample: %s", strerror(-r)) : 0;
 }
 
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
@@ -683,7 +698,10 @@ int sources_follow(struct sources *s, uint32_t tgid)
 	p = proc_table_learn(s->procs, &fact);
 	if (!p)
 		return -ENOMEM;
+	s->follow_error = 0;
 	found(s, p, AS_PROC_GIVEN);
+	if (s->follow_error)
+		return s->follow_error;
 	if (!s->sampler || !s->opt->detail)
 		return 0;
 	r = sampler_root(s->sampler, tgid);

@@ -162,7 +162,8 @@ static uint64_t keep_needed(const struct priv_options *opt, const struct identit
 	}
 	if (opt->devices) {
 		keep |= CAP(SYS_PTRACE);
-		err_set(why, 0, "--gpu: what drivers tell of others' descriptors needs CAP_SYS_PTRACE");
+		err_set(why, 0,
+			"--gpu: what drivers tell of others' descriptors needs CAP_SYS_PTRACE");
 	}
 	if (sandbox_try(id, try_proc, NULL) < 0) {
 		keep |= CAP(SYS_PTRACE);

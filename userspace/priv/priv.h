@@ -24,6 +24,7 @@ enum priv_service {
 	PRIV_PROC_LINK,     /* where exe and cwd lead */
 	PRIV_PROC_SOCKETS,  /* inodes of the sockets that a process has open */
 	PRIV_PROGRAM_OPEN,  /* an ELF file that a process runs or has mapped */
+	PRIV_REOPEN,        /* the same file once more */
 	PRIV_LEASE,         /* to be asked before a file is written */
 	PRIV_OUTPUT_OPEN,   /* a file that the user named when he started us */
 	PRIV_OUTPUT_ROTATE, /* the same, with what is there moved aside */

@@ -280,15 +280,36 @@ static int serve_sockets(void *ctx, const struct peer_request *rq, struct peer_a
 	return 0;
 }
 
+static int fd_reopen(int fd)
+{
+	char path[32];
+	int own;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return own < 0 ? -errno : own;
+}
+
+static int serve_reopen(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	if (rq->n_fds != 1)
+		return -EINVAL;
+	return is_elf(rq->fds[0]) ? fd_answer(fd_reopen(rq->fds[0]), ret) : -ENOEXEC;
+}
+
+static int lease(int fd)
+{
+	return fcntl(fd, F_SETLEASE, F_RDLCK) < 0 ? -errno : 0;
+}
+
 static int serve_lease(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	if (rq->len != sizeof(int) || rq->n_fds != 1)
-		return -EINVAL;
-	return fcntl(rq->fds[0], F_SETLEASE, *(const int *)rq->data) < 0 ? -errno : 0;
+	return rq->n_fds == 1 ? lease(rq->fds[0]) : -EINVAL;
 }
 
 void priv_proc_offer(void)
 {
+	priv_offer(PRIV_REOPEN, serve_reopen, NULL);
 	priv_offer(PRIV_LEASE, serve_lease, NULL);
 	priv_offer(PRIV_PROC_OPEN, serve_open, NULL);
 	priv_offer(PRIV_PROC_READ, serve_read, NULL);
@@ -323,15 +344,23 @@ int priv_proc_open(const char *path)
 	return fd_call(PRIV_PROC_OPEN, path);
 }
 
-int priv_lease(int fd, int kind)
+int priv_reopen(int fd)
+{
+	struct peer_answer answer = {};
+	int r;
+
+	if (!priv_is_split())
+		return fd_reopen(fd);
+	r = priv_call(&(struct peer_request){.service = PRIV_REOPEN, .fds = &fd, .n_fds = 1},
+		      &answer);
+	return r < 0 ? r : answer.fds[0];
+}
+
+int priv_lease(int fd)
 {
 	if (!priv_is_split())
-		return fcntl(fd, F_SETLEASE, kind) < 0 ? -errno : 0;
-	return priv_call(&(struct peer_request){.service = PRIV_LEASE,
-						.data = &kind,
-						.len = sizeof(kind),
-						.fds = &fd,
-						.n_fds = 1},
+		return lease(fd);
+	return priv_call(&(struct peer_request){.service = PRIV_LEASE, .fds = &fd, .n_fds = 1},
 			 NULL);
 }
 

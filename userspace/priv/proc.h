@@ -26,11 +26,14 @@ ssize_t priv_proc_link(const char *path, char *buf, size_t cap);
  */
 int priv_program_open(const char *path, struct stat *ret);
 
+/* A description of its own for a program's file that @fd is open on. */
+int priv_reopen(int fd);
+
 /*
- * fcntl(@fd, F_SETLEASE, @kind), which only the file's owner may ask for, or who has CAP_LEASE. The lease belongs to the
- * open file, whoever sets it.
+ * fcntl(@fd, F_SETLEASE, F_RDLCK), which only the file's owner may ask for, or who has CAP_LEASE. The lease belongs to
+ * the open file, whoever sets it, and ends with it; the one to be told is to be set before.
  */
-int priv_lease(int fd, int kind);
+int priv_lease(int fd);
 
 /* A descriptor of a process that is a socket. */
 struct priv_socket {

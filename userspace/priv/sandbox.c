@@ -262,6 +262,8 @@ static const struct {
 	{SCMP_SYS(epoll_pwait), CORE},
 	{SCMP_SYS(epoll_wait), CORE},
 	{SCMP_SYS(eventfd2), CORE},
+	{SCMP_SYS(inotify_add_watch), CORE},
+	{SCMP_SYS(inotify_rm_watch), CORE},
 	{SCMP_SYS(futex), BOTH},
 	{SCMP_SYS(gettimeofday), BOTH},
 	{SCMP_SYS(nanosleep), BOTH},

@@ -68,9 +68,10 @@ static uint64_t less(uint64_t a, uint64_t b)
 static void info_take(const struct inet_diag_msg *m, const struct rtattr *a, struct sock_fact *f)
 {
 	struct tcp_info info = {0};
+	bool fin = m->idiag_state < 32 && (STATES_FIN & 1U << m->idiag_state);
 
 	memcpy(&info, RTA_DATA(a), MIN((size_t)RTA_PAYLOAD(a), sizeof(info)));
-	f->rx_bytes = less(info.tcpi_bytes_received, !!(STATES_FIN & 1 << m->idiag_state));
+	f->rx_bytes = less(info.tcpi_bytes_received, fin);
 	f->tx_bytes = less(info.tcpi_bytes_sent, info.tcpi_bytes_retrans);
 }
 

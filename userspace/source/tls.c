@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <inttypes.h>
-#include <signal.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -27,13 +27,14 @@
 #include "source/tls_attach.h"
 #include "source/tls_finder.h"
 #include "source/tls_sites.h"
+#include "source/write_guard.h"
 
 #define FILES_MAX    256
 #define LIBRARY_MIN  (256U << 10)        /* a TLS library has 400 KiB, its ciphers not counted */
 #define CACHE_SIZE   4096                /* entries of each cache below, a power of two */
 #define SEEN_NS      (5 * NSEC_PER_SEC)  /* then a file is looked at again: it may have changed */
 #define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
-#define REPORTS_MAX  4                   /* capabilities per file */
+#define REPORTS_MAX  32                  /* capabilities per file */
 #define QUEUE_MAX    256
 #define SCRIPT_DEPTH 4 /* interpreters of interpreters */
 
@@ -54,6 +55,7 @@ struct tls_file {
 	unsigned int reports;
 	bool calls;   /* its functions have symbols, which are better than what is found without */
 	bool waiting; /* for its writer to close it */
+	bool left;    /* by the guard, which is still to be told */
 };
 
 /* The caches are mapped directly: an entry that is displaced costs one more look, nothing else. */
@@ -71,6 +73,9 @@ struct tls_source {
 	struct bpf_shared *shared;
 	struct tls_programs *programs;
 	struct tls_finder *finder;
+	struct write_guard *guard;
+	pthread_mutex_t
+		lock; /* of the files' links and `left`: the guard's thread takes probes out */
 	struct mmaps *mmaps;
 	DIR *scan; /* going through /proc; NULL when done */
 	bool finished;
@@ -324,20 +329,6 @@ __attribute__((format(printf, 4, 5))) static void file_report(struct tls_source 
 		       reason);
 }
 
-/*
- * A breakpoint in a page that is then overwritten in place kills who runs it. The kernel grants a read
- * lease only while nobody has the file open for writing. Where leases do not work, nothing is known
- * and the file is probed.
- */
-static bool open_for_writing(int fd)
-{
-	int r = priv_lease(fd, F_RDLCK);
-
-	if (r == 0)
-		priv_lease(fd, F_UNLCK);
-	return r == -EAGAIN;
-}
-
 static struct tls_file *file_find(struct tls_source *t, uint64_t dev, uint64_t ino)
 {
 	for (size_t i = 0; i < t->n_files; i++) {
@@ -398,24 +389,104 @@ static void found_describe(const struct find_result *found, char *out, size_t ca
 		snprintf(out + n, cap - n, "; %.100s", found->reason);
 }
 
+static uint32_t file_number(const struct tls_source *t, const struct tls_file *f)
+{
+	return (uint32_t)(f - t->files) + 1;
+}
+
+static bool file_attached(struct tls_source *t, const struct tls_file *f)
+{
+	bool attached;
+
+	pthread_mutex_lock(&t->lock);
+	attached = f->links[0].n || f->links[1].n;
+	pthread_mutex_unlock(&t->lock);
+	return attached;
+}
+
+/* Both sets of probes at once: each wait for the kernel's grace period is the same one. */
+static void file_detach_locked(struct tls_file *f)
+{
+	struct tls_links *links[] = {&f->links[0], &f->links[1]};
+
+	tls_links_detach_all(links, ARRAY_SIZE(links));
+}
+
+static void file_detach(struct tls_source *t, struct tls_file *f)
+{
+	pthread_mutex_lock(&t->lock);
+	file_detach_locked(f);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* In the guard's thread: somebody wants to write, and waits until the probes are gone. */
+static void guard_leave(void *ctx, uint32_t number)
+{
+	struct tls_source *t = ctx;
+	struct tls_file *f = &t->files[number - 1];
+
+	pthread_mutex_lock(&t->lock);
+	file_detach_locked(f);
+	f->left = true;
+	pthread_mutex_unlock(&t->lock);
+}
+
+/*
+ * Code that is written over a breakpoint kills whoever runs it: no file is probed that nobody watches. False while
+ * somebody has it open for writing.
+ */
+static bool file_guard(struct tls_source *t, struct tls_file *f)
+{
+	enum write_guard_kind kind = WRITE_GUARD_LEASE;
+	int r = write_guard_watch(t->guard, f->fd, file_number(t, f), &kind);
+
+	if (r == 0 && kind != WRITE_GUARD_LEASE)
+		bpf_capability(t->shared, "tls", f->path, "file lease", CAPABILITY_DEGRADED,
+			       "there are none on its file system: programs that start while it is "
+			       "overwritten in place may crash");
+	return r == 0 || r == -EEXIST;
+}
+
+static int file_attach_locked(struct tls_source *t, struct tls_file *f,
+			      const struct tls_probes *probes, struct tls_links *links,
+			      struct err *e)
+{
+	int r;
+
+	if (!write_guard_watches(t->guard, file_number(t, f)))
+		return -EAGAIN; /* the writer has come meanwhile */
+	r = tls_programs_attach(t->programs, probes, file_number(t, f), f->fd, links, e);
+	if (r < 0)
+		tls_links_detach(links);
+	return r;
+}
+
 static void file_attach(struct tls_source *t, struct tls_file *f, const struct tls_probes *probes,
 			struct tls_links *links, const char *how)
 {
 	struct err e = {};
+	int r = -EAGAIN;
 
-	f->waiting = open_for_writing(f->fd);
-	if (f->waiting) {
+	if (file_guard(t, f)) {
+		pthread_mutex_lock(&t->lock);
+		r = file_attach_locked(t, f, probes, links, &e);
+		pthread_mutex_unlock(&t->lock);
+	}
+	f->waiting = r == -EAGAIN && !*e.text;
+	if (f->waiting)
 		file_report(t, f, CAPABILITY_MISSING,
 			    "not probed: it is open for writing, and its users would crash");
-		return;
-	}
-	if (tls_programs_attach(t->programs, probes, (size_t)(f - t->files) + 1, f->fd, links, &e) <
-	    0) {
-		tls_links_detach(links);
+	else if (r < 0)
 		file_report(t, f, CAPABILITY_MISSING, "%.150s", e.text);
-		return;
-	}
-	file_report(t, f, CAPABILITY_ATTACHED, "%s", how);
+	else
+		file_report(t, f, CAPABILITY_ATTACHED, "%s", how);
+}
+
+/* Who writes into what is not probed waits for nobody. */
+static void file_unguard(struct tls_source *t, const struct tls_file *f)
+{
+	if (!file_attached(t, f))
+		write_guard_forget(t->guard, file_number(t, f));
 }
 
 /* Attaches to the functions that have symbols. */
@@ -467,23 +538,12 @@ static void finder_again(struct tls_source *t)
 		t->scan = opendir("/proc");
 }
 
-static void file_detach(struct tls_file *f)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(f->links); i++)
-		tls_links_detach(&f->links[i]);
-}
-
-static bool file_attached(const struct tls_file *f)
-{
-	return f->links[0].n || f->links[1].n;
-}
-
 /* Its content may be another now, or may be probed now. The file keeps its number. */
 static void file_refresh(struct tls_source *t, struct tls_file *f, const struct file_key *key)
 {
 	struct tls_sites sites;
 
-	file_detach(f);
+	file_detach(t, f);
 	f->key = *key;
 	f->waiting = false;
 	f->calls = false;
@@ -491,6 +551,38 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 		sites_attach(t, f, &sites);
 	if (!f->calls || !is_library(f->path))
 		finder_ask(t, find_kind(f->path), f->fd, f->path, 0);
+	file_unguard(t, f);
+}
+
+static bool left_take(struct tls_source *t, struct tls_file *f)
+{
+	bool left;
+
+	pthread_mutex_lock(&t->lock);
+	left = f->left;
+	f->left = false;
+	pthread_mutex_unlock(&t->lock);
+	return left;
+}
+
+/* Has somebody begun to write, or finished? */
+static void file_look(struct tls_source *t, struct tls_file *f)
+{
+	struct file_key key;
+	struct stat st;
+
+	if (left_take(t, f)) {
+		f->waiting = true;
+		file_report(t, f, CAPABILITY_MISSING,
+			    "not probed any more: it was opened for writing");
+	}
+	if (f->waiting && !file_guard(t, f))
+		return;
+	if (fstat(f->fd, &st) < 0)
+		return;
+	key = key_of(&st);
+	if (f->waiting || !key_equal(&key, &f->key))
+		file_refresh(t, f, &key);
 }
 
 /* Attaches to what was found without symbols, unless the file has changed since. */
@@ -512,13 +604,16 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 		probes_of_sites(&find->symbols, &probes);
 	else
 		probes_of_found(&find->found, f && f->calls, &probes);
-	if (f && !probes.n && !file_attached(f))
+	if (f && !probes.n && !file_attached(t, f))
 		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s",
 			    find->found.reason);
 	if (!probes.n)
 		return;
-	if (f)
+	if (f) {
+		pthread_mutex_lock(&t->lock);
 		tls_links_detach(&f->links[1]); /* of an earlier search */
+		pthread_mutex_unlock(&t->lock);
+	}
 	if (!f)
 		f = file_add(t, &key, find->fd, find->path);
 	if (!f)
@@ -564,8 +659,8 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 	f = file_find(t, key.dev, key.ino);
 	if (f) {
 		user_note(t, tgid, f);
-		if (!key_equal(&f->key, &key))
-			file_refresh(t, f, &key);
+		if (f->waiting || !key_equal(&f->key, &key))
+			file_look(t, f);
 		return;
 	}
 	if (inspected_before(t, &key))
@@ -802,17 +897,8 @@ void tls_source_process(struct tls_source *t, uint32_t tgid)
 
 void tls_source_tick(struct tls_source *t, uint64_t boot_ns)
 {
-	for (size_t i = 0; i < t->n_files && !t->finished; i++) {
-		struct tls_file *f = &t->files[i];
-		struct file_key key;
-		struct stat st;
-
-		if (fstat(f->fd, &st) < 0)
-			continue;
-		key = key_of(&st);
-		if (!key_equal(&key, &f->key) || (f->waiting && !open_for_writing(f->fd)))
-			file_refresh(t, f, &key);
-	}
+	for (size_t i = 0; i < t->n_files && !t->finished; i++)
+		file_look(t, &t->files[i]);
 }
 
 /* ---- opening and closing ---- */
@@ -853,13 +939,16 @@ int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e
 	if (!t)
 		return -ENOMEM;
 	t->shared = s;
-	signal(SIGIO, SIG_IGN);
+	pthread_mutex_init(&t->lock, NULL);
 	r = tls_programs_open(s, &t->programs, e);
 	if (r < 0)
 		return r;
 	r = tls_finder_new(&t->finder);
 	if (r < 0)
 		return err_set(e, r, "cannot search executables: %s", strerror(-r));
+	r = write_guard_new(guard_leave, t, &t->guard);
+	if (r < 0)
+		return err_set(e, r, "cannot guard what is probed: %s", strerror(-r));
 
 	r = mmaps_open(&t->mmaps);
 	bpf_capability(s, "tls", "libraries that are loaded later", "perf mmap records",
@@ -885,7 +974,7 @@ static bool is_probed(struct tls_source *t, int fd)
 	if (fstat(fd, &st) < 0)
 		return false;
 	f = file_find(t, st.st_dev, st.st_ino);
-	return f && (file_attached(f) || f->waiting);
+	return f && (file_attached(t, f) || f->waiting);
 }
 
 /* Waits for the finder; only where nothing is lost meanwhile. */
@@ -1003,13 +1092,16 @@ static void links_detach(struct tls_source *t)
 		links[n++] = &t->files[i].links[0];
 		links[n++] = &t->files[i].links[1];
 	}
+	pthread_mutex_lock(&t->lock);
 	tls_links_detach_all(links, n);
+	pthread_mutex_unlock(&t->lock);
 }
 
 void tls_source_finish(struct tls_source *t)
 {
 	t->finished = true;
 	links_detach(t);
+	write_guard_free(TAKE_PTR(t->guard)); /* last: until then writers wait */
 }
 
 void tls_source_free(struct tls_source *t)
@@ -1018,6 +1110,7 @@ void tls_source_free(struct tls_source *t)
 		return;
 	tls_finder_free(t->finder);
 	links_detach(t);
+	write_guard_free(t->guard);
 	for (size_t i = 0; i < t->n_files; i++) {
 		closep(&t->files[i].fd);
 		free(t->files[i].path);
@@ -1026,6 +1119,7 @@ void tls_source_free(struct tls_source *t)
 		closedir(t->scan);
 	mmaps_free(t->mmaps);
 	tls_programs_free(t->programs);
+	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 

@@ -18,10 +18,7 @@
 
 struct tls_source;
 
-/*
- * Loads the programs. SIGIO is ignored from here on: asking for a lease on a file that is then opened
- * for writing would raise it.
- */
+/* Loads the programs. */
 int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e);
 
 /*
@@ -56,8 +53,8 @@ void tls_source_exec(struct tls_source *t, const struct as_exec *e);
 void tls_source_process(struct tls_source *t, uint32_t tgid);
 
 /*
- * About once a second: takes the probes out of files that were changed in place and looks at them anew;
- * probes files that were being written before.
+ * About once a second: tells of files that somebody writes into, from which the probes were taken out before he
+ * could; probes them anew when he is done.
  */
 void tls_source_tick(struct tls_source *t, uint64_t boot_ns);
 
