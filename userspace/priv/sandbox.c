@@ -201,14 +201,14 @@ static const struct {
 	{SCMP_SYS(madvise), BOTH},
 	{SCMP_SYS(mremap), BOTH},
 	{SCMP_SYS(munmap), BOTH},
-	{SCMP_SYS(memfd_create), CORE},
+	{SCMP_SYS(memfd_create), BOTH},
 
 	/* descriptors */
 	{SCMP_SYS(close), BOTH},
 	{SCMP_SYS(close_range), BOTH},
 	{SCMP_SYS(dup), BOTH},
-	{SCMP_SYS(dup2), CORE},
-	{SCMP_SYS(dup3), CORE},
+	{SCMP_SYS(dup2), BOTH},
+	{SCMP_SYS(dup3), BOTH},
 	{SCMP_SYS(fcntl), BOTH},
 	{SCMP_SYS(fstat), BOTH},
 	{SCMP_SYS(fstatfs), BOTH},

@@ -78,11 +78,19 @@ static enum state state_next(const struct framing *f, uint8_t c)
 	return S_TEXT;
 }
 
+/* Up to where a size may begin; most lines' ends are none, and are gone over here. */
 static size_t text_len(const uint8_t *p, size_t n)
 {
-	const uint8_t *cr = memchr(p, '\r', n);
+	for (size_t at = 0; at < n; at++) {
+		const uint8_t *cr = memchr(p + at, '\r', n - at);
 
-	return cr ? (size_t)(cr - p) : n;
+		if (!cr)
+			return n;
+		at = (size_t)(cr - p);
+		if (n - at < 3 || (cr[1] == '\n' && is_hex(cr[2])))
+			return at;
+	}
+	return n;
 }
 
 /* A size that the end of the piece cuts is taken for one. */
