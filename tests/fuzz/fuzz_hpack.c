@@ -55,7 +55,7 @@ static void run(const uint8_t *p, size_t n, bool cut, struct buf *told)
 
 		if (p[0] & 1)
 			hpack_lose(&z);
-		block(&z, p + 3, len, cut ? 1 + (p[0] >> 1) % 16 : SIZE_MAX, told);
+		block(&z, p + 3, len, cut ? 1U + (p[0] >> 1) % 16U : SIZE_MAX, told);
 		p += 3 + len;
 		n -= 3 + len;
 	}

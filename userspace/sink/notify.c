@@ -387,7 +387,7 @@ static int serve_start(void *ctx, const struct peer_request *rq, struct peer_ans
 	const struct start_request *want = rq->data;
 
 	if (rq->len != sizeof(*want) || rq->n_fds != 1 || want->channel >= CHANNELS ||
-	    !want->env_len || want->env_len > sizeof(want->env) || want->env[want->env_len - 1])
+	    want->env_len > sizeof(want->env) || (want->env_len && want->env[want->env_len - 1]))
 		return -EINVAL;
 	return start(ctx, want, rq->fds[0]);
 }
