@@ -8,12 +8,14 @@
  *   load timed PROGRAM [ARGUMENTS] the same, and is measured
  *   load spawn N PROGRAM           N times vfork, exec with four arguments, wait
  *   load getuid N                  N system calls that no tracer cares about
+ *   load files N DIRECTORY         N times open, write, close, of a hundred files
  *   load paced RATE SECONDS        RATE socket calls per second, half sends, half receives
  *   load crowd N                   N sleeping children until standard input ends
  *   load now                       what the monotonic clock says
  */
 #include <arpa/inet.h>
 #include <err.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -171,6 +173,34 @@ static int getuid_many(char **args)
 	return 0;
 }
 
+/* ---- files ---- */
+
+#define FILES 100
+
+static void file_write(char *path)
+{
+	static const char bytes[100];
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, bytes, sizeof(bytes)) != sizeof(bytes) || close(fd))
+		err(1, "%s", path);
+}
+
+static int write_files(char **args)
+{
+	unsigned long n = number(args[0]);
+	char paths[FILES][512];
+	struct times begin;
+
+	for (unsigned i = 0; i < FILES; i++)
+		snprintf(paths[i], sizeof(paths[i]), "%s/storm-%u", args[1], i);
+	begin = times_now();
+	for (unsigned long i = 0; i < n; i++)
+		file_write(paths[i % FILES]);
+	report(n, begin);
+	return 0;
+}
+
 /* ---- paced ---- */
 
 struct pair {
@@ -275,9 +305,9 @@ static const struct mode {
 	int min_args;
 	int (*run)(char **args);
 } modes[] = {
-	{"hold", 1, hold},          {"timed", 1, timed}, {"spawn", 2, spawn_many},
-	{"getuid", 1, getuid_many}, {"paced", 2, paced}, {"crowd", 1, crowd},
-	{"now", 0, tell_time},
+	{"hold", 1, hold},          {"timed", 1, timed},       {"spawn", 2, spawn_many},
+	{"getuid", 1, getuid_many}, {"files", 2, write_files}, {"paced", 2, paced},
+	{"crowd", 1, crowd},        {"now", 0, tell_time},
 };
 
 int main(int argc, char **argv)
@@ -286,5 +316,5 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], modes[i].name) && argc - 2 >= modes[i].min_args)
 			return modes[i].run(argv + 2);
 	}
-	errx(2, "usage: load hold|timed|spawn|getuid|paced|crowd|now ARGUMENTS");
+	errx(2, "usage: load hold|timed|spawn|getuid|files|paced|crowd|now ARGUMENTS");
 }

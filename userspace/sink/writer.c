@@ -67,6 +67,7 @@ struct writer {
 	bool busy, stop, reopen, give_up;
 	bool waiting; /* the thread waits for anything at all, not only for something urgent */
 	bool syncing; /* somebody waits for the last line */
+	bool steady;  /* it was written to not long before, so more is expected */
 	uint64_t nap_until; /* CLOCK_MONOTONIC: a regular file is left alone until then */
 	uint64_t patience; /* how long the reader may still wait for the thread in this round, ns */
 	int wake_fd;       /* readable: stop waiting for the pipe */
@@ -154,8 +155,10 @@ static int open_stdout(int *ret_fd, struct err *e)
 	struct stat st;
 	int fd = -1;
 
-	if (fstat(STDOUT_FILENO, &st) < 0)
-		return err_set(e, -errno, "the standard output is closed");
+	/* main() puts what can only be read where there is none */
+	if (fstat(STDOUT_FILENO, &st) < 0 ||
+	    (fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return err_set(e, -EBADF, "the standard output is closed");
 	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
 		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
@@ -415,16 +418,26 @@ static bool wait_until(struct writer *w, pthread_cond_t *cond, uint64_t until_ns
 
 /*
  * With the lock held: waits for work. While events keep coming a file is written at most every 50 ms:
- * waking this thread for each round of the reader would cost more than the events do.
+ * waking this thread for each round of the reader would cost more than the events do. It then sleeps
+ * before there is work, so that its timer is all that wakes it; what comes after a pause is written at once.
  */
 static void wait_for_work(struct writer *w)
 {
+	while (w->steady && !urgent(w) && wait_until(w, &w->work, w->nap_until))
+		;
 	w->waiting = true;
 	while (!w->head && !called(w))
 		pthread_cond_wait(&w->work, &w->lock);
 	w->waiting = false;
-	while (!urgent(w) && wait_until(w, &w->work, w->nap_until))
-		;
+}
+
+/* With the lock held: something was written just now. */
+static void nap_begin(struct writer *w)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	w->steady = w->regular && now < w->nap_until + NAP_NS;
+	w->nap_until = w->regular ? now + NAP_NS : 0;
 }
 
 static void *writer_main(void *arg)
@@ -456,7 +469,7 @@ static void *writer_main(void *arg)
 		pthread_mutex_lock(&w->lock);
 		w->busy = false;
 		w->progress++;
-		w->nap_until = w->regular ? clock_ns(CLOCK_MONOTONIC) + NAP_NS : 0;
+		nap_begin(w);
 		if (b)
 			retire(w, b);
 		pthread_cond_broadcast(&w->done);
@@ -484,8 +497,8 @@ static void let_catch_up(struct writer *w)
 	w->patience -= MIN(w->patience, now - begin);
 }
 
-/* With the lock held: hands the current block over, or drops it. */
-static void queue_locked(struct writer *w)
+/* With the lock held: hands the current block over, or drops it. True: the thread is to be woken. */
+static bool queue_locked(struct writer *w)
 {
 	struct block *b = w->current;
 	size_t cost = block_cost(b);
@@ -495,7 +508,7 @@ static void queue_locked(struct writer *w)
 		b->len = b->n_lines = 0;
 		if (b->cap > BLOCK_BYTES)
 			block_free(TAKE_PTR(w->current));
-		return;
+		return false;
 	}
 	w->queued_bytes += cost;
 	/* many small flushes behind a slow reader shall not queue many almost empty blocks */
@@ -508,7 +521,14 @@ static void queue_locked(struct writer *w)
 			w->head = b;
 		w->tail = b;
 	}
-	if (w->waiting || urgent(w))
+	return w->waiting || urgent(w);
+}
+
+/* Without the lock, which a thread that is woken wants first of all. */
+static void unlock_and_wake(struct writer *w, bool wake)
+{
+	pthread_mutex_unlock(&w->lock);
+	if (wake)
 		pthread_cond_signal(&w->work);
 }
 
@@ -517,8 +537,7 @@ static void queue_current(struct writer *w)
 	pthread_mutex_lock(&w->lock);
 	if (w->queued_bytes > w->opt.queue_bytes / 2)
 		let_catch_up(w);
-	queue_locked(w);
-	pthread_mutex_unlock(&w->lock);
+	unlock_and_wake(w, queue_locked(w));
 }
 
 /*
@@ -590,9 +609,7 @@ void writer_flush(struct writer *w)
 		return;
 	pthread_mutex_lock(&w->lock);
 	w->patience = PATIENCE_NS;
-	if (!write_directly(w))
-		queue_locked(w);
-	pthread_mutex_unlock(&w->lock);
+	unlock_and_wake(w, !write_directly(w) && queue_locked(w));
 }
 
 /* With the lock held: waits until the thread is idle or moves on. False when @ms saw no progress. */
