@@ -510,7 +510,9 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
-struct bpf_map;
+struct bpf_map {
+	u32 max_entries;
+};
 
 struct bpf_array {
 	void *pptrs[1];

@@ -1,28 +1,50 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Plaintext of TLS calls. User space loads either the two programs for uprobe multi links, which
- * learn from the cookie what was hit, or one program per shape for uprobes of the older kind, whose
- * cookies KERNEL < 5.15 lacks.
+ * Plaintext of TLS calls. User space loads the program for uprobe session links, or the two for uprobe multi
+ * links, which learn from the cookie what was hit, or one program per shape for uprobes of the
+ * older kind, whose cookies KERNEL < 5.15 lacks.
  */
 #include "lib/tls_calls.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline enum session_verdict site_enter(struct pt_regs *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), spec;
+
+	if (!thread_watched(id))
+		return SESSION_ENDS;
+	spec = bpf_get_attach_cookie(ctx);
+	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_SNI) {
+		name_enter(ctx, spec);
+		return SESSION_ENDS;
+	}
+	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_ALPN)
+		alpn_enter(ctx, id, spec);
+	else
+		call_enter(ctx, id, spec);
+	return SESSION_GOES_ON;
+}
+
+/*
+ * For uprobe session links: both ends. A return is prepared only where its entry asks for it, so who is not
+ * watched pays for a look at the entry alone.
+ */
+SEC("uprobe")
+int tls_session(struct pt_regs *ctx)
+{
+	KEEP_ORDINARY_STACK(ctx);
+	if (at_return(ctx))
+		return call_leave(ctx, KIND_IN_COOKIE);
+	return site_enter(ctx);
+}
+
+/* For uprobe multi links. */
 SEC("uprobe")
 int tls_enter(struct pt_regs *ctx)
 {
-	__u64 spec;
-
 	KEEP_ORDINARY_STACK(ctx);
-	if (!current_watched())
-		return 0;
-	spec = bpf_get_attach_cookie(ctx);
-	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_SNI)
-		name_enter(ctx, spec);
-	else if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_ALPN)
-		alpn_enter(ctx, spec);
-	else
-		call_enter(ctx, spec);
+	site_enter(ctx);
 	return 0;
 }
 
@@ -30,7 +52,7 @@ SEC("uretprobe")
 int tls_leave(struct pt_regs *ctx)
 {
 	KEEP_ORDINARY_STACK(ctx);
-	return call_leave(ctx, AS_TLS_SPEC_KIND(bpf_get_attach_cookie(ctx)));
+	return call_leave(ctx, KIND_IN_COOKIE);
 }
 
 /* ---- one program per shape ---- */

@@ -256,9 +256,8 @@ static __always_inline void record_open(struct as_tls_thread *t, struct as_tls_s
 	c->spec = spec;
 }
 
-static __always_inline int aead_enter(struct pt_regs *ctx, __u64 spec)
+static __always_inline int aead_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 {
-	__u64 id = bpf_get_current_pid_tgid();
 	struct as_tls_key key = {.tgid = id >> 32};
 	struct as_tls_session *s;
 	struct as_tls_thread *t;
@@ -270,6 +269,7 @@ static __always_inline int aead_enter(struct pt_regs *ctx, __u64 spec)
 	if (a.ad_len == 5)
 		spec |= SPEC_INNER;
 	tls_hint_set(key.tgid, TLS_HINT_OPENS);
+	tls_unsettle(id);
 	t = tls_thread_get(id);
 	if (!t)
 		return 0;
@@ -321,15 +321,34 @@ static __always_inline int aead_return(struct pt_regs *ctx)
 	return 0;
 }
 
+/* ---- for uprobe session links ---- */
+
+SEC("uprobe")
+int tls_aead_session(struct pt_regs *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), spec;
+
+	KEEP_ORDINARY_STACK(ctx);
+	if (at_return(ctx))
+		return aead_return(ctx);
+	if (!thread_watched(id))
+		return SESSION_ENDS;
+	spec = bpf_get_attach_cookie(ctx);
+	aead_enter(ctx, id, spec);
+	return AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_READ ? SESSION_GOES_ON : SESSION_ENDS;
+}
+
 /* ---- for uprobe multi links ---- */
 
 SEC("uprobe")
 int tls_aead_enter(struct pt_regs *ctx)
 {
+	__u64 id = bpf_get_current_pid_tgid();
+
 	KEEP_ORDINARY_STACK(ctx);
-	if (!current_watched())
+	if (!thread_watched(id))
 		return 0;
-	return aead_enter(ctx, bpf_get_attach_cookie(ctx));
+	return aead_enter(ctx, id, bpf_get_attach_cookie(ctx));
 }
 
 SEC("uretprobe")

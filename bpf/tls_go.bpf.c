@@ -119,9 +119,9 @@ static __always_inline void go_store(struct as_tls_call *c, struct pt_regs *ctx,
 	c->spec = spec;
 }
 
-static __always_inline int go_enter(struct pt_regs *ctx, __u64 spec)
+static __always_inline int go_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 {
-	struct go_key key = {.tgid = bpf_get_current_pid_tgid() >> 32, .g = GO_GOROUTINE(ctx)};
+	struct go_key key = {.tgid = id >> 32, .g = GO_GOROUTINE(ctx)};
 	struct go_stack stack;
 	struct goroutine *g;
 	__u64 sp;
@@ -210,10 +210,12 @@ static __always_inline int go_return(struct pt_regs *ctx)
 SEC("uprobe")
 int tls_go_enter(struct pt_regs *ctx)
 {
+	__u64 id = bpf_get_current_pid_tgid();
+
 	KEEP_ORDINARY_STACK(ctx);
-	if (!current_watched())
+	if (!thread_watched(id))
 		return 0;
-	return go_enter(ctx, bpf_get_attach_cookie(ctx));
+	return go_enter(ctx, id, bpf_get_attach_cookie(ctx));
 }
 
 SEC("uprobe")

@@ -47,11 +47,9 @@ static __always_inline void hdr_identity(struct as_hdr *h)
 	}
 }
 
-/* Fills the header with what is true of the current process now. */
-static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
+/* Fills the header with what is true of the current thread @id now; who has asked for the number gives it. */
+static __always_inline void hdr_fill_thread(struct as_hdr *h, __u32 type, __u32 len, __u64 id)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-
 	h->len = len;
 	h->type = type;
 	h->flags = 0;
@@ -59,6 +57,11 @@ static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
 	h->tgid = id >> 32;
 	h->tid = (__u32)id;
 	hdr_identity(h);
+}
+
+static __always_inline void hdr_fill(struct as_hdr *h, __u32 type, __u32 len)
+{
+	hdr_fill_thread(h, type, len, bpf_get_current_pid_tgid());
 }
 
 /* The flags for a record about to be submitted to @ring. */
@@ -74,7 +77,7 @@ static __always_inline __u64 wakeup_flags(void *ring)
 		return BPF_RB_FORCE_WAKEUP;
 	}
 	if (s->urgent && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >
-				 bpf_ringbuf_query(ring, BPF_RB_RING_SIZE) / AS_RING_HIGH_WATER) {
+				 ((struct bpf_map *)ring)->max_entries / AS_RING_HIGH_WATER) {
 		s->urgent = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}

@@ -30,12 +30,17 @@ static __always_inline bool proc_watched(__u32 tgid)
 	return bpf_map_lookup_elem(&procs, &tgid) != NULL;
 }
 
-/* Is the current process watched? */
-static __always_inline bool current_watched(void)
+/* Is the current thread's process watched? @id is the thread. */
+static __always_inline bool thread_watched(__u64 id)
 {
 	if (cfg.by_uid && (__u32)bpf_get_current_uid_gid() != cfg.uid)
 		return false;
-	return proc_watched(bpf_get_current_pid_tgid() >> 32);
+	return proc_watched(id >> 32);
+}
+
+static __always_inline bool current_watched(void)
+{
+	return thread_watched(bpf_get_current_pid_tgid());
 }
 
 #endif

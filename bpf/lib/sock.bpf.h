@@ -753,8 +753,11 @@ __noinline int tls_join_thread(__u64 addr, __u64 id, int ret, bool sent, bool op
 	struct as_tls_thread *t;
 
 	t = opens ? tls_thread_get(id) : bpf_map_lookup_elem(&tls_threads, &id);
-	if (!t || (t->ssl ? t->bound : !(sent ? t->pending_ssl : opens)))
+	if (!t || (t->ssl ? t->bound : !(sent ? t->pending_ssl : opens))) {
+		if (!t || t->ssl || !t->pending_ssl)
+			tls_settle(id);
 		return 0;
+	}
 	if (!tls_thread_sock(t, sk))
 		return 0;
 	t->received = !sent;
@@ -765,6 +768,7 @@ __noinline int tls_join_thread(__u64 addr, __u64 id, int ret, bool sent, bool op
 	else
 		return 0;
 	t->pending_ssl = 0;
+	tls_settle(id);
 	return 0;
 }
 
@@ -778,7 +782,7 @@ static __always_inline void tls_join(const struct sock *sk, int ret, bool sent)
 	if (!thread || !process)
 		return;
 	opens = !sent && *process & TLS_HINT_OPENS;
-	if (opens || *thread)
+	if (opens || (*thread && !tls_is_settled(id)))
 		tls_join_thread((__u64)sk, id, ret, sent, opens);
 }
 

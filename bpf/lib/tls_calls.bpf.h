@@ -276,7 +276,7 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct
 		t->pending_ssl = t->bound ? 0 : c->ssl;
 	t->pending_len = 0;
 
-	hdr_fill(&t->send.h, AS_EV_SSL_DATA, 0);
+	hdr_fill_thread(&t->send.h, AS_EV_SSL_DATA, 0, id);
 	t->send.buf = c->buf;
 	t->send.len = n;
 	t->send.spec = c->spec;
@@ -502,9 +502,8 @@ static __always_inline void name_enter(struct pt_regs *ctx, __u64 spec)
 	bpf_map_update_elem(&tls_names, &key, &name, BPF_ANY);
 }
 
-static __always_inline int call_enter(struct pt_regs *ctx, __u64 spec)
+static __always_inline int call_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 {
-	__u64 id = bpf_get_current_pid_tgid();
 	struct as_tls_key key = {.tgid = id >> 32};
 	struct as_tls_thread *t;
 	struct as_tls_call *c;
@@ -521,6 +520,7 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 spec)
 	c = &t->calls[t->calls[0].sp > PT_REGS_SP(ctx)];
 	call_store(c, ctx, spec);
 
+	tls_unsettle(id);
 	t->ssl = PT_REGS_PARM1(ctx);
 	t->bound = AS_TLS_UNBOUND;
 	if (t->pending_ssl != t->ssl)
@@ -533,9 +533,9 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 spec)
 }
 
 /* Not a call that moves bytes: the thread stays with the session it is busy with. */
-static __always_inline int alpn_enter(struct pt_regs *ctx, __u64 spec)
+static __always_inline int alpn_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 {
-	struct as_tls_thread *t = tls_thread_get(bpf_get_current_pid_tgid());
+	struct as_tls_thread *t = tls_thread_get(id);
 	struct as_tls_call *c;
 
 	if (!t)
@@ -555,16 +555,21 @@ static __always_inline int alpn_enter(struct pt_regs *ctx, __u64 spec)
 #define ENTRY_SP(ctx) (PT_REGS_SP(ctx) - 8)
 #endif
 
+#define KIND_IN_COOKIE -1
+
 /* @kind: what is known of the function at its return. */
-static __always_inline int call_leave(struct pt_regs *ctx, __u32 kind)
+static __always_inline int call_leave(struct pt_regs *ctx, int kind)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
 	__u64 sp = ENTRY_SP(ctx);
 	struct as_tls_call c;
 
-	if (!t)
+	if (!t) {
+		if (kind == KIND_IN_COOKIE)
+			kind = AS_TLS_SPEC_KIND(bpf_get_attach_cookie(ctx));
 		return kind == AS_TLS_KIND_ALPN ? 0 : call_unknown(PT_REGS_RC(ctx));
+	}
 	t->ssl = 0;
 	if (t->calls[0].sp == sp) {
 		c = t->calls[0];

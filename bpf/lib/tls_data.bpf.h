@@ -44,13 +44,14 @@ static __always_inline __u64 with_library(struct pt_regs *ctx, __u64 spec)
 }
 
 /* A program that knows its shape, see with_library(): @handler does with the call what it always does. */
-#define SHAPE_PROGRAM(name, handler, kind, shape, function)                                 \
-	SEC("uprobe")                                                                       \
-	int name(struct pt_regs *ctx)                                                       \
-	{                                                                                   \
-		if (!current_watched())                                                     \
-			return 0;                                                           \
-		return handler(ctx, with_library(ctx, AS_TLS_SPEC(kind, shape, function))); \
+#define SHAPE_PROGRAM(name, handler, kind, shape, function)                                     \
+	SEC("uprobe")                                                                           \
+	int name(struct pt_regs *ctx)                                                           \
+	{                                                                                       \
+		__u64 id = bpf_get_current_pid_tgid();                                          \
+		if (!thread_watched(id))                                                        \
+			return 0;                                                               \
+		return handler(ctx, id, with_library(ctx, AS_TLS_SPEC(kind, shape, function))); \
 	}
 
 /* Random, so that neither a stream's number nor a difference of two tells an address. */
@@ -213,6 +214,21 @@ static __always_inline void data_send(__u64 id, struct as_tls_thread *t)
 		off += AS_CHUNK_MAX;
 	}
 }
+
+/*
+ * In a program of an uprobe session link, which runs at both ends of a call. At the return the kernel has put back
+ * the address where the caller goes on.
+ */
+static __always_inline bool at_return(struct pt_regs *ctx)
+{
+	return PT_REGS_IP(ctx) != bpf_get_func_ip(ctx);
+}
+
+/* What its entry says: does the program want to see the return? */
+enum session_verdict {
+	SESSION_GOES_ON,
+	SESSION_ENDS,
+};
 
 static __always_inline int call_unknown(int ret)
 {

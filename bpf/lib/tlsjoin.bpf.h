@@ -141,6 +141,42 @@ static __always_inline void tls_hint_set(__u64 id, __u8 bit)
 		*hint |= bit;
 }
 
+/*
+ * Of a thread whose socket is known there is nothing to learn until its next call: its reads of the rest of a
+ * record are spared the look-up of its entry. One thread per place: who is displaced goes the long way.
+ */
+static __always_inline __u64 *tls_settled(__u64 id)
+{
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	return s ? &s->tls_settled[id & (AS_TLS_SETTLED - 1)] : NULL;
+}
+
+static __always_inline bool tls_is_settled(__u64 id)
+{
+	__u64 *place = tls_settled(id);
+
+	return place && *place == id;
+}
+
+static __always_inline void tls_settle(__u64 id)
+{
+	__u64 *place = tls_settled(id);
+
+	if (place)
+		*place = id;
+}
+
+/* Only the thread itself takes itself out. */
+static __always_inline void tls_unsettle(__u64 id)
+{
+	__u64 *place = tls_settled(id);
+
+	if (place && *place == id)
+		*place = 0;
+}
+
 static __always_inline struct as_tls_thread *tls_thread_get(__u64 id)
 {
 	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id), *fresh;

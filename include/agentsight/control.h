@@ -80,8 +80,11 @@ enum as_feature {
 	AS_FEATURE_OOM_TASK = 1 << 2, /* mark_victim tells the task, not only its number (6.9) */
 };
 
-#define AS_HELPERS   2
-#define AS_TLS_HINTS 2048 /* with the rest of `struct as_shared` less than a page */
+#define AS_HELPERS 2
+
+/* With the rest of `struct as_shared` less than a page. */
+#define AS_TLS_HINTS   2048
+#define AS_TLS_SETTLED 128
 
 /*
  * One word of memory shared with the reader. Before it sleeps it sets `armed`; the first record
@@ -91,12 +94,13 @@ enum as_feature {
 struct as_shared {
 	__u32 armed;
 	__u32 urgent;
-	__s64 sched_offset_ns; /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
-	__s64 sched_sample_ns; /* the last measurement of it */
-	__u32 features;        /* enum as_feature: what this kernel has, asked once */
+	__s64 sched_offset_ns;     /* scheduler clock less CLOCK_MONOTONIC; see bpf/proc.bpf.c */
+	__s64 sched_sample_ns;     /* the last measurement of it */
+	__u32 features;            /* enum as_feature: what this kernel has, asked once */
 	__u32 helpers[AS_HELPERS]; /* processes of ours that are not to be watched either */
-	__u32 sockets;         /* in the network family's table: none, nothing to look through */
+	__u32 sockets; /* in the network family's table: none, nothing to look through */
 	__u8 tls_hints[AS_TLS_HINTS]; /* threads that have called TLS functions; see tls_hint() */
+	__u64 tls_settled[AS_TLS_SETTLED]; /* threads, see tls_is_settled() */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

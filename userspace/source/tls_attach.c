@@ -26,6 +26,7 @@
 
 #define DETACH_THREADS      64
 #define BPF_UPROBE_MULTI    48 /* BPF_TRACE_UPROBE_MULTI; the C library's headers are older */
+#define BPF_UPROBE_SESSION  57 /* BPF_TRACE_UPROBE_SESSION, KERNEL >= 6.13 */
 #define UPROBE_MULTI_RETURN 1  /* BPF_F_UPROBE_MULTI_RETURN */
 
 /* Objects that are loaded by themselves. */
@@ -44,13 +45,20 @@ enum end {
 	END_BOTH = END_ENTRY | END_RETURN,
 };
 
-/* With uprobe multi links a group has one program for entries and one for returns. */
+/* How probes are attached, best last. */
+enum mechanism {
+	UPROBES, /* a perf event each */
+	MULTI_LINK, /* KERNEL >= 6.6: one link for all entries of a group in a file, one for all returns */
+	SESSION_LINK, /* KERNEL >= 6.13: one link for both; not of Go, whose returns are places */
+};
+
+/* With these links a group has one program for both ends, or one for each. */
 static const struct {
-	const char *enter, *leave;
-} multi_programs[N_GROUPS] = {
-	[GROUP_CALLS] = {"tls_enter", "tls_leave"},
-	[GROUP_GO] = {"tls_go_enter", "tls_go_leave"},
-	[GROUP_AEAD] = {"tls_aead_enter", "tls_aead_leave"},
+	const char *session, *enter, *leave;
+} link_programs[N_GROUPS] = {
+	[GROUP_CALLS] = {"tls_session", "tls_enter", "tls_leave"},
+	[GROUP_GO] = {NULL, "tls_go_enter", "tls_go_leave"},
+	[GROUP_AEAD] = {"tls_aead_session", "tls_aead_enter", "tls_aead_leave"},
 };
 
 /* Without, one for each kind and shape. */
@@ -112,7 +120,7 @@ static const struct shape_row {
 
 struct tls_programs {
 	struct bpf_shared *shared;
-	bool multi;   /* uprobe multi links */
+	enum mechanism mechanism;
 	bool cookies; /* else a hit does not tell the file */
 	int failed[N_GROUPS];
 	struct tls_bpf *calls;
@@ -164,12 +172,12 @@ struct multi_attr {
 	uint32_t pad;
 };
 
-static int multi_create(int prog_fd, const char *path, const uint64_t *offsets,
+static int multi_create(int prog_fd, uint32_t type, const char *path, const uint64_t *offsets,
 			const uint64_t *cookies, size_t n, uint32_t flags)
 {
 	struct multi_attr attr = {
 		.prog_fd = (uint32_t)prog_fd,
-		.attach_type = BPF_UPROBE_MULTI,
+		.attach_type = type,
 		.path = (uintptr_t)path,
 		.offsets = (uintptr_t)offsets,
 		.cookies = (uintptr_t)cookies,
@@ -181,15 +189,14 @@ static int multi_create(int prog_fd, const char *path, const uint64_t *offsets,
 	return fd < 0 ? -errno : (int)fd;
 }
 
-/* A kernel with multi links looks at the path and finds that it is no file; others know no such type. */
-static bool multi_offered(void)
+/* A kernel with links of @type looks at the path and finds that it is no file; others know no such type. */
+static bool link_offered(uint32_t type)
 {
 	const struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, opts,
-		    .expected_attach_type = (enum bpf_attach_type)BPF_UPROBE_MULTI);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = (enum bpf_attach_type)type);
 	_cleanup_(closep) int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "as_probe", "GPL", insns,
 						   ARRAY_SIZE(insns), &opts);
 	_cleanup_(closep) int link = -1;
@@ -197,11 +204,40 @@ static bool multi_offered(void)
 
 	if (prog < 0)
 		return false;
-	link = multi_create(prog, "/", &offset, NULL, 1, 0);
+	link = multi_create(prog, type, "/", &offset, NULL, 1, 0);
 	return link == -EBADF;
 }
 
-/* Of the two sets of programs only the one that will be attached is loaded. */
+static enum mechanism mechanism_offered(void)
+{
+	if (link_offered(BPF_UPROBE_SESSION))
+		return SESSION_LINK;
+	return link_offered(BPF_UPROBE_MULTI) ? MULTI_LINK : UPROBES;
+}
+
+static bool by_session(const struct tls_programs *p, enum group group)
+{
+	return p->mechanism == SESSION_LINK && link_programs[group].session;
+}
+
+/* Of which kind of link the program is; 0 for those of uprobes, which need none. */
+static uint32_t program_link(enum group group, const char *name)
+{
+	if (link_programs[group].session && !strcmp(name, link_programs[group].session))
+		return BPF_UPROBE_SESSION;
+	if (!strcmp(name, link_programs[group].enter) || !strcmp(name, link_programs[group].leave))
+		return BPF_UPROBE_MULTI;
+	return 0;
+}
+
+static uint32_t group_link(const struct tls_programs *p, enum group group)
+{
+	if (p->mechanism == UPROBES)
+		return 0;
+	return by_session(p, group) ? BPF_UPROBE_SESSION : BPF_UPROBE_MULTI;
+}
+
+/* Of the sets of programs only the one that will be attached is loaded. */
 static int programs_choose(const struct tls_programs *p, enum group group)
 {
 	struct bpf_object *obj = group_object(p, group);
@@ -209,14 +245,11 @@ static int programs_choose(const struct tls_programs *p, enum group group)
 
 	bpf_object__for_each_program(prog, obj)
 	{
-		const char *name = bpf_program__name(prog);
-		bool multi = !strcmp(name, multi_programs[group].enter) ||
-			     !strcmp(name, multi_programs[group].leave);
-		int r = bpf_program__set_autoload(prog, multi == p->multi);
+		uint32_t link = program_link(group, bpf_program__name(prog));
+		int r = bpf_program__set_autoload(prog, link == group_link(p, group));
 
-		if (r == 0 && multi && p->multi)
-			r = bpf_program__set_expected_attach_type(
-				prog, (enum bpf_attach_type)BPF_UPROBE_MULTI);
+		if (r == 0 && link)
+			r = bpf_program__set_expected_attach_type(prog, (enum bpf_attach_type)link);
 		if (r < 0)
 			return r;
 	}
@@ -368,7 +401,7 @@ int tls_programs_open(struct bpf_shared *s, struct tls_programs **ret, struct er
 	if (!p)
 		return -ENOMEM;
 	p->shared = s;
-	p->multi = multi_offered();
+	p->mechanism = mechanism_offered();
 	p->cookies = libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_attach_cookie,
 					     NULL) == 1;
 	r = group_need(p, GROUP_CALLS, e);
@@ -392,7 +425,13 @@ void tls_programs_free(struct tls_programs *p)
 
 const char *tls_programs_mechanism(const struct tls_programs *p)
 {
-	return p->multi ? "uprobe multi link" : "uprobes";
+	static const char *const names[] = {
+		[UPROBES] = "uprobes",
+		[MULTI_LINK] = "uprobe multi link",
+		[SESSION_LINK] = "uprobe session link",
+	};
+
+	return names[p->mechanism];
 }
 
 int tls_programs_threads(const struct tls_programs *p)
@@ -439,13 +478,20 @@ static const struct bpf_program *program_find(const struct tls_programs *p, enum
 	return name ? bpf_object__find_program_by_name(group_object(p, group), name) : NULL;
 }
 
-/* One link for all entries of a group, or for all returns. */
-static int attach_multi(struct tls_programs *p, enum group group, enum end end,
-			const struct tls_probes *probes, size_t number, const char *path,
-			struct tls_links *links)
+/* Which program of a group serves @end; NULL when there is nothing to attach there. */
+static const char *link_program(const struct tls_programs *p, enum group group, enum end end)
 {
-	const char *name =
-		end == END_ENTRY ? multi_programs[group].enter : multi_programs[group].leave;
+	if (by_session(p, group))
+		return end == END_ENTRY ? link_programs[group].session : NULL;
+	return end == END_ENTRY ? link_programs[group].enter : link_programs[group].leave;
+}
+
+/* One link for all entries of a group, which serves returns, too, if it is a session's, or for all returns. */
+static int attach_link(struct tls_programs *p, enum group group, enum end end,
+		       const struct tls_probes *probes, size_t number, const char *path,
+		       struct tls_links *links)
+{
+	const char *name = link_program(p, group, end);
 	uint64_t offsets[TLS_PROBES_MAX], specs[TLS_PROBES_MAX];
 	/* Go's returns are places: an entry program runs there */
 	bool at_return = end == END_RETURN && group != GROUP_GO;
@@ -460,7 +506,7 @@ static int attach_multi(struct tls_programs *p, enum group group, enum end end,
 		offsets[n] = probes->list[i].offset;
 		specs[n++] = probe_spec(&probes->list[i], number);
 	}
-	if (!n)
+	if (!n || !name)
 		return 0;
 	fd = multi_create(bpf_program__fd(program_find(p, group, name)), path, offsets, specs, n,
 			  at_return ? UPROBE_MULTI_RETURN : 0);
@@ -539,11 +585,12 @@ static int attach_single(struct tls_programs *p, const struct tls_probe *probe, 
 static int attach_ends(struct tls_programs *p, enum end end, const struct tls_probes *probes,
 		       size_t number, const char *path, struct tls_links *links)
 {
+	bool single = p->mechanism == UPROBES;
 	int r = 0;
 
-	for (enum group g = 0; p->multi && r == 0 && g < N_GROUPS; g++)
-		r = attach_multi(p, g, end, probes, number, path, links);
-	for (size_t i = 0; !p->multi && r == 0 && i < probes->n; i++) {
+	for (enum group g = 0; !single && r == 0 && g < N_GROUPS; g++)
+		r = attach_link(p, g, end, probes, number, path, links);
+	for (size_t i = 0; single && r == 0 && i < probes->n; i++) {
 		const struct shape_row *row = shape_find(&probes->list[i]);
 
 		if (row && (row->ends & end))
@@ -687,7 +734,7 @@ static int attach_there(struct tls_programs *p, const struct attach_request *wan
 static int attach_by_broker(struct tls_programs *p, const struct tls_probes *probes, size_t number,
 			    int fd, struct tls_links *links, struct err *e)
 {
-	size_t step = p->multi ? TLS_PROBES_MAX : ASKED_MAX;
+	size_t step = p->mechanism == UPROBES ? ASKED_MAX : TLS_PROBES_MAX;
 	int r = 0;
 
 	for (size_t at = 0; r == 0 && at < probes->n; at += step) {
