@@ -32,7 +32,7 @@
 #include "stage/select.h"
 
 #define COALESCE_MS      10 /* between two looks at the rings while events keep coming */
-#define COALESCE_FILE_MS 40 /* the same when nobody watches and no event makes us attach anything */
+#define COALESCE_FILE_MS 100 /* the same when nobody watches and no event makes us attach anything */
 #define STATS_TICKS      60 /* seconds between two `stats` events */
 #define KILL_AFTER_MS    5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
 #define STALL_MS         5000 /* how long the end waits for an output that takes nothing */
