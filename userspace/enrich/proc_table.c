@@ -26,6 +26,7 @@ struct proc_table {
 	LIST_HEAD(, proc_tree) trees;
 	size_t n_living;
 	size_t n_ended;
+	size_t n_trees;
 	uint64_t refused;
 	void (*on_end)(struct proc *p);
 };
@@ -62,6 +63,14 @@ static void detail_release(struct proc *p)
 	p->detail = NULL;
 }
 
+static void tree_free(struct proc_table *t, struct proc_tree *tree)
+{
+	LIST_REMOVE(tree, link);
+	t->n_trees--;
+	free(tree->sample);
+	free(tree);
+}
+
 void proc_table_free(struct proc_table *t)
 {
 	struct proc_tree *tree;
@@ -75,11 +84,8 @@ void proc_table_free(struct proc_table *t)
 		source_release(t, p);
 		detail_release(p);
 	}
-	while ((tree = LIST_FIRST(&t->trees))) {
-		LIST_REMOVE(tree, link);
-		free(tree->sample);
-		free(tree);
-	}
+	while ((tree = LIST_FIRST(&t->trees)))
+		tree_free(t, tree);
 	while ((slab = SLIST_FIRST(&t->slabs))) {
 		SLIST_REMOVE_HEAD(&t->slabs, next);
 		free(slab);
@@ -267,8 +273,13 @@ void proc_table_count_children(struct proc_table *t)
 int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 			struct proc_tree **ret)
 {
-	struct proc_tree *tree = calloc(1, sizeof(*tree));
+	struct proc_tree *tree;
 
+	if (t->n_trees == PROC_TABLE_TREES_MAX) {
+		t->refused++;
+		return -ENOSPC;
+	}
+	tree = calloc(1, sizeof(*tree));
 	if (!tree)
 		return -ENOMEM;
 	tree->root = p;
@@ -276,8 +287,49 @@ int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 	tree->started = 1;
 	p->tree = tree;
 	LIST_INSERT_HEAD(&t->trees, tree, link);
+	t->n_trees++;
 	*ret = tree;
 	return 0;
+}
+
+/* Is there nobody any more who could be a member, or start one? */
+static bool tree_over(const struct proc_tree *tree)
+{
+	return !tree->root && tree->ended_n >= tree->started;
+}
+
+/* Those who belonged to trees that go, and are not forgotten yet, belong to none from now on. */
+static void trees_leave(struct proc_table *t)
+{
+	struct proc *p;
+
+	TAILQ_FOREACH(p, &t->living, order)
+	p->tree = p->tree && p->tree->dropped ? NULL : p->tree;
+	TAILQ_FOREACH(p, &t->ended, order)
+	p->tree = p->tree && p->tree->dropped ? NULL : p->tree;
+}
+
+void proc_table_drop_trees(struct proc_table *t, size_t keep)
+{
+	struct proc_tree *tree, *next;
+	bool any = false;
+
+	LIST_FOREACH(tree, &t->trees, link)
+	{
+		if (!tree_over(tree))
+			continue;
+		tree->dropped = !keep;
+		any |= tree->dropped;
+		keep -= keep > 0;
+	}
+	if (!any)
+		return;
+	trees_leave(t);
+	for (tree = LIST_FIRST(&t->trees); tree; tree = next) {
+		next = LIST_NEXT(tree, link);
+		if (tree->dropped)
+			tree_free(t, tree);
+	}
 }
 
 struct proc_tree *proc_table_next_tree(const struct proc_table *t, const struct proc_tree *tree)

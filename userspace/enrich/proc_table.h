@@ -19,6 +19,7 @@
 
 #define PROC_TABLE_MAX       65536 /* living ones; as many as the kernel's map `procs` */
 #define PROC_TABLE_ENDED_MAX 1024
+#define PROC_TABLE_TREES_MAX 4096
 
 /* /proc tells a start time in steps of 1/USER_HZ, which is 10 ms on every machine that we serve. */
 #define PROC_TICK_NS 10000000ULL
@@ -82,6 +83,7 @@ struct proc_tree {
 	struct proc_totals now;     /* of the living ones as well, when it was last sampled */
 	struct proc_totals shown;   /* the highest so far */
 	struct tree_sample *sample; /* the sampler's, freed by free() */
+	bool dropped;               /* while it goes */
 };
 
 /* Of a process that is sampled in detail. Freed when it ends. */
@@ -168,12 +170,18 @@ void proc_table_link(struct proc_table *t);
  */
 void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns);
 
-/* Makes a living process the root of a tree. It and its descendants belong to that from now on. */
+/*
+ * Makes a living process the root of a tree. It and its descendants belong to that from now on. -ENOSPC when
+ * there are PROC_TABLE_TREES_MAX.
+ */
 int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 			struct proc_tree **ret);
 
 /* The next tree after @tree; the first when that is NULL. */
 struct proc_tree *proc_table_next_tree(const struct proc_table *t, const struct proc_tree *tree);
+
+/* Forgets trees whose members have all ended, but not the @keep that began last. */
+void proc_table_drop_trees(struct proc_table *t, size_t keep);
 
 /* The tree that a living process belongs to, or an ended one belonged to; NULL when there is none. */
 struct proc_tree *proc_table_tree(struct proc *p);
@@ -186,7 +194,7 @@ void proc_table_count_children(struct proc_table *t);
 
 size_t proc_table_count(const struct proc_table *t);
 
-/* Processes that were not taken in because the table was full. */
+/* Processes that were not taken in, and not made roots of trees, because there were too many. */
 uint64_t proc_table_refused(const struct proc_table *t);
 
 #endif

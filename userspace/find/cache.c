@@ -364,9 +364,9 @@ static void directory_make(const char *path)
 	slash = strrchr(parent, '/');
 	if (slash && slash != parent) {
 		*slash = '\0';
-		(void)mkdir(parent, 0755);
+		(void)mkdir(parent, 0700);
 	}
-	(void)mkdir(path, 0755);
+	(void)mkdir(path, 0700);
 }
 
 static int store(const char *directory, const char *name, const char *text, size_t len)

@@ -14,12 +14,15 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "event/record.h"
 #include "event/schema.h"
 #include "http/conn.h"
 
 #define BUCKETS 4096
+/* What a socket still held when it was closed can be read for a while: then its TLS session is over. */
+#define CLOSED_NS (2 * NSEC_PER_SEC)
 /* A huge body shall not keep its memory for the rest of the run. */
 #define RECORD_KEEP (1U << 20)
 
@@ -34,10 +37,13 @@ struct entry {
 	uint64_t start_ns;
 	uint32_t tgid;
 	struct http_conn *conn;
+	struct as_conn socket; /* of a TLS session, as soon as it is known */
+	uint64_t closed_ns;    /* 0: its socket is open, as far as we know */
 	struct text server_name, alpn;
-	TAILQ_ENTRY(entry) by_use; /* longest unused first */
+	TAILQ_ENTRY(entry) by_use; /* longest unused first, or closed first */
 	LIST_ENTRY(entry) of_bucket;
 	LIST_ENTRY(entry) of_process;
+	LIST_ENTRY(entry) of_socket;
 };
 
 LIST_HEAD(entry_list, entry);
@@ -51,9 +57,11 @@ struct http_stage {
 	uint64_t now_ns; /* of the newest event; what is made here has that time */
 	uint64_t now_unix_ns;
 	struct entry_queue used;
+	struct entry_queue closed; /* their sockets are, and so soon are they */
 	struct entry_list buckets[BUCKETS];
 	struct entry_list processes[BUCKETS];
-	bool closed; /* being freed: nothing is told any more */
+	struct entry_list sockets[BUCKETS]; /* of those that have one */
+	bool freed;                         /* nothing is told any more */
 	struct buf rec;
 	struct buf json;
 };
@@ -325,7 +333,7 @@ static void on_request(void *context, struct http_exchange *x)
 {
 	struct http_stage *s = context;
 
-	if (s->closed)
+	if (s->freed)
 		return;
 	emit_request(s, x);
 	if (s->observer.request)
@@ -343,7 +351,7 @@ static void on_response(void *context, struct http_exchange *x)
 {
 	struct http_stage *s = context;
 
-	if (s->closed)
+	if (s->freed)
 		return;
 	emit_response(s, x);
 	if (s->observer.response)
@@ -388,13 +396,37 @@ static struct entry *entry_find(struct http_stage *s, const struct as_hdr *h, ui
 	return NULL;
 }
 
+static size_t socket_hash(uint32_t tgid, const struct as_addr *local, const struct as_addr *remote)
+{
+	return hash((uint64_t)local->port << 16 | remote->port, tgid);
+}
+
+/* A session may go on over another socket. */
+static void entry_socket(struct http_stage *s, struct entry *e, const struct as_conn *conn)
+{
+	if (!conn->local.family || !memcmp(&e->socket, conn, sizeof(*conn)))
+		return;
+	if (e->socket.local.family)
+		LIST_REMOVE(e, of_socket);
+	e->socket = *conn;
+	LIST_INSERT_HEAD(&s->sockets[socket_hash(e->tgid, &conn->local, &conn->remote)], e,
+			 of_socket);
+}
+
+static struct entry_queue *entry_queue(struct http_stage *s, const struct entry *e)
+{
+	return e->closed_ns ? &s->closed : &s->used;
+}
+
 /* What is open is told first, while the session's name is known. */
 static void entry_remove(struct http_stage *s, struct entry *e)
 {
-	http_conn_end(e->conn, s->now_ns);
-	TAILQ_REMOVE(&s->used, e, by_use);
+	http_conn_end(e->conn, e->closed_ns ? e->closed_ns : s->now_ns);
+	TAILQ_REMOVE(entry_queue(s, e), e, by_use);
 	LIST_REMOVE(e, of_bucket);
 	LIST_REMOVE(e, of_process);
+	if (e->socket.local.family)
+		LIST_REMOVE(e, of_socket);
 	s->counts.connections--;
 	http_conn_free(e->conn);
 	free(e);
@@ -402,8 +434,10 @@ static void entry_remove(struct http_stage *s, struct entry *e)
 
 static void evict_oldest(struct http_stage *s)
 {
-	s->counts.evicted++;
-	entry_remove(s, TAILQ_FIRST(&s->used));
+	struct entry *e = TAILQ_FIRST(&s->closed);
+
+	s->counts.evicted += !e;
+	entry_remove(s, e ? e : TAILQ_FIRST(&s->used));
 }
 
 static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id,
@@ -431,10 +465,20 @@ static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uin
 	return e;
 }
 
-static void entry_use(struct http_stage *s, struct entry *e)
+/* @closed_ns: 0, or when its socket was closed. */
+static void entry_queue_again(struct http_stage *s, struct entry *e, uint64_t closed_ns)
 {
-	TAILQ_REMOVE(&s->used, e, by_use);
-	TAILQ_INSERT_TAIL(&s->used, e, by_use);
+	TAILQ_REMOVE(entry_queue(s, e), e, by_use);
+	e->closed_ns = closed_ns;
+	TAILQ_INSERT_TAIL(entry_queue(s, e), e, by_use);
+}
+
+/* What is read behind the close of its socket does not open that again: another socket does. */
+static void entry_use(struct http_stage *s, struct entry *e, const struct as_conn *conn)
+{
+	bool moved = conn->local.family && memcmp(&e->socket, conn, sizeof(*conn));
+
+	entry_queue_again(s, e, e->closed_ns && !moved ? s->now_ns : 0);
 }
 
 /* Exchanges of all connections: the newest connection keeps its own. */
@@ -457,7 +501,9 @@ static void data_event(struct http_stage *s, const struct event *ev)
 		e = entry_new(s, ev->rec, d->stream_id, false);
 	if (!e)
 		return;
-	entry_use(s, e);
+	entry_use(s, e, &d->conn);
+	if (ev->rec->type != AS_EV_NET_DATA)
+		entry_socket(s, e, &d->conn);
 	http_conn_feed(e->conn, d->direction, record_bytes(ev->rec, &d->data), d->data.len,
 		       &origin);
 	if (missing > d->data.len)
@@ -478,13 +524,14 @@ static void handshake_event(struct http_stage *s, const struct event *ev)
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
 
 	if (e) {
-		entry_use(s, e);
+		entry_use(s, e, &d->conn);
 		http_conn_handshake(e->conn, &origin);
 	} else {
 		e = entry_new(s, ev->rec, d->stream_id, true);
 	}
 	if (!e)
 		return;
+	entry_socket(s, e, &d->conn);
 	text_set(&e->server_name, ev->rec, &d->server_name);
 	text_set(&e->alpn, ev->rec, &d->alpn);
 }
@@ -501,7 +548,8 @@ static void session_event(struct http_stage *s, const struct event *ev)
 		e = entry_new(s, ev->rec, d->stream_id, false);
 	if (!e)
 		return;
-	entry_use(s, e);
+	entry_use(s, e, &d->conn);
+	entry_socket(s, e, &d->conn);
 	if (d->server_name.len)
 		text_set(&e->server_name, ev->rec, &d->server_name);
 	if (d->alpn.len)
@@ -522,14 +570,23 @@ static void process_event(struct http_stage *s, const struct event *ev)
 	}
 }
 
-/* Without TLS the stream is the connection: an answer may be as long as that lasts. */
+/*
+ * Without TLS the stream is the connection: an answer may be as long as that lasts. Of a TLS session
+ * nothing else tells that it is over.
+ */
 static void close_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_flow *d = (const struct as_flow *)ev->rec;
+	const struct as_conn conn = {d->local, d->remote};
 	struct entry *e = entry_find(s, ev->rec, d->conn_id);
 
 	if (e)
 		entry_remove(s, e);
+	LIST_FOREACH(e, &s->sockets[socket_hash(d->h.tgid, &d->local, &d->remote)], of_socket)
+	{
+		if (e->tgid == d->h.tgid && !memcmp(&e->socket, &conn, sizeof(conn)))
+			entry_queue_again(s, e, s->now_ns);
+	}
 }
 
 static bool is_lost(const struct as_loss *l, const char *what)
@@ -547,6 +604,8 @@ static void loss_event(struct http_stage *s, const struct event *ev)
 	if (!is_lost(l, "ssl.data") && !is_lost(l, "network.data") && !is_lost(l, "*"))
 		return;
 	TAILQ_FOREACH(e, &s->used, by_use)
+	http_conn_doubt(e->conn);
+	TAILQ_FOREACH(e, &s->closed, by_use)
 	http_conn_doubt(e->conn);
 }
 
@@ -589,15 +648,26 @@ static void http_finish(struct stage *stage)
 {
 	struct http_stage *s = (struct http_stage *)stage;
 
+	while (!TAILQ_EMPTY(&s->closed))
+		entry_remove(s, TAILQ_FIRST(&s->closed));
 	while (!TAILQ_EMPTY(&s->used))
 		entry_remove(s, TAILQ_FIRST(&s->used));
+}
+
+static void http_tick(struct stage *stage, uint64_t boot_ns)
+{
+	struct http_stage *s = (struct http_stage *)stage;
+	struct entry *e;
+
+	while ((e = TAILQ_FIRST(&s->closed)) && e->closed_ns + CLOSED_NS <= boot_ns)
+		entry_remove(s, e);
 }
 
 static void http_free(struct stage *stage)
 {
 	struct http_stage *s = (struct http_stage *)stage;
 
-	s->closed = true;
+	s->freed = true;
 	http_finish(stage);
 	http_pool_free(s->pool);
 	buf_done(&s->rec);
@@ -628,12 +698,14 @@ int http_stage_new(const struct http_stage_options *opt, struct emitter *out, st
 	s->stage = (struct stage){
 		.in.emit = http_event,
 		.out = out,
+		.tick = http_tick,
 		.finish = http_finish,
 		.free = http_free,
 	};
 	if (opt->observer)
 		s->observer = *opt->observer;
 	TAILQ_INIT(&s->used);
+	TAILQ_INIT(&s->closed);
 	if (open_pool(s, &opt->limits) < 0) {
 		free(s);
 		return -ENOMEM;

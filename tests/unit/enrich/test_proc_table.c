@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -312,6 +313,65 @@ static void looks_take_turns(void **state)
 	assert_int_equal(proc_table_rotate(table)->tgid, 1);
 }
 
+static struct proc_tree *plant(uint32_t tgid)
+{
+	struct proc_tree *tree = NULL;
+	struct proc *p = seed(tgid, 1, 100 * MS, true);
+
+	assert_int_equal(proc_table_add_tree(table, p, 0, &tree), 0);
+	assert_ptr_equal(p->tree, tree);
+	return tree;
+}
+
+static size_t count_trees(void)
+{
+	const struct proc_tree *tree = NULL;
+	size_t n = 0;
+
+	while ((tree = proc_table_next_tree(table, tree)))
+		n++;
+	return n;
+}
+
+static void trees_that_are_over_go_but_the_newest(void **state)
+{
+	struct proc *kid;
+
+	for (uint32_t tgid = 10; tgid < 15; tgid++)
+		plant(tgid);
+	kid = seed(100, 10, 200 * MS, true);
+	assert_non_null(proc_table_tree(kid));
+	for (uint32_t tgid = 10; tgid < 14; tgid++)
+		feed_exit(tgid, 1, 100 * MS, 0);
+	proc_table_drop_trees(table, 4);
+	assert_int_equal(count_trees(), 5);
+
+	/* of the first one a child lives, and the last one itself */
+	proc_table_drop_trees(table, 1);
+	assert_int_equal(count_trees(), 3);
+	assert_null(proc_table_find(table, 11)->tree);
+	assert_non_null(proc_table_find(table, 13)->tree);
+	assert_non_null(kid->tree);
+
+	feed_exit(100, 10, 200 * MS, 0);
+	proc_table_drop_trees(table, 0);
+	assert_int_equal(count_trees(), 1);
+	assert_int_equal(proc_table_next_tree(table, NULL)->root->tgid, 14);
+}
+
+static void there_are_only_so_many_trees(void **state)
+{
+	struct proc_tree *tree;
+
+	for (uint32_t i = 0; i < PROC_TABLE_TREES_MAX; i++)
+		plant(10 + i);
+	assert_int_equal(proc_table_add_tree(table, seed(9, 1, 100 * MS, true), 0, &tree), -ENOSPC);
+	assert_int_equal(proc_table_refused(table), 1);
+	feed_exit(10, 1, 100 * MS, 0);
+	proc_table_drop_trees(table, 0);
+	plant(9);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -333,6 +393,8 @@ int main(void)
 		TEST(ten_thousand_reused_pids_whose_exits_were_lost_stay_ten_thousand),
 		TEST(what_the_source_keeps_is_released_at_the_end_and_with_the_table),
 		TEST(looks_take_turns),
+		TEST(trees_that_are_over_go_but_the_newest),
+		TEST(there_are_only_so_many_trees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

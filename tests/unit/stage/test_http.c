@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "event/encode.h"
 #include "event/record.h"
 #include "event/schema.h"
@@ -27,6 +28,7 @@ static size_t n_events[AS_EV_COUNT];
 static uint64_t last_ns; /* of the newest event */
 static uint32_t last_tid;
 static struct as_hdr who;
+static struct as_conn socket_of_calls; /* with family 0: not known */
 
 static void hear(struct emitter *self, const struct event *ev)
 {
@@ -62,6 +64,7 @@ static int set_up(void **state)
 {
 	memset(n_events, 0, sizeof(n_events));
 	last_ns = 0;
+	socket_of_calls = (struct as_conn){};
 	who = (struct as_hdr){.boot_ns = 1000, .start_ns = 2, .tgid = 3, .tid = 4, .comm = "agent"};
 	return schema_init() < 0 ? -1 : open_stage(NULL);
 }
@@ -97,6 +100,7 @@ static void call(uint64_t stream, uint32_t direction, const void *p, size_t n, s
 	span = record_add(&rec, p, n);
 	span.full = (uint32_t)len;
 	d = record_struct(&rec, as_ssl_data);
+	d->conn = socket_of_calls;
 	d->stream_id = stream;
 	d->direction = direction;
 	d->len = len;
@@ -224,6 +228,101 @@ static void an_exit_ends_what_is_open(void **state)
 	RESPONSE(NULL, "incomplete", "true");
 	RESPONSE("response", "body", "\"abc\"");
 	REQUEST(NULL, "incomplete", "true");
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
+static void socket_closed(struct as_conn socket)
+{
+	who.boot_ns += 1000;
+	record_begin(&rec, AS_EV_CLOSE, &who);
+	record_struct(&rec, as_flow)->local = socket.local;
+	record_struct(&rec, as_flow)->remote = socket.remote;
+	record_struct(&rec, as_flow)->conn_id = 77;
+	emit();
+}
+
+/* As event/event.h has it: once a second. */
+static void seconds(unsigned n)
+{
+	while (n--) {
+		who.boot_ns += NSEC_PER_SEC;
+		stage->tick(stage, who.boot_ns);
+	}
+}
+
+static struct as_conn socket_number(uint16_t port)
+{
+	return (struct as_conn){
+		.local = {.ip = {127, 0, 0, 1}, .port = port, .family = 2},
+		.remote = {.ip = {127, 0, 0, 2}, .port = 443, .family = 2},
+	};
+}
+
+static void a_session_is_over_soon_after_its_socket(void **state)
+{
+	socket_of_calls = socket_number(1);
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(9, "abc"));
+	socket_of_calls = socket_number(2);
+	data(2, WRITE, GET("/2"));
+	socket_closed(socket_number(1));
+	seconds(1);
+	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 0);
+	seconds(2);
+	RESPONSE("request", "path", "\"/1\"");
+	RESPONSE(NULL, "incomplete", "true");
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+	data(2, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/2\"");
+}
+
+static void the_socket_of_another_process_ends_no_session(void **state)
+{
+	socket_of_calls = socket_number(1);
+	data(1, WRITE, GET("/1"));
+	who.tgid = 99;
+	socket_closed(socket_number(1));
+	seconds(5);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+}
+
+static void what_a_closed_socket_still_held_is_read(void **state)
+{
+	socket_of_calls = socket_number(1);
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(6, "abc"));
+	socket_closed(socket_number(1));
+	seconds(1);
+	data(1, READ, "def");
+	RESPONSE("response", "body", "\"abcdef\"");
+	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 1);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+	seconds(3);
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
+static void a_session_may_go_on_over_another_socket(void **state)
+{
+	socket_of_calls = socket_number(1);
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(0, ""));
+	socket_of_calls = socket_number(2);
+	data(1, WRITE, GET("/2"));
+	socket_closed(socket_number(1));
+	seconds(5);
+	data(1, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/2\"");
+	RESPONSE(NULL, "incomplete", "absent");
+}
+
+static void a_body_without_a_length_ends_with_the_socket(void **state)
+{
+	socket_of_calls = socket_number(1);
+	data(1, WRITE, GET("/1"));
+	data(1, READ, "HTTP/1.1 200 Fine\r\nConnection: close\r\n\r\nabc");
+	socket_closed(socket_number(1));
+	seconds(3);
+	RESPONSE("response", "body", "\"abc\"");
 	assert_int_equal(http_stage_counts(stage)->connections, 0);
 }
 
@@ -421,6 +520,11 @@ int main(void)
 		TEST(binary_bodies_are_base64),
 		TEST(sessions_and_processes_are_kept_apart),
 		TEST(an_exit_ends_what_is_open),
+		TEST(a_session_is_over_soon_after_its_socket),
+		TEST(the_socket_of_another_process_ends_no_session),
+		TEST(what_a_closed_socket_still_held_is_read),
+		TEST(a_session_may_go_on_over_another_socket),
+		TEST(a_body_without_a_length_ends_with_the_socket),
 		TEST(a_handshake_ends_what_the_session_carried_before),
 		TEST(a_call_that_is_cut_leaves_a_gap),
 		TEST(name_and_protocol_of_the_session_are_told_with_what_it_carries),

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""What stays as it is however much happens: memory, descriptors, tables, and whole lines at a sudden end. `make soak` does it for hours."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from real import TOP, Skip, check, check_equal, wait_until
+
+sys.path.insert(0, str(TOP / "tests/soak"))
+from kernel import Maps, family, process  # noqa: E402
+
+FIRST, THEN = 5000, 15000
+GREW_KB = 1024
+EXIT_S = 2
+IDLE_S = 30 if os.environ.get("SLOW") else 5
+
+
+def spawner(bench, n):
+    program = TOP / os.environ.get("O", "out") / "tests/workloads/spawn"
+    if not program.exists():
+        raise Skip("make tests builds the workload")
+    return bench.spawn([program, "-q", "-n", str(n), "-j", "2"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def look(sight):
+    """What agentsight and its helper hold together, less what evicts by itself."""
+    pids = family(sight.process.pid)
+    held = [process(pid) for pid in pids]
+    maps = Maps().look(pids)
+    entries = sum(n for name, n in maps.counts().items() if maps.kind(name) == "hash")
+    maps.close()
+    return {"entries": entries, "processes": len(pids), **{name: sum(one[name] for one in held) for name in ("fds", "threads", "anon_kb")}}
+
+
+def settled(sight, wanted):
+    """The last ends are on their way when the last process has ended."""
+    def ready():
+        now = look(sight)
+        return now if now["entries"] <= wanted["entries"] else None
+
+    return wait_until("the tables to be as before", ready)
+
+
+def twenty_thousand_processes_leave_nothing_behind(bench):
+    sight = bench.sight("record", "-q", "-c", "spawn")
+    before = look(sight)
+    bench.finish(spawner(bench, FIRST))
+    warm = settled(sight, before)
+    bench.finish(spawner(bench, THEN))
+    after = settled(sight, before)
+    for name in ("fds", "threads", "processes"):
+        check_equal(after[name], warm[name], name)
+    grew = after["anon_kb"] - warm["anon_kb"]
+    check(grew < GREW_KB, f"memory grew by {grew} KB over {THEN} processes")
+    stream = sight.stop()
+    check(len(stream.select("process", "exit")) >= FIRST + THEN, "not all of them are there")
+
+
+def a_sudden_end_under_load_keeps_every_line(bench):
+    sight = bench.sight("record", "-q", "-c", "spawn")
+    load = spawner(bench, 10000000)
+    wait_until("a thousand lines", lambda: sight.output.stat().st_size > 500000)
+    begin, waited = time.monotonic(), sight.waited_s()
+    sight.process.send_signal(signal.SIGTERM)
+    sight.process.wait()
+    # what others took from it is not its own
+    took = time.monotonic() - begin
+    load.kill()
+    stream = sight.end()
+    delivered = sum(s.get("delivered", 0) for n, s in stream.stop["streams"].items() if not n.startswith("internal."))
+    check_equal(len(stream.events), delivered + 1, "lines, and what `stop` counts as delivered with itself")
+    check_equal(stream.stop["reason"], "terminated", "reason")
+    check(took < EXIT_S or os.getloadavg()[0] > 2 * os.cpu_count(), f"it took {took:.1f} s; it had waited {waited:.1f} s before")
+
+
+def what_agentsight_does_is_in_no_stream(bench):
+    # others on this machine may do more than the rings hold: what is lost is not its own
+    sight = bench.sight("trace", "-q", "--process", "--files", "--network", "--ssl", "--system", "--stdio", "--ring-size", "64")
+    own, end = set(), time.monotonic() + IDLE_S
+    while time.monotonic() < end:
+        own.update(family(sight.process.pid))
+        time.sleep(0.1)
+    sight.process.send_signal(signal.SIGINT)
+    check_equal(sight.process.wait(), 0, "status")
+    seen = [e for e in sight.lines() if e["source"] not in ("agentsight", "system")]
+    wrong = [e for e in seen if e["pid"] in own]
+    check(not wrong, f"{len(wrong)} of {len(seen)} events are its own, the first is {wrong[:1]}")
+
+
+TESTS = [
+    twenty_thousand_processes_leave_nothing_behind,
+    a_sudden_end_under_load_keeps_every_line,
+    what_agentsight_does_is_in_no_stream,
+]
