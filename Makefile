@@ -122,7 +122,7 @@ $(O)/.probed: tools/probe.sh
 	$(Q)touch $@
 
 include tools/package.mk
--include tests/tests.mk tests/bench/bench.mk
+-include tests/tests.mk tests/faults/faults.mk tests/bench/bench.mk tests/soak/soak.mk
 
 test: ## install what the tests need, build, run them all
 	$(Q)sh tools/deps.sh build test

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # check-all.sh PART...: run the parts of the test suite and print one closing line over all of them,
-# "N passed, N failed, N skipped". Parts: unit fuzz hostile corpora judge golden library python live real validate.
+# "N passed, N failed, N skipped". Parts: unit fuzz hostile corpora judge golden library python live real
+# faults validate.
 #
 # A part that prints no closing line, or none that says anything ran, has failed. Exit status: 0 when
 # something passed and nothing failed.
@@ -39,7 +40,7 @@ unit_one()
 				print "not ok " program " - no test ran"
 			}
 			if (!failed)
-				print "ok " program " (" passed " tests)"
+				print "ok " program " (" passed + 0 " tests)"
 			print passed + 0 " passed, " failed + 0 " failed, " skipped + 0 " skipped"
 		}' "$tmp/tap" >"$tmp/one"
 	((status == 0)) || tail -n 30 "$tmp/tap" | sed 's/^/    /' >&2
@@ -160,6 +161,22 @@ part_real()
 	"$SYSTEM_PYTHON" tests/real/run.py
 }
 
+part_faults()
+{
+	if ((EUID != 0)); then
+		echo 'skip the faults - they need root'
+		echo '0 passed, 0 failed, 1 skipped'
+		return
+	fi
+	: >"$tmp/sums"
+	for program in 'faults.py --few' 'surroundings.py --few'; do
+		# shellcheck disable=SC2086 # a program and its option
+		"$SYSTEM_PYTHON" tests/faults/$program | tee "$tmp/faults" | grep -vxE '[0-9]+ passed, .*'
+		tail -n 1 "$tmp/faults" >>"$tmp/sums"
+	done
+	sums_print
+}
+
 part_validate()
 {
 	"$SYSTEM_PYTHON" tests/validate.py "$O/tests/output"
@@ -192,7 +209,7 @@ trap 'rm -rf "$tmp"' EXIT
 
 for part; do
 	case $part in
-	unit | fuzz | hostile | corpora | judge | golden | library | python | live | real | validate) part_run "$part" ;;
+	unit | fuzz | hostile | corpora | judge | golden | library | python | live | real | faults | validate) part_run "$part" ;;
 	*)
 		echo "check-all.sh: no part '$part'" >&2
 		exit 2

@@ -126,7 +126,7 @@ check-python: $(LIBRARY) ## the Python module; needs python3-pytest
 	$(Q)$(RUN_TESTS) python
 
 test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) $(LIBRARY) ## all tests that this machine can run; needs root
-	$(Q)$(RUN_TESTS) unit fuzz hostile judge golden library python live real validate
+	$(Q)$(RUN_TESTS) unit fuzz hostile judge golden library python live real faults validate
 
 # This very build, not the static one that may lie about from yesterday.
 VM_FILES = agentsight:/agentsight tests/live $(O)/tests/live:/out/tests/live $(O)/tests/workloads:/out/tests/workloads

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The command table, and what all commands share: options, colours, exit statuses. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +73,7 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 		r = options_check(&o, &e);
 	if (r < 0) {
 		log_error("%s", e.text[0] ? log_safe(e.text) : strerror(-r));
-		return EXIT_USAGE;
+		return r == -ENOMEM ? EXIT_FAILED : EXIT_USAGE;
 	}
 	if (o.help) {
 		print_command_usage(c);
@@ -92,11 +93,25 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 	return r;
 }
 
+/*
+ * A standard descriptor that is closed would be given to the next file that is opened, which messages and events
+ * would be written into. What stands there instead refuses the same: to be read as input, to be written as output.
+ */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(EXIT_FAILED);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 	int at;
 
+	fill_standard_descriptors();
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;

@@ -535,6 +535,22 @@ static bool skipped_by_kernel(const struct stream *st, json_object *line, size_t
 	return source && !strcmp(source, "network") && absent <= (size_t)stop_count(st, "missed");
 }
 
+/* What the stream has of @pid, for who looks for what is missing. */
+static const char *lines_of(const struct stream *st, pid_t pid)
+{
+	const char *text = "";
+
+	for (size_t i = first_of(st, pid); i < st->n; i++) {
+		const struct line *l = &st->lines[st->by_pid[i]];
+
+		if (l->pid != pid || strlen(text) > 1000)
+			break;
+		text = live_printf("%s%s %s", text, l->matched ? "" : " (not expected)",
+				   json_object_to_json_string(l->json));
+	}
+	return *text ? text : " nothing";
+}
+
 static void match_all(struct stream *st, const struct expected *x, const char *complete,
 		      bool ordered)
 {
@@ -552,8 +568,10 @@ static void match_all(struct stream *st, const struct expected *x, const char *c
 			continue;
 		}
 		absent++;
-		CHECK(!ordered && skipped_by_kernel(st, x->lines[i], absent), "missing%s: %s",
-		      ordered ? " or out of order" : "", json_object_to_json_string(x->lines[i]));
+		CHECK(!ordered && skipped_by_kernel(st, x->lines[i], absent),
+		      "missing%s: %s; of that process there is:%s; the kernel skipped %llu hooks",
+		      ordered ? " or out of order" : "", json_object_to_json_string(x->lines[i]),
+		      lines_of(st, pid), (unsigned long long)stop_count(st, "missed"));
 	}
 	for (size_t i = 0; !absent && i < n; i++)
 		check_no_more(st, cursors[i].pid, complete);

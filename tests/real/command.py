@@ -41,6 +41,7 @@ def run(bench, *words, **options):
 
 def samples(path, kind="tree"):
     events = [json.loads(line) for line in open(path)]
+    check_equal(events[-1]["data"]["difference"], 0, "the ledger's difference")
     return [e for e in events if e["source"] == "system" and e["data"]["type"] == kind]
 
 

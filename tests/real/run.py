@@ -24,6 +24,7 @@ import models  # noqa: E402
 import monitor  # noqa: E402
 import multiplex  # noqa: E402
 import network  # noqa: E402
+import paths  # noqa: E402
 import redaction  # noqa: E402
 import report  # noqa: E402
 import system  # noqa: E402
@@ -63,7 +64,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (command, monitor, network, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, report, hostile, harm, without_tls, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (command, monitor, network, paths, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, report, hostile, harm, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

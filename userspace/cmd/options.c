@@ -138,11 +138,13 @@ static int read_time(const char *text, const char *unit, uint64_t *ret)
 		{"h", 3600 * NSEC_PER_SEC},
 	};
 	size_t len = strspn(text, "0123456789.");
-	_cleanup_(freep) char *number = strndup(text, len);
+	char number[64];
 	uint64_t nano;
 
-	if (!number)
-		return -ENOMEM;
+	if (len >= sizeof(number))
+		return -EINVAL;
+	memcpy(number, text, len);
+	number[len] = '\0';
 	if (read_nano(number, 1000000000, &nano) < 0)
 		return -EINVAL;
 	if (text[len])

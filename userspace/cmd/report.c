@@ -12,7 +12,7 @@
 
 #define WIDTH_MIN    60
 #define WIDTH_ENOUGH 400
-#define FILE_MODE    0644
+#define FILE_MODE    0600 /* who runs what, and with which arguments, is in it */
 
 static void warn(const char *sentence)
 {
@@ -89,6 +89,7 @@ int report_write(const char *path, const struct buf *b)
 	}
 	f = fdopen(fd, "w");
 	if (!f) {
+		log_error("cannot write '%s': %m", log_safe(path));
 		close(fd);
 		return EXIT_FAILED;
 	}

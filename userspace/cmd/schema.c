@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cmd/cmd.h"
+#include "cmd/report.h"
 #include "event/describe.h"
 
 int cmd_schema(const struct command *c, struct options *o)
@@ -12,5 +13,5 @@ int cmd_schema(const struct command *c, struct options *o)
 		describe_markdown(stdout);
 	else
 		describe_text(stdout);
-	return fflush(stdout) == 0 ? EXIT_ASKED : EXIT_FAILED;
+	return report_close(stdout, EXIT_ASKED);
 }

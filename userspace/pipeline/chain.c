@@ -51,6 +51,7 @@ struct chain {
 	struct stage *alert;   /* NULL: no rules */
 	struct notify *notify; /* NULL: nobody is told of alerts */
 	struct stage *select;
+	struct stage *file_io;
 	struct stage *tls_join;
 	struct stage *http;
 	struct stage *tool_run;
@@ -370,10 +371,10 @@ static int open_stages(struct chain *c)
 			return r;
 	}
 	if (c->opt.file_sums) {
-		r = file_io_new(next, c->opt.file_sums, &stage);
+		r = file_io_new(next, c->opt.file_sums, &c->file_io);
 		if (r < 0)
 			return r;
-		chain_add(c, stage, &next);
+		chain_add(c, c->file_io, &next);
 	}
 	c->after_enrich = next;
 	return 0;
@@ -540,6 +541,8 @@ const uint64_t *chain_filtered(const struct chain *c)
 
 void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 {
+	const struct file_io_counts *file = c->file_io ? file_io_counts(c->file_io) : NULL;
+
 	memset(shed, 0, AS_EV_COUNT * sizeof(*shed));
 	if (c->tls_join)
 		memcpy(shed, tls_join_counts(c->tls_join)->shed, AS_EV_COUNT * sizeof(*shed));
@@ -551,6 +554,10 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 		shed[AS_EV_THRESHOLD] = 2 * alert_counts(c->alert)->untold;
 	if (c->tool_run)
 		shed[AS_EV_TOOL_RUN] = tool_run_counts(c->tool_run)->unmade;
+	if (file) {
+		shed[AS_EV_FILE_READ] = file->dropped[false];
+		shed[AS_EV_FILE_WRITE] = file->dropped[true];
+	}
 }
 
 uint64_t chain_alerts_started(const struct chain *c)

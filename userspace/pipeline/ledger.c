@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "event/record.h"
 #include "event/schema.h"
 
@@ -20,7 +21,8 @@ static uint64_t produced(const struct ledger_inputs *in, struct as_count kernel,
 {
 	if (kernel.produced > kernel.dropped + kernel.shed)
 		return kernel.produced;
-	return in->arrived[type] + kernel.dropped + kernel.shed + in->shed[type];
+	return in->arrived[type] + in->order.unheld[type] + kernel.dropped + kernel.shed +
+	       in->shed[type];
 }
 
 static void take_row(const struct ledger_inputs *in, struct as_count kernel, unsigned type,
@@ -28,6 +30,7 @@ static void take_row(const struct ledger_inputs *in, struct as_count kernel, uns
 {
 	const struct event_desc *d = schema_event(type);
 
+	row->dropped_memory = in->order.unheld[type];
 	row->produced = produced(in, kernel, type);
 	row->dropped_ring = kernel.dropped;
 	row->shed = kernel.shed + in->shed[type];
@@ -50,7 +53,7 @@ void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
 
 static uint64_t row_lost(const struct ledger_row *row)
 {
-	return row->dropped_ring + row->dropped_output;
+	return row->dropped_ring + row->dropped_output + row->dropped_memory;
 }
 
 uint64_t ledger_delivered(const struct ledger *l)
@@ -103,6 +106,7 @@ void ledger_emit_losses(const struct ledger *before, const struct ledger *now, s
 	} counters[] = {
 		{"ring full", offsetof(struct ledger_row, dropped_ring)},
 		{"output", offsetof(struct ledger_row, dropped_output)},
+		{"no memory", offsetof(struct ledger_row, dropped_memory)},
 		{"limit", offsetof(struct ledger_row, shed)},
 	};
 
@@ -148,6 +152,7 @@ static void put_streams(struct buf *b, const struct ledger *l)
 		{"delivered", offsetof(struct ledger_row, delivered)},
 		{"ring_full", offsetof(struct ledger_row, dropped_ring)},
 		{"output_dropped", offsetof(struct ledger_row, dropped_output)},
+		{"no_memory", offsetof(struct ledger_row, dropped_memory)},
 		{"filtered", offsetof(struct ledger_row, filtered)},
 		{"shed", offsetof(struct ledger_row, shed)},
 		{"unread", offsetof(struct ledger_row, unread)},
@@ -219,8 +224,10 @@ void ledger_emit_totals(const struct ledger *l, unsigned type, const char *reaso
 	reason_span = record_add_str(&b, reason ? reason : "");
 	put_streams(&streams, l);
 	streams_span = record_add(&b, streams.data, streams.len);
-	if (b.failed || streams.failed)
+	if (b.failed || streams.failed) {
+		log_warning("there is no memory to tell the totals");
 		return;
+	}
 	s = record_struct(&b, as_stats);
 	s->reason = reason_span;
 	s->streams = streams_span;

@@ -31,6 +31,7 @@ struct ledger_row {
 	uint64_t delivered;
 	uint64_t dropped_ring;
 	uint64_t dropped_output;
+	uint64_t dropped_memory; /* there was none */
 	uint64_t filtered;
 	uint64_t shed;
 	uint64_t unread;

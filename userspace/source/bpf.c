@@ -341,10 +341,30 @@ static int set_config(struct bpf_shared *s, struct bpf_object *obj)
 	return -ENOENT;
 }
 
+/*
+ * A program that the kernel refuses is refused at once. By itself libbpf asks again with a full log, in
+ * buffers that double from 16 MB to 2 GB: minutes, for a text that nobody reads. The verifier's summary
+ * alone (level 4) makes a first attempt the last one, with its own error. The text of all programs goes
+ * to one place; it is large because a summary that did not fit would be an error.
+ */
+static void refuse_once(struct bpf_object *obj)
+{
+	static char ignored[64 << 10];
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj)
+	{
+		bpf_program__set_log_level(prog, 4);
+		bpf_program__set_log_buf(prog, ignored, sizeof(ignored));
+	}
+}
+
 int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err *e)
 {
 	struct bpf_map *map;
 	int r;
+
+	refuse_once(obj);
 
 	for (size_t i = 0; i < SHARED_COUNT; i++) {
 		map = bpf_object__find_map_by_name(obj, map_specs[i].name);

@@ -148,6 +148,8 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 	r = net_bpf__load(n->skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the network programs: %s", strerror(-r));
+	if (!n->skel->bss) /* what libbpf takes for a kernel before 5.5, when a trial of its own fails */
+		return err_set(e, -ENOMEM, "the kernel does not share the network variables");
 	return 0;
 }
 

@@ -95,6 +95,8 @@ static int load(struct bpf_shared *s, struct offcpu_bpf **ret, struct err *e)
 	r = offcpu_bpf__load(skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the programs for waits: %s", strerror(-r));
+	if (!skel->bss) /* what libbpf takes for a kernel before 5.5, when a trial of its own fails */
+		return err_set(e, -ENOMEM, "the kernel does not share the variables for waits");
 	*ret = TAKE_PTR(skel);
 	return 0;
 }

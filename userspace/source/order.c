@@ -113,12 +113,20 @@ static const struct as_hdr *item_record(const struct run *r, const struct item *
 	return item->rec ? item->rec : (const struct as_hdr *)(r->arena.data + item->at);
 }
 
+static void count_unheld(struct order *o, const struct as_hdr *rec)
+{
+	if (rec->type < AS_EV_COUNT)
+		o->counts.unheld[rec->type]++;
+	else
+		o->counts.bad++;
+}
+
 static void hold_event(struct emitter *self, const struct event *ev)
 {
 	struct order *o = (struct order *)((char *)self - offsetof(struct order, in));
 
 	if (run_hold(&o->held, ev->rec, ev->label) < 0)
-		o->counts.bad++;
+		count_unheld(o, ev->rec);
 }
 
 int order_new(struct emitter *out, struct order **ret)
@@ -177,7 +185,10 @@ static void input_read(struct order *o, struct input *in)
 
 		if (whole && input_add(in, rec, i) >= 0)
 			continue;
-		o->counts.bad++;
+		if (whole)
+			count_unheld(o, rec);
+		else
+			o->counts.bad++;
 		in->n_done = i + 1; /* not to be counted twice */
 	}
 }
@@ -206,7 +217,7 @@ static void pass_on_held(struct order *o, const struct item *item)
 	buf_reset(&o->current);
 	buf_add(&o->current, rec, rec->len);
 	if (o->current.failed)
-		o->counts.bad++;
+		count_unheld(o, rec);
 	else
 		pass_on(o, (const struct as_hdr *)o->current.data, item->label);
 }
@@ -266,7 +277,7 @@ static bool input_release(struct order *o, struct input *in)
 		const struct item *item = &in->run.items[i];
 
 		if (item->at < reached && run_hold(&o->held, item->rec, NULL) < 0)
-			o->counts.bad++;
+			count_unheld(o, item->rec);
 	}
 	run_reset(&in->run);
 	if (reached == in->n_records)
@@ -292,7 +303,7 @@ static void compact_held(struct order *o)
 		const struct item *item = &r->items[r->next];
 
 		if (run_hold(&o->spare, item_record(r, item), item->label) < 0)
-			o->counts.bad++;
+			count_unheld(o, item_record(r, item));
 	}
 	was.next = was.n;
 	o->held = o->spare;

@@ -20,8 +20,9 @@
 struct order;
 
 struct order_counts {
-	uint64_t late; /* passed on out of order */
-	uint64_t bad;  /* records that the decoder refused */
+	uint64_t late;                /* passed on out of order */
+	uint64_t bad;                 /* records that the decoder refused */
+	uint64_t unheld[AS_EV_COUNT]; /* there was no memory for them */
 };
 
 int order_new(struct emitter *out, struct order **ret);

@@ -21,6 +21,8 @@
 #include "source/who.h"
 
 #define READ_MAX 8192
+/* Trees that are over and still told of: what one command was, but not all that ever had its name. */
+#define TREES_KEPT 64
 
 /* What looks at PSS may take: CPU time of one pass, and the share of a process's own looks. */
 #define PSS_PASS_NS 5000000
@@ -808,6 +810,8 @@ static void trees_sample(struct sampler *s, uint64_t boot_ns, struct emitter *ou
 		sample->sum.next_ns = s->next_ns;
 		record_emit(out, &sample->sum.h);
 	}
+	/* by now each of them has told its last */
+	proc_table_drop_trees(t, TREES_KEPT);
 }
 
 /* ---- a pass ---- */

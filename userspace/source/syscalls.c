@@ -97,6 +97,9 @@ static int load(struct bpf_shared *s, struct syscalls_bpf **ret, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the programs for system calls: %s",
 			       strerror(-r));
+	if (!skel->bss) /* what libbpf takes for a kernel before 5.5, when a trial of its own fails */
+		return err_set(e, -ENOMEM,
+			       "the kernel does not share the variables for system calls");
 	*ret = TAKE_PTR(skel);
 	return 0;
 }

@@ -20,10 +20,11 @@ static int open_detached(void)
 	_cleanup_(closep) int fs = syscall(SYS_fsopen, "tracefs", FSOPEN_CLOEXEC);
 
 	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return -errno;
+		return -1;
 	return syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
 }
 
+/* -1 with errno. */
 static int open_tracefs(void)
 {
 	static const char *const places[] = {"/sys/kernel/tracing/events",
@@ -38,7 +39,7 @@ static int open_tracefs(void)
 	}
 	mount = open_detached();
 	if (mount < 0)
-		return -ENOENT;
+		return -1;
 	return openat(mount, "events", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
@@ -47,14 +48,18 @@ static int tracepoint_id(const char *category, const char *name)
 	_cleanup_(closep) int events = open_tracefs();
 	_cleanup_(closep) int fd = -1;
 	char path[128], text[16] = "";
+	ssize_t n;
 
 	if (events < 0)
-		return -ENOENT;
+		return -errno;
 	snprintf(path, sizeof(path), "%s/%s/id", category, name);
 	fd = openat(events, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return -ENOENT;
-	return atoi(text);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	return n ? atoi(text) : -ENOENT;
 }
 
 int tracepoint_attach(struct bpf_program *prog, const char *category, const char *name,

@@ -94,11 +94,13 @@ static void each_count_that_grew_is_one_event_with_growth_and_total(void **state
 	before.rows[AS_EV_EXEC].dropped_ring = 10;
 	now.rows[AS_EV_EXEC].dropped_ring = 12;
 	now.rows[AS_EV_EXEC].dropped_output = 1;
+	now.rows[AS_EV_EXEC].dropped_memory = 9;
 	now.rows[AS_EV_SSL_DATA].shed = 7;
 	ledger_emit_losses(&before, &now, &out);
-	assert_string_equal(said, "ring full process.exec +2=12;output process.exec +1=1;"
-				  "limit ssl.data +7=7;not understood * +3=4;"
-				  "skipped by the kernel * +2=5;");
+	assert_string_equal(said,
+			    "ring full process.exec +2=12;output process.exec +1=1;"
+			    "no memory process.exec +9=9;limit ssl.data +7=7;not understood * +3=4;"
+			    "skipped by the kernel * +2=5;");
 }
 
 static void what_was_asked_for_or_delivered_is_no_loss(void **state)
@@ -120,7 +122,8 @@ static void rows_add_up_and_the_difference_is_nothing(void **state)
 	l.rows[AS_EV_EXEC] = (struct ledger_row){.produced = 21,
 						 .delivered = 1,
 						 .dropped_ring = 2,
-						 .dropped_output = 3,
+						 .dropped_output = 2,
+						 .dropped_memory = 1,
 						 .filtered = 4,
 						 .shed = 11};
 	l.rows[AS_EV_FORK] = (struct ledger_row){.produced = 100, .delivered = 100};
@@ -180,11 +183,15 @@ static void streams_tell_what_is_not_zero_by_type(void **state)
 	totals(&l);
 	streams_are("{}");
 	l.rows[AS_EV_EXEC] = (struct ledger_row){.produced = 1, .delivered = 2, .dropped_ring = 3};
-	l.rows[AS_EV_STOP] = (struct ledger_row){
-		.dropped_output = 4, .filtered = 5, .shed = 6, .unread = UINT64_MAX};
+	l.rows[AS_EV_STOP] = (struct ledger_row){.dropped_output = 4,
+						 .dropped_memory = 7,
+						 .filtered = 5,
+						 .shed = 6,
+						 .unread = UINT64_MAX};
 	totals(&l);
 	streams_are("{\"process.exec\":{\"produced\":1,\"delivered\":2,\"ring_full\":3},"
-		    "\"agentsight.stop\":{\"output_dropped\":4,\"filtered\":5,\"shed\":6,"
+		    "\"agentsight.stop\":{\"output_dropped\":4,\"no_memory\":7,\"filtered\":5,"
+		    "\"shed\":6,"
 		    "\"unread\":18446744073709551615}}");
 }
 
@@ -208,7 +215,7 @@ static void each_room_is_asked_for_its_own_counts(void **state)
 	struct writer_counts written = {.delivered[AS_EV_LOSS] = 2, .dropped[AS_EV_LOSS] = 3};
 	struct ledger_inputs in = {.missed = 6,
 				   .written = &written,
-				   .order = {.late = 1, .bad = 2},
+				   .order = {.late = 1, .bad = 2, .unheld[AS_EV_LOSS] = 8},
 				   .entered = entered,
 				   .arrived = arrived,
 				   .filtered = filtered,
@@ -225,7 +232,8 @@ static void each_room_is_asked_for_its_own_counts(void **state)
 	assert_int_equal(l.missed, 6);
 	assert_int_equal(l.late, 1);
 	assert_int_equal(l.bad, 2);
-	assert_int_equal(l.rows[AS_EV_LOSS].produced, 5);
+	assert_int_equal(l.rows[AS_EV_LOSS].produced, 13);
+	assert_int_equal(l.rows[AS_EV_LOSS].dropped_memory, 8);
 	assert_int_equal(l.rows[AS_EV_LOSS].delivered, 2);
 	assert_int_equal(l.rows[AS_EV_LOSS].filtered, 2);
 	assert_int_equal(l.rows[AS_EV_LOSS].shed, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,8 +9,17 @@
 #include <string.h>
 #include <cmocka.h>
 
+static bool no_memory;
+
+static void *realloc_or_not(void *p, size_t size)
+{
+	return no_memory ? NULL : realloc(p, size);
+}
+
 /* compiled in, as fake_ring.h does with the ring: how much memory it holds is looked at */
+#define realloc realloc_or_not
 #include "source/order.c"
+#undef realloc
 
 #include "event/schema.h"
 #include "fake_ring.h"
@@ -368,6 +378,22 @@ static void the_memory_of_held_events_is_used_again(void **state)
 	assert_true(order->held.cap < 10 * EACH);
 }
 
+static void what_there_was_no_memory_for_is_counted_by_type(void **state)
+{
+	no_memory = true;
+	put_user(10, 1, NULL);
+	put(&a, 20, 2);
+	order_drain(order, 100);
+	no_memory = false;
+	put_user(30, 3, NULL);
+	put(&a, 40, 4);
+	order_drain(order, 100);
+	heard("30:3 40:4");
+	assert_int_equal(order_counts(order).unheld[AS_EV_FORK], 2);
+	assert_int_equal(order_counts(order).bad, 0);
+	assert_int_equal(fake_used(&a), 0);
+}
+
 static void a_quiet_order_is_idle(void **state)
 {
 	assert_true(order_idle(order));
@@ -397,6 +423,7 @@ int main(void)
 		TEST(a_quiet_ring_waits_for_a_busy_one),
 		TEST(behind_the_window_nothing_is_late_whatever_comes),
 		TEST(the_memory_of_held_events_is_used_again),
+		TEST(what_there_was_no_memory_for_is_counted_by_type),
 		TEST(a_quiet_order_is_idle),
 	};
 

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A core that was taken over asks the broker for anything: requests of any service with any bytes and descriptors.
+ * It gets files of processes, ELF files and the file that the user named, and nothing else; and the broker goes on.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "priv/output.h"
+#include "priv/priv.h"
+
+#define REQUESTS 50000
+
+struct result {
+	size_t asked, given, proc, elf, output;
+	char wrong[256];
+	bool ended, finished;
+};
+
+static struct result *result;                                       /* shared with the child */
+static char output[64] = "/tmp/agentsight-broker-XXXXXX/recording"; /* in a directory of its own */
+static struct stat proc_stat;
+
+static uint64_t dice = 0x9e3779b97f4a7c15ULL;
+
+/* xorshift */
+static uint32_t roll(void)
+{
+	dice ^= dice << 13;
+	dice ^= dice >> 7;
+	dice ^= dice << 17;
+	return (uint32_t)(dice >> 32);
+}
+
+static const char *const words[] = {
+	"1",
+	"2",
+	"self",
+	"4294967295",
+	"00001",
+	"/proc/",
+	"/",
+	"//",
+	"..",
+	".",
+	"environ",
+	"cmdline",
+	"maps",
+	"mem",
+	"fd",
+	"fdinfo",
+	"fdinfo/",
+	"0",
+	"exe",
+	"cwd",
+	"root",
+	"root/",
+	"map_files/",
+	"400000-401000",
+	"task/",
+	"stat",
+	"io",
+	"etc/shadow",
+	"bin/sh",
+	"dev/mem",
+	"dev/sda",
+	"\n",
+	" ",
+	"\0",
+	"%s",
+	"usr/bin/python3",
+	"kcore",
+	"sysrq-trigger",
+	"sys/kernel/core_pattern",
+	"smaps",
+};
+
+static size_t make_path(char *text, size_t cap)
+{
+	size_t n = 0;
+
+	for (uint32_t parts = roll() % 8; parts; parts--) {
+		const char *word = words[roll() % ARRAY_SIZE(words)];
+		size_t len = strlen(word);
+
+		if (n + len + 2 > cap)
+			break;
+		memcpy(text + n, word, len);
+		n += len;
+		if (roll() % 3)
+			text[n++] = '/';
+	}
+	/* mostly one terminated string, as is asked for */
+	if (roll() % 8)
+		text[n++] = '\0';
+	return n;
+}
+
+/* What would be given, and is not quite that. */
+static size_t make_near_miss(char *text)
+{
+	static const char *const good[][2] = {
+		{"", "/environ"},
+		{"", "/statm"},
+		{"", "/fdinfo/0"},
+		{"", "/exe"},
+		{"", "/cwd"},
+		{"/proc/", "/root/bin/sh"},
+		{"/proc/", "/exe"},
+		{"/proc/", "/root//bin/cat"},
+		{"/proc/", "/root/etc/passwd"},
+	};
+	size_t pick = roll() % ARRAY_SIZE(good);
+	size_t n = (size_t)sprintf(text, "%s%d%s", good[pick][0], getppid(), good[pick][1]) + 1;
+
+	switch (roll() % 5) {
+	case 0:
+		text[roll() % n] = (char)roll();
+		break;
+	case 1:
+		text[roll() % n] = "/.0"[roll() % 3];
+		break;
+	case 2:
+		n += (size_t)snprintf(text + n - 1, 64, "/../%s",
+				      words[roll() % ARRAY_SIZE(words)]);
+		break;
+	case 3:
+		memmove(text + 3, text, n);
+		memcpy(text, "../", 3);
+		n += 3;
+		break;
+	default:
+		break;
+	}
+	return n;
+}
+
+static size_t make_request(char *data, size_t cap)
+{
+	size_t n = make_path(data, cap);
+
+	switch (roll() % 8) {
+	case 0: /* nothing but noise */
+		n = roll() % cap;
+		for (size_t i = 0; i < n; i++)
+			data[i] = (char)roll();
+		break;
+	case 1: /* as long as it gets, without an end */
+		n = cap;
+		memset(data, 'a', n);
+		break;
+	case 2: /* the user's file, as the core asks for it */
+		memset(data, 0, PATH_MAX + 32);
+		memcpy(data, output, sizeof(output));
+		n = PATH_MAX + roll() % 32;
+		break;
+	case 3:
+	case 4:
+		n = make_near_miss(data);
+		break;
+	default:
+		break;
+	}
+	return n;
+}
+
+/* What is moved aside keeps its number, what is new has another. */
+static bool is_the_users(const struct stat *st)
+{
+	struct stat is;
+
+	return stat(output, &is) == 0 && is.st_dev == st->st_dev && is.st_ino == st->st_ino;
+}
+
+static bool is_elf(int fd)
+{
+	char magic[4];
+
+	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && !memcmp(magic, "\177ELF", 4);
+}
+
+static void judge(int fd, const struct peer_request *rq)
+{
+	struct stat st;
+
+	result->given++;
+	if (fstat(fd, &st) == 0 && st.st_dev == proc_stat.st_dev)
+		result->proc++;
+	else if (is_the_users(&st))
+		result->output++;
+	else if (S_ISREG(st.st_mode) && is_elf(fd))
+		result->elf++;
+	else if (!result->wrong[0])
+		snprintf(result->wrong, sizeof(result->wrong),
+			 "service %u gave inode %llu for %.*s", rq->service,
+			 (unsigned long long)st.st_ino, (int)MIN(rq->len, (size_t)100),
+			 (const char *)rq->data);
+	close(fd);
+}
+
+static void ask(char *data, char *room, int some_fd)
+{
+	int fds[] = {some_fd, some_fd, STDERR_FILENO};
+	struct peer_request rq = {.service = roll() % (roll() % 2 ? PRIV_LEASE : PRIV_SERVICES + 2),
+				  .data = data,
+				  .fds = fds};
+	struct peer_answer answer = {.data = room, .cap = PEER_DATA_MAX};
+	int r;
+
+	rq.len = make_request(data, PEER_DATA_MAX);
+	rq.n_fds = roll() % 4 ? 0 : roll() % 4;
+	r = priv_call(&rq, &answer);
+	result->asked++;
+	result->ended |= r == -ECONNRESET;
+	for (size_t i = 0; i < answer.n_fds; i++)
+		judge(answer.fds[i], &rq);
+}
+
+static void core(void)
+{
+	char *data = calloc(1, PEER_DATA_MAX + PATH_MAX + 64), *room = malloc(PEER_DATA_MAX);
+	int some_fd = memfd_create("some", MFD_CLOEXEC);
+	struct err e = {0};
+
+	priv_output_allow(output);
+	if (!data || !room || priv_split(&(struct priv_options){0}, &e) < 0)
+		return;
+	for (size_t i = 0; i < REQUESTS && !result->ended; i++)
+		ask(data, room, some_fd);
+	result->finished = true;
+}
+
+static void the_broker_gives_nothing_away(void **state)
+{
+	char command[96], *slash = strrchr(output, '/');
+	int fd, status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	*slash = '\0';
+	assert_non_null(mkdtemp(output));
+	snprintf(command, sizeof(command), "rm -r %s", output);
+	chmod(output, 0755); /* who has split may look */
+	*slash = '/';
+	fd = open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	stat("/proc/1", &proc_stat);
+	close(fd);
+	result = mmap(NULL, sizeof(*result), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	assert_ptr_not_equal(result, MAP_FAILED);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		core();
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(system(command), 0);
+	print_message("%zu requests, %zu files given: %zu of processes, %zu ELF, %zu the user's\n",
+		      result->asked, result->given, result->proc, result->elf, result->output);
+	assert_string_equal(result->wrong, "");
+	assert_false(result->ended);
+	assert_true(result->finished && WIFEXITED(status));
+	/* it does give what it should */
+	assert_true(result->proc && result->elf);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_broker_gives_nothing_away),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
