@@ -354,7 +354,7 @@ static void library_needed(const char *name)
 		live_skip("%s", why);
 }
 
-/* Multi links came with 6.6; below, each probe is a perf event of its own. */
+/* Multi links came with 6.6, sessions with 6.13; below, each probe is a perf event of its own. */
 static const char *mechanism_expected(void)
 {
 	int major = 0, minor = 0;
@@ -362,7 +362,9 @@ static const char *mechanism_expected(void)
 
 	uname(&u);
 	CHECK(sscanf(u.release, "%d.%d", &major, &minor) == 2, "which kernel is %s?", u.release);
-	return major > 6 || (major == 6 && minor >= 6) ? "uprobe multi link" : "uprobes";
+	if (major < 6 || (major == 6 && minor < 6))
+		return "uprobes";
+	return major > 6 || minor >= 13 ? "uprobe session link" : "uprobe multi link";
 }
 
 /* How the functions in @file were found, and what probes them. */

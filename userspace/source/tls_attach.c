@@ -508,8 +508,8 @@ static int attach_link(struct tls_programs *p, enum group group, enum end end,
 	}
 	if (!n || !name)
 		return 0;
-	fd = multi_create(bpf_program__fd(program_find(p, group, name)), path, offsets, specs, n,
-			  at_return ? UPROBE_MULTI_RETURN : 0);
+	fd = multi_create(bpf_program__fd(program_find(p, group, name)), group_link(p, group), path,
+			  offsets, specs, n, at_return ? UPROBE_MULTI_RETURN : 0);
 	return fd < 0 ? fd : links_add(links, fd);
 }
 
