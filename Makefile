@@ -37,7 +37,7 @@ LIBRARY := $(O)/libagentsight.so.1
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wformat=2 -Wundef -Wvla -Wno-unused-parameter
-LIBRARIES := libbpf json-c libelf zlib libnghttp2 libbrotlidec libzstd libseccomp
+LIBRARIES := libbpf json-c libelf zlib libnghttp2 libbrotlidec libzstd
 
 # llhttp: the library where the distribution has one (Debian 13), else its generated sources, which
 # Debian 12 and Ubuntu 24.04 ship in the package node-llhttp.

@@ -22,7 +22,6 @@ needs() {
 			library libnghttp2|libnghttp2-dev|nghttp2, with headers
 			library libbrotlidec|libbrotli-dev|brotli, with headers
 			library libzstd|libzstd-dev|zstd, with headers
-			library libseccomp|libseccomp-dev|libseccomp, with headers
 			llhttp|node-llhttp|llhttp, with headers
 		END
 		;;

@@ -42,7 +42,6 @@ build)
 	need nghttp2 libnghttp2-dev has_library libnghttp2
 	need brotli libbrotli-dev has_library libbrotlidec
 	need zstd libzstd-dev has_library libzstd
-	need libseccomp libseccomp-dev has_library libseccomp
 	need llhttp node-llhttp has_llhttp
 	;;
 test)

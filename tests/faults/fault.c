@@ -70,10 +70,11 @@ struct log {
 #define FUNCTIONS(X)                                                                               \
 	X(mem)                                                                                     \
 	X(open)                                                                                    \
-	X(openat) X(read) X(pread) X(write) X(readlink) X(fopen) X(fdopen) X(opendir) X(           \
-		readdir) X(scandir) X(fgets) X(fread) X(fwrite) X(fflush) X(fclose) X(fstat)       \
-		X(fstatat) X(access) X(fcntl) X(ioctl) X(mmap) X(munmap) X(epoll_create) X(        \
-			epoll_ctl) X(epoll_wait) X(poll) X(eventfd) X(signalfd) X(timerfd_create)  \
+	X(openat)                                                                                  \
+	X(read) X(pread) X(write) X(readlink) X(fopen) X(fdopen) X(opendir) X(readdir) X(          \
+		scandir) X(fgets) X(fread) X(fwrite) X(fflush) X(fclose) X(fstat) X(fstatat)       \
+		X(access) X(fcntl) X(ioctl) X(mmap) X(munmap) X(epoll_create) X(epoll_ctl) X(      \
+			epoll_wait) X(poll) X(eventfd) X(signalfd) X(timerfd_create)               \
 			X(timerfd_settime) X(socket) X(socketpair) X(bind) X(send) X(recv) X(      \
 				setsockopt) X(getsockname) X(pipe) X(dup) X(fork)                  \
 				X(pthread_create) X(rename) X(unlink) X(mkdir) X(ftruncate) X(     \

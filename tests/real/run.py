@@ -27,6 +27,7 @@ import network  # noqa: E402
 import paths  # noqa: E402
 import redaction  # noqa: E402
 import report  # noqa: E402
+import steady  # noqa: E402
 import system  # noqa: E402
 import tls  # noqa: E402
 import whole  # noqa: E402
@@ -64,7 +65,7 @@ def run_one(name, test):
 
 
 def main():
-    tests = {t.__name__: t for module in (command, monitor, network, paths, tls, libraries, exchanges, bodies, multiplex, models, system, redaction, report, hostile, harm, without_tls, whole) for t in module.TESTS}
+    tests = {t.__name__: t for module in (command, monitor, network, paths, tls, libraries, exchanges, bodies, multiplex, models, steady, system, redaction, report, hostile, harm, without_tls, whole) for t in module.TESTS}
     names = sys.argv[1:] or list(tests)
     unknown = [n for n in names if n not in tests]
     if unknown:

@@ -13,6 +13,9 @@
 #include "base/cleanup.h"
 #include "priv/priv.h"
 
+/* What is said to the child at its gate. */
+static const char go = 'g', stay = 's';
+
 /* In the child: waits for the word to go, then becomes the command; an end without it is none. */
 static _Noreturn void run_command(char **argv, const struct child_files *files, int gate_fd,
 				  int error_fd)
@@ -25,7 +28,7 @@ static _Noreturn void run_command(char **argv, const struct child_files *files, 
 	do {
 		n = read(gate_fd, &byte, 1);
 	} while (n < 0 && errno == EINTR);
-	if (n != 1)
+	if (n != 1 || byte != go)
 		_exit(126);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -83,7 +86,7 @@ static int open_gate(struct child *c)
 	ssize_t n;
 
 	do {
-		n = send(c->gate_fd, "", 1, MSG_NOSIGNAL);
+		n = send(c->gate_fd, &go, 1, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 && errno != EPIPE && errno != ECONNRESET ? -errno : 0;
 }
@@ -154,7 +157,10 @@ void child_done(struct child *c)
 
 	if (!c->pid)
 		return;
-	closep(&c->gate_fd); /* whose word to go never comes ends by itself */
+	/* without a word it ends by itself, but not while a helper that was forked meanwhile has the gate open, too */
+	if (held)
+		send(c->gate_fd, &stay, 1, MSG_NOSIGNAL);
+	closep(&c->gate_fd);
 	if (!c->reaped)
 		waitpid(c->pid, NULL, held ? 0 : WNOHANG);
 	closep(&c->pid_fd);

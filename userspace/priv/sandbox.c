@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/audit.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/perf_event.h>
+#include <linux/seccomp.h>
 #include <pwd.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #define ACCOUNT "agentsight"
 #define NOBODY  65534
@@ -93,8 +96,11 @@ int sandbox_try(const struct identity *id, int (*try)(void *ctx), void *ctx)
 	if (syscall(SYS_setresuid, -1, id->uid, -1) < 0)
 		return -errno;
 	r = try(ctx);
-	if (syscall(SYS_setresuid, -1, before, -1) < 0)
-		return -errno;
+	if (syscall(SYS_setresuid, -1, before, -1) < 0) {
+		/* a thread of one user among threads of another: nothing may be done like that */
+		log_error("cannot become user %u again: %s", before, strerror(errno));
+		_exit(EXIT_FAILURE);
+	}
 	return r;
 }
 
@@ -193,217 +199,273 @@ void sandbox_describe(uint64_t caps, char *out, size_t cap)
 
 /* Without conditions on arguments. */
 static const struct {
-	int number;
+	uint32_t number;
 	unsigned int roles;
 } calls[] = {
 	/* memory */
-	{SCMP_SYS(brk), BOTH},
-	{SCMP_SYS(madvise), BOTH},
-	{SCMP_SYS(mremap), BOTH},
-	{SCMP_SYS(munmap), BOTH},
-	{SCMP_SYS(memfd_create), BOTH},
+	{SYS_brk, BOTH},
+	{SYS_madvise, BOTH},
+	{SYS_mremap, BOTH},
+	{SYS_munmap, BOTH},
+	{SYS_memfd_create, BOTH},
 
 	/* descriptors */
-	{SCMP_SYS(close), BOTH},
-	{SCMP_SYS(close_range), BOTH},
-	{SCMP_SYS(dup), BOTH},
-	{SCMP_SYS(dup2), BOTH},
-	{SCMP_SYS(dup3), BOTH},
-	{SCMP_SYS(fcntl), BOTH},
-	{SCMP_SYS(fstat), BOTH},
-	{SCMP_SYS(fstatfs), BOTH},
-	{SCMP_SYS(lseek), BOTH},
-	{SCMP_SYS(pread64), BOTH},
-	{SCMP_SYS(preadv), CORE},
-	{SCMP_SYS(read), BOTH},
-	{SCMP_SYS(readv), CORE},
-	{SCMP_SYS(write), BOTH},
-	{SCMP_SYS(writev), BOTH},
-	{SCMP_SYS(pwrite64), CORE},
-	{SCMP_SYS(ftruncate), BOTH},
-	{SCMP_SYS(fsync), BOTH},
-	{SCMP_SYS(fdatasync), BOTH},
-	{SCMP_SYS(fadvise64), CORE},
-	{SCMP_SYS(pipe2), CORE},
+	{SYS_close, BOTH},
+	{SYS_close_range, BOTH},
+	{SYS_dup, BOTH},
+	{SYS_dup3, BOTH},
+	{SYS_fcntl, BOTH},
+	{SYS_fstat, BOTH},
+	{SYS_fstatfs, BOTH},
+	{SYS_lseek, BOTH},
+	{SYS_pread64, BOTH},
+	{SYS_preadv, CORE},
+	{SYS_read, BOTH},
+	{SYS_readv, CORE},
+	{SYS_write, BOTH},
+	{SYS_writev, BOTH},
+	{SYS_pwrite64, CORE},
+	{SYS_ftruncate, BOTH},
+	{SYS_fsync, BOTH},
+	{SYS_fdatasync, BOTH},
+	{SYS_fadvise64, CORE},
+	{SYS_pipe2, CORE},
 
 	/* names, for reading */
-	{SCMP_SYS(access), BOTH},
-	{SCMP_SYS(faccessat), BOTH},
-	{SCMP_SYS(faccessat2), BOTH},
-	{SCMP_SYS(getcwd), BOTH},
-	{SCMP_SYS(getdents64), BOTH},
-	{SCMP_SYS(lstat), BOTH},
-	{SCMP_SYS(newfstatat), BOTH},
-	{SCMP_SYS(readlink), BOTH},
-	{SCMP_SYS(readlinkat), BOTH},
-	{SCMP_SYS(stat), BOTH},
-	{SCMP_SYS(statfs), BOTH},
-	{SCMP_SYS(statx), BOTH},
+	{SYS_faccessat, BOTH},
+	{SYS_faccessat2, BOTH},
+	{SYS_getcwd, BOTH},
+	{SYS_getdents64, BOTH},
+	{SYS_newfstatat, BOTH},
+	{SYS_readlinkat, BOTH},
+	{SYS_statfs, BOTH},
+	{SYS_statx, BOTH},
 
 	/* outputs, and the cache of found functions */
-	{SCMP_SYS(open), BROKER},
-	{SCMP_SYS(openat), BROKER},
-	{SCMP_SYS(openat2), BROKER},
-	{SCMP_SYS(fchmod), BROKER},
-	{SCMP_SYS(fchown), BROKER},
-	{SCMP_SYS(mkdir), BROKER},
-	{SCMP_SYS(mkdirat), BROKER},
-	{SCMP_SYS(rename), BROKER},
-	{SCMP_SYS(renameat), BROKER},
-	{SCMP_SYS(renameat2), BROKER},
-	{SCMP_SYS(unlink), BROKER},
-	{SCMP_SYS(unlinkat), BROKER},
+	{SYS_openat, BROKER},
+	{SYS_openat2, BROKER},
+	{SYS_fchmod, BROKER},
+	{SYS_fchown, BROKER},
+	{SYS_mkdirat, BROKER},
+	{SYS_renameat, BROKER},
+	{SYS_renameat2, BROKER},
+	{SYS_unlinkat, BROKER},
 
 	/* waiting */
-	{SCMP_SYS(clock_gettime), BOTH},
-	{SCMP_SYS(clock_nanosleep), BOTH},
-	{SCMP_SYS(epoll_create1), CORE},
-	{SCMP_SYS(epoll_ctl), CORE},
-	{SCMP_SYS(epoll_pwait), CORE},
-	{SCMP_SYS(epoll_wait), CORE},
-	{SCMP_SYS(eventfd2), CORE},
-	{SCMP_SYS(inotify_add_watch), CORE},
-	{SCMP_SYS(inotify_rm_watch), CORE},
-	{SCMP_SYS(futex), BOTH},
-	{SCMP_SYS(gettimeofday), BOTH},
-	{SCMP_SYS(nanosleep), BOTH},
-	{SCMP_SYS(poll), CORE},
-	{SCMP_SYS(ppoll), CORE},
-	{SCMP_SYS(restart_syscall), BOTH},
-	{SCMP_SYS(sched_yield), BOTH},
-	{SCMP_SYS(signalfd4), CORE},
-	{SCMP_SYS(time), BOTH},
-	{SCMP_SYS(timerfd_create), CORE},
-	{SCMP_SYS(timerfd_settime), CORE},
-	{SCMP_SYS(wait4), CORE},
-	{SCMP_SYS(waitid), CORE},
-	{SCMP_SYS(pidfd_open), CORE},
+	{SYS_clock_gettime, BOTH},
+	{SYS_clock_nanosleep, BOTH},
+	{SYS_epoll_create1, CORE},
+	{SYS_epoll_ctl, CORE},
+	{SYS_epoll_pwait, CORE},
+	{SYS_eventfd2, CORE},
+	{SYS_inotify_add_watch, CORE},
+	{SYS_inotify_rm_watch, CORE},
+	{SYS_futex, BOTH},
+	{SYS_gettimeofday, BOTH},
+	{SYS_nanosleep, BOTH},
+	{SYS_ppoll, CORE},
+	{SYS_restart_syscall, BOTH},
+	{SYS_sched_yield, BOTH},
+	{SYS_signalfd4, CORE},
+	{SYS_timerfd_create, CORE},
+	{SYS_timerfd_settime, CORE},
+	{SYS_wait4, CORE},
+	{SYS_waitid, CORE},
+	{SYS_pidfd_open, CORE},
 
 	/* this process */
-	{SCMP_SYS(exit), BOTH},
-	{SCMP_SYS(exit_group), BOTH},
-	{SCMP_SYS(getegid), BOTH},
-	{SCMP_SYS(geteuid), BOTH},
-	{SCMP_SYS(getgid), BOTH},
-	{SCMP_SYS(getpid), BOTH},
-	{SCMP_SYS(getppid), BOTH},
-	{SCMP_SYS(getrandom), BOTH},
-	{SCMP_SYS(getrusage), BOTH},
-	{SCMP_SYS(gettid), BOTH},
-	{SCMP_SYS(getuid), BOTH},
-	{SCMP_SYS(getcpu), BOTH},
-	{SCMP_SYS(capget), BOTH},
-	{SCMP_SYS(prlimit64), BOTH},
-	{SCMP_SYS(rseq), BOTH},
-	{SCMP_SYS(rt_sigaction), BOTH},
-	{SCMP_SYS(rt_sigprocmask), BOTH},
-	{SCMP_SYS(rt_sigreturn), BOTH},
-	{SCMP_SYS(sched_getaffinity), BOTH},
-	{SCMP_SYS(set_robust_list), BOTH},
-	{SCMP_SYS(sigaltstack), BOTH},
-	{SCMP_SYS(sysinfo), BOTH},
-	{SCMP_SYS(tgkill), BOTH},
-	{SCMP_SYS(uname), BOTH},
+	{SYS_exit, BOTH},
+	{SYS_exit_group, BOTH},
+	{SYS_getegid, BOTH},
+	{SYS_geteuid, BOTH},
+	{SYS_getgid, BOTH},
+	{SYS_getpid, BOTH},
+	{SYS_getppid, BOTH},
+	{SYS_getrandom, BOTH},
+	{SYS_getrusage, BOTH},
+	{SYS_gettid, BOTH},
+	{SYS_getuid, BOTH},
+	{SYS_getcpu, BOTH},
+	{SYS_capget, BOTH},
+	{SYS_prlimit64, BOTH},
+	{SYS_rseq, BOTH},
+	{SYS_rt_sigaction, BOTH},
+	{SYS_rt_sigprocmask, BOTH},
+	{SYS_rt_sigreturn, BOTH},
+	{SYS_sched_getaffinity, BOTH},
+	{SYS_set_robust_list, BOTH},
+	{SYS_sigaltstack, BOTH},
+	{SYS_sysinfo, BOTH},
+	{SYS_tgkill, BOTH},
+	{SYS_uname, BOTH},
 
 	/* talking to one another, and to the kernel's list of sockets */
-	{SCMP_SYS(recvmsg), BOTH},
-	{SCMP_SYS(sendmsg), BOTH},
-	{SCMP_SYS(recvfrom), CORE},
-	{SCMP_SYS(sendto), CORE},
+	{SYS_recvmsg, BOTH},
+	{SYS_sendmsg, BOTH},
+	{SYS_recvfrom, CORE},
+	{SYS_sendto, CORE},
 
 	/* what the broker is for */
-	{SCMP_SYS(bpf), BROKER},
-	{SCMP_SYS(perf_event_open), BROKER},
-	{SCMP_SYS(ioctl), BROKER},
-	{SCMP_SYS(kill), BROKER},
-	{SCMP_SYS(pidfd_send_signal), BROKER},
+	{SYS_bpf, BROKER},
+	{SYS_perf_event_open, BROKER},
+	{SYS_ioctl, BROKER},
+	{SYS_kill, BROKER},
+	{SYS_pidfd_send_signal, BROKER},
+
+#ifdef SYS_open /* what newer architectures never had */
+	{SYS_dup2, BOTH},
+	{SYS_access, BOTH},
+	{SYS_lstat, BOTH},
+	{SYS_readlink, BOTH},
+	{SYS_stat, BOTH},
+	{SYS_open, BROKER},
+	{SYS_mkdir, BROKER},
+	{SYS_rename, BROKER},
+	{SYS_unlink, BROKER},
+	{SYS_epoll_wait, CORE},
+	{SYS_poll, CORE},
+	{SYS_time, BOTH},
+#endif
 };
 
 #define THREAD_FLAGS (CLONE_VM | CLONE_THREAD | CLONE_SIGHAND)
 
 /* `(argument & mask) == value`; a mask of all ones is the argument itself. */
-static const struct {
-	int number;
+static const struct condition {
+	uint32_t number;
 	unsigned int roles;
 	unsigned int arg;
 	uint64_t mask, value;
 } conditions[] = {
 	/* no memory that is written becomes code */
-	{SCMP_SYS(mmap), BOTH, 2, PROT_EXEC, 0},
-	{SCMP_SYS(mprotect), BOTH, 2, PROT_EXEC, 0},
+	{SYS_mmap, BOTH, 2, PROT_EXEC, 0},
+	{SYS_mprotect, BOTH, 2, PROT_EXEC, 0},
 	/* threads, but no processes */
-	{SCMP_SYS(clone), BOTH, 0, THREAD_FLAGS, THREAD_FLAGS},
-	{SCMP_SYS(prctl), BOTH, 0, ~0ULL, PR_SET_NAME},
+	{SYS_clone, BOTH, 0, THREAD_FLAGS, THREAD_FLAGS},
+	{SYS_prctl, BOTH, 0, ~0ULL, PR_SET_NAME},
 	/* is it still there? */
-	{SCMP_SYS(kill), CORE, 1, ~0ULL, 0},
-	/* O_WRONLY, O_RDWR and O_CREAT are the broker's */
-	{SCMP_SYS(open), CORE, 1, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
-	{SCMP_SYS(openat), CORE, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
+	{SYS_kill, CORE, 1, ~0ULL, 0},
+/* O_WRONLY, O_RDWR and O_CREAT are the broker's */
+#ifdef SYS_open
+	{SYS_open, CORE, 1, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
+#endif
+	{SYS_openat, CORE, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
 	/* a terminal's size; not what would type into it */
-	{SCMP_SYS(ioctl), CORE, 1, ~0ULL, TIOCGWINSZ},
-	{SCMP_SYS(ioctl), CORE, 1, ~0ULL, TCGETS},
-	{SCMP_SYS(ioctl), CORE, 1, ~0ULL, FIONREAD},
+	{SYS_ioctl, CORE, 1, ~0ULL, TIOCGWINSZ},
+	{SYS_ioctl, CORE, 1, ~0ULL, TCGETS},
+	{SYS_ioctl, CORE, 1, ~0ULL, FIONREAD},
 	/* libbpf does so before it closes a link */
-	{SCMP_SYS(ioctl), CORE, 1, ~0ULL, PERF_EVENT_IOC_DISABLE},
+	{SYS_ioctl, CORE, 1, ~0ULL, PERF_EVENT_IOC_DISABLE},
 	/* maps and counters of programs that are loaded */
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_LOOKUP_ELEM},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_UPDATE_ELEM},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_DELETE_ELEM},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_GET_NEXT_KEY},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_LOOKUP_AND_DELETE_ELEM},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_LOOKUP_BATCH},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_LOOKUP_AND_DELETE_BATCH},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_UPDATE_BATCH},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_MAP_DELETE_BATCH},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_OBJ_GET_INFO_BY_FD},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_PROG_TEST_RUN},
-	{SCMP_SYS(bpf), CORE, 0, ~0ULL, BPF_ITER_CREATE},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_LOOKUP_ELEM},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_UPDATE_ELEM},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_DELETE_ELEM},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_GET_NEXT_KEY},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_LOOKUP_AND_DELETE_ELEM},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_LOOKUP_BATCH},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_LOOKUP_AND_DELETE_BATCH},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_UPDATE_BATCH},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_MAP_DELETE_BATCH},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_OBJ_GET_INFO_BY_FD},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_PROG_TEST_RUN},
+	{SYS_bpf, CORE, 0, ~0ULL, BPF_ITER_CREATE},
 };
 
-static int calls_allow(scmp_filter_ctx filter, unsigned int role)
+/*
+ * The filter is a program in the kernel's old language, of which a jump can skip 255 instructions: so each call has its
+ * own return, and nothing jumps far. It is built without memory of its own to fail.
+ */
+#define PROGRAM_MAX (8 + 2 * ARRAY_SIZE(calls) + 10 * (ARRAY_SIZE(conditions) + 1))
+
+#if defined(__x86_64__)
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#error "which system calls may be made here?"
+#endif
+
+struct program {
+	struct sock_filter code[PROGRAM_MAX];
+	size_t n;
+};
+
+static void put(struct program *p, uint16_t code, uint32_t k, uint8_t jt, uint8_t jf)
 {
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(calls); i++) {
-		if (calls[i].roles & role)
-			r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, calls[i].number, 0,
-						   NULL);
-	}
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(conditions); i++) {
-		struct scmp_arg_cmp cmp = {.arg = conditions[i].arg,
-					   .op = SCMP_CMP_MASKED_EQ,
-					   .datum_a = conditions[i].mask,
-					   .datum_b = conditions[i].value};
-
-		if (conditions[i].roles & role)
-			r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, conditions[i].number, 1,
-						   &cmp);
-	}
-	return r;
+	p->code[p->n++] = (struct sock_filter){code, jt, jf, k};
 }
 
-static int filter_load(scmp_filter_ctx filter, unsigned int role, bool devices)
+static void put_load(struct program *p, size_t offset)
 {
-	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	put(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
+}
 
-	if (r == 0)
-		r = calls_allow(filter, role);
+static void put_return(struct program *p, uint32_t verdict)
+{
+	put(p, BPF_RET | BPF_K, verdict, 0, 0);
+}
+
+/* With the number loaded. */
+static void put_call(struct program *p, uint32_t number, uint32_t verdict)
+{
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1);
+	put_return(p, verdict);
+}
+
+/* Both halves of the argument; on a difference on to the number's reload, @rest instructions behind the comparison. */
+static void put_half(struct program *p, unsigned int arg, bool high, uint64_t mask, uint64_t value,
+		     uint8_t rest)
+{
+	/* both architectures are little-endian */
+	put_load(p, offsetof(struct seccomp_data, args) + arg * sizeof(uint64_t) + (high ? 4 : 0));
+	put(p, BPF_ALU | BPF_AND | BPF_K, (uint32_t)(high ? mask >> 32 : mask), 0, 0);
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(high ? value >> 32 : value), 0, rest);
+}
+
+static void put_condition(struct program *p, const struct condition *c)
+{
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, c->number, 0, 8);
+	put_half(p, c->arg, false, c->mask, c->value, 4);
+	put_half(p, c->arg, true, c->mask, c->value, 1);
+	put_return(p, SECCOMP_RET_ALLOW);
+	put_load(p, offsetof(struct seccomp_data, nr));
+}
+
+static void filter_make(struct program *p, unsigned int role, bool devices)
+{
+	p->n = 0;
+	put_load(p, offsetof(struct seccomp_data, arch));
+	put(p, BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
+	put_return(p, SECCOMP_RET_ERRNO | EPERM);
+	put_load(p, offsetof(struct seccomp_data, nr));
 	/* its flags lie in memory: the C library takes clone() when it is told that there is no such call */
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	if (r == 0 && devices)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 0);
-	return r == 0 ? seccomp_load(filter) : r;
+	put_call(p, SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
+	if (devices)
+		put_call(p, SYS_ioctl, SECCOMP_RET_ALLOW);
+	for (size_t i = 0; i < ARRAY_SIZE(conditions); i++) {
+		if (conditions[i].roles & role)
+			put_condition(p, &conditions[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		if (calls[i].roles & role)
+			put_call(p, calls[i].number, SECCOMP_RET_ALLOW);
+	}
+	put_return(p, SECCOMP_RET_ERRNO | EPERM);
 }
 
 int sandbox_filter(enum sandbox_role role, bool devices, struct err *e)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r;
+	struct program p;
+	struct sock_fprog prog;
+	long r;
 
-	if (!filter)
-		return err_set(e, -ENOMEM, "no filter for system calls: not enough memory");
-	r = filter_load(filter, 1U << role, devices);
-	seccomp_release(filter);
-	return r < 0 ? err_set(e, r, "no filter for system calls: %s", strerror(-r)) : 0;
+	filter_make(&p, 1U << role, devices);
+	prog = (struct sock_fprog){(unsigned short)p.n, p.code};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_set(e, -errno, "no_new_privs is refused: %s", strerror(errno));
+	/* for all threads, which get no_new_privs along */
+	r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog);
+	if (r > 0)
+		return err_set(e, -EBUSY, "thread %ld has a filter for system calls of its own", r);
+	return r < 0 ? err_set(e, -errno, "no filter for system calls: %s", strerror(errno)) : 0;
 }
