@@ -152,7 +152,7 @@ struct census {
 	struct census_row {
 		char type[64]; /* process.exec */
 		uint64_t lines;
-		uint64_t told_lost[3]; /* by reason, see stream.c */
+		uint64_t told_lost[4]; /* by reason, see stream.c */
 	} rows[128];
 	size_t n;
 	json_object *stop; /* data of `stop`, once it came */

@@ -295,6 +295,7 @@ static const struct {
 } losses[] = {
 	{"ring full", "ring_full"},
 	{"output", "output_dropped"},
+	{"no memory", "no_memory"},
 	{"limit", "shed"},
 };
 
@@ -341,14 +342,15 @@ uint64_t census_ledger(const struct census *t, const char *type, const char *key
 
 uint64_t census_lost(const struct census *t, const char *type)
 {
-	return census_ledger(t, type, "ring_full") + census_ledger(t, type, "output_dropped");
+	return census_ledger(t, type, "ring_full") + census_ledger(t, type, "output_dropped") +
+	       census_ledger(t, type, "no_memory");
 }
 
 /* One type: it closes by itself, and the lines and `loss` events agree with it. */
 static void census_check_row(struct census *t, const char *type)
 {
-	static const char *const ends[] = {"delivered", "ring_full", "output_dropped", "filtered",
-					   "shed"};
+	static const char *const ends[] = {"delivered", "ring_full", "output_dropped",
+					   "no_memory", "filtered",  "shed"};
 	struct census_row *row = census_row(t, type);
 	uint64_t sum = 0;
 
