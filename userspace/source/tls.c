@@ -461,6 +461,13 @@ static int file_attach_locked(struct tls_source *t, struct tls_file *f,
 	return r;
 }
 
+/* Who writes into what is not probed waits for nobody. */
+static void file_unguard(struct tls_source *t, const struct tls_file *f)
+{
+	if (!file_attached(t, f))
+		write_guard_forget(t->guard, file_number(t, f));
+}
+
 static void file_attach(struct tls_source *t, struct tls_file *f, const struct tls_probes *probes,
 			struct tls_links *links, const char *how)
 {
@@ -480,13 +487,7 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 		file_report(t, f, CAPABILITY_MISSING, "%.150s", e.text);
 	else
 		file_report(t, f, CAPABILITY_ATTACHED, "%s", how);
-}
-
-/* Who writes into what is not probed waits for nobody. */
-static void file_unguard(struct tls_source *t, const struct tls_file *f)
-{
-	if (!file_attached(t, f))
-		write_guard_forget(t->guard, file_number(t, f));
+	file_unguard(t, f);
 }
 
 /* Attaches to the functions that have symbols. */
