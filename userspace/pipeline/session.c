@@ -2,6 +2,7 @@
 #include "pipeline/session.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -524,8 +525,11 @@ static void on_tick(struct session *s)
 	chain_tick(s->chain, now);
 	emit_capabilities(s, order_input(s->order));
 	report_losses(s, order_input(s->order));
-	if (++s->ticks % STATS_TICKS == 0)
-		report_stats(s);
+	if (++s->ticks % STATS_TICKS)
+		return;
+	report_stats(s);
+	/* what a burst needed, and long-lived pieces above it keep from the system */
+	malloc_trim(0);
 }
 
 static void on_duration(struct session *s)
