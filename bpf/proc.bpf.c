@@ -2,8 +2,9 @@
 /*
  * Processes: exec, fork, exit, and the set of those that are followed.
  *
- * Classic tracepoints, not raw or BTF-typed ones: the kernel skips the latter when a task is
- * preempted inside the same program (up to 1.4 % of these events on 7.2), the former never.
+ * Classic tracepoints, not raw or BTF-typed ones: the kernel skips the latter when a task is preempted inside the
+ * same program (up to 1.4 % of these events on 7.2), the former only while somebody's bpf() call on that
+ * processor holds an element of a map. We make none of these while we record processes.
  */
 #include "lib/emit.bpf.h"
 #include "lib/filter.bpf.h"

@@ -12,12 +12,12 @@
 #include "maps.bpf.h"
 
 /* Atomic although per processor: on preemptible kernels another program may come in between. */
-#define ledger_add(event_type, member, n)                                       \
-	({                                                                      \
-		__u32 _type = (event_type);                                     \
-		struct as_count *_count = bpf_map_lookup_elem(&ledger, &_type); \
-		if (_count)                                                     \
-			__sync_fetch_and_add(&_count->member, (n));             \
+#define ledger_add(event_type, member, n)                                             \
+	({                                                                            \
+		__u32 _row = bpf_get_smp_processor_id() * AS_EV_COUNT + (event_type); \
+		struct as_count *_count = bpf_map_lookup_elem(&ledger, &_row);        \
+		if (_count)                                                           \
+			__sync_fetch_and_add(&_count->member, (n));                   \
 	})
 
 /* KERNEL < 5.11 has no typed pointer to the current task: its members cost a helper call each. */

@@ -26,8 +26,13 @@ struct {
 	__uint(max_entries, 1 << 20);
 } ring_data SEC(".maps");
 
+/*
+ * A block of AS_EV_COUNT for each processor, whose number user space sets. Mapped there and not a per-CPU map: that
+ * is read with system calls, and while one holds an element no classic tracepoint runs on its processor.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, AS_EV_COUNT);
 	__type(key, __u32);
 	__type(value, struct as_count);

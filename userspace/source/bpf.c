@@ -41,8 +41,8 @@ static const struct {
 } map_specs[SHARED_COUNT] = {
 	[SHARED_RING_EVENTS] = {"ring_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0},
 	[SHARED_RING_DATA] = {"ring_data", BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0},
-	[SHARED_LEDGER] = {"ledger", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct as_count),
-			   AS_EV_COUNT, 0},
+	[SHARED_LEDGER] = {"ledger", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct as_count), 0,
+			   BPF_F_MMAPABLE},
 	[SHARED_PROCS] = {"procs", BPF_MAP_TYPE_HASH, 4, sizeof(struct as_proc), 65536, 0},
 	[SHARED_NAMES] = {"names", BPF_MAP_TYPE_HASH, sizeof(struct as_name), 4, 64, 0},
 	[SHARED_MEMORY] = {"shared", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct as_shared), 1,
@@ -60,14 +60,15 @@ struct hook {
 struct bpf_shared {
 	struct as_config cfg;
 	pthread_mutex_t lock; /* of hooks and capabilities: families load side by side */
-	int cpus;
+	int cpus;             /* possible ones */
 	int fds[SHARED_COUNT];
 	size_t ring_events_size, ring_data_size;
 	int types_fd; /* a short copy of the kernel's types; -1: there is none */
 	char types_path[32];
 	struct bpf_object_open_opts open_opts;
 	struct as_shared *memory;
-	struct as_count *percpu; /* of the ledger: a row per type, a value per possible processor */
+	struct as_count *ledger; /* a row per processor, of a count per type */
+	size_t ledger_bytes;
 	struct hook hooks[MAX_HOOKS];
 	size_t n_hooks;
 	struct capability capabilities[MAX_CAPABILITIES];
@@ -104,6 +105,8 @@ static int create_maps(struct bpf_shared *s, const struct bpf_options *opt, stru
 			entries = opt->ring_events_size;
 		if (i == SHARED_RING_DATA)
 			entries = opt->ring_data_size;
+		if (i == SHARED_LEDGER)
+			entries = s->cfg.cpus * AS_EV_COUNT;
 		s->fds[i] =
 			bpf_map_create(map_specs[i].type, map_specs[i].name, map_specs[i].key_size,
 				       map_specs[i].value_size, entries, &create);
@@ -154,10 +157,26 @@ static uint32_t cpu_numbers(int possible)
 	return MAX(last + 1, (uint32_t)possible);
 }
 
+static int map_memory(struct bpf_shared *s, struct err *e)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	void *p = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, s->fds[SHARED_MEMORY], 0);
+
+	if (p == MAP_FAILED)
+		return err_set(e, -errno, "cannot map the doorbell: %s", strerror(errno));
+	s->memory = p;
+	s->ledger_bytes = (size_t)s->cfg.cpus * AS_EV_COUNT * sizeof(*s->ledger);
+	s->ledger_bytes = (s->ledger_bytes + page - 1) / page * page;
+	p = mmap(NULL, s->ledger_bytes, PROT_READ, MAP_SHARED, s->fds[SHARED_LEDGER], 0);
+	if (p == MAP_FAILED)
+		return err_set(e, -errno, "cannot map the ledger: %s", strerror(errno));
+	s->ledger = p;
+	return 0;
+}
+
 int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, struct err *e)
 {
 	_cleanup_(bpf_shared_freep) struct bpf_shared *s = calloc(1, sizeof(*s));
-	void *p;
 	int r;
 
 	if (!s)
@@ -178,18 +197,12 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 		return err_set(e, s->cpus, "cannot tell the number of processors: %s",
 			       strerror(-s->cpus));
 	s->cfg.cpus = cpu_numbers(s->cpus);
-	s->percpu = calloc((size_t)AS_EV_COUNT * s->cpus, sizeof(*s->percpu));
-	if (!s->percpu)
-		return -ENOMEM;
-
 	r = create_maps(s, opt, e);
 	if (r < 0)
 		return r;
-	p = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
-		 s->fds[SHARED_MEMORY], 0);
-	if (p == MAP_FAILED)
-		return err_set(e, -errno, "cannot map the doorbell: %s", strerror(errno));
-	s->memory = p;
+	r = map_memory(s, e);
+	if (r < 0)
+		return r;
 	copy_types(s);
 
 	*ret = TAKE_PTR(s);
@@ -203,10 +216,11 @@ void bpf_shared_free(struct bpf_shared *s)
 	bpf_shared_detach(s, NULL, NULL);
 	if (s->memory)
 		munmap(s->memory, sysconf(_SC_PAGESIZE));
+	if (s->ledger)
+		munmap(s->ledger, s->ledger_bytes);
 	for (size_t i = 0; i < SHARED_COUNT; i++)
 		closep(&s->fds[i]);
 	closep(&s->types_fd);
-	free(s->percpu);
 	free(s);
 }
 
@@ -255,40 +269,18 @@ volatile struct as_shared *bpf_shared_memory(const struct bpf_shared *s)
 	return s->memory;
 }
 
-/* One system call for all rows, each with a value per processor; KERNEL < 5.13 takes one at a time. */
-static int read_ledger(const struct bpf_shared *s)
-{
-	uint32_t keys[AS_EV_COUNT], n = AS_EV_COUNT, next;
-	int r;
-
-	r = bpf_map_lookup_batch(s->fds[SHARED_LEDGER], NULL, &next, keys, s->percpu, &n, NULL);
-	if (r >= 0 || errno == ENOENT) /* that was all */
-		return 0;
-	for (uint32_t type = 0; type < AS_EV_COUNT; type++) {
-		if (bpf_map_lookup_elem(s->fds[SHARED_LEDGER], &type, &s->percpu[type * s->cpus]) <
-		    0)
-			return -errno;
-	}
-	return 0;
-}
-
 int bpf_shared_counts(const struct bpf_shared *s, struct as_count ret[AS_EV_COUNT])
 {
-	int r = read_ledger(s);
+	volatile const struct as_count *row = s->ledger;
 
-	if (r < 0)
-		return r;
-	for (size_t type = 0; type < AS_EV_COUNT; type++) {
-		const struct as_count *row = &s->percpu[type * s->cpus];
-		struct as_count sum = {};
-
-		for (int i = 0; i < s->cpus; i++) {
-			sum.produced += row[i].produced;
-			sum.dropped += row[i].dropped;
-			sum.shed += row[i].shed;
-			sum.unread += row[i].unread;
+	memset(ret, 0, AS_EV_COUNT * sizeof(*ret));
+	for (uint32_t cpu = 0; cpu < s->cfg.cpus; cpu++, row += AS_EV_COUNT) {
+		for (size_t type = 0; type < AS_EV_COUNT; type++) {
+			ret[type].produced += row[type].produced;
+			ret[type].dropped += row[type].dropped;
+			ret[type].shed += row[type].shed;
+			ret[type].unread += row[type].unread;
 		}
-		ret[type] = sum;
 	}
 	return 0;
 }
