@@ -7,6 +7,7 @@ LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share/agentsight
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -29,6 +30,7 @@ INSTALLED = \
 	$(INCLUDEDIR)/agentsight/agentsight.h \
 	$(MANDIR)/man8/agentsight.8 \
 	$(UNITDIR)/agentsight.service \
+	$(SYSUSERSDIR)/agentsight.conf \
 	$(DATADIR)/prices.txt \
 	$(DATADIR)/offsets.txt \
 	$(BASHCOMPDIR)/agentsight \
@@ -50,6 +52,7 @@ install: agentsight $(LIBRARY) $(O)/packaging/libagentsight.pc $(O)/packaging/ag
 	$(call install_file,644,include/agentsight/agentsight.h,$(INCLUDEDIR)/agentsight/agentsight.h)
 	$(call install_file,644,$(O)/packaging/agentsight.8,$(MANDIR)/man8/agentsight.8)
 	$(call install_file,644,$(O)/packaging/agentsight.service,$(UNITDIR)/agentsight.service)
+	$(call install_file,644,packaging/agentsight.sysusers,$(SYSUSERSDIR)/agentsight.conf)
 	$(call install_file,644,packaging/prices.txt,$(DATADIR)/prices.txt)
 	$(call install_file,644,packaging/offsets.txt,$(DATADIR)/offsets.txt)
 	$(call install_file,644,packaging/agentsight.bash,$(BASHCOMPDIR)/agentsight)
