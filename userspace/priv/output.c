@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/output.h"
@@ -75,9 +77,8 @@ static int call(enum priv_service service, struct request *rq, const char *path,
 	struct peer_answer answer = {.data = text, .cap = sizeof(text)};
 	int r;
 
-	if (strlen(path) >= sizeof(rq->path))
+	if (snprintf(rq->path, sizeof(rq->path), "%s", path) >= (int)sizeof(rq->path))
 		return err_set(e, -ENAMETOOLONG, "the name is too long");
-	strcpy(rq->path, path);
 	r = priv_call(&(struct peer_request){.service = service, .data = rq, .len = sizeof(*rq)},
 		      &answer);
 	if (r < 0)

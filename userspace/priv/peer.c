@@ -29,7 +29,7 @@ struct peer {
 /* A message's descriptors, aligned as the kernel wants them. */
 union control {
 	char bytes[CMSG_SPACE(PEER_FDS_MAX * sizeof(int))];
-	struct cmsghdr align;
+	struct cmsghdr head;
 };
 
 static void fds_close(const int *fds, size_t n)
@@ -48,12 +48,12 @@ static int message_send(int fd, const struct head *head, const void *data, size_
 
 	if (n_fds) {
 		memset(&control, 0, sizeof(control));
+		control.head = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+						.cmsg_type = SCM_RIGHTS,
+						.cmsg_len = CMSG_LEN(n_fds * sizeof(int))};
+		memcpy(CMSG_DATA(&control.head), fds, n_fds * sizeof(int));
 		m.msg_control = control.bytes;
 		m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
-						      .cmsg_type = SCM_RIGHTS,
-						      .cmsg_len = CMSG_LEN(n_fds * sizeof(int))};
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), fds, n_fds * sizeof(int));
 	}
 	do {
 		n = sendmsg(fd, &m, MSG_NOSIGNAL);

@@ -140,29 +140,23 @@ static uint32_t socket_inode(const char *text)
 	return *end == ']' && n <= UINT32_MAX ? (uint32_t)n : 0;
 }
 
-static int descriptors_open(uint32_t tgid, DIR **ret)
+static DIR *descriptors_open(uint32_t tgid)
 {
 	char path[64];
-	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%u/fd", tgid);
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	*ret = dir;
-	return 0;
+	return opendir(path);
 }
 
 /* The kernel lists descriptors in ascending order. */
 static ssize_t sockets_read(uint32_t tgid, uint32_t from, struct priv_socket *ret, size_t max)
 {
-	_cleanup_(closedirp) DIR *dir = NULL;
-	int r = descriptors_open(tgid, &dir);
+	_cleanup_(closedirp) DIR *dir = descriptors_open(tgid);
 	struct dirent *d;
 	size_t n = 0;
 
-	if (r < 0)
-		return r;
+	if (!dir)
+		return -errno;
 	while (n < max && (errno = 0, d = readdir(dir))) {
 		uint32_t fd = isdigit((unsigned char)d->d_name[0])
 				      ? (uint32_t)strtoul(d->d_name, NULL, 10)
