@@ -323,6 +323,12 @@ static int open_kernel(struct sources *s, struct err *e)
 	return 0;
 }
 
+/* EINVAL of the kernel is not one of what was asked for, which would be wrong usage. */
+static int refusal(int r)
+{
+	return r == -EINVAL ? -EIO : r;
+}
+
 /* ---- who belongs at the start ---- */
 
 static void follow(struct sources *s, const struct proc *p, uint32_t flags)
@@ -413,9 +419,7 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 	if (r < 0)
 		return err_set(e, r, "cannot open /proc: %s", strerror(-r));
 
-	r = open_kernel(s, e);
-	if (r == -EINVAL)
-		r = -EIO; /* a refusal of the kernel, and not of what was asked for */
+	r = refusal(open_kernel(s, e));
 	if (r < 0 && needs_kernel(opt) && !opt->best_effort)
 		return r == -EPERM || r == -EACCES ? say_missing_privilege(r, e) : r;
 	if (r < 0) {
@@ -585,7 +589,7 @@ static int open_sampler(struct sources *s, struct err *e)
 		plant_trees(s);
 	/* the first look is what the first percentages are measured from */
 	r = sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
-	return r < 0 ? err_set(e, r, "cannot take a first sample: %s", strerror(-r)) : 0;
+	return r < 0 ? err_set(e, refusal(r), "cannot take a first sample: %s", strerror(-r)) : 0;
 }
 
 int sources_attach(struct sources *s, struct emitter *samples, void (*breathe)(void *context),
