@@ -66,6 +66,7 @@ struct chain {
 	uint64_t entered[AS_EV_COUNT];
 	uint64_t arrived[AS_EV_COUNT];
 	uint64_t shown[AS_EV_COUNT]; /* reached the sinks */
+	uint64_t last_ns, late;      /* out of their order, those that stages made included */
 	struct summary *summary;
 	struct stats *stats; /* NULL: nobody wants them */
 };
@@ -123,6 +124,10 @@ static void fanout_event(struct emitter *self, const struct event *ev)
 	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, fanout));
 
 	c->shown[ev->desc->type]++;
+	if (ev->rec->boot_ns < c->last_ns)
+		c->late++;
+	else
+		c->last_ns = ev->rec->boot_ns;
 	if (c->json || c->opt.session->observer)
 		fanout_line(c, ev);
 	for (size_t i = 0; i < c->n_sinks; i++)
@@ -440,6 +445,11 @@ void chain_free(struct chain *c)
 struct emitter *chain_input(struct chain *c)
 {
 	return &c->enrich;
+}
+
+uint64_t chain_late(const struct chain *c)
+{
+	return c->late;
 }
 
 struct emitter *chain_sinks(struct chain *c)

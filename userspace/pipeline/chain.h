@@ -44,6 +44,9 @@ void chain_free(struct chain *c);
 
 struct emitter *chain_input(struct chain *c);
 
+/* How many events reached the sinks behind younger ones. */
+uint64_t chain_late(const struct chain *c);
+
 /* Behind the stages, straight to the sinks: for what the run says of itself at its end. */
 struct emitter *chain_sinks(struct chain *c);
 

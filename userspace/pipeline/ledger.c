@@ -46,7 +46,7 @@ void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
 
 	if (in->shared)
 		bpf_shared_counts(in->shared, kernel);
-	*ret = (struct ledger){.missed = in->missed, .late = in->order.late, .bad = in->order.bad};
+	*ret = (struct ledger){.missed = in->missed, .late = in->late, .bad = in->order.bad};
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
 		take_row(in, kernel[type], type, &ret->rows[type]);
 }

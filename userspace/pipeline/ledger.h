@@ -19,6 +19,7 @@ struct ledger_inputs {
 	const struct bpf_shared *shared; /* NULL without kernel programs */
 	uint64_t missed;
 	struct order_counts order;
+	uint64_t late; /* delivered out of order */
 	const uint64_t *entered;  /* per type: came out of the ordering */
 	const uint64_t *arrived;  /* per type: came before the selection */
 	const uint64_t *filtered; /* per type */

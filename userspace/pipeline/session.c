@@ -167,6 +167,7 @@ static void take_ledger(struct session *s, struct ledger *ret)
 		.shared = sources_shared(s->sources),
 		.missed = sources_missed(s->sources),
 		.order = order_counts(s->order),
+		.late = chain_late(s->chain),
 		.entered = chain_entered(s->chain),
 		.arrived = chain_arrived(s->chain),
 		.filtered = chain_filtered(s->chain),

@@ -215,7 +215,8 @@ static void each_room_is_asked_for_its_own_counts(void **state)
 	struct writer_counts written = {.delivered[AS_EV_LOSS] = 2, .dropped[AS_EV_LOSS] = 3};
 	struct ledger_inputs in = {.missed = 6,
 				   .written = &written,
-				   .order = {.late = 1, .bad = 2, .unheld[AS_EV_LOSS] = 8},
+				   .late = 1,
+				   .order = {.bad = 2, .unheld[AS_EV_LOSS] = 8},
 				   .entered = entered,
 				   .arrived = arrived,
 				   .filtered = filtered,
