@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The command table, and what all commands share: options, colours, exit statuses. */
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,10 +107,18 @@ static void fill_standard_descriptors(void)
 	}
 }
 
+/*
+ * The C library would raise it as large pieces come and go, and then cut these from the heap, where what lives longer
+ * keeps their holes open: hours of that are megabytes.
+ */
+#define LARGE_PIECE (128 << 10)
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 	int at;
+
+	mallopt(M_MMAP_THRESHOLD, LARGE_PIECE);
 
 	fill_standard_descriptors();
 	if (argc < 2) {

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The first allocation holds a burst of event lines; doubling from less would copy the same bytes often. */
-#define BUF_MIN_CAP ((size_t)4096)
+/* Many buffers hold the head of one message; those of lines grow at the start, and stay. */
+#define BUF_MIN_CAP ((size_t)512)
 
 /* Objects larger than PTRDIFF_MAX make pointer differences undefined, so that is the ceiling. */
 #define BUF_MAX_CAP ((size_t)PTRDIFF_MAX)

@@ -24,6 +24,7 @@
 #define BLOCK_LINES   65536 /* even if they are empty */
 #define GIVE_UP_MS    1000
 #define SPARE_BLOCKS  8 /* 2 MiB; a fresh block costs 64 page faults, more than filling it */
+#define SPARE_NS      NSEC_PER_SEC /* what more was not needed for so long is given back */
 #define NAP_NS        (50 * NSEC_PER_MSEC)
 #define NAP_BYTES     (1U << 20)           /* this much is written at once nevertheless */
 #define PATIENCE_NS   (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
@@ -63,6 +64,8 @@ struct writer {
 	struct block *head, *tail; /* queued */
 	struct block *spare;       /* emptied blocks, to be used again */
 	size_t n_spare;
+	size_t n_unused;  /* the least that n_spare was since the last look */
+	uint64_t look_at; /* CLOCK_MONOTONIC: whether all of them are needed */
 	size_t queued_bytes;
 	bool busy, stop, reopen, give_up;
 	bool waiting; /* the thread waits for anything at all, not only for something urgent */
@@ -372,13 +375,40 @@ static void retire(struct writer *w, struct block *b)
 {
 	w->queued_bytes -= block_cost(b);
 	b->len = b->n_lines = b->written = 0;
-	if (w->n_spare == SPARE_BLOCKS || b->cap != BLOCK_BYTES) {
+	if (b->cap != BLOCK_BYTES) {
 		block_free(b);
 		return;
 	}
 	b->next = w->spare;
 	w->spare = b;
 	w->n_spare++;
+}
+
+/* With the lock held: a spare block, NULL when there is none. */
+static struct block *spare_take(struct writer *w)
+{
+	struct block *b = w->spare;
+
+	if (!b)
+		return NULL;
+	w->spare = b->next;
+	w->n_spare--;
+	w->n_unused = MIN(w->n_unused, w->n_spare);
+	return b;
+}
+
+/* With the lock held: a flood leaves as many blocks as the queue holds, for as long as it lasts. */
+static void spares_trim(struct writer *w)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	size_t n = w->n_unused;
+
+	if (now < w->look_at)
+		return;
+	while (n-- && w->n_spare > SPARE_BLOCKS)
+		block_free(spare_take(w));
+	w->n_unused = w->n_spare;
+	w->look_at = now + SPARE_NS;
 }
 
 static struct block *dequeue(struct writer *w)
@@ -426,8 +456,12 @@ static void wait_for_work(struct writer *w)
 	while (w->steady && !urgent(w) && wait_until(w, &w->work, w->nap_until))
 		;
 	w->waiting = true;
-	while (!w->head && !called(w))
-		pthread_cond_wait(&w->work, &w->lock);
+	while (!w->head && !called(w)) {
+		if (w->n_spare <= SPARE_BLOCKS)
+			pthread_cond_wait(&w->work, &w->lock);
+		else if (!wait_until(w, &w->work, w->look_at))
+			spares_trim(w);
+	}
 	w->waiting = false;
 }
 
@@ -472,6 +506,7 @@ static void *writer_main(void *arg)
 		nap_begin(w);
 		if (b)
 			retire(w, b);
+		spares_trim(w);
 		pthread_cond_broadcast(&w->done);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -568,11 +603,7 @@ static struct block *take_block(struct writer *w, size_t len)
 
 	if (len <= BLOCK_BYTES) {
 		pthread_mutex_lock(&w->lock);
-		b = w->spare;
-		if (b) {
-			w->spare = b->next;
-			w->n_spare--;
-		}
+		b = spare_take(w);
 		pthread_mutex_unlock(&w->lock);
 	}
 	return b ? b : block_new(len);
