@@ -407,13 +407,16 @@ static int serve_wait(void *ctx, const struct peer_request *rq, struct peer_answ
 	return pid < 0 ? -errno : pid == 0 ? -EAGAIN : status;
 }
 
-/* It ends with the core, not with a signal to the group. */
+/* It ends with the core, not with a signal to the group, and has nothing open that it could keep alive. */
 static void launcher_begin(void *ctx, int fd)
 {
 	sigset_t all;
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (fd > STDERR_FILENO + 1)
+		syscall(SYS_close_range, STDERR_FILENO + 1, fd - 1, 0);
+	syscall(SYS_close_range, fd + 1, ~0U, 0);
 }
 
 static int launcher_start(struct notify *n)
