@@ -447,6 +447,11 @@ struct emitter *chain_input(struct chain *c)
 	return &c->enrich;
 }
 
+pid_t chain_launcher(const struct chain *c)
+{
+	return c->notify ? notify_launcher(c->notify) : 0;
+}
+
 uint64_t chain_late(const struct chain *c)
 {
 	return c->late;

@@ -44,6 +44,9 @@ void chain_free(struct chain *c);
 
 struct emitter *chain_input(struct chain *c);
 
+/* A process that the chain has started for itself; 0: none. */
+pid_t chain_launcher(const struct chain *c);
+
 /* How many events reached the sinks behind younger ones. */
 uint64_t chain_late(const struct chain *c);
 

@@ -812,6 +812,8 @@ static int open_all(struct session *s, struct err *e)
 	r = open_chain(s, e);
 	if (r < 0)
 		return r;
+	if (sources_shared(s->sources) && chain_launcher(s->chain))
+		bpf_shared_helper(sources_shared(s->sources), (uint32_t)chain_launcher(s->chain));
 	s->coalesce_ms = chain_is_watched(s->chain) || s->opt->sources & SOURCE_TLS
 				 ? COALESCE_MS
 				 : COALESCE_FILE_MS;

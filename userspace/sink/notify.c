@@ -785,6 +785,11 @@ int notify_open(const struct notify_options *opt, struct notify **ret, struct er
 	return 0;
 }
 
+pid_t notify_launcher(const struct notify *n)
+{
+	return n->launcher ? peer_pid(n->launcher) : 0;
+}
+
 static void say_left(const struct notify *n)
 {
 	if (n->counts.dropped)

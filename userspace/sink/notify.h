@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "event/event.h"
@@ -36,6 +37,9 @@ struct notify;
 
 /* -EINVAL with a sentence when the address cannot be used; -ENOMEM, -EAGAIN. */
 int notify_open(const struct notify_options *opt, struct notify **ret, struct err *e);
+
+/* The process that starts commands; 0: there is none but this one. */
+pid_t notify_launcher(const struct notify *n);
 
 /* A threshold event; others are passed over. The end of what has no duration is not told. Never blocks. */
 void notify_event(struct notify *n, const struct event *ev);
