@@ -23,8 +23,8 @@
 #define QUEUE_DEFAULT (32U << 20)
 #define BLOCK_LINES   65536 /* even if they are empty */
 #define GIVE_UP_MS    1000
-#define SPARE_BLOCKS  8 /* 2 MiB; a fresh block costs 64 page faults, more than filling it */
-#define SPARE_NS      NSEC_PER_SEC /* what more was not needed for so long is given back */
+#define SPARE_BLOCKS  2 /* always kept; a fresh block costs 64 page faults, more than filling it */
+#define SPARE_NS      (5 * NSEC_PER_SEC) /* what more was not needed for so long is given back */
 #define NAP_NS        (50 * NSEC_PER_MSEC)
 #define NAP_BYTES     (1U << 20)           /* this much is written at once nevertheless */
 #define PATIENCE_NS   (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
