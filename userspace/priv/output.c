@@ -74,17 +74,15 @@ static int call(enum priv_service service, struct request *rq, const char *path,
 		struct err *e)
 {
 	char text[sizeof(e->text)] = "";
-	struct peer_answer answer = {.data = text, .cap = sizeof(text)};
 	int r;
 
 	if (snprintf(rq->path, sizeof(rq->path), "%s", path) >= (int)sizeof(rq->path))
 		return err_set(e, -ENAMETOOLONG, "the name is too long");
-	r = priv_call(&(struct peer_request){.service = service, .data = rq, .len = sizeof(*rq)},
-		      &answer);
+	r = priv_call_fd(&(struct peer_request){.service = service, .data = rq, .len = sizeof(*rq)},
+			 text, sizeof(text));
 	if (r < 0)
-		return err_set(e, r, "%.*s", (int)sizeof(text) - 1,
-			       answer.len ? text : strerror(-r));
-	*ret_fd = answer.fds[0];
+		return err_set(e, r, "%.*s", (int)sizeof(text) - 1, *text ? text : strerror(-r));
+	*ret_fd = r;
 	return 0;
 }
 

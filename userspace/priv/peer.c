@@ -103,6 +103,11 @@ static ssize_t message_receive(int fd, struct head *head, void *data, size_t cap
 
 /* ---- the peer ---- */
 
+const char *peer_request_text(const struct peer_request *rq)
+{
+	return rq->len && strnlen(rq->data, rq->len) == rq->len - 1 ? rq->data : NULL;
+}
+
 static int serve(const struct peer_options *opt, uint32_t service, const struct peer_request *rq,
 		 struct peer_answer *answer)
 {

@@ -41,6 +41,9 @@ struct peer_answer {
  */
 typedef int (*peer_service_fn)(void *ctx, const struct peer_request *rq, struct peer_answer *ret);
 
+/* The request's bytes as text; NULL unless they are one terminated string. */
+const char *peer_request_text(const struct peer_request *rq);
+
 struct peer_service {
 	peer_service_fn fn; /* NULL: there is no such service */
 	void *ctx;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "priv/priv.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "priv/output.h"
@@ -17,19 +18,15 @@
 #include "priv/sandbox.h"
 
 #define CAP(name) (1ULL << CAP_##name)
-/* numbers of the kernel's; the C library's headers may be older */
-#define CAP_PERFMON_            38
-#define CAP_BPF_                39
-#define CAP_CHECKPOINT_RESTORE_ 40
 
 /*
  * What the broker keeps: to read others' /proc and files, to load programs and probe files (SYS_ADMIN for what
  * perf_event_open() wants before 6.6), to lease files of others, to write where the user may, and to end the command.
  */
-#define BROKER_CAPS                                                                    \
-	(CAP(SYS_PTRACE) | CAP(DAC_READ_SEARCH) | CAP(DAC_OVERRIDE) | CAP(SYS_ADMIN) | \
-	 CAP(SYS_RESOURCE) | CAP(LEASE) | CAP(CHOWN) | CAP(FOWNER) | CAP(KILL) |       \
-	 1ULL << CAP_PERFMON_ | 1ULL << CAP_BPF_ | 1ULL << CAP_CHECKPOINT_RESTORE_)
+#define BROKER_CAPS                                                                             \
+	(CAP(SYS_PTRACE) | CAP(DAC_READ_SEARCH) | CAP(DAC_OVERRIDE) | CAP(SYS_ADMIN) |          \
+	 CAP(SYS_RESOURCE) | CAP(LEASE) | CAP(CHOWN) | CAP(FOWNER) | CAP(KILL) | CAP(PERFMON) | \
+	 CAP(BPF) | CAP(CHECKPOINT_RESTORE))
 
 static struct peer_service services[PRIV_SERVICES];
 static struct peer *broker;
@@ -62,6 +59,16 @@ int priv_call(const struct peer_request *rq, struct peer_answer *ret)
 	return r;
 }
 
+int priv_call_fd(const struct peer_request *rq, char *text, size_t cap)
+{
+	struct peer_answer answer = {.data = text, .cap = cap};
+	int r = priv_call(rq, &answer);
+
+	if (r < 0)
+		return r;
+	return answer.n_fds == 1 ? answer.fds[0] : -EPROTO;
+}
+
 void priv_end(void)
 {
 	struct peer *p = broker;
@@ -74,7 +81,7 @@ void priv_end(void)
 
 struct birth {
 	const struct priv_options *opt;
-	struct caps caps;
+	uint64_t permitted;
 };
 
 /* Programs, maps and types that were loaded, memory that libbpf reads, and what else was asked for. */
@@ -96,29 +103,26 @@ static bool is_needed(const struct priv_options *opt, int fd, int requests)
 	if (n <= 0)
 		return false;
 	target[n] = '\0';
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (!strncmp(target, kinds[i], strlen(kinds[i])))
 			return true;
 	}
 	return false;
 }
 
-/*
- * Everything else is the core's: a probe that it closes shall be closed, and so shall the command's files. The
- * numbers are read from the kernel's list, which is long only where the descriptors are many.
- */
+/* Everything else is the core's: a probe that it closes shall be closed, and so shall the command's files. */
 static void descriptors_close(const struct priv_options *opt, int requests)
 {
-	struct rlimit limit;
-	int last;
+	_cleanup_(closedirp) DIR *dir = opendir("/proc/self/fd");
+	struct dirent *d;
 
-	getrlimit(RLIMIT_NOFILE, &limit);
-	last = limit.rlim_cur < (1 << 20) ? (int)limit.rlim_cur : 1 << 20;
-	for (int fd = STDERR_FILENO + 1, gap = 0; fd < last && gap < 1024; fd++) {
-		if (is_needed(opt, fd, requests))
-			gap = 0;
-		else
-			gap = close(fd) < 0 ? gap + 1 : 0;
+	if (!dir)
+		log_warning("the broker keeps what the core has open: %s", strerror(errno));
+	while (dir && (d = readdir(dir))) {
+		int fd = (int)strtol(d->d_name, NULL, 10);
+
+		if (fd != dirfd(dir) && !is_needed(opt, fd, requests))
+			close(fd);
 	}
 }
 
@@ -134,7 +138,7 @@ static void broker_begin(void *context, int requests)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	descriptors_close(birth->opt, requests);
-	r = sandbox_limit(birth->caps.permitted & BROKER_CAPS);
+	r = sandbox_limit(birth->permitted & BROKER_CAPS);
 	if (r < 0)
 		log_warning("the broker keeps its capabilities: %s", strerror(-r));
 	memory_give_back();
@@ -157,7 +161,7 @@ static uint64_t keep_needed(const struct priv_options *opt, const struct identit
 	uint64_t keep = 0;
 
 	if (opt->try_maps && sandbox_try(id, opt->try_maps, opt->ctx) == -EPERM) {
-		keep |= 1ULL << CAP_BPF_;
+		keep |= CAP(BPF);
 		err_set(why, 0, "this kernel (before 5.19) lets nobody without CAP_BPF read maps");
 	}
 	if (opt->devices) {
@@ -178,16 +182,16 @@ int priv_split(const struct priv_options *opt, struct err *e)
 	struct identity id;
 	struct err why = {};
 	uint64_t keep;
-	int r = sandbox_caps(&birth.caps);
+	int r = sandbox_permitted(&birth.permitted);
 
 	if (r < 0)
 		return err_set(e, r, "cannot tell which capabilities there are: %s", strerror(-r));
-	if (!birth.caps.permitted)
+	if (!birth.permitted)
 		return -ENOTSUP;
 	sandbox_identity(&id);
 	priv_proc_offer();
 	priv_output_offer();
-	keep = keep_needed(opt, &id, &why) & birth.caps.permitted;
+	keep = keep_needed(opt, &id, &why) & birth.permitted;
 	r = peer_start(&(struct peer_options){.name = "agentsight-priv",
 					      .services = services,
 					      .n_services = PRIV_SERVICES,

@@ -64,4 +64,7 @@ void priv_end(void);
 /* Asks the broker; -EACCES when there is none. See peer_call(). */
 int priv_call(const struct peer_request *rq, struct peer_answer *ret);
 
+/* The same where one descriptor is the answer: it, or an error. @text, @cap: room for what is said besides; NULL, 0. */
+int priv_call_fd(const struct peer_request *rq, char *text, size_t cap);
+
 #endif

@@ -14,8 +14,6 @@
 #include "base/cleanup.h"
 #include "priv/priv.h"
 
-#define SOCKETS_MAX (PEER_DATA_MAX / sizeof(struct priv_socket))
-
 /* ---- which paths ---- */
 
 static const char *const proc_files[] = {
@@ -62,15 +60,14 @@ static bool is_proc_file(const char *path)
 		rest = skip_number(rest + 7);
 		return rest && !*rest;
 	}
-	return !strcmp(rest, "fdinfo") ||
-	       is_one_of(rest, proc_files, sizeof(proc_files) / sizeof(proc_files[0]));
+	return !strcmp(rest, "fdinfo") || is_one_of(rest, proc_files, ARRAY_SIZE(proc_files));
 }
 
 static bool is_proc_link(const char *path)
 {
 	const char *rest = below_pid(path);
 
-	return rest && is_one_of(rest, proc_links, sizeof(proc_links) / sizeof(proc_links[0]));
+	return rest && is_one_of(rest, proc_links, ARRAY_SIZE(proc_links));
 }
 
 /* "7f3c10000000-7f3c10020000" */
@@ -178,12 +175,6 @@ static ssize_t sockets_read(uint32_t tgid, uint32_t from, struct priv_socket *re
 
 /* ---- in the broker ---- */
 
-/* The request's bytes as text; NULL unless they are one terminated string. */
-static const char *text_of(const struct peer_request *rq)
-{
-	return rq->len && strnlen(rq->data, rq->len) == rq->len - 1 ? rq->data : NULL;
-}
-
 static int fd_answer(int fd, struct peer_answer *ret)
 {
 	if (fd < 0)
@@ -194,14 +185,14 @@ static int fd_answer(int fd, struct peer_answer *ret)
 
 static int serve_open(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const char *path = text_of(rq);
+	const char *path = peer_request_text(rq);
 
 	return path && is_proc_file(path) ? fd_answer(proc_open(path), ret) : -EINVAL;
 }
 
 static int serve_read(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const char *path = text_of(rq);
+	const char *path = peer_request_text(rq);
 	_cleanup_(closep) int fd = -1;
 	ssize_t n;
 
@@ -219,7 +210,7 @@ static int serve_read(void *ctx, const struct peer_request *rq, struct peer_answ
 
 static int serve_link(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const char *path = text_of(rq);
+	const char *path = peer_request_text(rq);
 	char full[PATH_MAX];
 	ssize_t n;
 
@@ -243,7 +234,7 @@ static bool is_elf(int fd)
 
 static int serve_program(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const char *path = text_of(rq);
+	const char *path = peer_request_text(rq);
 	_cleanup_(closep) int fd = -1;
 	struct stat st;
 
@@ -314,21 +305,16 @@ void priv_proc_offer(void)
 
 /* ---- who asks ---- */
 
-static int text_call(enum priv_service service, const char *text, struct peer_answer *ret)
+static struct peer_request text_request(enum priv_service service, const char *text)
 {
-	return priv_call(
-		&(struct peer_request){.service = service, .data = text, .len = strlen(text) + 1},
-		ret);
+	return (struct peer_request){.service = service, .data = text, .len = strlen(text) + 1};
 }
 
 static int fd_call(enum priv_service service, const char *text)
 {
-	struct peer_answer answer = {};
-	int r = text_call(service, text, &answer);
+	struct peer_request rq = text_request(service, text);
 
-	if (r < 0)
-		return r;
-	return answer.n_fds == 1 ? answer.fds[0] : -EPROTO;
+	return priv_call_fd(&rq, NULL, 0);
 }
 
 int priv_proc_open(const char *path)
@@ -340,14 +326,10 @@ int priv_proc_open(const char *path)
 
 int priv_reopen(int fd)
 {
-	struct peer_answer answer = {};
-	int r;
-
 	if (!priv_is_split())
 		return fd_reopen(fd);
-	r = priv_call(&(struct peer_request){.service = PRIV_REOPEN, .fds = &fd, .n_fds = 1},
-		      &answer);
-	return r < 0 ? r : answer.fds[0];
+	return priv_call_fd(&(struct peer_request){.service = PRIV_REOPEN, .fds = &fd, .n_fds = 1},
+			    NULL, 0);
 }
 
 int priv_lease(int fd)
@@ -362,7 +344,8 @@ static ssize_t bytes_call(enum priv_service service, const char *text, char *buf
 {
 	char data[PEER_DATA_MAX];
 	struct peer_answer answer = {.data = data, .cap = sizeof(data)};
-	int r = text_call(service, text, &answer);
+	struct peer_request rq = text_request(service, text);
+	int r = priv_call(&rq, &answer);
 
 	if (r < 0)
 		return r;

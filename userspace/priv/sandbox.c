@@ -6,7 +6,6 @@
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/bpf.h>
-#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
@@ -45,20 +44,14 @@ void sandbox_identity(struct identity *ret)
 
 /* ---- capabilities ---- */
 
-static uint64_t mask_join(uint32_t low, uint32_t high)
-{
-	return (uint64_t)high << 32 | low;
-}
-
-int sandbox_caps(struct caps *ret)
+int sandbox_permitted(uint64_t *ret)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 
 	if (syscall(SYS_capget, &head, data) < 0)
 		return -errno;
-	*ret = (struct caps){mask_join(data[0].effective, data[1].effective),
-			     mask_join(data[0].permitted, data[1].permitted)};
+	*ret = (uint64_t)data[1].permitted << 32 | data[0].permitted;
 	return 0;
 }
 
@@ -171,9 +164,9 @@ void sandbox_describe(uint64_t caps, char *out, size_t cap)
 		{CAP_FOWNER, "FOWNER"},
 		{CAP_KILL, "KILL"},
 		{CAP_LEASE, "LEASE"},
-		{38, "PERFMON"}, /* by number: the C library's headers may be older */
-		{39, "BPF"},
-		{40, "CHECKPOINT_RESTORE"},
+		{CAP_PERFMON, "PERFMON"},
+		{CAP_BPF, "BPF"},
+		{CAP_CHECKPOINT_RESTORE, "CHECKPOINT_RESTORE"},
 	};
 	size_t n = 0;
 

@@ -3,6 +3,7 @@
 #ifndef AGENTSIGHT_PRIV_SANDBOX_H
 #define AGENTSIGHT_PRIV_SANDBOX_H
 
+#include <linux/capability.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,12 +18,17 @@ struct identity {
 
 void sandbox_identity(struct identity *ret);
 
-/* Capabilities as masks, as /proc/PID/status shows them. */
-struct caps {
-	uint64_t effective, permitted;
-};
+/* Younger than some C libraries' headers (Linux 5.8, 5.9). */
+#ifndef CAP_PERFMON
+#define CAP_PERFMON 38
+#define CAP_BPF     39
+#endif
+#ifndef CAP_CHECKPOINT_RESTORE
+#define CAP_CHECKPOINT_RESTORE 40
+#endif
 
-int sandbox_caps(struct caps *ret);
+/* The permitted capabilities of this thread, as a mask. */
+int sandbox_permitted(uint64_t *ret);
 
 /*
  * Runs @try as @id would, without capabilities but those of @keep, in this thread only, and comes back. Its result,

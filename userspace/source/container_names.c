@@ -49,10 +49,10 @@ static bool is_served(const char *path)
 
 static int serve_file(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const char *path = rq->data;
+	const char *path = peer_request_text(rq);
 	int fd;
 
-	if (!rq->len || strnlen(path, rq->len) != rq->len - 1 || !is_served(path))
+	if (!path || !is_served(path))
 		return -EINVAL;
 	fd = file_open(path);
 	if (fd < 0)
@@ -68,13 +68,10 @@ void container_names_offer(void)
 
 static int file_open_there(const char *path)
 {
-	struct peer_answer answer = {};
-	int r = priv_call(&(struct peer_request){.service = PRIV_CONTAINER,
-						 .data = path,
-						 .len = strlen(path) + 1},
-			  &answer);
-
-	return r < 0 ? r : answer.fds[0];
+	return priv_call_fd(&(struct peer_request){.service = PRIV_CONTAINER,
+						   .data = path,
+						   .len = strlen(path) + 1},
+			    NULL, 0);
 }
 
 /* A regular file, at most FILE_MAX long. */
