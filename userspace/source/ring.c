@@ -8,13 +8,25 @@
 
 #include <linux/bpf.h>
 
+#include <agentsight/control.h>
+#include <agentsight/events.h>
+
 #include "base/cleanup.h"
+
+/*
+ * Behind the ring's end lies its beginning once more, so that no record is in two parts. The kernel would map
+ * all of it; the length of the longest record is enough, and half the resident memory.
+ */
+#define RECORD_MAX (32 * 1024)
+_Static_assert(sizeof(struct as_ssl_data) + AS_CHUNK_MAX + BPF_RINGBUF_HDR_SZ <= RECORD_MAX,
+	       "what the programs reserve");
 
 struct ring {
 	size_t page;
 	size_t size;
+	size_t mapped; /* from the producer's page on */
 	void *consumer_page;
-	void *producer_page; /* followed by the data, mapped twice in a row */
+	void *producer_page; /* followed by the data */
 	const char *data;
 	unsigned long pos;  /* consumed and released */
 	unsigned long next; /* behind what was peeked */
@@ -37,13 +49,14 @@ int ring_open(int map_fd, size_t size, struct ring **ret)
 		return -errno;
 	r->consumer_page = p;
 
-	p = mmap(NULL, r->page + 2 * size, PROT_READ, MAP_SHARED, map_fd, r->page);
+	r->mapped = r->page + size + MIN(size, (size_t)RECORD_MAX);
+	p = mmap(NULL, r->mapped, PROT_READ, MAP_SHARED, map_fd, r->page);
 	if (p == MAP_FAILED)
 		return -errno;
 	r->producer_page = p;
 	r->data = (const char *)p + r->page;
 	/* what is read here is no business of processes that are started for us */
-	madvise(r->producer_page, r->page + 2 * size, MADV_DONTFORK);
+	madvise(r->producer_page, r->mapped, MADV_DONTFORK);
 	madvise(r->consumer_page, r->page, MADV_DONTFORK);
 	r->pos = r->next = *(unsigned long *)r->consumer_page;
 
@@ -56,7 +69,7 @@ void ring_free(struct ring *r)
 	if (!r)
 		return;
 	if (r->producer_page)
-		munmap(r->producer_page, r->page + 2 * r->size);
+		munmap(r->producer_page, r->mapped);
 	if (r->consumer_page)
 		munmap(r->consumer_page, r->page);
 	free(r);
