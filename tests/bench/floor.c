@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The floor of tracing: empty programs at the places where agentsight attaches its own. Says "ready" and
- * stays until its standard input ends.
+ * The floor of tracing: programs at the places where agentsight attaches its own, which do nothing, or record
+ * and do nothing else. Says "ready" and stays until its standard input ends.
  *
- *   floor process|network|files|tls FILE ...   several may be named; FILE has the TLS library
+ *   floor [record] process|network|files|tls FILE ...   several may be named; FILE has the TLS library
  */
 #include <err.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,11 +15,15 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "source/ring.h"
 #include "source/tls_sites.h"
 #include "floor.skel.h"
 
+#define LOOK_MS 10
+
 static struct floor_bpf *skel;
 static unsigned n_links;
+static bool records;
 
 static const struct tp {
 	const char *group, *category, *name; /* no category: a raw tracepoint */
@@ -38,6 +43,16 @@ static void link_check(struct bpf_link *link, const char *name)
 	n_links++;
 }
 
+static struct bpf_link *tracepoint_attach(const struct tp *t)
+{
+	struct bpf_program *tp = records ? skel->progs.record_tp : skel->progs.empty_tp;
+	struct bpf_program *raw = records ? skel->progs.record_raw_tp : skel->progs.empty_raw_tp;
+
+	if (t->category)
+		return bpf_program__attach_tracepoint(tp, t->category, t->name);
+	return bpf_program__attach_raw_tracepoint(raw, t->name);
+}
+
 static void tracepoints_attach(const char *group)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(tracepoints); i++) {
@@ -45,17 +60,24 @@ static void tracepoints_attach(const char *group)
 
 		if (strcmp(t->group, group))
 			continue;
-		link_check(t->category ? bpf_program__attach_tracepoint(skel->progs.empty_tp,
-									t->category, t->name)
-				       : bpf_program__attach_raw_tracepoint(
-						 skel->progs.empty_raw_tp, t->name),
-			   t->name);
+		link_check(tracepoint_attach(t), t->name);
 	}
+}
+
+static struct bpf_program *entry_program(enum tls_shape shape)
+{
+	if (!records)
+		return skel->progs.empty_uprobe;
+	if (shape == TLS_SHAPE_COUNT_ARG4)
+		return skel->progs.record_entry_arg4;
+	return shape == TLS_SHAPE_COUNT_ARG5 ? skel->progs.record_entry_arg5 : skel->progs.record_entry;
 }
 
 static void uprobes_attach(const char *path)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct bpf_program *at_return =
+		records ? skel->progs.record_return : skel->progs.empty_uretprobe;
 	struct tls_sites sites;
 	struct err e = {};
 
@@ -68,23 +90,49 @@ static void uprobes_attach(const char *path)
 
 		if (s->kind != TLS_READ && s->kind != TLS_WRITE)
 			continue;
-		link_check(bpf_program__attach_uprobe(skel->progs.empty_uprobe, false, -1, path,
+		link_check(bpf_program__attach_uprobe(entry_program(s->shape), false, -1, path,
 						      s->offset),
 			   s->function);
-		link_check(bpf_program__attach_uprobe(skel->progs.empty_uretprobe, true, -1, path,
-						      s->offset),
+		link_check(bpf_program__attach_uprobe(at_return, true, -1, path, s->offset),
 			   s->function);
 	}
 }
 
+/* Takes records out of the ring, a look every LOOK_MS, until the input ends. Returns how many there were. */
+static unsigned long consume(void)
+{
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+	struct ring_record found[256];
+	unsigned long total = 0;
+	struct ring *ring;
+	bool more, ended;
+	size_t n;
+
+	if (ring_open(bpf_map__fd(skel->maps.ring), bpf_map__max_entries(skel->maps.ring), &ring) <
+	    0)
+		err(1, "cannot map the ring");
+	do {
+		ended = poll(&input, 1, LOOK_MS) > 0;
+		do {
+			n = ring_peek(ring, found, ARRAY_SIZE(found), SIZE_MAX, &more);
+			total += n;
+			ring_release(ring, NULL);
+		} while (n);
+	} while (!ended);
+	ring_free(ring);
+	return total;
+}
+
 int main(int argc, char **argv)
 {
+	int i = 1;
 	char c;
 
 	skel = floor_bpf__open_and_load();
 	if (!skel)
-		err(1, "cannot load the empty programs");
-	for (int i = 1; i < argc; i++) {
+		err(1, "cannot load the programs");
+	records = i < argc && !strcmp(argv[i], "record");
+	for (i += records; i < argc; i++) {
 		if (!strcmp(argv[i], "tls") && i + 1 < argc)
 			uprobes_attach(argv[++i]);
 		else if (!strcmp(argv[i], "files"))
@@ -93,10 +141,12 @@ int main(int argc, char **argv)
 			tracepoints_attach(argv[i]);
 	}
 	if (!n_links)
-		errx(2, "usage: floor process|network|files|tls FILE ...");
+		errx(2, "usage: floor [record] process|network|files|tls FILE ...");
 	puts("ready");
 	fflush(stdout);
-	while (read(STDIN_FILENO, &c, 1) > 0)
+	if (records)
+		printf("%lu records, %lu lost\n", consume(), (unsigned long)skel->bss->lost);
+	while (!records && read(STDIN_FILENO, &c, 1) > 0)
 		;
 	return 0;
 }

@@ -50,6 +50,11 @@ class Comparison:
     rounds: int = ROUNDS
 
 
+def floor_at(*places):
+    """The least of all tracers: called and doing nothing, and writing when and who (and the text) into a ring."""
+    return {"empty probes": places, "recording probes": ("record", *places)}
+
+
 # ---- one run ----
 
 def measured(load, workload, n, **more):
@@ -86,6 +91,9 @@ def run_companion(bench, load, command, peer=None):
     seen = peers.count_seen(peer, other.output()) if peer else None
     expected = n * load.events * peer.events if peer else 0
     lost = None if seen is None else (max(0, expected - seen), expected)
+    recorded = re.search(rb"(\d+) records, (\d+) lost", other.output()) if not peer else None
+    if recorded:
+        lost = (int(recorded[2]), int(recorded[1]) + int(recorded[2]))
     return measured(load, workload, n, peer=bool(peer), collector_ns=collector / n, lost=lost,
                     mb=other.mb)
 
@@ -183,7 +191,7 @@ def spawn(name, path, n, ratio, tools, against):
         Load(f"spawn {name}", n, lambda b, k: [b.program("load"), "spawn", str(k), path(b)], read_ns),
         [Traced("trace --process", ("trace", "--process"), ratio,
                 ("collector_ns", "collector per spawn", "us", 1.5, 1e3), spawned, against)],
-        {"empty probes": ("process",)}, tools)
+        floor_at("process"), tools)
 
 
 def rows_spawn(bench):
@@ -274,7 +282,7 @@ def rows_https(bench):
                         ("collector_ns", "collector per request", "us", None, 1e3), tls_calls,
                         against, (b"libssl",))
         run_comparison(bench, Comparison(https_load(name, size, n, *more), [traced],
-                                         {"empty probes": ("tls", "{ssl}")},
+                                         floor_at("tls", "{ssl}"),
                                          tools if compared else {}, rounds))
 
 
@@ -369,7 +377,7 @@ def rows_tcp(bench):
         traced = [Traced("record --files=false", ("record", "--files=false"), summed, None, check),
                   Traced("trace --network", ("trace", "--network"), each,
                          ("event_ns", "collector per event", "ns", 300, 1), check)]
-        run_comparison(bench, Comparison(load, traced, {"empty probes": ("network",)},
+        run_comparison(bench, Comparison(load, traced, floor_at("network"),
                                          peers.TCP if compared else {}, rounds))
 
 
