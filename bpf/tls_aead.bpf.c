@@ -215,6 +215,7 @@ static __always_inline void record_send(struct as_tls_thread *t, struct as_tls_s
 	t->send.buf = text;
 	t->send.len = n;
 	t->send.spec = spec;
+	t->send.ssl = 0;
 	t->send.stream_id = s->stream_id;
 	session_conn(s, &t->send.conn);
 	session_begins(s, t);

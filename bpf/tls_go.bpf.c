@@ -156,6 +156,7 @@ static __always_inline void go_session(__u64 id, struct as_tls_thread *t, __u64 
 	struct as_tls_key key = {.tgid = id >> 32, .ssl = conn};
 	struct as_tls_session *s = session_get(&key);
 
+	t->send.ssl = 0;
 	t->send.stream_id = 0;
 	session_conn(NULL, &t->send.conn);
 	if (!s)

@@ -724,6 +724,7 @@ static __always_inline bool tls_thread_sock(struct as_tls_thread *t, const struc
 		return false;
 	sock_read_ends(sk, &t->conn.local, &t->conn.remote);
 	t->mark = mark;
+	t->send.ssl = 0;
 	return true;
 }
 

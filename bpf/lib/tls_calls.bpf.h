@@ -225,11 +225,22 @@ static __noinline int session_tell(const struct as_tls_key *key, struct as_tls_s
 	return 0;
 }
 
+/* Do stream and conn of the thread's last call hold for this one? They were those of the socket in `mark`. */
+static __always_inline bool session_same(const struct as_tls_thread *t, __u64 ssl)
+{
+	return t->send.ssl == ssl && t->bound != AS_TLS_NESTED && t->send.changes == tls_changes();
+}
+
 /* Which stream and connection the call belongs to. */
 static __always_inline void data_session(const struct as_tls_key *key, struct as_tls_thread *t)
 {
-	struct as_tls_session *s = session_used(key, t);
+	struct as_tls_session *s;
 
+	if (session_same(t, key->ssl))
+		return;
+	t->send.ssl = 0;
+	t->send.changes = tls_changes(); /* before it is looked at */
+	s = session_used(key, t);
 	session_conn(s, &t->send.conn);
 	t->send.stream_id = 0;
 	if (!s)
@@ -239,6 +250,8 @@ static __always_inline void data_session(const struct as_tls_key *key, struct as
 		session_tell(key, s, &t->send);
 	session_begins(s, t);
 	t->send.stream_id = s->stream_id;
+	if (t->bound == AS_TLS_BOUND)
+		t->send.ssl = key->ssl;
 }
 
 /* A call without a buffer: what it moved is a gap. */
@@ -268,7 +281,7 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct
 
 	/* more than was asked for: not the function that it was taken for */
 	if (!n || n > c->num) {
-		if (t->bound == AS_TLS_BOUND)
+		if (t->bound == AS_TLS_BOUND && !session_same(t, c->ssl))
 			session_used(&key, t);
 		return;
 	}
@@ -313,6 +326,7 @@ static __always_inline void handshake_enter(const struct as_tls_key *key)
 	if (s->carried) {
 		s->joined = 0;
 		s->first_ns = 0;
+		tls_changed();
 	}
 }
 
@@ -418,6 +432,7 @@ static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread
 	s->established = result == HANDSHAKE_DONE;
 	s->carried = 0;
 	s->handshake_ns = 0;
+	tls_changed();
 }
 
 /* ---- the question what was negotiated ---- */
@@ -441,6 +456,7 @@ static __always_inline void alpn_leave(__u64 id, const struct as_tls_call *c, in
 	if (!s || bpf_map_update_elem(&tls_alpns, &key, &alpn, BPF_ANY))
 		return;
 	s->asked_alpn = 1;
+	tls_changed();
 }
 
 /* ---- the two ends of a call ---- */

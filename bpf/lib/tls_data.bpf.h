@@ -76,6 +76,7 @@ static __always_inline struct as_tls_session *session_get(const struct as_tls_ke
 	if (s)
 		return s;
 	fresh.stream_id = stream_number(key);
+	tls_changed(); /* another thread's call may go on with the one that had to make room */
 	bpf_map_update_elem(&tls_sessions, key, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&tls_sessions, key);
 }
@@ -90,6 +91,7 @@ static __always_inline void session_check(struct as_tls_session *s, const struct
 	if (s->ports && s->carried)
 		s->stream_id = stream_number(key);
 	s->ports = ports;
+	tls_changed();
 }
 
 static __always_inline void session_conn(const struct as_tls_session *s, struct as_conn *ret)

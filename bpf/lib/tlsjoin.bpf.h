@@ -30,7 +30,8 @@ struct as_tls_call {
 /* A call whose plaintext is being sent. */
 struct as_tls_send {
 	struct as_hdr h; /* of all pieces, but for length and flags */
-	__u64 ssl;
+	__u64 ssl;     /* the session that stream and conn are of; 0: of none, or not settled yet */
+	__u64 changes; /* how many there had been when they were looked up */
 	__u64 buf;
 	__u64 len;
 	__u64 spec;
@@ -209,6 +210,49 @@ static __always_inline __u64 mix64(__u64 x)
 }
 
 /*
+ * A thread mostly calls for the same session again, of which nothing has changed meanwhile: then stream and conn of
+ * its last call hold, and the session's entry need not be looked up. So whatever changes an entry says so.
+ */
+static __always_inline __u64 tls_changes(void)
+{
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	return s ? s->tls_changes : 0;
+}
+
+static __always_inline void tls_changed(void)
+{
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+
+	if (s)
+		__sync_fetch_and_add(&s->tls_changes, 1);
+}
+
+static __always_inline bool conn_same(const struct as_conn *a, const struct as_conn *b)
+{
+	const __u64 *x = (const void *)a, *y = (const void *)b;
+	__u64 differs = 0;
+	int i;
+
+	for (i = 0; i < sizeof(*a) / sizeof(*x); i++)
+		differs |= x[i] ^ y[i];
+	return !differs;
+}
+
+/* Conn and flag are read by other threads, so in this order. */
+static __always_inline void tls_session_join(struct as_tls_session *s, const struct as_conn *conn)
+{
+	if (s->joined && conn_same(&s->conn, conn))
+		return;
+	conn_copy(&s->conn, conn);
+	barrier();
+	s->joined = 1;
+	tls_changed();
+}
+
+/*
  * Where only a direction is known, the stream is its socket's: the direction that has carried nothing yet
  * takes the other one's number. Of a client that is what it reads, since it writes first.
  */
@@ -227,15 +271,8 @@ static __always_inline void tls_session_pair(struct as_tls_session *s,
 		both->stream_id = s->stream_id; /* of an earlier connection, or nothing new */
 	} else {
 		s->stream_id = both->stream_id;
+		tls_changed();
 	}
-}
-
-/* Conn and flag are read by other threads, so in this order. */
-static __always_inline void tls_session_join(struct as_tls_session *s, const struct as_conn *conn)
-{
-	conn_copy(&s->conn, conn);
-	barrier();
-	s->joined = 1;
 }
 
 #define TLS_SORT_NS 400000 /* less than ORDER_WINDOW_NS in source/order.h */

@@ -101,6 +101,7 @@ struct as_shared {
 	__u32 sockets; /* in the network family's table: none, nothing to look through */
 	__u8 tls_hints[AS_TLS_HINTS]; /* threads that have called TLS functions; see tls_hint() */
 	__u64 tls_settled[AS_TLS_SETTLED]; /* threads, see tls_is_settled() */
+	__u64 tls_changes; /* grows when what is known of any TLS session changes */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */
