@@ -62,7 +62,7 @@ struct root {
 
 struct phrase {
 	size_t len;
-	char text[PHRASE_MAX]; /* plain */
+	char *text; /* plain */
 };
 
 struct change {
@@ -156,6 +156,8 @@ static void call_free(struct call *c)
 {
 	for (size_t i = 0; i < c->n_changes; i++)
 		free(c->changes[i].path);
+	for (size_t i = 0; i < c->n_phrases; i++)
+		free(c->phrases[i].text);
 	buf_done(&c->input);
 	buf_done(&c->root.argv);
 	free(c->id);
@@ -168,12 +170,18 @@ static void call_free(struct call *c)
 static void add_phrase(struct call *c, const char *text, size_t len)
 {
 	struct phrase *p = &c->phrases[c->n_phrases];
+	char plain[PHRASE_MAX];
 
 	if (c->n_phrases == PHRASES)
 		return;
-	p->len = plain_text(p->text, sizeof(p->text), text, len);
-	if (p->len >= PHRASE_MIN)
-		c->n_phrases++;
+	p->len = plain_text(plain, sizeof(plain), text, len);
+	if (p->len < PHRASE_MIN)
+		return;
+	p->text = malloc(p->len);
+	if (!p->text)
+		return;
+	memcpy(p->text, plain, p->len);
+	c->n_phrases++;
 }
 
 /* The members by which tools name what they run and what they change; the first that is there counts. */
