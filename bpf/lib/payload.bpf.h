@@ -179,7 +179,7 @@ static __noinline void payload_fill(struct as_ssl_data *e, const struct payload 
 
 	e->h = p->h;
 	e->h.len = sizeof(*e) + n;
-	e->h.flags = more ? AS_F_MORE : 0;
+	e->h.flags = p->h.flags | (more ? AS_F_MORE : 0);
 	__builtin_memcpy(__builtin_assume_aligned(&e->conn, 8),
 			 __builtin_assume_aligned(&p->conn, 8), sizeof(e->conn));
 	e->stream_id = p->stream_id;
@@ -226,7 +226,7 @@ static __noinline int payload_gap(const struct payload *p)
 			} else {                                                                   \
 				ledger_add(p->h.type, unread, 1);                                  \
 				_e->h.len = sizeof(*_e);                                           \
-				_e->h.flags = 0;                                                   \
+				_e->h.flags = p->h.flags;                                          \
 				_e->data.len = 0;                                                  \
 				_e->data.full = p->len - p->off;                                   \
 			}                                                                          \

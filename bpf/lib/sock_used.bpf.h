@@ -266,6 +266,9 @@ static __always_inline void plain_fill(const struct sock *sk, const struct plain
 	struct sock_entry *e = cfg.net_events ? entry_find(sk) : NULL;
 
 	hdr_fill(&p->h, AS_EV_NET_DATA, 0);
+	/* what a reset connection still held: its close is told, here or on another processor, and no other follows */
+	if (!e && (cfg.net_events || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE))
+		p->h.flags = AS_F_CLOSED;
 	sock_read_ends(sk, &p->conn.local, &p->conn.remote);
 	p->stream_id = e ? e->id : s->id;
 	p->direction = direction;

@@ -33,6 +33,7 @@ enum as_flags {
 	AS_F_REDACTED = 1 << 0, /* a secret was overwritten */
 	AS_F_MORE = 1 << 1,     /* a piece of a call; further pieces follow */
 	AS_F_INFERRED = 1 << 2, /* the owner was derived, not observed */
+	AS_F_CLOSED = 1 << 3,   /* a payload that was read behind the end of its connection */
 };
 
 /* Bytes behind the struct. @full is the length before truncation; len < full means truncated. */

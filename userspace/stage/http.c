@@ -502,6 +502,8 @@ static void data_event(struct http_stage *s, const struct event *ev)
 	if (!e)
 		return;
 	entry_use(s, e, &d->conn);
+	if (ev->rec->flags & AS_F_CLOSED)
+		entry_queue_again(s, e, s->now_ns);
 	if (ev->rec->type != AS_EV_NET_DATA)
 		entry_socket(s, e, &d->conn);
 	http_conn_feed(e->conn, d->direction, record_bytes(ev->rec, &d->data), d->data.len,

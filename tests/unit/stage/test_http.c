@@ -29,6 +29,7 @@ static uint64_t last_ns; /* of the newest event */
 static uint32_t last_tid;
 static struct as_hdr who;
 static struct as_conn socket_of_calls; /* with family 0: not known */
+static uint16_t flags_of_calls;
 
 static void hear(struct emitter *self, const struct event *ev)
 {
@@ -65,6 +66,7 @@ static int set_up(void **state)
 	memset(n_events, 0, sizeof(n_events));
 	last_ns = 0;
 	socket_of_calls = (struct as_conn){};
+	flags_of_calls = 0;
 	who = (struct as_hdr){.boot_ns = 1000, .start_ns = 2, .tgid = 3, .tid = 4, .comm = "agent"};
 	return schema_init() < 0 ? -1 : open_stage(NULL);
 }
@@ -100,6 +102,7 @@ static void call(uint64_t stream, uint32_t direction, const void *p, size_t n, s
 	span = record_add(&rec, p, n);
 	span.full = (uint32_t)len;
 	d = record_struct(&rec, as_ssl_data);
+	d->h.flags = flags_of_calls;
 	d->conn = socket_of_calls;
 	d->stream_id = stream;
 	d->direction = direction;
@@ -296,6 +299,18 @@ static void what_a_closed_socket_still_held_is_read(void **state)
 	data(1, READ, "def");
 	RESPONSE("response", "body", "\"abcdef\"");
 	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 1);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+	seconds(3);
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
+static void what_is_read_behind_a_reset_opens_nothing_for_long(void **state)
+{
+	socket_of_calls = socket_number(1);
+	socket_closed(socket_number(1));
+	flags_of_calls = AS_F_CLOSED;
+	data(1, READ, GET("/1"));
+	REQUEST("request", "path", "\"/1\"");
 	assert_int_equal(http_stage_counts(stage)->connections, 1);
 	seconds(3);
 	assert_int_equal(http_stage_counts(stage)->connections, 0);
@@ -523,6 +538,7 @@ int main(void)
 		TEST(a_session_is_over_soon_after_its_socket),
 		TEST(the_socket_of_another_process_ends_no_session),
 		TEST(what_a_closed_socket_still_held_is_read),
+		TEST(what_is_read_behind_a_reset_opens_nothing_for_long),
 		TEST(a_session_may_go_on_over_another_socket),
 		TEST(a_body_without_a_length_ends_with_the_socket),
 		TEST(a_handshake_ends_what_the_session_carried_before),
