@@ -23,6 +23,8 @@
 #define BUCKETS 4096
 /* What a socket still held when it was closed can be read for a while: then its TLS session is over. */
 #define CLOSED_NS (2 * NSEC_PER_SEC)
+/* Connections whose end was told last: a call on another processor may be told behind it. */
+#define ENDED 64
 /* A huge body shall not keep its memory for the rest of the run. */
 #define RECORD_KEEP (1U << 20)
 
@@ -61,7 +63,9 @@ struct http_stage {
 	struct entry_list buckets[BUCKETS];
 	struct entry_list processes[BUCKETS];
 	struct entry_list sockets[BUCKETS]; /* of those that have one */
-	bool freed;                         /* nothing is told any more */
+	uint64_t ended[ENDED];              /* streams, a ring */
+	size_t next_ended;
+	bool freed; /* nothing is told any more */
 	struct buf rec;
 	struct buf json;
 };
@@ -490,6 +494,21 @@ static void bound_open(struct http_stage *s)
 
 /* ---- events ---- */
 
+/* The connection that is the stream @stream_id, with the entry @e, if any: has its end been told already? */
+static bool has_ended(const struct http_stage *s, const struct entry *e, const struct as_hdr *h,
+		      uint64_t stream_id)
+{
+	if (e)
+		return e->closed_ns;
+	if (h->flags & AS_F_CLOSED)
+		return true;
+	for (size_t i = 0; i < ENDED; i++) {
+		if (s->ended[i] == stream_id)
+			return true;
+	}
+	return false;
+}
+
 static void data_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_ssl_data *d = (const struct as_ssl_data *)ev->rec;
@@ -497,14 +516,17 @@ static void data_event(struct http_stage *s, const struct event *ev)
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
 	uint64_t missing = MAX(d->len, (uint64_t)d->data.full);
 
+	bool plain = ev->rec->type == AS_EV_NET_DATA;
+	bool ended = plain && has_ended(s, e, ev->rec, d->stream_id);
+
 	if (!e)
 		e = entry_new(s, ev->rec, d->stream_id, false);
 	if (!e)
 		return;
 	entry_use(s, e, &d->conn);
-	if (ev->rec->flags & AS_F_CLOSED)
+	if (ended)
 		entry_queue_again(s, e, s->now_ns);
-	if (ev->rec->type != AS_EV_NET_DATA)
+	if (!plain)
 		entry_socket(s, e, &d->conn);
 	http_conn_feed(e->conn, d->direction, record_bytes(ev->rec, &d->data), d->data.len,
 		       &origin);
@@ -584,6 +606,7 @@ static void close_event(struct http_stage *s, const struct event *ev)
 
 	if (e)
 		entry_remove(s, e);
+	s->ended[s->next_ended++ % ENDED] = d->conn_id;
 	LIST_FOREACH(e, &s->sockets[socket_hash(d->h.tgid, &d->local, &d->remote)], of_socket)
 	{
 		if (e->tgid == d->h.tgid && !memcmp(&e->socket, &conn, sizeof(conn)))

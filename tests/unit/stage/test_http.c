@@ -92,13 +92,14 @@ static void emit(void)
 }
 
 /* One call that moved @len bytes, of which @n are shown. */
-static void call(uint64_t stream, uint32_t direction, const void *p, size_t n, size_t len)
+static void call_of(unsigned type, uint64_t stream, uint32_t direction, const void *p, size_t n,
+		    size_t len)
 {
 	struct as_span span;
 	struct as_ssl_data *d;
 
 	who.boot_ns += 1000;
-	record_begin(&rec, AS_EV_SSL_DATA, &who);
+	record_begin(&rec, type, &who);
 	span = record_add(&rec, p, n);
 	span.full = (uint32_t)len;
 	d = record_struct(&rec, as_ssl_data);
@@ -109,6 +110,16 @@ static void call(uint64_t stream, uint32_t direction, const void *p, size_t n, s
 	d->len = len;
 	d->data = span;
 	emit();
+}
+
+static void call(uint64_t stream, uint32_t direction, const void *p, size_t n, size_t len)
+{
+	call_of(AS_EV_SSL_DATA, stream, direction, p, n, len);
+}
+
+static void plain(uint64_t stream, uint32_t direction, const char *text)
+{
+	call_of(AS_EV_NET_DATA, stream, direction, text, strlen(text), strlen(text));
 }
 
 static void data(uint64_t stream, uint32_t direction, const char *text)
@@ -234,13 +245,15 @@ static void an_exit_ends_what_is_open(void **state)
 	assert_int_equal(http_stage_counts(stage)->connections, 0);
 }
 
+#define CLOSED_CONN 77
+
 static void socket_closed(struct as_conn socket)
 {
 	who.boot_ns += 1000;
 	record_begin(&rec, AS_EV_CLOSE, &who);
 	record_struct(&rec, as_flow)->local = socket.local;
 	record_struct(&rec, as_flow)->remote = socket.remote;
-	record_struct(&rec, as_flow)->conn_id = 77;
+	record_struct(&rec, as_flow)->conn_id = CLOSED_CONN;
 	emit();
 }
 
@@ -304,16 +317,30 @@ static void what_a_closed_socket_still_held_is_read(void **state)
 	assert_int_equal(http_stage_counts(stage)->connections, 0);
 }
 
-static void what_is_read_behind_a_reset_opens_nothing_for_long(void **state)
+static void is_gone_soon(void)
 {
-	socket_of_calls = socket_number(1);
-	socket_closed(socket_number(1));
-	flags_of_calls = AS_F_CLOSED;
-	data(1, READ, GET("/1"));
-	REQUEST("request", "path", "\"/1\"");
 	assert_int_equal(http_stage_counts(stage)->connections, 1);
 	seconds(3);
 	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
+static void what_is_read_behind_a_reset_opens_nothing_for_long(void **state)
+{
+	flags_of_calls = AS_F_CLOSED;
+	plain(1, READ, "GET /1 HTTP/1.1\r\n");
+	plain(1, READ, "Host: h\r\n\r\n");
+	REQUEST("request", "path", "\"/1\"");
+	is_gone_soon();
+}
+
+static void a_call_that_is_told_behind_the_end_opens_nothing_for_long(void **state)
+{
+	plain(CLOSED_CONN, READ, GET("/1"));
+	socket_closed(socket_number(1));
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+	plain(CLOSED_CONN, READ, "GET /2 HTTP/1.1\r\n");
+	plain(CLOSED_CONN, READ, "Host: h\r\n\r\n");
+	is_gone_soon();
 }
 
 static void a_session_may_go_on_over_another_socket(void **state)
@@ -539,6 +566,7 @@ int main(void)
 		TEST(the_socket_of_another_process_ends_no_session),
 		TEST(what_a_closed_socket_still_held_is_read),
 		TEST(what_is_read_behind_a_reset_opens_nothing_for_long),
+		TEST(a_call_that_is_told_behind_the_end_opens_nothing_for_long),
 		TEST(a_session_may_go_on_over_another_socket),
 		TEST(a_body_without_a_length_ends_with_the_socket),
 		TEST(a_handshake_ends_what_the_session_carried_before),
