@@ -2,6 +2,7 @@
 #include "event/record.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "event/decode.h"
@@ -59,6 +60,30 @@ int record_end(struct buf *b, struct event *ev)
 		return -ENOMEM;
 	((struct as_hdr *)b->data)->len = b->len;
 	return event_decode(b->data, b->len, ev);
+}
+
+static _Atomic uint64_t unmade_records[AS_EV_COUNT];
+
+bool record_made(const struct buf *b, unsigned type)
+{
+	unmade_records[type] += b->failed;
+	return !b->failed;
+}
+
+void record_emit(struct buf *b, unsigned type, struct emitter *out)
+{
+	struct event ev;
+
+	if (record_end(b, &ev) == 0)
+		event_emit(out, &ev);
+	else
+		unmade_records[type]++;
+}
+
+void record_take_unmade(uint64_t unmade[AS_EV_COUNT])
+{
+	for (unsigned type = 0; type < AS_EV_COUNT; type++)
+		unmade[type] += atomic_exchange(&unmade_records[type], 0);
 }
 
 /* Text under construction: components behind slashes. */

@@ -32,6 +32,15 @@ struct as_span record_add_str(struct buf *b, const char *s);
 /* Completes the length and fills @ev. 0, -ENOMEM when an append had failed. */
 int record_end(struct buf *b, struct event *ev);
 
+/* Did all appends succeed? If not the record, of @type, is counted: see record_take_unmade(). */
+bool record_made(const struct buf *b, unsigned type);
+
+/* Completes the record, which was made, and hands it on. */
+void record_emit(struct buf *b, unsigned type, struct emitter *out);
+
+/* Adds to @unmade, by type, how many could not be made since the last call, by anybody in this program. */
+void record_take_unmade(uint64_t unmade[AS_EV_COUNT]);
+
 /* How many bytes were cut off. */
 static inline size_t span_cut(const struct as_span *span)
 {

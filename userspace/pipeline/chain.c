@@ -598,7 +598,6 @@ void chain_emit_statistics(struct chain *c, uint64_t boot_ns)
 	_cleanup_(buf_done) struct buf json = {};
 	_cleanup_(buf_done) struct buf b = {};
 	struct as_span span;
-	struct event ev;
 
 	if (!c->stats)
 		return;
@@ -607,11 +606,10 @@ void chain_emit_statistics(struct chain *c, uint64_t boot_ns)
 		return;
 	record_begin_own(&b, AS_EV_SUMMARY, boot_ns);
 	span = record_add(&b, json.data, json.len);
-	if (b.failed)
+	if (!record_made(&b, AS_EV_SUMMARY))
 		return;
 	record_struct(&b, as_summary)->summary = span;
-	if (record_end(&b, &ev) == 0)
-		event_emit(&c->ending, &ev);
+	record_emit(&b, AS_EV_SUMMARY, &c->ending);
 }
 
 void chain_print_summary(const struct chain *c, FILE *f, bool colour)

@@ -83,19 +83,17 @@ static void emit_loss(const char *reason, const char *type, uint64_t count, uint
 {
 	_cleanup_(buf_done) struct buf b = {};
 	struct as_span reason_span, type_span;
-	struct event ev;
 
 	record_begin_own(&b, AS_EV_LOSS, clock_boot_ns());
 	reason_span = record_add_str(&b, reason);
 	type_span = record_add_str(&b, type);
-	if (b.failed)
+	if (!record_made(&b, AS_EV_LOSS))
 		return;
 	record_struct(&b, as_loss)->reason = reason_span;
 	record_struct(&b, as_loss)->event = type_span;
 	record_struct(&b, as_loss)->count = count;
 	record_struct(&b, as_loss)->total = total;
-	if (record_end(&b, &ev) >= 0)
-		event_emit(out, &ev);
+	record_emit(&b, AS_EV_LOSS, out);
 }
 
 void ledger_emit_losses(const struct ledger *before, const struct ledger *now, struct emitter *out)

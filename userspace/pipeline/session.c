@@ -32,11 +32,12 @@
 #include "stage/filter.h"
 #include "stage/select.h"
 
-#define COALESCE_MS      10 /* between two looks at the rings while events keep coming */
-#define COALESCE_FILE_MS 100 /* the same when nobody watches and no event makes us attach anything */
-#define STATS_TICKS      60 /* seconds between two `stats` events */
-#define KILL_AFTER_MS    5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
-#define STALL_MS         5000 /* how long the end waits for an output that takes nothing */
+#define COALESCE_MS 10 /* between two looks at the rings while events keep coming */
+#define COALESCE_FILE_MS \
+	100                /* the same when nobody watches and no event makes us attach anything */
+#define STATS_TICKS   60   /* seconds between two `stats` events */
+#define KILL_AFTER_MS 5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
+#define STALL_MS      5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
 	FD_RING_EVENTS,
@@ -70,7 +71,8 @@ struct session {
 	int fds[FD_COUNT]; /* of which the rings' are borrowed */
 	sigset_t old_signals;
 	uint64_t start_ns;
-	struct ledger reported; /* what loss events have said */
+	struct ledger reported;       /* what loss events have said */
+	uint64_t unmade[AS_EV_COUNT]; /* records for which there was no memory */
 	unsigned ticks;
 	size_t capabilities_said;
 	int coalesce_ms;
@@ -99,7 +101,6 @@ static void emit_start(struct session *s)
 	struct utsname uts;
 	char id[64];
 	size_t at;
-	struct event ev;
 
 	uname(&uts);
 	read_boot_id(id);
@@ -111,36 +112,33 @@ static void emit_start(struct session *s)
 	for (int i = 0; i < s->opt->argc; i++)
 		buf_add(&b, s->opt->argv[i], strlen(s->opt->argv[i]) + 1);
 	argv = (struct as_span){at, b.len - at, b.len - at};
-	if (b.failed)
+	if (!record_made(&b, AS_EV_START))
 		return;
 	record_struct(&b, as_start)->version = version;
 	record_struct(&b, as_start)->kernel = kernel;
 	record_struct(&b, as_start)->boot_id = boot_id;
 	record_struct(&b, as_start)->argv = argv;
-	if (record_end(&b, &ev) >= 0)
-		event_emit(order_input(s->order), &ev);
+	record_emit(&b, AS_EV_START, order_input(s->order));
 }
 
 static void emit_capability(const struct capability *c, struct emitter *out)
 {
 	_cleanup_(buf_done) struct buf b = {};
 	struct as_span family, hook, mechanism, reason;
-	struct event ev;
 
 	record_begin_own(&b, AS_EV_CAPABILITY, clock_boot_ns());
 	family = record_add_str(&b, c->family);
 	hook = record_add_str(&b, c->hook);
 	mechanism = record_add_str(&b, c->mechanism ? c->mechanism : "");
 	reason = record_add_str(&b, c->reason);
-	if (b.failed)
+	if (!record_made(&b, AS_EV_CAPABILITY))
 		return;
 	record_struct(&b, as_capability)->family = family;
 	record_struct(&b, as_capability)->hook = hook;
 	record_struct(&b, as_capability)->mechanism = mechanism;
 	record_struct(&b, as_capability)->reason = reason;
 	record_struct(&b, as_capability)->state = c->state;
-	if (record_end(&b, &ev) >= 0)
-		event_emit(out, &ev);
+	record_emit(&b, AS_EV_CAPABILITY, out);
 }
 
 /* Those that were recorded since the last time. */
@@ -176,6 +174,9 @@ static void take_ledger(struct session *s, struct ledger *ret)
 	};
 
 	chain_shed(s->chain, shed);
+	record_take_unmade(s->unmade);
+	for (unsigned type = 0; type < AS_EV_COUNT; type++)
+		shed[type] += s->unmade[type];
 	chain_written(s->chain, &written);
 	ledger_take(&in, ret);
 }

@@ -878,7 +878,6 @@ static void sample_emit(struct cgroup_source *s, const struct cgroup *c, struct 
 	const struct as_hdr h = {.boot_ns = boot_ns};
 	struct as_span path;
 	struct as_cgroup *e;
-	struct event ev;
 
 	record_begin(&s->record, AS_EV_CGROUP, &h);
 	path = record_add_str(&s->record, c ? c->path : "");
@@ -893,8 +892,7 @@ static void sample_emit(struct cgroup_source *s, const struct cgroup *c, struct 
 	}
 	m->last = *now;
 	m->last_ns = boot_ns;
-	if (record_end(&s->record, &ev) == 0)
-		event_emit(out, &ev);
+	record_emit(&s->record, AS_EV_CGROUP, out);
 }
 
 static void machine_sample(struct cgroup_source *s, uint64_t boot_ns, struct emitter *out)

@@ -89,14 +89,14 @@ void gpu_source_add(struct gpu_source *g, const struct gpu_reading *r)
 	const struct as_hdr h = header(g, r->process);
 	struct as_span name, driver, engines = {0};
 	struct as_gpu *e;
-	struct event ev;
 
 	record_begin(&g->record, AS_EV_GPU, &h);
 	name = record_add_str(&g->record, r->name);
 	driver = record_add_str(&g->record, r->driver);
 	if (r->engines && r->engines->len)
 		engines = record_add(&g->record, r->engines->data, r->engines->len);
-	if (g->record.failed || (r->engines && r->engines->failed))
+	g->record.failed |= r->engines && r->engines->failed;
+	if (!record_made(&g->record, AS_EV_GPU))
 		return;
 	e = record_struct(&g->record, as_gpu);
 	e->name = name;
@@ -110,6 +110,5 @@ void gpu_source_add(struct gpu_source *g, const struct gpu_reading *r)
 	e->power_mw = r->power_mw;
 	e->energy_mj = r->energy_mj;
 	e->interval_ns = r->interval_ns;
-	if (record_end(&g->record, &ev) == 0)
-		event_emit(g->out, &ev);
+	record_emit(&g->record, AS_EV_GPU, g->out);
 }

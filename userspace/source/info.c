@@ -234,16 +234,14 @@ static void cgroup_add(struct info *in, const struct place *p, struct as_process
 static void info_emit(struct info *in, const struct place *p, struct as_process_info *i,
 		      struct emitter *out)
 {
-	struct event ev;
 
 	cgroup_add(in, p, i);
 	i->user = text_add(in, users_name(in->users, i->h.uid));
 	i->started_ns = clock_unix_ns(i->h.start_ns);
-	if (in->record.failed)
+	if (!record_made(&in->record, AS_EV_PROCESS_INFO))
 		return;
 	*record_struct(&in->record, as_process_info) = *i;
-	if (record_end(&in->record, &ev) == 0)
-		event_emit(out, &ev);
+	record_emit(&in->record, AS_EV_PROCESS_INFO, out);
 }
 
 static void info_begin(struct info *in, const struct as_hdr *h, struct as_process_info *i)

@@ -294,7 +294,6 @@ static void process_emit(struct offcpu_source *o, struct process *p, const struc
 {
 	struct as_span spans[2];
 	struct as_offcpu *e;
-	struct event ev;
 
 	record_begin(&o->record, AS_EV_OFFCPU, h);
 	buf_reset(&o->text);
@@ -303,7 +302,8 @@ static void process_emit(struct offcpu_source *o, struct process *p, const struc
 	buf_reset(&o->text);
 	put_threads(&o->text, p->top);
 	spans[1] = record_add(&o->record, o->text.data, o->text.len);
-	if (o->record.failed || o->text.failed)
+	o->record.failed |= o->text.failed;
+	if (!record_made(&o->record, AS_EV_OFFCPU))
 		return;
 	e = record_struct(&o->record, as_offcpu);
 	e->h.boot_ns = clock_boot_ns();
@@ -318,8 +318,7 @@ static void process_emit(struct offcpu_source *o, struct process *p, const struc
 	}
 	e->interval_ns = h->boot_ns > p->owner.told_ns ? h->boot_ns - p->owner.told_ns : 0;
 	p->owner.told_ns = h->boot_ns;
-	if (record_end(&o->record, &ev) >= 0)
-		event_emit(o->opt.out, &ev);
+	record_emit(&o->record, AS_EV_OFFCPU, o->opt.out);
 }
 
 /* What @now is beyond @told, which is brought up to date. */

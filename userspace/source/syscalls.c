@@ -414,7 +414,6 @@ static void rows_emit(struct syscalls_source *c, struct process *p, const struct
 	struct as_span categories, top;
 	struct as_syscalls sum = {};
 	struct as_syscalls *e;
-	struct event ev;
 
 	for (size_t i = 0; i < c->n_rows; i++) {
 		sum.total += c->rows[i].count;
@@ -428,7 +427,8 @@ static void rows_emit(struct syscalls_source *c, struct process *p, const struct
 	buf_reset(&c->text);
 	put_top(c, &c->text);
 	top = record_add(&c->record, c->text.data, c->text.len);
-	if (c->record.failed || c->text.failed)
+	c->record.failed |= c->text.failed;
+	if (!record_made(&c->record, AS_EV_SYSCALLS))
 		return;
 	e = record_struct(&c->record, as_syscalls);
 	e->h.boot_ns = clock_boot_ns();
@@ -439,8 +439,7 @@ static void rows_emit(struct syscalls_source *c, struct process *p, const struct
 	e->time_ns = sum.time_ns;
 	e->interval_ns = end_ns > p->owner.told_ns ? end_ns - p->owner.told_ns : 0;
 	p->owner.told_ns = end_ns;
-	if (record_end(&c->record, &ev) >= 0)
-		event_emit(c->opt.out, &ev);
+	record_emit(&c->record, AS_EV_SYSCALLS, c->opt.out);
 }
 
 /* ---- a process ---- */

@@ -18,6 +18,8 @@ static const struct as_hdr who = {.type = AS_EV_EXIT,
 				  .tgid = 3,
 				  .comm = "sh"};
 
+static int n_emitted;
+
 static int set_up(void **state)
 {
 	return schema_init();
@@ -149,6 +151,35 @@ static struct as_path add_path(struct buf *b, const struct path_case *c)
 	return path;
 }
 
+static void count_emitted(struct emitter *e, const struct event *ev)
+{
+	assert_int_equal(ev->rec->type, AS_EV_FORK);
+	n_emitted++;
+}
+
+static void a_record_that_could_not_be_made_is_counted_once(void **state)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	uint64_t unmade[AS_EV_COUNT] = {};
+	struct emitter out = {.emit = count_emitted};
+
+	n_emitted = 0;
+	record_begin(&b, AS_EV_FORK, &who);
+	assert_true(record_made(&b, AS_EV_FORK));
+	record_emit(&b, AS_EV_FORK, &out);
+	assert_int_equal(n_emitted, 1);
+	record_take_unmade(unmade);
+	assert_int_equal(unmade[AS_EV_FORK], 0);
+
+	b.failed = true;
+	assert_false(record_made(&b, AS_EV_FORK));
+	record_emit(&b, AS_EV_FORK, &out);
+	assert_int_equal(n_emitted, 1);
+	record_take_unmade(unmade);
+	record_take_unmade(unmade);
+	assert_int_equal(unmade[AS_EV_FORK], 2);
+}
+
 static void paths_read_as_the_program_would_write_them(void **state)
 {
 	_cleanup_(buf_done) struct buf b = {};
@@ -214,6 +245,7 @@ int main(void)
 		cmocka_unit_test(a_record_begins_with_zeros_and_the_identity_given),
 		cmocka_unit_test(appended_bytes_are_found_through_their_span),
 		cmocka_unit_test(without_memory_no_event_is_made),
+		cmocka_unit_test(a_record_that_could_not_be_made_is_counted_once),
 		cmocka_unit_test(paths_read_as_the_program_would_write_them),
 		cmocka_unit_test(an_unreadable_name_is_not_the_root),
 		cmocka_unit_test(the_deepest_path_that_a_program_can_make_is_whole),
