@@ -77,6 +77,11 @@ part_corpora()
 
 	: >"$tmp/sums"
 	for directory in "$AGENTSIGHT_CORPORA"/targets/*/; do
+		if [[ ! -d $directory ]]; then
+			echo "not ok corpora - none could be fetched"
+			echo '0 passed, 1 failed, 0 skipped' >>"$tmp/sums"
+			continue
+		fi
 		name=$(basename "$directory")
 		if timeout -k 5 1800 "$O/tests/fuzz/fuzz_$name" "$directory" >"$tmp/fuzz" 2>&1; then
 			echo "ok corpora $name ($(tail -n 1 "$tmp/fuzz"))"
