@@ -85,6 +85,55 @@ while True:
 """
 
 
+# Sessions in turns: on one thread, then from thread to thread, and new ones in their places. Each message names its port.
+TURNS = """
+import random, selectors, socket, ssl, sys, threading
+sys.stdin.readline()
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+listener = socket.create_server(("127.0.0.1", 0))
+port, turns, random_of = listener.getsockname()[1], int(sys.argv[3]), random.Random(1)
+
+def serve():
+    ready = selectors.DefaultSelector()
+    ready.register(listener, selectors.EVENT_READ)
+    while True:
+        for key, _ in ready.select():
+            if key.fileobj is listener:
+                ready.register(context.wrap_socket(listener.accept()[0], server_side=True), selectors.EVENT_READ)
+                continue
+            message = key.fileobj.recv(100)
+            if message:
+                key.fileobj.sendall(message)
+            else:
+                ready.unregister(key.fileobj)
+                key.fileobj.close()
+
+def connect():
+    return ssl._create_unverified_context().wrap_socket(socket.create_connection(("127.0.0.1", port)))
+
+def talk(session, i):
+    message = b"port %d turn %d." % (session.getsockname()[1], i)
+    session.sendall(message)
+    assert session.recv(100) == message
+    print(session.getsockname()[1], i)
+
+threading.Thread(target=serve, daemon=True).start()
+sessions = [connect() for _ in range(3)]
+for i in range(turns):
+    at = random_of.randrange(3)
+    if random_of.random() < 0.05:
+        sessions[at].close()
+        sessions[at] = connect()
+    if random_of.random() < 0.3:
+        other = threading.Thread(target=talk, args=(sessions[at], i))
+        other.start()
+        other.join()
+    else:
+        talk(sessions[at], i)
+"""
+
+
 def check_plaintext(stream, pid, told, comm, library, connection=True):
     """What the process wrote is what the server received, and the reverse, to the last byte."""
     for direction, n, digest in (
@@ -359,6 +408,32 @@ def a_library_replaced_while_traced_is_captured_in_later_programs(bench):
         check_request(stream, pid, peer, told, library)
 
 
+def sessions_in_turns_are_kept_apart(bench):
+    cert, key = bench.certificate()
+    argv = [PYTHON, "-I", "-c", TURNS, cert, key, "600"]
+    process = bench.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    sight = bench.sight("ssl", "-p", str(process.pid))
+    process.stdin.write("\n")
+    process.stdin.flush()
+    said = process.stdout.read()
+    bench.finish(process)
+    stream = sight.stop()
+    done = {tuple(map(int, line.split())) for line in said.splitlines()}
+    check_equal(len(done), 600, "turns")
+    streams = {}
+    for event in stream.select("ssl", "data", process.pid):
+        data, ends = event["data"], event["data"]["connection"]
+        words = data["data"].rstrip(".").split()
+        port, turn = int(words[1]), int(words[3])
+        check((port, turn) in done, f"what nobody has said: {data['data']}")
+        end = "local" if ends["local"]["port"] == port else "remote"
+        check_equal(ends[end]["port"], port, f"a port of the connection of '{data['data']}'")
+        streams.setdefault((port, end), []).append((data["stream_id"], data["direction"], turn))
+    for (port, end), seen in streams.items():
+        check_equal(len({stream_id for stream_id, _, _ in seen}), 1, f"streams of the {end} end of port {port}")
+    check_equal(sum(map(len, streams.values())), 4 * 600, "calls")
+
+
 # ---- leaving ----
 
 
@@ -407,6 +482,7 @@ TESTS = [
     a_library_mapped_before_in_another_root_is_captured,
     a_library_loaded_late_is_captured_from_its_first_write,
     a_library_replaced_while_traced_is_captured_in_later_programs,
+    sessions_in_turns_are_kept_apart,
     ending_in_order_leaves_a_busy_client_running,
     a_hard_kill_leaves_a_busy_client_running,
 ]
