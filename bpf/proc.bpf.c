@@ -303,10 +303,11 @@ static __always_inline void exec_emit(struct trace_event_raw_sched_process_exec 
 				      struct task_struct *task, struct scratch *s)
 {
 	struct as_exec *e = (void *)s->data;
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
-	unsigned long arg_start = BPF_CORE_READ(mm, arg_start);
-	unsigned long arg_end = BPF_CORE_READ(mm, arg_end);
+	struct fs_struct *fs = LOAD(task, fs);
+	struct mm_struct *mm = LOAD(task, mm);
+	struct inode *inode = LOAD(LOAD(mm, exe_file), f_inode);
+	unsigned long arg_start = LOAD(mm, arg_start);
+	unsigned long arg_end = LOAD(mm, arg_end);
 	__u32 off = sizeof(*e), end;
 	__u64 len;
 	long n;
@@ -328,8 +329,8 @@ static __always_inline void exec_emit(struct trace_event_raw_sched_process_exec 
 	off = PATH_END(end);
 
 	off = environ_append(&e->env, mm, off);
-	e->exe_dev = BPF_CORE_READ(mm, exe_file, f_inode, i_sb, s_dev);
-	e->exe_ino = BPF_CORE_READ(mm, exe_file, f_inode, i_ino);
+	e->exe_dev = LOAD(LOAD(inode, i_sb), s_dev);
+	e->exe_ino = LOAD(inode, i_ino);
 
 	len = append_user(s, &e->argv, off, arg_start, arg_end - arg_start);
 	barrier_var(len);
@@ -342,7 +343,7 @@ static __always_inline void exec_emit(struct trace_event_raw_sched_process_exec 
 SEC("tp/sched/sched_process_exec")
 int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = task_at((void *)bpf_get_current_task());
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct scratch *s = scratch_get();
 
@@ -372,16 +373,16 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 
 static __always_inline struct task_struct *last_child(struct task_struct *parent)
 {
-	struct list_head *last = BPF_CORE_READ(parent, children.prev);
+	struct list_head *last = LOAD(parent, children.prev);
 
-	return (void *)last - bpf_core_field_offset(struct task_struct, sibling);
+	return task_at((void *)last - bpf_core_field_offset(struct task_struct, sibling));
 }
 
 static __always_inline struct task_struct *last_thread(struct task_struct *task)
 {
-	struct list_head *last = BPF_CORE_READ(task, signal, thread_head.prev);
+	struct list_head *last = LOAD(LOAD(task, signal), thread_head.prev);
 
-	return (void *)last - bpf_core_field_offset(struct task_struct, thread_node);
+	return task_at((void *)last - bpf_core_field_offset(struct task_struct, thread_node));
 }
 
 /* What find_pid_ns() does, in the namespace of the numbers that tracepoints tell. */
@@ -412,7 +413,7 @@ static __always_inline struct task_struct *task_find(struct task_struct *task, _
 
 	if (!node)
 		return NULL;
-	return (void *)node - bpf_core_field_offset(struct task_struct, pid_links);
+	return task_at((void *)node - bpf_core_field_offset(struct task_struct, pid_links));
 }
 
 /* NULL when it is a thread. */
@@ -420,16 +421,16 @@ static __always_inline struct task_struct *forked_child(struct task_struct *task
 {
 	struct task_struct *child = last_child(task);
 
-	if (BPF_CORE_READ(child, pid) == number)
+	if (LOAD(child, pid) == number)
 		return child;
-	if (BPF_CORE_READ(last_thread(task), pid) == number)
+	if (LOAD(last_thread(task), pid) == number)
 		return NULL;
 	child = task_find(task, number);
-	if (BPF_CORE_READ(child, pid) != number) {
+	if (!child || LOAD(child, pid) != number) {
 		ledger_add(AS_EV_FORK, unread, 1);
 		return NULL;
 	}
-	return BPF_CORE_READ(child, tgid) == number ? child : NULL;
+	return LOAD(child, tgid) == number ? child : NULL;
 }
 
 /* Membership is inherited before the child runs its first instruction. */
@@ -452,7 +453,7 @@ static __always_inline bool child_follows(__u32 parent, __u32 child, __u64 start
 SEC("tp/sched/sched_process_fork")
 int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = task_at((void *)bpf_get_current_task());
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	__u32 child_pid = ctx->child_pid;
 	struct task_struct *child;
@@ -466,7 +467,7 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 	child = forked_child(task, child_pid);
 	if (!child)
 		return 0; /* a thread */
-	start_ns = BPF_CORE_READ(child, start_boottime);
+	start_ns = LOAD(child, start_boottime);
 	if (cfg.by_process && !child_follows(tgid, child_pid, start_ns))
 		return 0;
 	if (!user_wanted())
@@ -478,7 +479,7 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 	hdr_fill(&e->h, AS_EV_FORK, sizeof(*e));
 	e->child_start_ns = start_ns;
 	e->child_pid = child_pid;
-	e->child_ppid = BPF_CORE_READ(child, real_parent, tgid);
+	e->child_ppid = LOAD(LOAD(child, real_parent), tgid);
 	event_submit(&ring_events, e);
 	return 0;
 }
@@ -553,7 +554,7 @@ static __always_inline void thread_ended(struct usage *u, struct task_struct *ta
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32, tid = (__u32)bpf_get_current_pid_tgid();
 	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
-	__u64 start_ns = BPF_CORE_READ(task, start_boottime);
+	__u64 start_ns = LOAD(task, start_boottime);
 
 	if (!proc)
 		return;
@@ -570,21 +571,21 @@ static __always_inline void thread_ended(struct usage *u, struct task_struct *ta
 
 static __always_inline bool thread_counted(struct task_struct *t)
 {
-	__u32 tid = BPF_CORE_READ(t, pid);
+	__u32 tid = LOAD(t, pid);
 	__u64 *start_ns = bpf_map_lookup_elem(&ended_threads, &tid);
 
-	return start_ns && *start_ns == BPF_CORE_READ(t, start_boottime);
+	return start_ns && *start_ns == LOAD(t, start_boottime);
 }
 
 static __always_inline void usage_add_thread(struct usage *u, struct task_struct *t)
 {
-	u->utime += BPF_CORE_READ(t, utime);
-	u->stime += BPF_CORE_READ(t, stime);
-	u->runtime += BPF_CORE_READ(t, se.sum_exec_runtime);
-	u->minor += BPF_CORE_READ(t, min_flt);
-	u->major += BPF_CORE_READ(t, maj_flt);
-	u->voluntary += BPF_CORE_READ(t, nvcsw);
-	u->involuntary += BPF_CORE_READ(t, nivcsw);
+	u->utime += LOAD(t, utime);
+	u->stime += LOAD(t, stime);
+	u->runtime += LOAD(t, se.sum_exec_runtime);
+	u->minor += LOAD(t, min_flt);
+	u->major += LOAD(t, maj_flt);
+	u->voluntary += LOAD(t, nvcsw);
+	u->involuntary += LOAD(t, nivcsw);
 	io_read(u, &t->ioac);
 	io_add(&u->all, &u->io);
 	if (!thread_counted(t))
@@ -604,8 +605,8 @@ __noinline int usage_round(void)
 
 		if (!pos || pos == u->head)
 			return 1;
-		usage_add_thread(u, (void *)pos -
-					    bpf_core_field_offset(struct task_struct, thread_node));
+		usage_add_thread(u, task_at((void *)pos - bpf_core_field_offset(struct task_struct,
+										thread_node)));
 		u->pos = BPF_CORE_READ(pos, next);
 	}
 	return 0;
@@ -629,13 +630,13 @@ static __always_inline bool usage_collect(struct usage *u, struct signal_struct 
 	int i;
 
 	__builtin_memset(u, 0, sizeof(*u));
-	u->utime = BPF_CORE_READ(sig, utime);
-	u->stime = BPF_CORE_READ(sig, stime);
-	u->runtime = BPF_CORE_READ(sig, sum_sched_runtime);
-	u->minor = BPF_CORE_READ(sig, min_flt);
-	u->major = BPF_CORE_READ(sig, maj_flt);
-	u->voluntary = BPF_CORE_READ(sig, nvcsw);
-	u->involuntary = BPF_CORE_READ(sig, nivcsw);
+	u->utime = LOAD(sig, utime);
+	u->stime = LOAD(sig, stime);
+	u->runtime = LOAD(sig, sum_sched_runtime);
+	u->minor = LOAD(sig, min_flt);
+	u->major = LOAD(sig, maj_flt);
+	u->voluntary = LOAD(sig, nvcsw);
+	u->involuntary = LOAD(sig, nivcsw);
 	io_read(u, &sig->ioac);
 	u->all = u->io;
 	u->head = &sig->thread_head;
@@ -654,7 +655,7 @@ static __always_inline bool usage_collect(struct usage *u, struct signal_struct 
  */
 static __always_inline __u64 task_clock(struct rq *rq, __u64 mono_ns, __s64 offset_ns)
 {
-	return mono_ns + offset_ns - (BPF_CORE_READ(rq, clock) - BPF_CORE_READ(rq, clock_task));
+	return mono_ns + offset_ns - (LOAD(rq, clock) - LOAD(rq, clock_task));
 }
 
 /* The run queue of the current task; NULL on kernels without group scheduling. */
@@ -662,7 +663,7 @@ static __always_inline struct rq *current_rq(struct task_struct *task)
 {
 	if (!bpf_core_field_exists(task->se.cfs_rq) || !bpf_core_type_exists(struct rq))
 		return NULL;
-	return BPF_CORE_READ(task, se.cfs_rq, rq);
+	return LOAD(LOAD(task, se.cfs_rq), rq);
 }
 
 /*
@@ -679,8 +680,7 @@ static __always_inline __u64 unaccounted_ns(struct task_struct *task)
 
 	if (!s || !s->sched_offset_ns || !rq)
 		return 0;
-	ns = task_clock(rq, bpf_ktime_get_ns(), s->sched_offset_ns) -
-	     BPF_CORE_READ(task, se.exec_start);
+	ns = task_clock(rq, bpf_ktime_get_ns(), s->sched_offset_ns) - LOAD(task, se.exec_start);
 	return ns > 0 && ns < 1000000000 ? ns : 0;
 }
 
@@ -705,10 +705,10 @@ static __always_inline void exit_status(struct task_struct *task, struct signal_
 	int status;
 
 	/* with the flag the whole group ends for one reason; else the leader's own status counts */
-	if (BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT)
-		status = BPF_CORE_READ(sig, group_exit_code);
+	if (LOAD(sig, flags) & SIGNAL_GROUP_EXIT)
+		status = LOAD(sig, group_exit_code);
 	else
-		status = BPF_CORE_READ(task, group_leader, exit_code);
+		status = LOAD(LOAD(task, group_leader), exit_code);
 	e->signal = status & 0x7f;
 	e->core_dumped = !!(status & 0x80);
 	e->exit_code = e->signal ? 0 : (status >> 8) & 0xff;
@@ -752,7 +752,7 @@ static __always_inline bool process_ends(struct trace_event_raw_sched_process_ex
 {
 	if (HAVE_GROUP_DEAD)
 		return ctx->group_dead;
-	return BPF_CORE_READ(sig, live.counter) == 0;
+	return LOAD(sig, live.counter) == 0;
 }
 
 static __always_inline void exit_sums(struct as_exit *e, struct usage *u,
@@ -781,8 +781,8 @@ static __always_inline void exit_sums(struct as_exit *e, struct usage *u,
 SEC("tp/sched/sched_process_exit")
 int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct signal_struct *sig = BPF_CORE_READ(task, signal);
+	struct task_struct *task = task_at((void *)bpf_get_current_task());
+	struct signal_struct *sig = LOAD(task, signal);
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct usage *u = usage_get();
 	struct as_exit *e;
@@ -800,9 +800,8 @@ int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 			bpf_map_delete_elem(&procs, &tgid);
 		return 0;
 	}
-	start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	if (!HAVE_GROUP_DEAD &&
-	    !first_to_report(tgid, start_ns, BPF_CORE_READ(sig, nr_threads) == 1))
+	start_ns = LOAD(LOAD(task, group_leader), start_boottime);
+	if (!HAVE_GROUP_DEAD && !first_to_report(tgid, start_ns, LOAD(sig, nr_threads) == 1))
 		return 0;
 
 	e = event_reserve(&ring_events, AS_EV_EXIT, sizeof(*e));
@@ -813,7 +812,7 @@ int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 		u->runtime += unaccounted_ns(task);
 		usage_split(u, e);
 		e->duration_ns = e->h.boot_ns - start_ns;
-		e->max_rss_kb = BPF_CORE_READ(sig, maxrss) * cfg.page_kb;
+		e->max_rss_kb = LOAD(sig, maxrss) * cfg.page_kb;
 		exit_sums(e, u, bpf_map_lookup_elem(&procs, &tgid));
 		event_submit(&ring_events, e);
 	}
@@ -944,13 +943,13 @@ int proc_oom(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/sched_switch")
 int clock_compare(void *ctx)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = task_at((void *)bpf_get_current_task());
 	struct rq *rq = current_rq(task);
 	__u32 zero = 0;
 	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
 
 	if (s && rq)
-		s->sched_sample_ns = BPF_CORE_READ(rq, clock) - bpf_ktime_get_ns();
+		s->sched_sample_ns = LOAD(rq, clock) - bpf_ktime_get_ns();
 	return 0;
 }
 

@@ -29,4 +29,21 @@ static __always_inline struct task_struct *current_to_read(void)
 	return task_to_read(bpf_get_current_task_btf());
 }
 
+/*
+ * For programs that read much: the task at an address from anywhere, whose members LOAD() reads, and those of what
+ * they point to. Directly where there are casts, else with a helper call.
+ */
+static __always_inline struct task_struct *task_at(const void *address)
+{
+	struct task_struct *task = (void *)address;
+
+	return cfg.task_type ? task_cast(task, cfg.task_type) : task;
+}
+
+#define LOAD(p, member)                                                   \
+	({                                                                \
+		__auto_type _at = (p);                                    \
+		cfg.task_type ? _at->member : BPF_CORE_READ(_at, member); \
+	})
+
 #endif
