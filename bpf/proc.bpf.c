@@ -28,6 +28,7 @@ struct {
 /* ---- who belongs ---- */
 
 #define SCRIPT_PATH_MAX 512
+#define SCRIPT_ROUND    16
 #define SCRIPT_ARGS     8 /* arguments that are looked at */
 
 static __always_inline bool name_wanted(const struct as_name *name)
@@ -35,16 +36,33 @@ static __always_inline bool name_wanted(const struct as_name *name)
 	return name->text[0] && bpf_map_lookup_elem(&names, name);
 }
 
-/* The base name of the text of @len bytes, NUL included, at the start of the scratch buffer. */
-static __always_inline void base_name(struct as_name *out, struct scratch *s, __u32 len)
+/* Where the base name begins, some bytes before @at at most: verified once, like path_round(). */
+__noinline int base_back(__u32 at)
 {
-	__u32 at = len;
+	struct scratch *s = scratch_get();
 	int i;
 
-	for (i = 0; i < SCRIPT_PATH_MAX; i++) {
+	if (!s)
+		return 0;
+	for (i = 0; i < SCRIPT_ROUND; i++) {
 		if (at == 0 || s->data[(at - 1) & (SCRIPT_PATH_MAX - 1)] == '/')
 			break;
 		at--;
+	}
+	return at;
+}
+
+/* The base name of the text of @len bytes, NUL included, at the start of the scratch buffer. */
+static __always_inline void base_name(struct as_name *out, struct scratch *s, __u32 len)
+{
+	__u32 at = len, before;
+	int i;
+
+	for (i = 0; i < SCRIPT_PATH_MAX / SCRIPT_ROUND; i++) {
+		before = at;
+		at = base_back(at);
+		if (at == before)
+			break;
 	}
 	at &= SCRIPT_PATH_MAX - 1;
 	bpf_probe_read_kernel_str(out->text, sizeof(out->text), &s->data[at]);
@@ -176,8 +194,9 @@ static __always_inline __u32 append_user(struct scratch *s, struct as_span *span
  */
 #define ENV_TEXT_MAX 256 /* of one variable */
 #define ENV_MAX      2048
-#define ENV_ROUND    16 /* variables in one round, see path_round() */
-#define ENV_ROUNDS   32
+#define ENV_ROUND    4 /* variables in one round, see PATH_STEPS */
+#define ENV_ROUNDS   8
+#define ENV_TURNS    16
 
 struct environ {
 	unsigned long pos, end; /* in the memory of the process */
@@ -249,6 +268,15 @@ __noinline int environ_round(void)
 	return 1;
 }
 
+__noinline int environ_turn(void)
+{
+	int i, more = 1;
+
+	for (i = 0; i < ENV_ROUNDS && more; i++)
+		more = environ_round();
+	return more;
+}
+
 /* Writes the variables at @off of the scratch buffer; returns the offset behind them. */
 static __always_inline __u32 environ_append(struct as_span *span, struct mm_struct *mm, __u32 off)
 {
@@ -263,8 +291,8 @@ static __always_inline __u32 environ_append(struct as_span *span, struct mm_stru
 	e->off = off;
 	e->limit = off + ENV_MAX;
 	e->inside = false;
-	for (i = 0; i < ENV_ROUNDS; i++) {
-		if (!environ_round())
+	for (i = 0; i < ENV_TURNS; i++) {
+		if (!environ_turn())
 			break;
 	}
 	span->len = span->full = e->off - off;
@@ -487,7 +515,10 @@ static __always_inline struct usage *usage_get(void)
 	return bpf_map_lookup_elem(&usages, &zero);
 }
 
-#define THREADS_ROUND 8
+/* See PATH_STEPS. */
+#define THREADS_ROUND  2
+#define THREADS_ROUNDS 16
+#define THREADS_TURNS  (AS_THREADS_MAX / THREADS_ROUND / THREADS_ROUNDS)
 
 /* One read for all members; where they lie in it is the kernel's business. */
 static __always_inline void io_read(struct usage *u, const struct task_io_accounting *io)
@@ -560,7 +591,7 @@ static __always_inline void usage_add_thread(struct usage *u, struct task_struct
 		io_add(&u->own, &u->io);
 }
 
-/* A few threads of the list; verified once, like path_round(). True when none is left. */
+/* Some threads of the list. True when none is left. */
 __noinline int usage_round(void)
 {
 	struct usage *u = usage_get();
@@ -578,6 +609,15 @@ __noinline int usage_round(void)
 		u->pos = BPF_CORE_READ(pos, next);
 	}
 	return 0;
+}
+
+__noinline int usage_turn(void)
+{
+	int i, done = 0;
+
+	for (i = 0; i < THREADS_ROUNDS && !done; i++)
+		done = usage_round();
+	return done;
 }
 
 /*
@@ -601,8 +641,8 @@ static __always_inline bool usage_collect(struct usage *u, struct signal_struct 
 	u->head = &sig->thread_head;
 	u->pos = BPF_CORE_READ(sig, thread_head.next);
 
-	for (i = 0; i < AS_THREADS_MAX / THREADS_ROUND; i++) {
-		if (usage_round())
+	for (i = 0; i < THREADS_TURNS; i++) {
+		if (usage_turn())
 			return true;
 	}
 	return false;

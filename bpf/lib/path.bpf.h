@@ -51,10 +51,13 @@ static __always_inline struct scratch *scratch_get(void)
 #define PATH_CUT      (1U << 31) /* the walk ended before the root */
 #define PATH_END(r)   ((r) & ~PATH_CUT)
 
-/* Rounds of a few steps each: the verifier looks at one round only, so that a path of 2,000
- * components costs it no more than a short one. */
-#define PATH_ROUND  16
-#define PATH_ROUNDS (AS_PATH_DEPTH / PATH_ROUND)
+/*
+ * A few steps in a round, some rounds in a turn, and turns: the verifier looks at each of the three loops once. One
+ * loop over a path of 2,000 components would be 200 instructions for it each time, two would still be 5,000.
+ */
+#define PATH_STEPS  4
+#define PATH_ROUNDS 16
+#define PATH_TURNS  (AS_PATH_DEPTH / PATH_STEPS / PATH_ROUNDS)
 
 enum path_result {
 	PATH_GOES_ON,
@@ -107,13 +110,22 @@ __noinline int path_round(void)
 
 	if (!s)
 		return PATH_TOO_LONG;
-	for (i = 0; i < PATH_ROUND; i++) {
+	for (i = 0; i < PATH_STEPS; i++) {
 		enum path_result r = path_step(s, &s->walk);
 
 		if (r != PATH_GOES_ON)
 			return r;
 	}
 	return PATH_GOES_ON;
+}
+
+__noinline int path_turn(void)
+{
+	int i, r = PATH_GOES_ON;
+
+	for (i = 0; i < PATH_ROUNDS && r == PATH_GOES_ON; i++)
+		r = path_round();
+	return r;
 }
 
 /*
@@ -136,11 +148,8 @@ static __always_inline __u32 path_walk(struct dentry *dentry, struct vfsmount *v
 	s->walk.root_mnt = BPF_CORE_READ(fs, root.mnt);
 	s->walk.off = start;
 	s->walk.end = start + AS_PATH_MAX;
-	for (i = 0; i < PATH_ROUNDS; i++) {
-		r = path_round();
-		if (r != PATH_GOES_ON)
-			break;
-	}
+	for (i = 0; i < PATH_TURNS && r == PATH_GOES_ON; i++)
+		r = path_turn();
 	return s->walk.off | (r == PATH_COMPLETE ? 0 : PATH_CUT);
 }
 
