@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -64,15 +65,21 @@ struct name {
 	size_t len;
 };
 
+/* The first two letters of all names that are asked for, a bit for each: most others differ there already. */
+struct beginnings {
+	unsigned char bits[(1 << 16) / CHAR_BIT];
+};
+
 struct reduction {
 	const char *types, *strings; /* sections of the original */
 	uint32_t types_len, strings_len;
 	uint32_t *offsets; /* of each type, by id */
 	uint32_t *ids;     /* its id in the copy; 0: not there */
-	uint32_t *queue;   /* what the copy has, in the order of its ids */
 	uint32_t n, cap;   /* of types in the original */
-	uint32_t n_queue;
+	uint32_t *queue;   /* what the copy has, in the order of its ids */
+	uint32_t n_queue, cap_queue;
 	struct name names[NAMES_SLOTS];
+	struct beginnings types_begin, functions_begin;
 	const struct btf_wanted *wanted;
 	struct buf out, out_strings;
 	bool broken; /* the original refers to what it does not have */
@@ -88,6 +95,21 @@ static void reduction_done(struct reduction *r)
 }
 
 /* ---- names ---- */
+
+static uint32_t beginning(const char *name)
+{
+	return (unsigned char)name[0] << 8 | (name[0] ? (unsigned char)name[1] : 0);
+}
+
+static void beginning_add(struct beginnings *b, const char *name)
+{
+	b->bits[beginning(name) / CHAR_BIT] |= 1 << beginning(name) % CHAR_BIT;
+}
+
+static bool begins(const struct beginnings *b, const char *name)
+{
+	return b->bits[beginning(name) / CHAR_BIT] & 1 << beginning(name) % CHAR_BIT;
+}
 
 /* Without the flavour: "mm_struct" of "mm_struct___v510". As libbpf does, the last separator counts. */
 static size_t essential_len(const char *name)
@@ -128,7 +150,10 @@ static int names_take(struct reduction *r)
 		size_t len = essential_len(names[i]);
 
 		*name_slot(r, names[i], len) = (struct name){names[i], len};
+		beginning_add(&r->types_begin, names[i]);
 	}
+	for (size_t i = 0; i < r->wanted->n_functions; i++)
+		beginning_add(&r->functions_begin, r->wanted->functions[i].name);
 	return 0;
 }
 
@@ -168,55 +193,75 @@ static uint32_t want(struct reduction *r, uint32_t id)
 	return r->ids[id];
 }
 
-static bool is_wanted(struct reduction *r, uint32_t name_off)
+static bool is_wanted(struct reduction *r, const char *name)
 {
-	const char *name = string_at(r, name_off);
-
-	return *name && name_slot(r, name, essential_len(name))->text;
+	return *name && begins(&r->types_begin, name) &&
+	       name_slot(r, name, essential_len(name))->text;
 }
 
-static void note_function(struct reduction *r, uint32_t id, uint32_t name_off)
+static void note_function(struct reduction *r, uint32_t id, const char *name)
 {
-	const char *name = string_at(r, name_off);
-
+	if (!begins(&r->functions_begin, name))
+		return;
 	for (size_t i = 0; i < r->wanted->n_functions; i++) {
 		if (!strcmp(r->wanted->functions[i].name, name))
 			r->wanted->functions[i].id = id;
 	}
 }
 
-static int types_grow(struct reduction *r)
+static int grow(uint32_t **p, uint32_t *cap, uint32_t least)
 {
-	uint32_t cap = r->cap ? r->cap * 2 : 1U << 17;
-	uint32_t *p = realloc(r->offsets, cap * sizeof(*p));
+	uint32_t n = *cap ? *cap * 2 : least;
+	uint32_t *grown = realloc(*p, n * sizeof(*grown));
 
-	if (!p)
+	if (!grown)
 		return -ENOMEM;
-	r->offsets = p;
-	r->cap = cap;
+	*p = grown;
+	*cap = n;
 	return 0;
 }
 
-/* Where each type lies. */
+/* Notes type @id when it is asked for; its id in the copy comes later. */
+static int type_look(struct reduction *r, uint32_t id, const struct btf_type *t)
+{
+	uint32_t kind = BTF_INFO_KIND(t->info);
+
+	if (kind == BTF_KIND_FUNC) {
+		note_function(r, id, string_at(r, t->name_off));
+		return 0;
+	}
+	if (!kinds[kind].named || !is_wanted(r, string_at(r, t->name_off)))
+		return 0;
+	if (r->n_queue >= r->cap_queue && grow(&r->queue, &r->cap_queue, 1U << 10) < 0)
+		return -ENOMEM;
+	r->queue[r->n_queue++] = id;
+	return 0;
+}
+
+/* Where each type lies, and which ones are asked for. */
 static int types_index(struct reduction *r)
 {
 	struct btf_type t;
 	uint64_t at = 0, size;
+	uint32_t kind;
 
 	for (r->n = 1; at < r->types_len; r->n++) {
-		if (r->n >= r->cap && types_grow(r) < 0)
+		if (r->n >= r->cap && grow(&r->offsets, &r->cap, 1U << 17) < 0)
 			return -ENOMEM;
 		if (r->types_len - at < sizeof(t))
 			return -EINVAL;
 		memcpy(&t, r->types + at, sizeof(t));
-		if (BTF_INFO_KIND(t.info) >= KINDS || !kinds[BTF_INFO_KIND(t.info)].known)
+		kind = BTF_INFO_KIND(t.info);
+		if (kind >= KINDS || !kinds[kind].known)
 			return -EINVAL;
-		size = sizeof(t) + kinds[BTF_INFO_KIND(t.info)].fixed +
-		       (uint64_t)kinds[BTF_INFO_KIND(t.info)].each * BTF_INFO_VLEN(t.info);
+		size = sizeof(t) + kinds[kind].fixed +
+		       (uint64_t)kinds[kind].each * BTF_INFO_VLEN(t.info);
 		if (r->types_len - at < size)
 			return -EINVAL;
 		r->offsets[r->n] = at;
 		at += size;
+		if (type_look(r, r->n, &t) < 0)
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -229,20 +274,19 @@ static struct btf_type type_at(const struct reduction *r, uint32_t id)
 	return t;
 }
 
-static int types_choose(struct reduction *r)
+/* Room for all types, since those that are asked for may refer to any. */
+static int ids_give(struct reduction *r)
 {
-	r->ids = calloc(r->n, sizeof(*r->ids));
-	r->queue = malloc(r->n * sizeof(*r->queue));
-	if (!r->ids || !r->queue)
-		return -ENOMEM;
-	for (uint32_t id = 1; id < r->n; id++) {
-		struct btf_type t = type_at(r, id);
+	uint32_t *queue = realloc(r->queue, r->n * sizeof(*queue));
 
-		if (BTF_INFO_KIND(t.info) == BTF_KIND_FUNC)
-			note_function(r, id, t.name_off);
-		else if (kinds[BTF_INFO_KIND(t.info)].named && is_wanted(r, t.name_off))
-			want(r, id);
-	}
+	if (!queue)
+		return -ENOMEM;
+	r->queue = queue;
+	r->ids = calloc(r->n, sizeof(*r->ids));
+	if (!r->ids)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < r->n_queue; i++)
+		r->ids[r->queue[i]] = FIRST_ID + i;
 	return 0;
 }
 
@@ -442,7 +486,7 @@ int btf_reduce(const void *data, size_t len, const struct btf_wanted *wanted, st
 	err = types_index(&r);
 	if (err < 0)
 		return err;
-	err = types_choose(&r);
+	err = ids_give(&r);
 	if (err < 0)
 		return err;
 	err = write_types(&r);
