@@ -95,21 +95,31 @@ __attribute__((format(printf, 2, 0))) static int libbpf_log(enum libbpf_print_le
 	return 0;
 }
 
-static int create_maps(struct bpf_shared *s, const struct bpf_options *opt, struct err *e)
+/* Room for all elements is made at once: none where it is not needed. */
+static uint32_t entries_of(const struct bpf_shared *s, enum shared_map map)
+{
+	switch (map) {
+	case SHARED_RING_EVENTS:
+		return s->ring_events_size;
+	case SHARED_RING_DATA:
+		return s->ring_data_size;
+	case SHARED_LEDGER:
+		return s->cfg.cpus * AS_EV_COUNT;
+	case SHARED_PROCS:
+		return s->cfg.by_process ? map_specs[map].max_entries : 1;
+	default:
+		return map_specs[map].max_entries;
+	}
+}
+
+static int create_maps(struct bpf_shared *s, struct err *e)
 {
 	for (size_t i = 0; i < SHARED_COUNT; i++) {
 		LIBBPF_OPTS(bpf_map_create_opts, create, .map_flags = map_specs[i].flags);
-		uint32_t entries = map_specs[i].max_entries;
 
-		if (i == SHARED_RING_EVENTS)
-			entries = opt->ring_events_size;
-		if (i == SHARED_RING_DATA)
-			entries = opt->ring_data_size;
-		if (i == SHARED_LEDGER)
-			entries = s->cfg.cpus * AS_EV_COUNT;
 		s->fds[i] =
 			bpf_map_create(map_specs[i].type, map_specs[i].name, map_specs[i].key_size,
-				       map_specs[i].value_size, entries, &create);
+				       map_specs[i].value_size, entries_of(s, i), &create);
 		if (s->fds[i] < 0)
 			return err_set(e, -errno, "cannot create the BPF map '%s': %s",
 				       map_specs[i].name, strerror(errno));
@@ -197,7 +207,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 		return err_set(e, s->cpus, "cannot tell the number of processors: %s",
 			       strerror(-s->cpus));
 	s->cfg.cpus = cpu_numbers(s->cpus);
-	r = create_maps(s, opt, e);
+	r = create_maps(s, e);
 	if (r < 0)
 		return r;
 	r = map_memory(s, e);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -124,6 +125,9 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 	r = bpf_family_prepare(s, p->skel->obj, e);
 	if (r < 0)
 		return r;
+	/* threads are counted for a process that is followed only */
+	if (!bpf_shared_config(s)->by_process)
+		bpf_map__set_max_entries(p->skel->maps.ended_threads, 1);
 	r = proc_bpf__load(p->skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the process programs: %s", strerror(-r));
