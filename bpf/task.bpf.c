@@ -8,6 +8,7 @@
  */
 #include "lib/filter.bpf.h"
 #include "lib/maps.bpf.h"
+#include "lib/task.bpf.h"
 
 #include <agentsight/task.h>
 
@@ -290,7 +291,10 @@ int task_sample(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	struct as_proc *proc;
 
-	if (!task || !task_wanted(task, task->tgid, &proc))
+	if (!task)
+		return 0;
+	task = task_to_read(task);
+	if (!task_wanted(task, task->tgid, &proc))
 		return 0;
 
 	leader = task->group_leader;
@@ -337,7 +341,10 @@ int task_detail(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	struct as_proc *proc;
 
-	if (!task || !task_wanted(task, task->tgid, &proc))
+	if (!task)
+		return 0;
+	task = task_to_read(task);
+	if (!task_wanted(task, task->tgid, &proc))
 		return 0;
 
 	leader = task->group_leader;

@@ -7,6 +7,7 @@
 #define AGENTSIGHT_BPF_CALLER_H
 
 #include "maps.bpf.h"
+#include "task.bpf.h"
 
 #if defined(__TARGET_ARCH_arm64)
 
@@ -66,12 +67,6 @@ enum call_number {
 
 #endif
 
-/*
- * KERNEL < 5.11: no typed pointer to the current task. With one, its members are read directly, at
- * a nanosecond each; a helper call for each costs 30.
- */
-#define TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
-
 static __always_inline struct file *fd_file(__s32 fd)
 {
 	struct file *file = NULL, **files;
@@ -79,8 +74,8 @@ static __always_inline struct file *fd_file(__s32 fd)
 	struct fdtable *fdt;
 	__u32 max;
 
-	if (TYPED_TASK) {
-		task = bpf_get_current_task_btf();
+	if (HAVE_TASK_BTF) {
+		task = current_to_read();
 		fdt = task->files->fdt;
 		max = fdt->max_fds;
 		files = fdt->fd;
@@ -100,7 +95,7 @@ static __always_inline bool caller_is_32bit(void)
 {
 	struct task_struct *task;
 
-	if (TYPED_TASK) {
+	if (HAVE_TASK_BTF) {
 		task = bpf_get_current_task_btf();
 		return task->CALLER_STATUS & CALLER_32BIT;
 	}

@@ -10,6 +10,7 @@
 #define AGENTSIGHT_BPF_EMIT_H
 
 #include "maps.bpf.h"
+#include "task.bpf.h"
 
 /* Atomic although per processor: on preemptible kernels another program may come in between. */
 #define ledger_add(event_type, member, n)                                             \
@@ -20,17 +21,14 @@
 			__sync_fetch_and_add(&_count->member, (n));                   \
 	})
 
-/* KERNEL < 5.11 has no typed pointer to the current task: its members cost a helper call each. */
-#define HAVE_TASK_BTF bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
-
-/* Who the current process is. Typed loads where there are any: each helper is a call. */
+/* Who the current process is. */
 static __always_inline void hdr_identity(struct as_hdr *h)
 {
 	struct task_struct *task, *leader;
 	__u64 *comm = (__u64 *)h->comm;
 
 	if (HAVE_TASK_BTF) {
-		task = bpf_get_current_task_btf();
+		task = current_to_read();
 		leader = task->group_leader;
 		h->uid = task->cred->uid.val;
 		h->ppid = leader->real_parent->tgid;

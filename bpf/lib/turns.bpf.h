@@ -29,7 +29,7 @@ static __always_inline void life_of_current(struct as_life *life)
 	life->tgid = bpf_get_current_pid_tgid() >> 32;
 	life->pad = 0;
 	if (HAVE_TASK_BTF) {
-		life->start_ns = bpf_get_current_task_btf()->group_leader->start_boottime;
+		life->start_ns = current_to_read()->group_leader->start_boottime;
 	} else {
 		struct task_struct *task = (void *)bpf_get_current_task();
 

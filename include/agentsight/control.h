@@ -25,7 +25,11 @@ struct as_config {
 	__u32 plain_http;  /* network: payload of sockets that carry HTTP without TLS */
 	__u32 stdio;       /* enum as_stdio: payload of stdin, stdout and stderr */
 	__u32 cpus;        /* numbers of processors are below */
+	__u32 task_type;   /* the kernel's number of struct task_struct; 0: AS_CALL_CAST is not to be called */
 };
+
+/* A call to this number is one of bpf_rdonly_cast() when the program is loaded (userspace/source/section.c). */
+#define AS_CALL_CAST 0x41530001
 
 enum as_stdio {
 	AS_STDIO_NONE,

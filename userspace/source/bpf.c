@@ -20,7 +20,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "source/btf.h"
-#include "source/iter.h"
+#include "source/section.h"
 #include "source/tracepoint.h"
 
 /* What bpf/lib/maps.bpf.h declares, created once here and given to every object. */
@@ -135,10 +135,12 @@ static const char *const type_names[] = {
 /* Without the copy everything works the same, only slower. */
 static void copy_types(struct bpf_shared *s)
 {
-	struct btf_wanted wanted = {.names = type_names, .n_names = ARRAY_SIZE(type_names)};
+	bool sorted;
+	struct btf_wanted wanted = {
+		.names = type_names, .n_names = ARRAY_SIZE(type_names), .sorted = &sorted};
 	int r;
 
-	wanted.functions = iter_functions(&wanted.n_functions);
+	wanted.numbers = section_numbers(&wanted.n_numbers);
 	r = btf_reduce_file(AS_KERNEL_BTF, &wanted, &s->types_fd);
 	s->open_opts.sz = sizeof(s->open_opts);
 	if (r < 0) {
@@ -147,7 +149,7 @@ static void copy_types(struct bpf_shared *s)
 	}
 	snprintf(s->types_path, sizeof(s->types_path), "/proc/self/fd/%d", s->types_fd);
 	s->open_opts.btf_custom_path = s->types_path;
-	iter_register();
+	s->cfg.task_type = section_register(!sorted);
 }
 
 /* One more than the last number that a processor may have: there can be gaps. */

@@ -79,9 +79,11 @@ struct reduction {
 	uint32_t *queue;   /* what the copy has, in the order of its ids */
 	uint32_t n_queue, cap_queue;
 	struct name names[NAMES_SLOTS];
-	struct beginnings types_begin, functions_begin;
+	struct beginnings types_begin, numbers_begin;
 	const struct btf_wanted *wanted;
 	struct buf out, out_strings;
+	const char *last; /* of the names that are asked for */
+	bool sorted;
 	bool broken; /* the original refers to what it does not have */
 };
 
@@ -152,8 +154,8 @@ static int names_take(struct reduction *r)
 		*name_slot(r, names[i], len) = (struct name){names[i], len};
 		beginning_add(&r->types_begin, names[i]);
 	}
-	for (size_t i = 0; i < r->wanted->n_functions; i++)
-		beginning_add(&r->functions_begin, r->wanted->functions[i].name);
+	for (size_t i = 0; i < r->wanted->n_numbers; i++)
+		beginning_add(&r->numbers_begin, r->wanted->numbers[i].name);
 	return 0;
 }
 
@@ -199,13 +201,15 @@ static bool is_wanted(struct reduction *r, const char *name)
 	       name_slot(r, name, essential_len(name))->text;
 }
 
-static void note_function(struct reduction *r, uint32_t id, const char *name)
+static void note_number(struct reduction *r, uint32_t id, uint32_t kind, const char *name)
 {
-	if (!begins(&r->functions_begin, name))
+	if (!begins(&r->numbers_begin, name))
 		return;
-	for (size_t i = 0; i < r->wanted->n_functions; i++) {
-		if (!strcmp(r->wanted->functions[i].name, name))
-			r->wanted->functions[i].id = id;
+	for (size_t i = 0; i < r->wanted->n_numbers; i++) {
+		struct btf_number *n = &r->wanted->numbers[i];
+
+		if (n->kind == kind && !strcmp(n->name, name))
+			n->id = id;
 	}
 }
 
@@ -225,13 +229,16 @@ static int grow(uint32_t **p, uint32_t *cap, uint32_t least)
 static int type_look(struct reduction *r, uint32_t id, const struct btf_type *t)
 {
 	uint32_t kind = BTF_INFO_KIND(t->info);
+	const char *name;
 
-	if (kind == BTF_KIND_FUNC) {
-		note_function(r, id, string_at(r, t->name_off));
+	if (!kinds[kind].named && kind != BTF_KIND_FUNC)
 		return 0;
-	}
-	if (!kinds[kind].named || !is_wanted(r, string_at(r, t->name_off)))
+	name = string_at(r, t->name_off);
+	note_number(r, id, kind, name);
+	if (kind == BTF_KIND_FUNC || !is_wanted(r, name))
 		return 0;
+	r->sorted &= strcmp(r->last, name) <= 0;
+	r->last = name;
 	if (r->n_queue >= r->cap_queue && grow(&r->queue, &r->cap_queue, 1U << 10) < 0)
 		return -ENOMEM;
 	r->queue[r->n_queue++] = id;
@@ -474,7 +481,8 @@ static int sections_find(struct reduction *r, const char *data, size_t len)
 
 int btf_reduce(const void *data, size_t len, const struct btf_wanted *wanted, struct buf *ret)
 {
-	_cleanup_(reduction_done) struct reduction r = {.wanted = wanted};
+	_cleanup_(reduction_done) struct reduction r = {
+		.wanted = wanted, .last = "", .sorted = true};
 	int err;
 
 	err = sections_find(&r, data, len);
@@ -486,6 +494,8 @@ int btf_reduce(const void *data, size_t len, const struct btf_wanted *wanted, st
 	err = types_index(&r);
 	if (err < 0)
 		return err;
+	if (wanted->sorted)
+		*wanted->sorted = r.sorted;
 	err = ids_give(&r);
 	if (err < 0)
 		return err;

@@ -7,22 +7,25 @@
 #ifndef AGENTSIGHT_SOURCE_BTF_H
 #define AGENTSIGHT_SOURCE_BTF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct buf;
 
-/* A function of the kernel, whose number is found on the way. */
-struct btf_function {
+/* Something of the kernel whose number is found on the way. */
+struct btf_number {
 	const char *name;
-	uint32_t id; /* in the original; stays 0 when there is none */
+	uint32_t kind; /* BTF_KIND_ */
+	uint32_t id;   /* in the original; stays 0 when there is none */
 };
 
 struct btf_wanted {
 	const char *const *names; /* what follows a `___` does not count */
 	size_t n_names;
-	struct btf_function *functions;
-	size_t n_functions;
+	struct btf_number *numbers;
+	size_t n_numbers;
+	bool *sorted; /* told: do names come in order, so that the kernel finds one by halves? May be NULL */
 };
 
 /*

@@ -142,19 +142,39 @@ static void what_is_not_asked_for_stays_behind(void **state)
 	btf__free(kernel);
 }
 
-static void a_function_is_found_by_its_name(void **state)
+static void a_number_is_found_by_name_and_kind(void **state)
 {
-	struct btf_function functions[] = {{.name = "none"}, {.name = "task"}};
-	const struct btf_wanted wanted = {.functions = functions, .n_functions = 2};
+	struct btf_number numbers[] = {{.name = "none", .kind = BTF_KIND_FUNC},
+				       {.name = "task", .kind = BTF_KIND_FUNC}};
+	const struct btf_wanted wanted = {.numbers = numbers, .n_numbers = 2};
 	struct btf *kernel = small_kernel();
 	_cleanup_(buf_done) struct buf out = {};
 	uint32_t len;
 	const void *data = btf__raw_data(kernel, &len);
 
 	assert_int_equal(btf_reduce(data, len, &wanted, &out), 0);
-	assert_int_equal(functions[0].id, 0);
+	assert_int_equal(numbers[0].id, 0);
 	/* not the struct of that name */
-	assert_int_equal(functions[1].id, btf__find_by_name_kind(kernel, "task", BTF_KIND_FUNC));
+	assert_int_equal(numbers[1].id, btf__find_by_name_kind(kernel, "task", BTF_KIND_FUNC));
+	btf__free(kernel);
+}
+
+static void names_in_order_are_told(void **state)
+{
+	/* "other" comes before "task" there, "colour" behind both */
+	const char *const asked[] = {"task", "other", "colour"};
+	struct btf *kernel = small_kernel();
+	uint32_t len;
+	const void *data = btf__raw_data(kernel, &len);
+	bool sorted = false;
+
+	for (size_t n = 1; n <= 3; n++) {
+		_cleanup_(buf_done) struct buf out = {};
+		const struct btf_wanted wanted = {.names = asked, .n_names = n, .sorted = &sorted};
+
+		assert_int_equal(btf_reduce(data, len, &wanted, &out), 0);
+		assert_int_equal(sorted, n < 3);
+	}
 	btf__free(kernel);
 }
 
@@ -194,9 +214,9 @@ static void what_is_cut_short_is_refused(void **state)
 static void damaged_bytes_do_no_harm(void **state)
 {
 	const char *const asked[] = {"task", "colour", "other", "number"};
-	struct btf_function function = {.name = "task"};
+	struct btf_number number = {.name = "task", .kind = BTF_KIND_FUNC};
 	const struct btf_wanted wanted = {
-		.names = asked, .n_names = 4, .functions = &function, .n_functions = 1};
+		.names = asked, .n_names = 4, .numbers = &number, .n_numbers = 1};
 	struct btf *kernel = small_kernel();
 	uint32_t len;
 	const void *data = btf__raw_data(kernel, &len);
@@ -341,7 +361,8 @@ int main(void)
 		cmocka_unit_test(a_pointer_leads_to_a_struct_without_a_name),
 		cmocka_unit_test(what_is_not_asked_for_stays_behind),
 		cmocka_unit_test(a_flavour_asks_for_the_type_without_it),
-		cmocka_unit_test(a_function_is_found_by_its_name),
+		cmocka_unit_test(a_number_is_found_by_name_and_kind),
+		cmocka_unit_test(names_in_order_are_told),
 		cmocka_unit_test(what_is_cut_short_is_refused),
 		cmocka_unit_test(damaged_bytes_do_no_harm),
 		cmocka_unit_test(a_file_that_is_not_there_is_an_error),
