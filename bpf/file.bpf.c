@@ -38,6 +38,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define CLOSE_RANGE_CLOEXEC 4
 #define CLOSE_RANGE_MAX     1024 /* descriptors looked at; sums of others wait for the timer */
+#define CLOSE_ROUND         32
 
 /* Sums per open descriptor. What finds no room is reported call by call. */
 struct {
@@ -443,6 +444,16 @@ __noinline int file_transfer(__u32 fd, __u64 bytes, __u32 type)
 
 /* ---- calls ---- */
 
+/* Some descriptors up to @last; verified once, like path_round(). True when there may be more. */
+__noinline int close_round(__u32 fd, __u32 last)
+{
+	int i;
+
+	for (i = 0; i < CLOSE_ROUND && fd <= last; i++)
+		file_close(fd++);
+	return fd <= last;
+}
+
 static __always_inline void close_range(const struct call *c, const struct ended *call)
 {
 	__u32 first = call_arg(call, c->fd), last = call_arg(call, c->extra);
@@ -450,14 +461,14 @@ static __always_inline void close_range(const struct call *c, const struct ended
 	__u32 max = BPF_CORE_READ(task, files, fdt, max_fds);
 	int i;
 
-	if (call_arg(call, c->extra + 1) & CLOSE_RANGE_CLOEXEC)
+	if (call_arg(call, c->extra + 1) & CLOSE_RANGE_CLOEXEC || !max)
 		return;
-	for (i = 0; i < CLOSE_RANGE_MAX; i++) {
-		__u32 fd = first + i;
-
-		if (fd < first || fd > last || fd >= max)
+	if (last >= max)
+		last = max - 1;
+	for (i = 0; i < CLOSE_RANGE_MAX / CLOSE_ROUND; i++) {
+		if (!close_round(first, last))
 			return;
-		file_close(fd);
+		first += CLOSE_ROUND;
 	}
 }
 

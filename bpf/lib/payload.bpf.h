@@ -362,11 +362,11 @@ static __always_inline int says_jsonrpc(const char *at, __u64 n, int max)
 {
 	int i;
 
+	/* behind @n lies what was read before: found there, it is not in front either */
+#pragma unroll 8
 	for (i = 0; i <= max - 8; i++) {
-		if (i + 8 > n)
-			return 0;
 		if (*(const __u64 *)(at + i) == WORD_JSONRPC)
-			return 1;
+			return i + 8 <= n;
 	}
 	return 0;
 }
