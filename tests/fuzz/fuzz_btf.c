@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/btf.h>
+
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "source/btf.h"
@@ -21,14 +23,16 @@ static void must(bool holds)
 
 static bool reduce(const void *data, size_t size, struct buf *ret)
 {
-	struct btf_function functions[] = {{.name = "a"}, {.name = "do_exit"}};
-	const struct btf_wanted wanted = {names, ARRAY_SIZE(names), functions,
-					  ARRAY_SIZE(functions)};
+	struct btf_number numbers[] = {{.name = "a", .kind = BTF_KIND_STRUCT},
+				       {.name = "do_exit", .kind = BTF_KIND_FUNC}};
+	bool sorted;
+	const struct btf_wanted wanted = {names, ARRAY_SIZE(names), numbers, ARRAY_SIZE(numbers),
+					  &sorted};
 
 	if (btf_reduce(data, size, &wanted, ret) < 0)
 		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(functions); i++)
-		must(functions[i].id <= size / 12);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		must(numbers[i].id <= size / 12);
 	return true;
 }
 
