@@ -760,10 +760,9 @@ int session_start(struct session *s, struct err *e)
 
 	if (!s->opt->command)
 		return 0;
-	r = sources_follow(s->sources, s->child.pid);
-	if (r < 0) /* EINVAL would be wrong usage */
-		return err_set(e, r == -EINVAL ? -EIO : r, "cannot follow the command: %s",
-			       strerror(-r));
+	r = sources_follow(s->sources, s->child.pid, e);
+	if (r < 0)
+		return r;
 	return child_release(&s->child, s->opt->command[0], e);
 }
 

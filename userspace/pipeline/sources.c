@@ -682,7 +682,7 @@ size_t sources_followed(const struct sources *s)
 	return s->followed;
 }
 
-int sources_follow(struct sources *s, uint32_t tgid)
+static int follow_given(struct sources *s, uint32_t tgid)
 {
 	struct emitter nowhere = {discard};
 	struct procfs_stat stat;
@@ -713,6 +713,13 @@ int sources_follow(struct sources *s, uint32_t tgid)
 		return r;
 	/* what it used so far is not the command's */
 	return sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
+}
+
+int sources_follow(struct sources *s, uint32_t tgid, struct err *e)
+{
+	int r = follow_given(s, tgid);
+
+	return r < 0 ? err_set(e, refusal(r), "cannot follow the command: %s", strerror(-r)) : 0;
 }
 
 /* ---- while it runs ---- */

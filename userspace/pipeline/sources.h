@@ -47,8 +47,8 @@ const char *sources_library(void *sources, uint32_t number, uint32_t tgid);
 /* How many processes belong at this moment. */
 size_t sources_followed(const struct sources *s);
 
-/* Follows a process that the run itself starts. */
-int sources_follow(struct sources *s, uint32_t tgid);
+/* Follows the command, which the run itself has started. */
+int sources_follow(struct sources *s, uint32_t tgid, struct err *e);
 
 /* An exec or a connection: new libraries may be mapped any moment. */
 void sources_activity(void *sources, const struct event *ev);
