@@ -2,7 +2,6 @@
 #include "pipeline/session.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +31,12 @@
 #include "stage/filter.h"
 #include "stage/select.h"
 
-#define COALESCE_MS      10 /* between two looks at the rings while events keep coming */
-#define COALESCE_FILE_MS 100 /* the same when nobody watches and no event makes us attach anything */
-#define STATS_TICKS      60 /* seconds between two `stats` events */
-#define KILL_AFTER_MS    5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
-#define STALL_MS         5000 /* how long the end waits for an output that takes nothing */
+#define COALESCE_MS 10 /* between two looks at the rings while events keep coming */
+#define COALESCE_FILE_MS \
+	100                /* the same when nobody watches and no event makes us attach anything */
+#define STATS_TICKS   60   /* seconds between two `stats` events */
+#define KILL_AFTER_MS 5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
+#define STALL_MS      5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
 	FD_RING_EVENTS,
@@ -529,8 +529,7 @@ static void on_tick(struct session *s)
 	if (++s->ticks % STATS_TICKS)
 		return;
 	report_stats(s);
-	/* what a burst needed, and long-lived pieces above it keep from the system */
-	malloc_trim(0);
+	memory_trim();
 }
 
 static void on_duration(struct session *s)
@@ -907,7 +906,9 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 			setpriority(PRIO_PROCESS, 0, -20);
 		if (session_splits(opt))
 			split(s);
-		if (!opt->embedded)
+		if (opt->embedded)
+			memory_trim(); /* the program is another's */
+		else
 			memory_give_back();
 		say_who_is_watched(s);
 		session_kick(s);

@@ -2,7 +2,6 @@
 #include "pipeline/sources.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -502,8 +501,6 @@ static void loaders_finish(struct sources *s, void (*breathe)(void *context), vo
 	start_tls(s, breathe, context);
 	for (size_t i = LOAD_FILE; i < LOADERS; i++)
 		loader_finish(s, i, breathe, context);
-	/* libbpf has let go of several MB per object */
-	malloc_trim(0);
 }
 
 /* --binary-path: for what is not found by itself. */
