@@ -573,6 +573,10 @@ static void bundles(void)
 	for (unsigned long k = 0; k < n; k++)
 		CHECK(bundle_told(&st, k) == (k ? 2 : 4), "bundle %lu was told %zu times", k,
 		      bundle_told(&st, k));
+	CHECK(n < PROBED_MAX ||
+		      json_object_get_int64(object_at(st.stop, "tables.tls_files.evicted")),
+	      "no file was given back");
+	CHECK(!object_at(st.stop, "tables.tls_files.refused"), "files were refused");
 }
 
 const struct live_test tls_tests[] = {

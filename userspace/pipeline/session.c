@@ -177,6 +177,9 @@ static void take_ledger(struct session *s, struct ledger *ret)
 
 	chain_shed(s->chain, shed);
 	chain_written(s->chain, &written);
+	in.tables[TABLE_PROCESSES].refused = proc_table_refused(s->procs);
+	chain_tables(s->chain, in.tables);
+	sources_tables(s->sources, in.tables);
 	ledger_take(&in, ret);
 }
 

@@ -674,6 +674,17 @@ const char *sources_library(void *sources, uint32_t number, uint32_t tgid)
 	return s->tls ? tls_source_library(s->tls, number, tgid) : NULL;
 }
 
+void sources_tables(const struct sources *s, struct table_counts ret[LEDGER_TABLES])
+{
+	if (s->tls) {
+		struct tls_counts tls = tls_source_counts(s->tls);
+
+		ret[TABLE_TLS_FILES] = (struct table_counts){tls.refused, tls.given_back};
+	}
+	if (s->who)
+		ret[TABLE_CGROUPS].refused = who_cgroups_refused(s->who);
+}
+
 size_t sources_followed(const struct sources *s)
 {
 	return s->followed;

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "enrich/proc_table.h"
 #include "event/event.h"
+#include "pipeline/ledger.h"
 #include "pipeline/session.h"
 #include "source/bpf.h"
 #include "source/order.h"
@@ -43,6 +44,9 @@ struct bpf_shared *sources_shared(const struct sources *s); /* NULL without kern
 /* For the file_io stage; usable before the family is loaded. */
 struct file_sums_ops sources_file_sums(struct sources *s);
 const char *sources_library(void *sources, uint32_t number, uint32_t tgid);
+
+/* Fills in the tables of sources. */
+void sources_tables(const struct sources *s, struct table_counts ret[LEDGER_TABLES]);
 
 /* How many processes belong at this moment. */
 size_t sources_followed(const struct sources *s);
