@@ -554,6 +554,17 @@ static size_t bundle_told(const struct stream *st, unsigned long k)
 	return n;
 }
 
+static size_t bundles_probed(const struct stream *st)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "agentsight", "capability")))
+		n += strstr(line_str(l, "hook"), "/bundle-") &&
+		     !strcmp(line_str(l, "state"), "attached");
+	return n;
+}
+
 /* Nobody has most of them open any more; what is still in use keeps its probes. */
 static void bundles(void)
 {
@@ -573,6 +584,8 @@ static void bundles(void)
 	for (unsigned long k = 0; k < n; k++)
 		CHECK(bundle_told(&st, k) == (k ? 2 : 4), "bundle %lu was told %zu times", k,
 		      bundle_told(&st, k));
+	CHECK(bundles_probed(&st) >= n, "only %zu of %lu were said to be probed",
+	      bundles_probed(&st), n);
 	CHECK(n < PROBED_MAX ||
 		      json_object_get_int64(object_at(st.stop, "tables.tls_files.evicted")),
 	      "no file was given back");

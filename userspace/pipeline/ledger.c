@@ -191,9 +191,10 @@ static void put_streams(struct buf *b, const struct ledger *l)
 static void put_tables(struct buf *b, const struct ledger *l)
 {
 	static const char *const names[LEDGER_TABLES] = {
-		[TABLE_PROCESSES] = "processes",   [TABLE_CONNECTIONS] = "connections",
-		[TABLE_TOOL_CALLS] = "tool_calls", [TABLE_TOOL_PROCESSES] = "tool_processes",
-		[TABLE_TLS_FILES] = "tls_files",   [TABLE_CGROUPS] = "cgroups",
+		[TABLE_PROCESSES] = "processes",       [TABLE_CONNECTIONS] = "connections",
+		[TABLE_TOOL_CALLS] = "tool_calls",     [TABLE_TOOL_PROCESSES] = "tool_processes",
+		[TABLE_TLS_FILES] = "tls_files",       [TABLE_CGROUPS] = "cgroups",
+		[TABLE_CAPABILITIES] = "capabilities",
 	};
 
 	for (size_t i = 0; i < LEDGER_TABLES; i++) {

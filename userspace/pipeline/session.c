@@ -155,6 +155,7 @@ static void emit_capabilities(struct session *s, struct emitter *out)
 	all = bpf_capabilities(shared, &n);
 	for (; s->capabilities_said < n; s->capabilities_said++)
 		emit_capability(&all[s->capabilities_said], out);
+	s->capabilities_said = bpf_capabilities_told(shared, n);
 }
 
 /* ---- the ledger ---- */

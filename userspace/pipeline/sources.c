@@ -683,6 +683,8 @@ void sources_tables(const struct sources *s, struct table_counts ret[LEDGER_TABL
 	}
 	if (s->who)
 		ret[TABLE_CGROUPS].refused = who_cgroups_refused(s->who);
+	if (s->shared)
+		ret[TABLE_CAPABILITIES].refused = bpf_capabilities_refused(s->shared);
 }
 
 size_t sources_followed(const struct sources *s)

@@ -211,6 +211,17 @@ static void tables_tell_what_found_no_room_and_what_went(void **state)
 						"\"cgroups\":{\"evicted\":4}}}"));
 }
 
+static void every_table_has_a_name(void **state)
+{
+	struct ledger l = {};
+
+	for (size_t i = 0; i < LEDGER_TABLES; i++)
+		l.tables[i].refused = 1;
+	totals(&l);
+	assert_non_null(strstr(buf_cstr(&line), "\"tables\":{\""));
+	assert_null(strstr(buf_cstr(&line), "null"));
+}
+
 static void the_reason_is_left_out_when_there_is_none(void **state)
 {
 	struct ledger l = {};
@@ -276,6 +287,7 @@ int main(void)
 		TEST(internal_types_are_accounted_for_but_not_delivered_to_a_person),
 		TEST(streams_tell_what_is_not_zero_by_type),
 		TEST(tables_tell_what_found_no_room_and_what_went),
+		TEST(every_table_has_a_name),
 		TEST(the_reason_is_left_out_when_there_is_none),
 		TEST(each_room_is_asked_for_its_own_counts),
 	};
