@@ -64,7 +64,8 @@ struct tls_source {
 	struct mmaps *mmaps;
 	DIR *scan;       /* going through /proc; NULL when done */
 	bool scan_again; /* when it is done */
-	bool scan_blind; /* somebody could not be looked at */
+	bool scan_blind; /* of somebody we may not know what he has mapped */
+	bool scan_void;  /* something went wrong */
 	bool finished;
 	bool again;   /* the finder could not take all */
 	bool refused; /* a file, for want of a place, since one was given back */
@@ -553,7 +554,7 @@ static void scan_begin(struct tls_source *t)
 	if (t->scan)
 		return;
 	t->scan = opendir("/proc");
-	t->scan_blind = !t->scan;
+	t->scan_blind = t->scan_void = false;
 	tls_files_round_begin(t->files);
 }
 
@@ -860,7 +861,7 @@ static bool maps_line_parse(char *line, struct mapping *m)
 	return true;
 }
 
-/* How many mappings there were; fewer than there are when somebody may not be looked at. */
+/* How many mappings there were. */
 static size_t maps_inspect(struct tls_source *t, uint32_t tgid, const char *path)
 {
 	_cleanup_(fclosep) FILE *maps = NULL;
@@ -869,13 +870,15 @@ static size_t maps_inspect(struct tls_source *t, uint32_t tgid, const char *path
 	int fd = priv_proc_open(path);
 	size_t n = 0;
 
-	if (fd < 0) {
-		t->scan_blind |= fd != -ENOENT && fd != -ESRCH;
+	if (fd == -EACCES || fd == -EPERM)
+		t->scan_blind = true;
+	else if (fd < 0 && fd != -ENOENT && fd != -ESRCH)
+		t->scan_void = true;
+	if (fd < 0)
 		return 0;
-	}
 	maps = fdopen(fd, "r");
 	if (!maps) {
-		t->scan_blind = true;
+		t->scan_void = true;
 		closep(&fd);
 		return 0;
 	}
@@ -883,7 +886,7 @@ static size_t maps_inspect(struct tls_source *t, uint32_t tgid, const char *path
 		if (maps_line_parse(line, &m))
 			mapping_inspect(t, &m);
 	}
-	t->scan_blind |= ferror(maps) && errno != ESRCH;
+	t->scan_void |= ferror(maps) && errno != ESRCH;
 	return n;
 }
 
@@ -934,13 +937,14 @@ static void scan_end(struct tls_source *t)
 {
 	struct tls_file *idle[FILES_MAX];
 	uint64_t now = clock_boot_ns();
+	size_t n = 0;
 
 	closedir(TAKE_PTR(t->scan));
-	if (t->scan_blind)
+	if (t->scan_void)
 		tls_files_round_void(t->files, now);
 	else
-		files_give_back(t, idle,
-				tls_files_round_end(t->files, now, idle, ARRAY_SIZE(idle)));
+		n = tls_files_round_end(t->files, now, t->scan_blind, idle, ARRAY_SIZE(idle));
+	files_give_back(t, idle, n);
 	if (t->scan_again)
 		scan_begin(t);
 }
@@ -1263,17 +1267,20 @@ int tls_source_sessions(const struct tls_source *t)
 	return tls_programs_sessions(t->programs);
 }
 
-const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid)
+const char *tls_source_library(struct tls_source *t, uint32_t number, uint32_t tgid)
 {
 	const struct user *u = &t->users[tgid & (CACHE_SIZE - 1)];
-	const struct tls_file *f;
+	struct tls_file *f;
 
 	if (!number && u->tgid == tgid)
 		number = u->number;
 	f = tls_files_number(t->files, number);
 	if (!number && tls_files_count(t->files) == 1)
 		f = tls_files_next(t->files, NULL);
-	return f ? base_name(f->path) : NULL;
+	if (!f)
+		return NULL;
+	tls_file_called(f, clock_boot_ns());
+	return base_name(f->path);
 }
 
 struct tls_counts tls_source_counts(const struct tls_source *t)

@@ -73,8 +73,8 @@ DEFINE_FREEP(struct tls_source *, tls_source_free)
 
 /*
  * The base name of the file that an event's `library` stands for, valid until the next call; NULL when it is
- * not known. Kernels without probe cookies send 0: then @tgid decides.
+ * not known. Kernels without probe cookies send 0: then @tgid decides. The file is taken for used.
  */
-const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid);
+const char *tls_source_library(struct tls_source *t, uint32_t number, uint32_t tgid);
 
 #endif

@@ -10,9 +10,10 @@
 
 #define NUMBER_MAX 65535U /* AS_TLS_SPEC_LIBRARY() */
 
-#define IDLE_ROUNDS 2
-#define IDLE_MIN_NS (2 * NSEC_PER_SEC)
-#define IDLE_MAX_NS (3600 * NSEC_PER_SEC)
+#define IDLE_ROUNDS   2
+#define IDLE_MIN_NS   (2 * NSEC_PER_SEC)
+#define IDLE_BLIND_NS (60 * NSEC_PER_SEC)
+#define IDLE_MAX_NS   (3600 * NSEC_PER_SEC)
 
 /* A round reads the maps of every process; the pause doubles when it was for nothing. */
 #define PAUSE_MIN_NS NSEC_PER_SEC
@@ -159,12 +160,16 @@ void tls_files_use(struct tls_files *fs, uint64_t ino, uint64_t now_ns)
 	struct tls_file *f = NULL;
 
 	while ((f = tls_files_next(fs, f))) {
-		if ((uint32_t)f->key.ino != (uint32_t)ino)
-			continue;
-		f->seen = true;
-		f->unseen = 0;
-		f->used_ns = now_ns;
+		if ((uint32_t)f->key.ino == (uint32_t)ino)
+			tls_file_called(f, now_ns);
 	}
+}
+
+void tls_file_called(struct tls_file *f, uint64_t now_ns)
+{
+	f->seen = true;
+	f->unseen = 0;
+	f->used_ns = now_ns;
 }
 
 /* What is probed for those to come stays, until it has been replaced. */
@@ -178,9 +183,10 @@ static bool is_old(const struct tls_file *f, uint64_t now_ns)
 	return now_ns - f->used_ns >= IDLE_MAX_NS;
 }
 
-static bool is_idle(const struct tls_file *f, uint64_t now_ns)
+static bool is_idle(const struct tls_file *f, uint64_t now_ns, bool blind)
 {
-	return may_go(f) && f->unseen >= IDLE_ROUNDS && now_ns - f->used_ns >= IDLE_MIN_NS;
+	return may_go(f) && f->unseen >= IDLE_ROUNDS &&
+	       now_ns - f->used_ns >= (blind ? IDLE_BLIND_NS : IDLE_MIN_NS);
 }
 
 /* How many are too many; 0 until the table is nearly full. */
@@ -223,13 +229,14 @@ static int by_use(const void *a, const void *b)
 }
 
 /* The idle ones, the longest unused first. */
-static size_t idle_list(struct tls_files *fs, uint64_t now_ns, struct tls_file **ret, size_t max)
+static size_t idle_list(struct tls_files *fs, uint64_t now_ns, bool blind, struct tls_file **ret,
+			size_t max)
 {
 	struct tls_file *f = NULL;
 	size_t n = 0;
 
 	while (n < max && (f = tls_files_next(fs, f))) {
-		if (is_idle(f, now_ns))
+		if (is_idle(f, now_ns, blind))
 			ret[n++] = f;
 	}
 	qsort(ret, n, sizeof(*ret), by_use);
@@ -242,14 +249,15 @@ static void round_pause(struct tls_files *fs, uint64_t now_ns, uint64_t pause_ns
 	fs->due_ns = now_ns + fs->pause_ns;
 }
 
-size_t tls_files_round_end(struct tls_files *fs, uint64_t now_ns, struct tls_file **ret, size_t max)
+size_t tls_files_round_end(struct tls_files *fs, uint64_t now_ns, bool blind, struct tls_file **ret,
+			   size_t max)
 {
 	size_t n, given = 0, too_many = surplus(fs);
 	struct tls_file *f = NULL;
 
 	while ((f = tls_files_next(fs, f)))
 		f->unseen += !f->seen;
-	n = idle_list(fs, now_ns, ret, max);
+	n = idle_list(fs, now_ns, blind, ret, max);
 	for (size_t i = 0; i < n; i++) {
 		f = ret[i];
 		if (given >= too_many && !f->deleted && !is_old(f, now_ns))

@@ -88,15 +88,19 @@ struct tls_file *tls_files_number(struct tls_files *fs, uint32_t number);
  */
 void tls_files_use(struct tls_files *fs, uint64_t ino, uint64_t now_ns);
 
+/* Somebody has called a function of this one. */
+void tls_file_called(struct tls_file *f, uint64_t now_ns);
+
 /* Is there something that may be given back, and was the last round long enough ago? */
 bool tls_files_round_due(const struct tls_files *fs, uint64_t now_ns);
 
 /*
  * Between these two, tls_files_use() is called for all that processes have mapped. Returns how many of @ret are to be
- * given back; they are marked. tls_files_round_void() instead when some process could not be looked at.
+ * given back; they are marked. @blind: of some process nobody may tell us; it shows by what it calls, and is given
+ * longer. tls_files_round_void() instead when something went wrong.
  */
 void tls_files_round_begin(struct tls_files *fs);
-size_t tls_files_round_end(struct tls_files *fs, uint64_t now_ns, struct tls_file **ret,
+size_t tls_files_round_end(struct tls_files *fs, uint64_t now_ns, bool blind, struct tls_file **ret,
 			   size_t max);
 void tls_files_round_void(struct tls_files *fs, uint64_t now_ns);
 

@@ -19,11 +19,13 @@
 
 static struct tls_files *files;
 static uint64_t now;
+static bool blind; /* of somebody */
 static int fd;
 
 static int set_up(void **state)
 {
 	now = 1000 * SEC;
+	blind = false;
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -1 : tls_files_new(ROOM, &files);
 }
@@ -60,7 +62,7 @@ static size_t look(const uint64_t *used, struct tls_file **ret)
 	tls_files_round_begin(files);
 	for (; *used; used++)
 		tls_files_use(files, *used, now);
-	n = tls_files_round_end(files, now, ret, ROOM);
+	n = tls_files_round_end(files, now, blind, ret, ROOM);
 	now += 2 * SEC;
 	return n;
 }
@@ -182,7 +184,7 @@ static void two_rounds_at_once_are_as_good_as_one(void **state)
 	fill(1, ROOM);
 	for (int i = 0; i < 3; i++) {
 		tls_files_round_begin(files);
-		assert_int_equal(tls_files_round_end(files, now, idle, ROOM), 0);
+		assert_int_equal(tls_files_round_end(files, now, false, idle, ROOM), 0);
 	}
 }
 
@@ -246,7 +248,7 @@ static void rounds_for_nothing_become_rare_until_a_file_comes(void **state)
 		tls_files_round_begin(files);
 		for (uint64_t ino = 1; ino <= 7; ino++)
 			tls_files_use(files, ino, now);
-		assert_int_equal(tls_files_round_end(files, now, idle, ROOM), 0);
+		assert_int_equal(tls_files_round_end(files, now, false, idle, ROOM), 0);
 		rounds++;
 	}
 	assert_in_range(rounds, 15, 25);
@@ -254,7 +256,21 @@ static void rounds_for_nothing_become_rare_until_a_file_comes(void **state)
 	assert_true(tls_files_round_due(files, now + SEC));
 }
 
-static void a_round_that_could_not_see_everybody_tells_nothing(void **state)
+static void who_may_not_be_looked_at_shows_by_what_he_calls(void **state)
+{
+	struct tls_file *f = add(1), *idle[ROOM];
+
+	blind = true;
+	f->deleted = true;
+	for (int i = 0; i < 20; i++) /* 2 s each */
+		assert_int_equal(look((const uint64_t[]){0}, idle), 0);
+	tls_file_called(f, now);
+	for (int i = 0; i < 30; i++)
+		assert_int_equal(look((const uint64_t[]){0}, idle), 0);
+	assert_int_equal(look((const uint64_t[]){0}, idle), 1);
+}
+
+static void a_round_in_which_something_went_wrong_tells_nothing(void **state)
 {
 	struct tls_file *idle[ROOM];
 
@@ -309,7 +325,8 @@ int main(void)
 		TEST(after_an_hour_it_goes_too),
 		TEST(what_is_probed_for_those_to_come_stays_until_it_is_replaced),
 		TEST(rounds_for_nothing_become_rare_until_a_file_comes),
-		TEST(a_round_that_could_not_see_everybody_tells_nothing),
+		TEST(who_may_not_be_looked_at_shows_by_what_he_calls),
+		TEST(a_round_in_which_something_went_wrong_tells_nothing),
 		TEST(the_number_of_a_layer_in_an_inode_number_does_not_matter),
 		TEST(what_is_used_again_on_its_way_out_shows),
 	};
