@@ -74,8 +74,8 @@ check-corpora: ## public test inputs, fetched into a cache, through their parser
 WORKLOAD_NAMES := $(patsubst tests/workloads/%.c,%,$(wildcard tests/workloads/*.c))
 WORKLOADS := $(WORKLOAD_NAMES:%=$(O)/tests/workloads/%)
 LIVETEST := $(O)/tests/live/livetest
-# What calls a shared library is to be seen calling it.
-workload_link = $(if $(filter tls,$(1)),-lssl -lcrypto,-static)
+# What calls a shared library is to be seen calling it; one loads it itself.
+workload_link = $(if $(filter tls,$(1)),-lssl -lcrypto,$(if $(filter tls_bundles,$(1)),-ldl,-static))
 
 $(O)/tests/workloads/%: tests/workloads/%.c $(wildcard tests/workloads/*.h)
 	$(say) CC $<

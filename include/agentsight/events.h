@@ -1331,24 +1331,29 @@ struct as_stats {
 	__u64 cpu_ns;
 	__u64 difference;
 	struct as_span streams;
+	struct as_span tables;
 	struct as_span reason;
+	__u32 pad;
 };
-#define AS_STATS_FIELDS(F, S)                                                            \
-	F(S, STR, reason, "reason", AS_OPT, "what ended the run")                        \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since the start")              \
-	F(S, U64, produced, "produced", AS_ALWAYS, "events that happened")               \
-	F(S, U64, delivered, "delivered", AS_ALWAYS, "events written to the output")     \
-	F(S, U64, lost, "lost", AS_ALWAYS, "dropped + missed")                           \
-	F(S, U64, dropped, "dropped", AS_ALWAYS, "for lack of room, or an output error") \
-	F(S, U64, missed, "missed", AS_ALWAYS, "hooks that the kernel skipped")          \
-	F(S, U64, filtered, "filtered", AS_ALWAYS, "not asked for")                      \
-	F(S, U64, shed, "shed", AS_ALWAYS, "beyond a stated limit")                      \
-	F(S, U64, difference, "difference", AS_ALWAYS,                                   \
-	  "produced less the others: 0; in `stats`, on its way")                         \
-	F(S, U64, late, "late", AS_ALWAYS, "delivered out of their order in time")       \
-	F(S, U64, rss_kb, "rss_kb", AS_ALWAYS, "agentsight's own memory")                \
-	F(S, DUR, cpu_ns, "cpu_ns", AS_ALWAYS, "agentsight's own CPU time")              \
-	F(S, JSON, streams, "streams", AS_ALWAYS, "the same per event type, where not zero")
+#define AS_STATS_FIELDS(F, S)                                                                \
+	F(S, STR, reason, "reason", AS_OPT, "what ended the run")                            \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "since the start")                  \
+	F(S, U64, produced, "produced", AS_ALWAYS, "events that happened")                   \
+	F(S, U64, delivered, "delivered", AS_ALWAYS, "events written to the output")         \
+	F(S, U64, lost, "lost", AS_ALWAYS, "dropped + missed")                               \
+	F(S, U64, dropped, "dropped", AS_ALWAYS, "for lack of room, or an output error")     \
+	F(S, U64, missed, "missed", AS_ALWAYS, "hooks that the kernel skipped")              \
+	F(S, U64, filtered, "filtered", AS_ALWAYS, "not asked for")                          \
+	F(S, U64, shed, "shed", AS_ALWAYS, "beyond a stated limit")                          \
+	F(S, U64, difference, "difference", AS_ALWAYS,                                       \
+	  "produced less the others: 0; in `stats`, on its way")                             \
+	F(S, U64, late, "late", AS_ALWAYS, "delivered out of their order in time")           \
+	F(S, U64, rss_kb, "rss_kb", AS_ALWAYS, "agentsight's own memory")                    \
+	F(S, DUR, cpu_ns, "cpu_ns", AS_ALWAYS, "agentsight's own CPU time")                  \
+	F(S, JSON, streams, "streams", AS_ALWAYS, "the same per event type, where not zero") \
+	F(S, JSON, tables, "tables", AS_OPT,                                                 \
+	  "{table: {refused, evicted}}: what found no room, and what was given up")          \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 /*
  * One row per type: id, struct, source, data.type, fields, help. Types of source "internal" go from

@@ -11,15 +11,11 @@
 #include "base/cleanup.h"
 #include "source/btf.h"
 
+#include "fuzz.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const names[] = {"task_struct", "a", "int", "mm_struct___v510", "list_head"};
-
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static bool reduce(const void *data, size_t size, struct buf *ret)
 {

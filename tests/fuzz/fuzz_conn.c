@@ -15,18 +15,14 @@
 #include "base/cleanup.h"
 #include "http/conn.h"
 
+#include "fuzz.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 #define BODY_MAX   4096
 #define MEMORY_MAX (1U << 20)
 
 static size_t open_users;
-
-static void must(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* So that a sanitizer sees text that is not there. */
 static void touch(struct http_text t)

@@ -13,13 +13,9 @@
 #include "source/gpu_drm.h"
 #include "source/users.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void must_end(const char *text, size_t cap)
 {

@@ -37,11 +37,10 @@ static void symbols_check(struct elf *elf)
 static void reads_check(struct elf *elf, const uint8_t *data, size_t size)
 {
 	char name[ELF_NAME_MAX];
-	uint8_t id[ELF_BUILD_ID_LEN], bytes[32];
+	uint8_t bytes[32];
 	uint64_t vaddr = 0, offset;
 
 	memcpy(&vaddr, data + size - MIN(size, sizeof(vaddr)), MIN(size, sizeof(vaddr)));
-	elf_build_id(elf, id);
 	elf_slot_symbol(elf, vaddr, name);
 	elf_read(elf, vaddr, bytes, sizeof(bytes));
 	if (elf_read_upto(elf, vaddr, bytes, sizeof(bytes)) > 0 &&

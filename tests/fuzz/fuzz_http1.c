@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "http/http1.h"
 
+#include "fuzz.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 enum step {
@@ -112,23 +114,12 @@ static const struct http_parser_ops ops = {
 	.upgraded = on_upgraded,
 };
 
-static size_t piece(struct run *r, size_t left)
-{
-	size_t len = left;
-
-	if (r->random) {
-		r->random = r->random * 1664525U + 1013904223U;
-		len = 1 + (r->random >> 16) % ((r->random & 0x100) ? 2 : 40);
-	}
-	return len < left ? len : left;
-}
-
 static void feed(struct run *r, enum http_side side, const uint8_t *p, size_t n)
 {
 	size_t len;
 
 	for (; n; p += len, n -= len) {
-		len = piece(r, n);
+		len = fuzz_piece(&r->random, n);
 		if (http1_upgraded(r->http1))
 			buf_add(&r->tails[side], p, len);
 		else

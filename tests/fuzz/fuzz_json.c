@@ -13,13 +13,9 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_parsed(const struct buf *text, const char *p, size_t n, bool valid)
 {

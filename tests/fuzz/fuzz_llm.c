@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/utf8.h"
 #include "llm/llm.h"
 #include "llm/pieces.h"
 #include "llm/price.h"
+
+#include "json_c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,30 +33,6 @@ static const struct {
 };
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static bool is_json(const char *p, size_t n)
-{
-	struct json_tokener *tok = json_tokener_new_ex(VALUE_DEPTH_MAX + 2);
-	struct json_object *o;
-	bool good;
-
-	must(tok != NULL);
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	o = json_tokener_parse_ex(tok, p, (int)n);
-	/* a number goes on until something else comes */
-	if (json_tokener_get_error(tok) == json_tokener_continue)
-		o = json_tokener_parse_ex(tok, "", 1);
-	good = json_tokener_get_error(tok) == json_tokener_success;
-	json_object_put(o);
-	json_tokener_free(tok);
-	return good;
-}
-
 static void check_json(const struct buf *b)
 {
 	must(!b->failed);
@@ -65,7 +41,7 @@ static void check_json(const struct buf *b)
 	must(value_whole(value_at(b->data, b->len)));
 	must(utf8_valid_prefix(b->data, b->len) == b->len);
 	must(!memchr(b->data, '\n', b->len));
-	must(is_json(b->data, b->len));
+	must(json_c_takes(b->data, b->len, JSON_TOKENER_VALIDATE_UTF8));
 }
 
 static void fuzz_value(const char *p, size_t n)

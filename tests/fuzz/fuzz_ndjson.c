@@ -5,8 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "http/ndjson.h"
+
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
@@ -17,17 +18,6 @@ static void on_line(void *context, struct http_text line, uint64_t full)
 	buf_add(context, line.p, line.len);
 }
 
-static size_t piece(uint32_t *random, size_t left)
-{
-	size_t len = left;
-
-	if (*random) {
-		*random = *random * 1664525U + 1013904223U;
-		len = 1 + (*random >> 16) % ((*random & 0x100) ? 2 : 40);
-	}
-	return len < left ? len : left;
-}
-
 static void run(struct buf *told, uint32_t random, const uint8_t *p, size_t n)
 {
 	struct ndjson *j = NULL;
@@ -36,7 +26,7 @@ static void run(struct buf *told, uint32_t random, const uint8_t *p, size_t n)
 	if (ndjson_new(on_line, told, &j) < 0)
 		return;
 	for (; n; p += len, n -= len) {
-		len = piece(&random, n);
+		len = fuzz_piece(&random, n);
 		ndjson_feed(j, p, len);
 	}
 	ndjson_finish(j);
@@ -45,15 +35,5 @@ static void run(struct buf *told, uint32_t random, const uint8_t *p, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-	struct buf whole = {}, cut = {};
-
-	if (n == 0)
-		return 0;
-	run(&whole, 0, p + 1, n - 1);
-	run(&cut, p[0] + 1U, p + 1, n - 1);
-	assert(whole.len == cut.len);
-	assert(!whole.len || !memcmp(whole.data, cut.data, whole.len));
-	buf_done(&whole);
-	buf_done(&cut);
-	return 0;
+	return fuzz_whole_and_cut(run, p, n);
 }

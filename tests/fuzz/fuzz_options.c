@@ -11,15 +11,11 @@
 #include "base/clock.h"
 #include "cmd/options.h"
 
+#include "fuzz.h"
+
 #define ARGS_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static int split(char *text, char **argv)
 {

@@ -7,13 +7,9 @@
 #include "source/procfs.h"
 #include "source/smaps.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_stat(const char *text, size_t n)
 {

@@ -5,8 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "http/sse.h"
+
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
@@ -22,17 +23,6 @@ static void on_event(void *context, const struct sse_event *e)
 	buf_add(told, e->id.p, e->id.len);
 }
 
-static size_t piece(uint32_t *random, size_t left)
-{
-	size_t len = left;
-
-	if (*random) {
-		*random = *random * 1664525U + 1013904223U;
-		len = 1 + (*random >> 16) % ((*random & 0x100) ? 2 : 40);
-	}
-	return len < left ? len : left;
-}
-
 static void run(struct buf *told, uint32_t random, const uint8_t *p, size_t n)
 {
 	struct sse *s = NULL;
@@ -41,7 +31,7 @@ static void run(struct buf *told, uint32_t random, const uint8_t *p, size_t n)
 	if (sse_new(on_event, told, &s) < 0)
 		return;
 	for (; n; p += len, n -= len) {
-		len = piece(&random, n);
+		len = fuzz_piece(&random, n);
 		sse_feed(s, p, len);
 	}
 	buf_printf(told, " %llu", (unsigned long long)sse_pending(s));
@@ -50,14 +40,5 @@ static void run(struct buf *told, uint32_t random, const uint8_t *p, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-	struct buf whole = {}, cut = {};
-
-	if (n == 0)
-		return 0;
-	run(&whole, 0, p + 1, n - 1);
-	run(&cut, p[0] + 1U, p + 1, n - 1);
-	assert(whole.len == cut.len && !memcmp(whole.data, cut.data, whole.len));
-	buf_done(&whole);
-	buf_done(&cut);
-	return 0;
+	return fuzz_whole_and_cut(run, p, n);
 }

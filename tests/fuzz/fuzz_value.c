@@ -8,38 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "base/cleanup.h"
 #include "base/value.h"
+
+#include "json_c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define STEPS_MAX 10000
-
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static bool is_json(const char *p, size_t n)
-{
-	struct json_tokener *tok = json_tokener_new_ex(VALUE_DEPTH_MAX + 2);
-	struct json_object *o;
-	bool good;
-
-	must(tok != NULL);
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-	o = json_tokener_parse_ex(tok, p, (int)n);
-	/* a number goes on until something else comes */
-	if (json_tokener_get_error(tok) == json_tokener_continue)
-		o = json_tokener_parse_ex(tok, "", 1);
-	good = json_tokener_get_error(tok) == json_tokener_success;
-	json_object_put(o);
-	json_tokener_free(tok);
-	return good;
-}
 
 static void look(struct value v, struct buf *text)
 {
@@ -99,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	v = value_at(copy, size);
 	whole = value_whole(v);
 	if (whole)
-		must(is_json(v.p, v.len));
+		must(json_c_takes(v.p, v.len, 0));
 	walk(v, whole, &text);
 	return 0;
 }

@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "http/websocket.h"
 
+#include "fuzz.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 /* Unpacked messages are long: their sum tells them apart as well. */
@@ -47,17 +49,6 @@ static void on_close(void *context, enum http_side side, unsigned code, struct h
 
 static const struct websocket_ops ops = {on_message, on_ping, on_close};
 
-static size_t piece(uint32_t *random, size_t left)
-{
-	size_t len = left;
-
-	if (*random) {
-		*random = *random * 1664525U + 1013904223U;
-		len = 1 + (*random >> 16) % ((*random & 0x100) ? 2 : 40);
-	}
-	return len < left ? len : left;
-}
-
 static void run(struct buf *told, uint32_t random, const struct websocket_params *params,
 		const uint8_t *p, size_t n)
 {
@@ -68,7 +59,7 @@ static void run(struct buf *told, uint32_t random, const struct websocket_params
 	if (websocket_new(HTTP_RESPONSE, params, &ops, told, &w) < 0)
 		return;
 	for (; n; p += len, n -= len) {
-		len = piece(&random, n);
+		len = fuzz_piece(&random, n);
 		websocket_feed(w, p, len);
 	}
 	websocket_failed(w, &reason);

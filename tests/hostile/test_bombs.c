@@ -44,6 +44,21 @@ struct cost {
 	bool flagged;
 };
 
+/* One that is little more than the same, time and again, tells it here. */
+struct bomb {
+	const char *name;
+	void (*run)(const struct bomb *b);
+	const char *must_say;         /* what a line has to say; NULL: nothing */
+	const char *request, *answer; /* before it; NULL: there is none */
+	enum as_tls_direction direction;
+	const char *head;
+	const char *unit;
+	size_t unit_len, times;
+	const char *tail;
+};
+
+#define UNIT(text) .unit = (text), .unit_len = sizeof(text) - 1
+
 static struct run run;
 static struct cost *cost; /* shared with the child */
 static const char *flag;  /* what a line has to say */
@@ -117,7 +132,7 @@ static long memory_begin(void)
 	return status_kb("VmRSS:");
 }
 
-static int child(void (*bomb)(void))
+static int child(const struct bomb *b)
 {
 	long before;
 
@@ -125,34 +140,52 @@ static int child(void (*bomb)(void))
 	if (run_open(&run) < 0)
 		return 1;
 	before = memory_begin();
-	bomb();
+	b->run(b);
 	run_finish(&run);
 	cost->grown_kb = status_kb("VmHWM:") - before;
 	run_close(&run);
 	return 0;
 }
 
-static void explode(const char *name, void (*bomb)(void), const char *must_say)
+static void explode(const struct bomb *b)
 {
 	int status;
 	pid_t pid;
 
 	memset(cost, 0, sizeof(*cost));
-	flag = must_say;
+	flag = b->must_say;
 	fflush(NULL);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		_exit(child(bomb));
+		_exit(child(b));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	print_message("%-28s %6zu events, slowest %7.3f ms, all %8.1f ms, grown %6ld kB, longest "
 		      "line %zu\n",
-		      name, cost->events, (double)cost->slowest_ns / 1e6,
+		      b->name, cost->events, (double)cost->slowest_ns / 1e6,
 		      (double)cost->total_ns / 1e6, cost->grown_kb, cost->longest);
 	assert_int_equal(status, 0);
 	assert_true(cost->grown_kb <= MEMORY_MAX_KB * SLACK);
 	assert_true(cost->slowest_ns <= EVENT_MAX_NS * SLACK);
-	assert_true(!must_say || cost->flagged);
+	assert_true(!flag || cost->flagged);
+}
+
+static void repeat(const struct bomb *b)
+{
+	struct buf bytes = {0};
+
+	if (b->request)
+		str(WRITE, b->request);
+	if (b->answer)
+		str(READ, b->answer);
+	if (b->head)
+		buf_add_str(&bytes, b->head);
+	for (size_t i = 0; i < b->times; i++)
+		buf_add(&bytes, b->unit, b->unit_len);
+	if (b->tail)
+		buf_add_str(&bytes, b->tail);
+	calls(b->direction, bytes.data, bytes.len);
+	buf_done(&bytes);
 }
 
 /* ---- compressed bodies ---- */
@@ -193,11 +226,9 @@ static void gzip_zeros(struct buf *b, size_t mib)
 	_cleanup_(freep) char *zeros = calloc(1, MIB);
 	struct buf one = {0};
 	z_stream z = {0};
-	size_t head;
 
 	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
 	deflate_add(b, &z, Z_FULL_FLUSH);
-	head = b->len;
 	z.next_in = (void *)zeros;
 	z.avail_in = MIB;
 	deflate_add(&one, &z, Z_FULL_FLUSH);
@@ -205,7 +236,6 @@ static void gzip_zeros(struct buf *b, size_t mib)
 		buf_add(b, one.data, one.len);
 	deflateEnd(&z);
 	buf_done(&one);
-	(void)head;
 }
 
 static void gzip_again(struct buf *b)
@@ -222,7 +252,7 @@ static void gzip_again(struct buf *b)
 	*b = packed;
 }
 
-static void gzip_bomb(void)
+static void gzip_bomb(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -231,7 +261,7 @@ static void gzip_bomb(void)
 	buf_done(&b);
 }
 
-static void gzip_nested_bomb(void)
+static void gzip_nested_bomb(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -242,7 +272,7 @@ static void gzip_nested_bomb(void)
 	buf_done(&b);
 }
 
-static void too_many_layers(void)
+static void too_many_layers(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -264,7 +294,7 @@ static void zstd_zeros(struct buf *b, uint8_t window, size_t blocks)
 		buf_add(b, block, sizeof(block));
 }
 
-static void zstd_bomb(void)
+static void zstd_bomb(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -273,7 +303,7 @@ static void zstd_bomb(void)
 	buf_done(&b);
 }
 
-static void zstd_window(void)
+static void zstd_window(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -284,7 +314,7 @@ static void zstd_window(void)
 }
 
 /* 1 GiB of zeros, packed by brotli itself. */
-static void brotli_bomb(void)
+static void brotli_bomb(const struct bomb *bomb)
 {
 	FILE *f = fopen("tests/hostile/zeros.br", "re");
 	struct buf b = {0};
@@ -302,7 +332,7 @@ static void brotli_bomb(void)
 
 /* ---- HTTP/1 ---- */
 
-static void many_headers(void)
+static void many_headers(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -314,101 +344,20 @@ static void many_headers(void)
 	buf_done(&b);
 }
 
-static void endless_extension(void)
-{
-	struct buf b = {0};
-
-	str(WRITE, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-	buf_add_str(&b, "5;");
-	for (size_t i = 0; i < MIB; i++)
-		buf_add_char(&b, 'x');
-	calls(WRITE, b.data, b.len);
-	buf_done(&b);
-}
-
-static void tiny_chunks(void)
-{
-	struct buf b = {0};
-
-	str(WRITE, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-	for (size_t i = 0; i < 150000; i++)
-		buf_add_str(&b, "1\r\nx\r\n");
-	buf_add_str(&b, "0\r\n\r\n");
-	calls(WRITE, b.data, b.len);
-	buf_done(&b);
-}
-
-static void many_requests(void)
-{
-	struct buf b = {0};
-
-	for (size_t i = 0; i < 30000; i++)
-		buf_add_str(&b, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-	calls(WRITE, b.data, b.len);
-	buf_done(&b);
-}
-
 /* ---- event streams and JSON ---- */
 
-static void endless_line(void)
+/* A body whose length stands before it. */
+static void repeat_json(const struct bomb *b)
 {
-	_cleanup_(freep) char *text = malloc(MIB);
+	char request[160];
+	struct bomb with = *b;
 
-	memset(text, 'x', MIB);
-	memcpy(text, "data: ", 6);
-	str(WRITE,
-	    "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\nContent-Length: 2\r\n\r\n{}");
-	str(READ, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
-	calls(READ, text, MIB);
-}
-
-static void tiny_events(void)
-{
-	struct buf b = {0};
-
-	str(WRITE,
-	    "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\nContent-Length: 2\r\n\r\n{}");
-	str(READ, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
-	for (size_t i = 0; i < 100000; i++)
-		buf_add_str(&b, "data:{}\n\n");
-	calls(READ, b.data, b.len);
-	buf_done(&b);
-}
-
-static void deep_json(const char *open, size_t times)
-{
-	struct buf b = {0};
-
-	buf_add_str(&b, "{\"model\":\"m\",\"messages\":");
-	for (size_t i = 0; i < times; i++)
-		buf_add_str(&b, open);
-	buf_add_str(&b, "}");
-	{
-		char head[160];
-
-		snprintf(head, sizeof(head),
-			 "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\n"
-			 "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-			 b.len);
-		str(WRITE, head);
-	}
-	calls(WRITE, b.data, b.len);
-	buf_done(&b);
-}
-
-static void deep_arrays(void)
-{
-	deep_json("[", 500000);
-}
-
-static void deep_objects(void)
-{
-	deep_json("{\"a\":", 100000);
-}
-
-static void escaped_json(void)
-{
-	deep_json("\"\\\\\\\\\\\\", 60000);
+	snprintf(request, sizeof(request),
+		 "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\n"
+		 "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+		 strlen(b->head) + b->times * b->unit_len + strlen(b->tail));
+	with.request = request;
+	repeat(&with);
 }
 
 /* ---- HTTP/2 ---- */
@@ -430,7 +379,7 @@ static void preface(struct buf *b)
 }
 
 /* One field of 4,000 bytes, told again with each byte that follows. */
-static void hpack_bomb(void)
+static void hpack_bomb(const struct bomb *bomb)
 {
 	static char block[CALL_MAX], first[4008];
 	struct buf b = {0};
@@ -446,7 +395,7 @@ static void hpack_bomb(void)
 	buf_done(&b);
 }
 
-static void many_fields(void)
+static void many_fields(const struct bomb *bomb)
 {
 	static char block[CALL_MAX];
 	struct buf b = {0};
@@ -461,7 +410,7 @@ static void many_fields(void)
 	buf_done(&b);
 }
 
-static void empty_continuations(void)
+static void empty_continuations(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -473,7 +422,7 @@ static void empty_continuations(void)
 	buf_done(&b);
 }
 
-static void tiny_frames(void)
+static void tiny_frames(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -485,7 +434,7 @@ static void tiny_frames(void)
 	buf_done(&b);
 }
 
-static void rapid_reset(void)
+static void rapid_reset(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -498,7 +447,7 @@ static void rapid_reset(void)
 	buf_done(&b);
 }
 
-static void table_sizes(void)
+static void table_sizes(const struct bomb *bomb)
 {
 	struct buf b = {0};
 
@@ -528,7 +477,7 @@ static void upgrade(const char *extension)
 	str(READ, text);
 }
 
-static void websocket_bomb(void)
+static void websocket_bomb(const struct bomb *bomb)
 {
 	struct buf b = {0}, zeros = {0};
 	uint8_t head[10] = {0xc1, 127};
@@ -544,61 +493,140 @@ static void websocket_bomb(void)
 	buf_done(&zeros);
 }
 
-static void websocket_fragments(void)
+static void websocket_fragments(const struct bomb *b)
 {
-	struct buf b = {0};
-
 	upgrade("");
-	buf_add(&b, "\x01\x01x", 3);
-	for (size_t i = 0; i < 300000; i++)
-		buf_add(&b, "\x00\x01x", 3);
-	calls(READ, b.data, b.len);
-	buf_done(&b);
+	repeat(b);
 }
 
 /* ---- the tests ---- */
 
+#define CHUNKED "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define ASKED                                                       \
+	"POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\n" \
+	"Content-Length: 2\r\n\r\n{}"
+#define STREAMED "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+#define MESSAGES "{\"model\":\"m\",\"messages\":"
+
+static const struct bomb bodies[] = {
+	{.name = "gzip, 1 GiB of zeros", .run = gzip_bomb, .must_say = "\"body_error\""},
+	{.name = "gzip, three times", .run = gzip_nested_bomb, .must_say = "\"body_error\""},
+	{.name = "gzip, six times", .run = too_many_layers, .must_say = "\"body_error\""},
+	{.name = "br, 1 GiB of zeros", .run = brotli_bomb, .must_say = "\"body_error\""},
+	{.name = "zstd, 1 GiB of zeros", .run = zstd_bomb, .must_say = "\"body_error\""},
+	{.name = "zstd, window of 2 GiB", .run = zstd_window, .must_say = "\"body_error\""},
+};
+
+static const struct bomb heads[] = {
+	{.name = "100,000 headers", .run = many_headers},
+	{.name = "an extension without end",
+	 .run = repeat,
+	 .request = CHUNKED,
+	 .direction = WRITE,
+	 .head = "5;",
+	 UNIT("x"),
+	 .times = MIB},
+	{.name = "chunks of one byte",
+	 .run = repeat,
+	 .request = CHUNKED,
+	 .direction = WRITE,
+	 UNIT("1\r\nx\r\n"),
+	 .times = 150000,
+	 .tail = "0\r\n\r\n"},
+	{.name = "30,000 requests, no answer",
+	 .run = repeat,
+	 .direction = WRITE,
+	 UNIT("GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+	 .times = 30000},
+};
+
+static const struct bomb texts[] = {
+	{.name = "a line without end",
+	 .run = repeat,
+	 .request = ASKED,
+	 .answer = STREAMED,
+	 .direction = READ,
+	 .head = "data: ",
+	 UNIT("x"),
+	 .times = MIB},
+	{.name = "100,000 events",
+	 .run = repeat,
+	 .request = ASKED,
+	 .answer = STREAMED,
+	 .direction = READ,
+	 UNIT("data:{}\n\n"),
+	 .times = 100000},
+	{.name = "500,000 brackets",
+	 .run = repeat_json,
+	 .direction = WRITE,
+	 .head = MESSAGES,
+	 UNIT("["),
+	 .times = 500000,
+	 .tail = "}"},
+	{.name = "100,000 objects",
+	 .run = repeat_json,
+	 .direction = WRITE,
+	 .head = MESSAGES,
+	 UNIT("{\"a\":"),
+	 .times = 100000,
+	 .tail = "}"},
+	{.name = "quotes and backslashes",
+	 .run = repeat_json,
+	 .direction = WRITE,
+	 .head = MESSAGES,
+	 UNIT("\"\\\\\\\\\\\\"),
+	 .times = 60000,
+	 .tail = "}"},
+};
+
+static const struct bomb frames[] = {
+	{.name = "HPACK, 1.3 GB of fields", .run = hpack_bomb},
+	{.name = "HPACK, 100,000 fields", .run = many_fields},
+	{.name = "empty CONTINUATIONs", .run = empty_continuations},
+	{.name = "frames of one byte", .run = tiny_frames},
+	{.name = "streams opened and reset", .run = rapid_reset},
+	{.name = "HPACK, tables resized", .run = table_sizes},
+};
+
+static const struct bomb messages[] = {
+	{.name = "a message of 64 MiB", .run = websocket_bomb},
+	{.name = "300,000 fragments",
+	 .run = websocket_fragments,
+	 .direction = READ,
+	 .head = "\x01\x01x",
+	 UNIT("\x00\x01x"),
+	 .times = 300000},
+};
+
+static void explode_all(const struct bomb *bombs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		explode(&bombs[i]);
+}
+
 static void compressed_bodies_stay_small(void **state)
 {
-	explode("gzip, 1 GiB of zeros", gzip_bomb, "\"body_error\"");
-	explode("gzip, three times", gzip_nested_bomb, "\"body_error\"");
-	explode("gzip, six times", too_many_layers, "\"body_error\"");
-	explode("br, 1 GiB of zeros", brotli_bomb, "\"body_error\"");
-	explode("zstd, 1 GiB of zeros", zstd_bomb, "\"body_error\"");
-	explode("zstd, window of 2 GiB", zstd_window, "\"body_error\"");
+	explode_all(bodies, ARRAY_SIZE(bodies));
 }
 
 static void heads_and_chunks_stay_small(void **state)
 {
-	explode("100,000 headers", many_headers, NULL);
-	explode("an extension without end", endless_extension, NULL);
-	explode("chunks of one byte", tiny_chunks, NULL);
-	explode("30,000 requests, no answer", many_requests, NULL);
+	explode_all(heads, ARRAY_SIZE(heads));
 }
 
 static void streams_of_text_stay_small(void **state)
 {
-	explode("a line without end", endless_line, NULL);
-	explode("100,000 events", tiny_events, NULL);
-	explode("500,000 brackets", deep_arrays, NULL);
-	explode("100,000 objects", deep_objects, NULL);
-	explode("quotes and backslashes", escaped_json, NULL);
+	explode_all(texts, ARRAY_SIZE(texts));
 }
 
 static void frames_stay_small(void **state)
 {
-	explode("HPACK, 1.3 GB of fields", hpack_bomb, NULL);
-	explode("HPACK, 100,000 fields", many_fields, NULL);
-	explode("empty CONTINUATIONs", empty_continuations, NULL);
-	explode("frames of one byte", tiny_frames, NULL);
-	explode("streams opened and reset", rapid_reset, NULL);
-	explode("HPACK, tables resized", table_sizes, NULL);
+	explode_all(frames, ARRAY_SIZE(frames));
 }
 
 static void messages_stay_small(void **state)
 {
-	explode("a message of 64 MiB", websocket_bomb, NULL);
-	explode("300,000 fragments", websocket_fragments, NULL);
+	explode_all(messages, ARRAY_SIZE(messages));
 }
 
 int main(void)

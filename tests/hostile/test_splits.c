@@ -75,7 +75,8 @@ static const struct http_parser_ops ops = {
 static bool searched; /* for a beginning: what is found may depend on where calls begin */
 
 /* One input to one parser; @cut bytes first. */
-typedef void (*run_fn)(const uint8_t *p, size_t n, size_t cut, struct buf *told);
+typedef void (*run_fn)(const uint8_t *p, size_t n, size_t cut, struct buf *told,
+		       enum http_side side);
 
 static void run_http1(const uint8_t *p, size_t n, size_t cut, struct buf *told, enum http_side side)
 {
@@ -88,16 +89,6 @@ static void run_http1(const uint8_t *p, size_t n, size_t cut, struct buf *told, 
 	http1_eof(h, !side);
 	searched |= http1_skipped(h, side) > 0;
 	http1_free(h);
-}
-
-static void http1_request(const uint8_t *p, size_t n, size_t cut, struct buf *told)
-{
-	run_http1(p, n, cut, told, HTTP_REQUEST);
-}
-
-static void http1_response(const uint8_t *p, size_t n, size_t cut, struct buf *told)
-{
-	run_http1(p, n, cut, told, HTTP_RESPONSE);
 }
 
 static void run_http2(const uint8_t *p, size_t n, size_t cut, struct buf *told, enum http_side side)
@@ -113,16 +104,6 @@ static void run_http2(const uint8_t *p, size_t n, size_t cut, struct buf *told, 
 	http2_free(h);
 }
 
-static void http2_request(const uint8_t *p, size_t n, size_t cut, struct buf *told)
-{
-	run_http2(p, n, cut, told, HTTP_REQUEST);
-}
-
-static void http2_response(const uint8_t *p, size_t n, size_t cut, struct buf *told)
-{
-	run_http2(p, n, cut, told, HTTP_RESPONSE);
-}
-
 static void on_event(void *told, const struct sse_event *e)
 {
 	buf_printf(told, "\n%zu %zu %d ", e->event.len, e->id.len, e->truncated);
@@ -130,7 +111,7 @@ static void on_event(void *told, const struct sse_event *e)
 	buf_add(told, e->data.p, e->data.len);
 }
 
-static void run_sse(const uint8_t *p, size_t n, size_t cut, struct buf *told)
+static void run_sse(const uint8_t *p, size_t n, size_t cut, struct buf *told, enum http_side side)
 {
 	struct sse *s;
 
@@ -147,7 +128,8 @@ static void on_ndjson(void *told, struct http_text line, uint64_t full)
 	buf_add(told, line.p, line.len);
 }
 
-static void run_ndjson(const uint8_t *p, size_t n, size_t cut, struct buf *told)
+static void run_ndjson(const uint8_t *p, size_t n, size_t cut, struct buf *told,
+		       enum http_side side)
 {
 	struct ndjson *j;
 
@@ -171,7 +153,8 @@ static void on_close(void *told, enum http_side side, unsigned code, struct http
 	buf_add(told, reason.p, reason.len);
 }
 
-static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *told)
+static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *told,
+			  enum http_side side)
 {
 	static const struct websocket_ops websocket_ops = {.message = on_message,
 							   .close = on_close};
@@ -179,7 +162,7 @@ static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *to
 	const char *reason = "";
 	struct websocket *w;
 
-	assert_int_equal(websocket_new(HTTP_RESPONSE, &params, &websocket_ops, told, &w), 0);
+	assert_int_equal(websocket_new(side, &params, &websocket_ops, told, &w), 0);
 	websocket_feed(w, p, cut);
 	websocket_feed(w, p + cut, n - cut);
 	websocket_failed(w, &reason);
@@ -192,15 +175,16 @@ static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *to
 static const struct parser {
 	const char *corpus;
 	run_fn run;
+	enum http_side side;
 	bool may_search;
 } parsers[] = {
-	{"http1", http1_request, true},
-	{"http1", http1_response, true},
-	{"http2", http2_request, true},
-	{"http2", http2_response, true},
-	{"sse", run_sse, false},
-	{"ndjson", run_ndjson, false},
-	{"websocket", run_websocket, false},
+	{"http1", run_http1, HTTP_REQUEST, true},
+	{"http1", run_http1, HTTP_RESPONSE, true},
+	{"http2", run_http2, HTTP_REQUEST, true},
+	{"http2", run_http2, HTTP_RESPONSE, true},
+	{"sse", run_sse, HTTP_RESPONSE, false},
+	{"ndjson", run_ndjson, HTTP_RESPONSE, false},
+	{"websocket", run_websocket, HTTP_RESPONSE, false},
 };
 
 static size_t inputs, cuts;
@@ -212,10 +196,10 @@ static void cut_everywhere(const struct parser *parser, const char *name, const 
 	size_t step = n / CUTS_MAX + 1;
 
 	searched = false;
-	parser->run(p, n, 0, &whole);
+	parser->run(p, n, 0, &whole, parser->side);
 	for (size_t at = 1; at < n; at += step) {
 		buf_reset(&cut);
-		parser->run(p, n, at, &cut);
+		parser->run(p, n, at, &cut, parser->side);
 		cuts++;
 		if (parser->may_search && searched)
 			return;

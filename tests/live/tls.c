@@ -532,6 +532,66 @@ static void named_library(void)
 	compare_sides(&st, w.out);
 }
 
+/* ---- more files than can be probed at once ---- */
+
+#define PROBED_MAX 256
+
+/* The text that copy @k sends, and how often it is told, written and read. */
+static size_t bundle_told(const struct stream *st, unsigned long k)
+{
+	const char *text = live_printf("bundle %lu", k);
+	const char *library = live_printf("bundle-%lu.so", k);
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "ssl", "data"))) {
+		if (strcmp(line_str(l, "data"), text))
+			continue;
+		CHECK(!strcmp(line_str(l, "library"), library), "of another file: %.300s",
+		      json_object_to_json_string(l->json));
+		n++;
+	}
+	return n;
+}
+
+static size_t bundles_probed(const struct stream *st)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "agentsight", "capability")))
+		n += strstr(line_str(l, "hook"), "/bundle-") &&
+		     !strcmp(line_str(l, "state"), "attached");
+	return n;
+}
+
+/* Nobody has most of them open any more; what is still in use keeps its probes. */
+static void bundles(void)
+{
+	unsigned long n = live_scaled(PROBED_MAX + 64);
+	char *argv[] = {workload_path("tls_bundles"), library_path(), (char *)live_dir(),
+			live_printf("%lu", n), NULL};
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold_argv(&w, argv);
+	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	for (unsigned long k = 0; k < n; k++)
+		CHECK(bundle_told(&st, k) == (k ? 2 : 4), "bundle %lu was told %zu times", k,
+		      bundle_told(&st, k));
+	CHECK(bundles_probed(&st) >= n, "only %zu of %lu were said to be probed",
+	      bundles_probed(&st), n);
+	CHECK(n < PROBED_MAX ||
+		      json_object_get_int64(object_at(st.stop, "tables.tls_files.evicted")),
+	      "no file was given back");
+	CHECK(!object_at(st.stop, "tables.tls_files.refused"), "files were refused");
+}
+
 const struct live_test tls_tests[] = {
 	{"a_megabyte_over_TLS_is_exact_both_ways", big, 60},
 	{"twenty_thousand_kept_alive_requests_are_all_there", keepalive, 180},
@@ -550,5 +610,6 @@ const struct live_test tls_tests[] = {
 	{"SSL_read_ex_and_SSL_write_ex_of_OpenSSL_1_1_1_are_seen", openssl11_ex, 60},
 	{"a_named_file_without_TLS_functions_is_an_error", named_without_functions, 30},
 	{"a_library_under_another_name_is_captured_when_named", named_library, 60},
+	{"more_files_than_can_be_probed_at_once_are_seen_one_after_the_other", bundles, 300},
 	{},
 };

@@ -22,8 +22,13 @@ static int segments_drop(struct dl_phdr_info *info, size_t size, void *ctx)
 	return 0;
 }
 
-void memory_give_back(void)
+void memory_trim(void)
 {
 	malloc_trim(0);
+}
+
+void memory_give_back(void)
+{
+	memory_trim();
 	dl_iterate_phdr(segments_drop, NULL);
 }

@@ -3,8 +3,14 @@
 #define AGENTSIGHT_BASE_MEMORY_H
 
 /*
- * Gives back what the beginning has left: free pages of the heap, and pages of program and libraries. Those that are
- * needed again come back from the page cache, for 0.1 us each; most are of code that only loads programs.
+ * Gives back free pages of the heap. The C library does so only for those at its end, and long-lived pieces lie above
+ * what was needed for a while: by libbpf, several MB for each object that is loaded, or by a burst.
+ */
+void memory_trim(void);
+
+/*
+ * At the end of the beginning: free pages of the heap, and pages of program and libraries. Those that are needed
+ * again come back from the page cache, for 0.1 us each; most are of code that only loads programs.
  */
 void memory_give_back(void);
 

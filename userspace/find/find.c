@@ -5,6 +5,7 @@
  */
 #include "find/find.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -256,6 +257,8 @@ static int file_find(int fd, const struct find_options *o, struct find_result *r
 
 	if (r < 0)
 		return r;
+	if (image_machine(im) != EM_X86_64)
+		return -EOPNOTSUPP;
 	r = image_build_id(im, &ret->id);
 	if (r < 0)
 		return r;

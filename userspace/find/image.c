@@ -45,12 +45,16 @@ struct image {
 	int fd;
 	const _Atomic(bool) *stop;
 	bool pie;
-	uint64_t work;
+	uint16_t machine;
+	uint64_t sections; /* in the file */
+	uint32_t n_sections;
+	uint64_t work, work_max;
 	size_t n_segments;
 	struct image_segment segments[IMAGE_SEGMENTS_MAX];
 	struct image_segment relro;
 	size_t n_notes;
 	struct image_segment notes[IMAGE_SEGMENTS_MAX];
+	struct image_segment dynamic;
 	struct table eh;
 	struct table rela;
 	uint8_t *block; /* of image_scan() */
@@ -59,15 +63,15 @@ struct image {
 static int charge(struct image *im, size_t len)
 {
 	im->work += 1 + len / 4096;
-	if (im->work > WORK_MAX)
+	if (im->work > im->work_max)
 		return -E2BIG;
 	if (im->stop && atomic_load_explicit(im->stop, memory_order_relaxed))
 		return -ECANCELED;
 	return 0;
 }
 
-/* Reads exactly @len bytes at a file offset; the end of the file in between is damage. */
-static int file_read(struct image *im, uint64_t offset, void *buf, size_t len)
+/* The end of the file in between is damage. */
+int image_read_file(struct image *im, uint64_t offset, void *buf, size_t len)
 {
 	int r = charge(im, len);
 
@@ -83,6 +87,17 @@ static const struct image_segment *segment_find(const struct image *im, uint64_t
 			return s;
 	}
 	return NULL;
+}
+
+uint16_t image_machine(const struct image *im)
+{
+	return im->machine;
+}
+
+uint32_t image_sections(const struct image *im, uint64_t *ret_offset)
+{
+	*ret_offset = im->sections;
+	return im->n_sections;
 }
 
 size_t image_segments(const struct image *im, const struct image_segment **ret)
@@ -149,7 +164,7 @@ int image_read(struct image *im, uint64_t vaddr, void *buf, size_t len)
 	if (!s || s->filesz - (vaddr - s->vaddr) < len)
 		return -EBADMSG;
 
-	return file_read(im, vaddr - s->vaddr + s->offset, buf, len);
+	return image_read_file(im, vaddr - s->vaddr + s->offset, buf, len);
 }
 
 ssize_t image_read_upto(struct image *im, uint64_t vaddr, void *buf, size_t len)
@@ -161,7 +176,7 @@ ssize_t image_read_upto(struct image *im, uint64_t vaddr, void *buf, size_t len)
 		return -EBADMSG;
 
 	len = MIN(len, s->filesz - (vaddr - s->vaddr));
-	r = file_read(im, vaddr - s->vaddr + s->offset, buf, len);
+	r = image_read_file(im, vaddr - s->vaddr + s->offset, buf, len);
 	return r < 0 ? r : (ssize_t)len;
 }
 
@@ -196,25 +211,46 @@ static int segment_add(struct image_segment *table, size_t *n, const Elf64_Phdr 
 	return r;
 }
 
-static int dynamic_read(struct image *im, const Elf64_Phdr *ph)
+static void dynamic_take(const Elf64_Dyn *d, const int64_t *tags, uint64_t *values, size_t n)
 {
-	uint64_t n = MIN(ph->p_filesz / sizeof(Elf64_Dyn), (uint64_t)DYNAMIC_MAX);
-	_cleanup_(freep) Elf64_Dyn *dyn = calloc(n + 1, sizeof(*dyn));
-	int r;
+	for (size_t i = 0; i < n; i++) {
+		if (d->d_tag == tags[i])
+			values[i] = d->d_un.d_val;
+	}
+}
 
-	if (!dyn)
-		return -ENOMEM;
-	r = file_read(im, ph->p_offset, dyn, n * sizeof(*dyn));
-	if (r < 0)
-		return r;
+int image_dynamic(struct image *im, const int64_t *tags, uint64_t *ret_values, size_t n)
+{
+	uint64_t left = MIN(im->dynamic.filesz / sizeof(Elf64_Dyn), (uint64_t)DYNAMIC_MAX);
+	uint64_t offset = im->dynamic.offset;
+	Elf64_Dyn entries[64];
 
-	for (size_t i = 0; i < n && dyn[i].d_tag != DT_NULL; i++) {
-		if (dyn[i].d_tag == DT_RELA)
-			im->rela.vaddr = dyn[i].d_un.d_ptr;
-		else if (dyn[i].d_tag == DT_RELASZ)
-			im->rela.size = dyn[i].d_un.d_val;
+	memset(ret_values, 0, n * sizeof(*ret_values));
+	while (left > 0) {
+		size_t count = MIN(left, (uint64_t)ARRAY_SIZE(entries));
+		int r = image_read_file(im, offset, entries, count * sizeof(entries[0]));
+
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < count; i++) {
+			if (entries[i].d_tag == DT_NULL)
+				return 0;
+			dynamic_take(&entries[i], tags, ret_values, n);
+		}
+		offset += count * sizeof(entries[0]);
+		left -= count;
 	}
 	return 0;
+}
+
+static int rela_read(struct image *im)
+{
+	static const int64_t tags[] = {DT_RELA, DT_RELASZ};
+	uint64_t values[ARRAY_SIZE(tags)];
+	int r = image_dynamic(im, tags, values, ARRAY_SIZE(tags));
+
+	im->rela = (struct table){values[0], values[1]};
+	return r;
 }
 
 static int phdr_take(struct image *im, const Elf64_Phdr *ph)
@@ -230,7 +266,7 @@ static int phdr_take(struct image *im, const Elf64_Phdr *ph)
 		im->eh = (struct table){ph->p_vaddr, ph->p_filesz};
 		return 0;
 	case PT_DYNAMIC:
-		return dynamic_read(im, ph);
+		return segment_set(&im->dynamic, ph);
 	default:
 		return 0;
 	}
@@ -246,7 +282,7 @@ static int phdrs_read(struct image *im, const Elf64_Ehdr *eh)
 	if (eh->e_phnum > PHDRS_MAX)
 		return -E2BIG;
 
-	r = file_read(im, eh->e_phoff, phdrs, eh->e_phnum * sizeof(phdrs[0]));
+	r = image_read_file(im, eh->e_phoff, phdrs, eh->e_phnum * sizeof(phdrs[0]));
 	for (size_t i = 0; r >= 0 && i < eh->e_phnum; i++)
 		r = phdr_take(im, &phdrs[i]);
 	return r;
@@ -262,7 +298,7 @@ static int ehdr_read(struct image *im, Elf64_Ehdr *ret)
 	if (!S_ISREG(st.st_mode))
 		return -ENOEXEC;
 
-	r = file_read(im, 0, ret, sizeof(*ret));
+	r = image_read_file(im, 0, ret, sizeof(*ret));
 	if (r == -EBADMSG)
 		return -ENOEXEC;
 	if (r < 0)
@@ -270,7 +306,8 @@ static int ehdr_read(struct image *im, Elf64_Ehdr *ret)
 	if (memcmp(ret->e_ident, ELFMAG, SELFMAG) != 0)
 		return -ENOEXEC;
 	if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    ret->e_machine != EM_X86_64 || (ret->e_type != ET_EXEC && ret->e_type != ET_DYN))
+	    (ret->e_machine != EM_X86_64 && ret->e_machine != EM_AARCH64) ||
+	    (ret->e_type != ET_EXEC && ret->e_type != ET_DYN))
 		return -EOPNOTSUPP;
 	return 0;
 }
@@ -285,13 +322,20 @@ int image_open(int fd, const _Atomic(bool) *stop, struct image **ret)
 		return -ENOMEM;
 	im->fd = fd;
 	im->stop = stop;
+	im->work_max = WORK_MAX;
 
 	r = ehdr_read(im, &eh);
 	if (r < 0)
 		return r;
 	im->pie = eh.e_type == ET_DYN;
+	im->machine = eh.e_machine;
+	im->sections = eh.e_shoff;
+	if (eh.e_shoff && eh.e_shentsize == sizeof(Elf64_Shdr))
+		im->n_sections = eh.e_shnum;
 
 	r = phdrs_read(im, &eh);
+	if (r == 0)
+		r = rela_read(im);
 	if (r < 0)
 		return r;
 
@@ -305,6 +349,11 @@ void image_free(struct image *im)
 		return;
 	free(im->block);
 	free(im);
+}
+
+void image_limit(struct image *im, uint64_t work)
+{
+	im->work_max = im->work + work;
 }
 
 /* 1 when the note at @p is the build id. @ret_next is where the next one begins. */
@@ -338,7 +387,7 @@ static int notes_read(struct image *im, const struct image_segment *s, struct im
 {
 	uint8_t bytes[NOTES_MAX];
 	size_t len = MIN(s->filesz, (uint64_t)sizeof(bytes));
-	int r = file_read(im, s->offset, bytes, len);
+	int r = image_read_file(im, s->offset, bytes, len);
 
 	for (size_t at = 0, next = 0; r == 0; at += next)
 		r = note_take(bytes + at, len - at, ret, &next);
@@ -378,7 +427,7 @@ int image_scan(struct image *im, const struct image_segment *seg, size_t overlap
 		size_t n = MIN((uint64_t)(IMAGE_BLOCK - kept), seg->filesz - at);
 		bool last = at + n == seg->filesz;
 		size_t len = kept + n, fresh = last ? len : len - overlap;
-		int r = file_read(im, seg->offset + at, im->block + kept, n);
+		int r = image_read_file(im, seg->offset + at, im->block + kept, n);
 
 		if (r < 0)
 			return r;

@@ -2,7 +2,8 @@
 /*
  * A bounded view of an executable that may be hostile and may change while it is read: segments, bytes by
  * address, unwind ranges, relocations, build id. It reads with pread() only: a mapping of a file that
- * shrinks raises SIGBUS, and its pages would count as resident memory. Little-endian ELF64 of x86-64.
+ * shrinks raises SIGBUS, and its pages would count as resident memory. Little-endian ELF64 of x86-64 and aarch64;
+ * relocations and code are read of x86-64 only. Symbols are source/elf.h's.
  *
  * Everything that is read is charged to one budget per image, so hostile tables end in -E2BIG and not in
  * time. Other errors: -ENOEXEC not an ELF file, -EOPNOTSUPP another class, byte order or machine, -EBADMSG
@@ -39,9 +40,21 @@ struct image;
 /* Keeps @fd, which must stay open. @stop (may be NULL) ends any read with -ECANCELED once it is true. */
 int image_open(int fd, const _Atomic(bool) *stop, struct image **ret);
 void image_free(struct image *im);
+
+/* Reads may come to so many units from now on: one each, and one for each 4 KiB. */
+void image_limit(struct image *im, uint64_t work);
 DEFINE_FREEP(struct image *, image_free)
 
+/* EM_X86_64 or EM_AARCH64. */
+uint16_t image_machine(const struct image *im);
+
 size_t image_segments(const struct image *im, const struct image_segment **ret);
+
+/* Where the table of sections lies in the file, and how many it has; 0 when there is none, or of another shape. */
+uint32_t image_sections(const struct image *im, uint64_t *ret_offset);
+
+/* What the dynamic section says of @tags, 0 where it says nothing. */
+int image_dynamic(struct image *im, const int64_t *tags, uint64_t *ret_values, size_t n);
 
 /* The part that is read-only once the dynamic linker is done; false when the file has none. */
 bool image_relro(const struct image *im, struct image_segment *ret);
@@ -61,6 +74,9 @@ bool image_offset_in_text(const struct image *im, uint64_t offset, uint64_t *ret
 
 /* How many bytes stand before @vaddr in its segment; 0 when it has none. */
 uint64_t image_before(const struct image *im, uint64_t vaddr);
+
+/* Reads exactly @len bytes at a place in the file. */
+int image_read_file(struct image *im, uint64_t offset, void *buf, size_t len);
 
 /* Reads exactly @len bytes of one segment. */
 int image_read(struct image *im, uint64_t vaddr, void *buf, size_t len);

@@ -575,6 +575,21 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 	}
 }
 
+void chain_tables(const struct chain *c, struct table_counts ret[LEDGER_TABLES])
+{
+	if (c->http) {
+		const struct http_stage_counts *http = http_stage_counts(c->http);
+
+		ret[TABLE_CONNECTIONS] = (struct table_counts){http->unwatched, http->evicted};
+	}
+	if (c->tool_run) {
+		const struct tool_run_counts *runs = tool_run_counts(c->tool_run);
+
+		ret[TABLE_TOOL_CALLS].evicted = runs->forgotten;
+		ret[TABLE_TOOL_PROCESSES].refused = runs->untracked;
+	}
+}
+
 uint64_t chain_alerts_started(const struct chain *c)
 {
 	return c->alert ? alert_counts(c->alert)->started : 0;

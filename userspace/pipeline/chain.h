@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "enrich/proc_table.h"
 #include "event/event.h"
+#include "pipeline/ledger.h"
 #include "pipeline/session.h"
 #include "sink/writer.h"
 
@@ -74,6 +75,9 @@ const uint64_t *chain_filtered(const struct chain *c);
 
 /* What stages gave up at a stated limit. */
 void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT]);
+
+/* Fills in the tables of stages. */
+void chain_tables(const struct chain *c, struct table_counts ret[LEDGER_TABLES]);
 
 /* Since the start; also those that no output shows. */
 uint64_t chain_alerts_started(const struct chain *c);

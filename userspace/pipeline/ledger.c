@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/ledger.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -47,6 +48,7 @@ void ledger_take(const struct ledger_inputs *in, struct ledger *ret)
 	if (in->shared)
 		bpf_shared_counts(in->shared, kernel);
 	*ret = (struct ledger){.missed = in->missed, .late = in->late, .bad = in->order.bad};
+	memcpy(ret->tables, in->tables, sizeof(ret->tables));
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
 		take_row(in, kernel[type], type, &ret->rows[type]);
 }
@@ -183,6 +185,32 @@ static void put_streams(struct buf *b, const struct ledger *l)
 	buf_add_char(b, '}');
 }
 
+/* {"connections":{"evicted":2}}: what is not zero; nothing, if all is */
+static void put_tables(struct buf *b, const struct ledger *l)
+{
+	static const char *const names[LEDGER_TABLES] = {
+		[TABLE_PROCESSES] = "processes",       [TABLE_CONNECTIONS] = "connections",
+		[TABLE_TOOL_CALLS] = "tool_calls",     [TABLE_TOOL_PROCESSES] = "tool_processes",
+		[TABLE_TLS_FILES] = "tls_files",       [TABLE_CGROUPS] = "cgroups",
+		[TABLE_CAPABILITIES] = "capabilities",
+	};
+
+	for (size_t i = 0; i < LEDGER_TABLES; i++) {
+		const struct table_counts *t = &l->tables[i];
+
+		if (!t->refused && !t->evicted)
+			continue;
+		buf_printf(b, "%s\"%s\":{", b->len ? "," : "{", names[i]);
+		if (t->refused)
+			buf_printf(b, "\"refused\":%" PRIu64, t->refused);
+		if (t->evicted)
+			buf_printf(b, "%s\"evicted\":%" PRIu64, t->refused ? "," : "", t->evicted);
+		buf_add_char(b, '}');
+	}
+	if (b->len)
+		buf_add_char(b, '}');
+}
+
 static void sum_rows(const struct ledger *l, struct as_stats *s)
 {
 	uint64_t accounted;
@@ -212,8 +240,8 @@ static void sum_rows(const struct ledger *l, struct as_stats *s)
 void ledger_emit_totals(const struct ledger *l, unsigned type, const char *reason,
 			uint64_t since_ns, struct emitter *out)
 {
-	_cleanup_(buf_done) struct buf b = {}, streams = {};
-	struct as_span reason_span, streams_span;
+	_cleanup_(buf_done) struct buf b = {}, streams = {}, tables = {};
+	struct as_span reason_span, streams_span, tables_span;
 	struct as_stats *s;
 	struct rusage usage;
 	struct event ev;
@@ -222,13 +250,16 @@ void ledger_emit_totals(const struct ledger *l, unsigned type, const char *reaso
 	reason_span = record_add_str(&b, reason ? reason : "");
 	put_streams(&streams, l);
 	streams_span = record_add(&b, streams.data, streams.len);
-	if (b.failed || streams.failed) {
+	put_tables(&tables, l);
+	tables_span = record_add(&b, tables.data, tables.len);
+	if (b.failed || streams.failed || tables.failed) {
 		log_warning("there is no memory to tell the totals");
 		return;
 	}
 	s = record_struct(&b, as_stats);
 	s->reason = reason_span;
 	s->streams = streams_span;
+	s->tables = tables_span;
 	sum_rows(l, s);
 	s->duration_ns = s->h.boot_ns - since_ns;
 	s->rss_kb = own_rss_kb();

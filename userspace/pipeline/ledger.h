@@ -15,16 +15,34 @@
 #include "source/bpf.h"
 #include "source/order.h"
 
+/* What is kept in user space has a limit, and gives something up there. */
+enum ledger_table {
+	TABLE_PROCESSES, /* also trees of them */
+	TABLE_CONNECTIONS,
+	TABLE_TOOL_CALLS,
+	TABLE_TOOL_PROCESSES,
+	TABLE_TLS_FILES,
+	TABLE_CGROUPS,
+	TABLE_CAPABILITIES,
+	LEDGER_TABLES,
+};
+
+struct table_counts {
+	uint64_t refused; /* found no room */
+	uint64_t evicted; /* given up for others, or because nobody needed it */
+};
+
 struct ledger_inputs {
 	const struct bpf_shared *shared; /* NULL without kernel programs */
 	uint64_t missed;
 	struct order_counts order;
-	uint64_t late; /* delivered out of order */
+	uint64_t late;            /* delivered out of order */
 	const uint64_t *entered;  /* per type: came out of the ordering */
 	const uint64_t *arrived;  /* per type: came before the selection */
 	const uint64_t *filtered; /* per type */
 	const uint64_t *shed;     /* per type: by stages, at a stated limit */
 	const struct writer_counts *written;
+	struct table_counts tables[LEDGER_TABLES];
 };
 
 struct ledger_row {
@@ -40,6 +58,7 @@ struct ledger_row {
 
 struct ledger {
 	struct ledger_row rows[AS_EV_COUNT];
+	struct table_counts tables[LEDGER_TABLES];
 	uint64_t missed;
 	uint64_t late;
 	uint64_t bad;

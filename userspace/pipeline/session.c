@@ -2,7 +2,6 @@
 #include "pipeline/session.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +152,7 @@ static void emit_capabilities(struct session *s, struct emitter *out)
 	all = bpf_capabilities(shared, &n);
 	for (; s->capabilities_said < n; s->capabilities_said++)
 		emit_capability(&all[s->capabilities_said], out);
+	s->capabilities_said = bpf_capabilities_told(shared, n);
 }
 
 /* ---- the ledger ---- */
@@ -178,6 +178,9 @@ static void take_ledger(struct session *s, struct ledger *ret)
 	for (unsigned type = 0; type < AS_EV_COUNT; type++)
 		shed[type] += s->unmade[type];
 	chain_written(s->chain, &written);
+	in.tables[TABLE_PROCESSES].refused = proc_table_refused(s->procs);
+	chain_tables(s->chain, in.tables);
+	sources_tables(s->sources, in.tables);
 	ledger_take(&in, ret);
 }
 
@@ -530,8 +533,7 @@ static void on_tick(struct session *s)
 	if (++s->ticks % STATS_TICKS)
 		return;
 	report_stats(s);
-	/* what a burst needed, and long-lived pieces above it keep from the system */
-	malloc_trim(0);
+	memory_trim();
 }
 
 static void on_duration(struct session *s)
@@ -761,10 +763,9 @@ int session_start(struct session *s, struct err *e)
 
 	if (!s->opt->command)
 		return 0;
-	r = sources_follow(s->sources, s->child.pid);
-	if (r < 0) /* EINVAL would be wrong usage */
-		return err_set(e, r == -EINVAL ? -EIO : r, "cannot follow the command: %s",
-			       strerror(-r));
+	r = sources_follow(s->sources, s->child.pid, e);
+	if (r < 0)
+		return r;
 	return child_release(&s->child, s->opt->command[0], e);
 }
 
@@ -909,7 +910,9 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 			setpriority(PRIO_PROCESS, 0, -20);
 		if (session_splits(opt))
 			split(s);
-		if (!opt->embedded)
+		if (opt->embedded)
+			memory_trim(); /* the program is another's */
+		else
 			memory_give_back();
 		say_who_is_watched(s);
 		session_kick(s);

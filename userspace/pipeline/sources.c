@@ -2,7 +2,6 @@
 #include "pipeline/sources.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -502,8 +501,6 @@ static void loaders_finish(struct sources *s, void (*breathe)(void *context), vo
 	start_tls(s, breathe, context);
 	for (size_t i = LOAD_FILE; i < LOADERS; i++)
 		loader_finish(s, i, breathe, context);
-	/* libbpf has let go of several MB per object */
-	malloc_trim(0);
 }
 
 /* --binary-path: for what is not found by itself. */
@@ -677,12 +674,25 @@ const char *sources_library(void *sources, uint32_t number, uint32_t tgid)
 	return s->tls ? tls_source_library(s->tls, number, tgid) : NULL;
 }
 
+void sources_tables(const struct sources *s, struct table_counts ret[LEDGER_TABLES])
+{
+	if (s->tls) {
+		struct tls_counts tls = tls_source_counts(s->tls);
+
+		ret[TABLE_TLS_FILES] = (struct table_counts){tls.refused, tls.given_back};
+	}
+	if (s->who)
+		ret[TABLE_CGROUPS].refused = who_cgroups_refused(s->who);
+	if (s->shared)
+		ret[TABLE_CAPABILITIES].refused = bpf_capabilities_refused(s->shared);
+}
+
 size_t sources_followed(const struct sources *s)
 {
 	return s->followed;
 }
 
-int sources_follow(struct sources *s, uint32_t tgid)
+static int follow_given(struct sources *s, uint32_t tgid)
 {
 	struct emitter nowhere = {discard};
 	struct procfs_stat stat;
@@ -713,6 +723,13 @@ int sources_follow(struct sources *s, uint32_t tgid)
 		return r;
 	/* what it used so far is not the command's */
 	return sampler_sample(s->sampler, clock_boot_ns(), AS_SAMPLE_FIRST, 0, &nowhere);
+}
+
+int sources_follow(struct sources *s, uint32_t tgid, struct err *e)
+{
+	int r = follow_given(s, tgid);
+
+	return r < 0 ? err_set(e, refusal(r), "cannot follow the command: %s", strerror(-r)) : 0;
 }
 
 /* ---- while it runs ---- */

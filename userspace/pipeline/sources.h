@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "enrich/proc_table.h"
 #include "event/event.h"
+#include "pipeline/ledger.h"
 #include "pipeline/session.h"
 #include "source/bpf.h"
 #include "source/order.h"
@@ -44,11 +45,14 @@ struct bpf_shared *sources_shared(const struct sources *s); /* NULL without kern
 struct file_sums_ops sources_file_sums(struct sources *s);
 const char *sources_library(void *sources, uint32_t number, uint32_t tgid);
 
+/* Fills in the tables of sources. */
+void sources_tables(const struct sources *s, struct table_counts ret[LEDGER_TABLES]);
+
 /* How many processes belong at this moment. */
 size_t sources_followed(const struct sources *s);
 
-/* Follows a process that the run itself starts. */
-int sources_follow(struct sources *s, uint32_t tgid);
+/* Follows the command, which the run itself has started. */
+int sources_follow(struct sources *s, uint32_t tgid, struct err *e);
 
 /* An exec or a connection: new libraries may be mapped any moment. */
 void sources_activity(void *sources, const struct event *ev);

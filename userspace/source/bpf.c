@@ -49,8 +49,7 @@ static const struct {
 			   BPF_F_MMAPABLE},
 };
 
-#define MAX_HOOKS        64
-#define MAX_CAPABILITIES 256
+#define MAX_HOOKS 64
 
 struct hook {
 	struct bpf_link *link; /* NULL when attached by other means */
@@ -71,8 +70,7 @@ struct bpf_shared {
 	size_t ledger_bytes;
 	struct hook hooks[MAX_HOOKS];
 	size_t n_hooks;
-	struct capability capabilities[MAX_CAPABILITIES];
-	size_t n_capabilities;
+	struct capabilities capabilities;
 	uint64_t missed_before; /* of programs that are gone */
 };
 
@@ -233,6 +231,7 @@ void bpf_shared_free(struct bpf_shared *s)
 	for (size_t i = 0; i < SHARED_COUNT; i++)
 		closep(&s->fds[i]);
 	closep(&s->types_fd);
+	capabilities_done(&s->capabilities);
 	free(s);
 }
 
@@ -405,17 +404,34 @@ void bpf_capability(struct bpf_shared *s, const char *family, const char *hook,
 		va_end(ap);
 	}
 	pthread_mutex_lock(&s->lock);
-	if (s->n_capabilities < MAX_CAPABILITIES)
-		s->capabilities[s->n_capabilities++] = c;
+	capabilities_add(&s->capabilities, &c);
 	pthread_mutex_unlock(&s->lock);
 }
 
 const struct capability *bpf_capabilities(struct bpf_shared *s, size_t *ret_n)
 {
 	pthread_mutex_lock(&s->lock);
-	*ret_n = s->n_capabilities;
+	*ret_n = s->capabilities.n;
 	pthread_mutex_unlock(&s->lock);
-	return s->capabilities;
+	return s->capabilities.list;
+}
+
+size_t bpf_capabilities_told(struct bpf_shared *s, size_t n)
+{
+	pthread_mutex_lock(&s->lock);
+	n = capabilities_told(&s->capabilities, n);
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+uint64_t bpf_capabilities_refused(struct bpf_shared *s)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->capabilities.refused;
+	pthread_mutex_unlock(&s->lock);
+	return n;
 }
 
 static int add_hook(struct bpf_shared *s, struct bpf_link *link, int prog_fd)

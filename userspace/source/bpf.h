@@ -13,6 +13,7 @@
 #include <agentsight/control.h>
 
 #include "base/err.h"
+#include "source/capabilities.h"
 
 struct bpf_object;
 struct bpf_program;
@@ -26,21 +27,6 @@ struct bpf_options {
 	struct as_config cfg; /* self_tgid and page_kb are filled in */
 	size_t ring_events_size;
 	size_t ring_data_size;
-};
-
-/* What was attached, with which mechanism, and what could not be and why. */
-enum capability_state {
-	CAPABILITY_ATTACHED,
-	CAPABILITY_DEGRADED,
-	CAPABILITY_MISSING,
-};
-
-struct capability {
-	const char *family;
-	const char *hook;
-	const char *mechanism;
-	char reason[160];
-	uint32_t state;
 };
 
 /* The shared maps; families borrow them. Hooks and capabilities may be added from several threads. */
@@ -95,12 +81,18 @@ void bpf_shared_helper(struct bpf_shared *s, uint32_t tgid);
 
 int bpf_hook_watch_fd(struct bpf_shared *s, int prog_fd);
 
-/* Records a capability. Strings but @reason must be literals; @reason may be NULL. */
+/* Records a capability. @family and @mechanism must be literals; @mechanism and @reason may be NULL. */
 __attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, const char *family,
 							  const char *hook, const char *mechanism,
 							  enum capability_state state,
 							  const char *reason, ...);
 const struct capability *bpf_capabilities(struct bpf_shared *s, size_t *ret_n);
+
+/* See capabilities_told(). */
+size_t bpf_capabilities_told(struct bpf_shared *s, size_t n);
+
+/* How many were not recorded: too many at once. */
+uint64_t bpf_capabilities_refused(struct bpf_shared *s);
 
 /*
  * Closes all links, those that take long (perf events) in parallel, and calls @meanwhile (may be NULL) while

@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ELF reader. Every number in the file is a claim: sums and products are checked, and each read is
- * charged against one budget per file, so loops and huge counts end in -E2BIG instead of in time. It
- * knows nothing about TLS or probes.
+ * Symbols. Every number in the file is a claim: sums and products are checked, and each read is charged against one
+ * budget per file, so loops and huge counts end in -E2BIG instead of in time. It knows nothing about TLS or probes.
  */
 #include "source/elf.h"
 
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/io.h"
+#include "find/image.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "structs are read as they lie in the file, which is little-endian"
-#endif
-
-/* Largest seen: 14 program headers, 12 loads, 40 sections, 110 000 symbols with 5 MB of names. */
-#define ELF_PHDRS_MAX    128
-#define ELF_LOADS_MAX    32
+/* Largest seen: 40 sections, 110 000 symbols with 5 MB of names. */
 #define ELF_SECTIONS_MAX 4096
-#define ELF_DYNAMIC_MAX  1024
-#define ELF_NOTES_MAX    4096 /* bytes of one note segment */
 #define ELF_CHAIN_MAX    4096 /* symbols of one hash chain */
 #define ELF_RELOCS_MAX   16384
 #define ELF_SYMBOLS_MAX  (1U << 20)
@@ -31,15 +20,8 @@
 #define ELF_CHUNK        65520 /* a multiple of the symbol size, just below 64 KiB */
 #define ELF_NAMED_MAX    64    /* places in a string table that hold a wanted name */
 
-/* One unit for a read and one for each 4 KiB of it: at worst 65 000 small reads or 256 MiB. */
+/* At worst 65 000 small reads or 256 MiB. */
 #define ELF_WORK_MAX (1U << 16)
-
-struct load {
-	uint64_t vaddr;
-	uint64_t filesz;
-	uint64_t offset;
-	uint32_t flags;
-};
 
 /* Where a table of symbols and its strings lie in the file. */
 struct symtab {
@@ -49,7 +31,7 @@ struct symtab {
 	uint64_t strings_len;
 };
 
-/* What PT_DYNAMIC says, as addresses; 0 when the tag is missing. */
+/* What the dynamic section says, as addresses; 0 when the tag is missing. */
 struct dynamic {
 	uint64_t gnu_hash;
 	uint64_t hash;
@@ -62,16 +44,17 @@ struct dynamic {
 	uint64_t relasz;
 };
 
+static const int64_t dynamic_tags[] = {
+	DT_GNU_HASH, DT_HASH,     DT_SYMTAB, DT_STRTAB, DT_STRSZ,
+	DT_JMPREL,   DT_PLTRELSZ, DT_RELA,   DT_RELASZ,
+};
+_Static_assert(sizeof(struct dynamic) == ARRAY_SIZE(dynamic_tags) * sizeof(uint64_t),
+	       "a tag for each member, in this order");
+
 struct elf {
-	int fd;
-	uint16_t machine;
+	struct image *im;
 	uint64_t shoff;
 	uint32_t shnum;
-	uint32_t work;
-	size_t n_loads;
-	struct load loads[ELF_LOADS_MAX];
-	size_t n_notes;
-	struct load notes[ELF_LOADS_MAX];
 	struct dynamic dyn;
 };
 
@@ -80,25 +63,6 @@ struct named {
 	uint32_t offset;
 	uint32_t index;
 };
-
-static int charge(struct elf *elf, size_t len)
-{
-	uint64_t cost = 1 + len / 4096;
-
-	if (elf->work + cost > ELF_WORK_MAX)
-		return -E2BIG;
-
-	elf->work += cost;
-	return 0;
-}
-
-/* Reads exactly @len bytes at a file offset; the end of the file in between is damage. */
-static int file_read(struct elf *elf, uint64_t offset, void *buf, size_t len)
-{
-	int r = charge(elf, len);
-
-	return r < 0 ? r : io_pread(elf->fd, offset, buf, len);
-}
 
 /* Address of element @index of a table; false when that leaves the address space. */
 static bool element(uint64_t base, uint64_t index, uint64_t size, uint64_t *ret)
@@ -109,57 +73,24 @@ static bool element(uint64_t base, uint64_t index, uint64_t size, uint64_t *ret)
 	       !__builtin_add_overflow(base, bytes, ret);
 }
 
-static const struct load *load_find(const struct elf *elf, uint64_t vaddr)
-{
-	for (size_t i = 0; i < elf->n_loads; i++) {
-		const struct load *l = &elf->loads[i];
-
-		if (vaddr >= l->vaddr && vaddr - l->vaddr < l->filesz)
-			return l;
-	}
-	return NULL;
-}
-
 int elf_vaddr_to_offset(const struct elf *elf, uint64_t vaddr, uint64_t *ret_offset)
 {
-	const struct load *l = load_find(elf, vaddr);
-
-	if (!l)
-		return -ENOENT;
-
-	/* No overflow: load_add() checked offset + filesz. */
-	*ret_offset = vaddr - l->vaddr + l->offset;
-	return 0;
+	return image_offset(elf->im, vaddr, ret_offset);
 }
 
 bool elf_in_text(const struct elf *elf, uint64_t vaddr)
 {
-	const struct load *l = load_find(elf, vaddr);
-
-	return l && (l->flags & PF_X);
+	return image_in_text(elf->im, vaddr);
 }
 
 int elf_read(struct elf *elf, uint64_t vaddr, void *buf, size_t len)
 {
-	const struct load *l = load_find(elf, vaddr);
-
-	if (!l || l->filesz - (vaddr - l->vaddr) < len)
-		return -EBADMSG;
-
-	return file_read(elf, vaddr - l->vaddr + l->offset, buf, len);
+	return image_read(elf->im, vaddr, buf, len);
 }
 
 ssize_t elf_read_upto(struct elf *elf, uint64_t vaddr, void *buf, size_t len)
 {
-	const struct load *l = load_find(elf, vaddr);
-	int r;
-
-	if (!l || len == 0)
-		return -EBADMSG;
-
-	len = MIN(len, l->filesz - (vaddr - l->vaddr));
-	r = file_read(elf, vaddr - l->vaddr + l->offset, buf, len);
-	return r < 0 ? r : (ssize_t)len;
+	return image_read_upto(elf->im, vaddr, buf, len);
 }
 
 static int element_read(struct elf *elf, uint64_t base, uint64_t index, void *buf, size_t size)
@@ -172,166 +103,36 @@ static int element_read(struct elf *elf, uint64_t base, uint64_t index, void *bu
 	return elf_read(elf, vaddr, buf, size);
 }
 
-static int load_add(struct load *loads, size_t *n, const Elf64_Phdr *ph)
-{
-	uint64_t end;
-
-	if (__builtin_add_overflow(ph->p_vaddr, ph->p_filesz, &end) ||
-	    __builtin_add_overflow(ph->p_offset, ph->p_filesz, &end) || end > INT64_MAX)
-		return -EBADMSG;
-	if (*n == ELF_LOADS_MAX)
-		return -E2BIG;
-
-	loads[(*n)++] = (struct load){
-		.vaddr = ph->p_vaddr,
-		.filesz = ph->p_filesz,
-		.offset = ph->p_offset,
-		.flags = ph->p_flags,
-	};
-	return 0;
-}
-
-static void dynamic_set(struct dynamic *dyn, const Elf64_Dyn *d)
-{
-	switch (d->d_tag) {
-	case DT_GNU_HASH:
-		dyn->gnu_hash = d->d_un.d_ptr;
-		break;
-	case DT_HASH:
-		dyn->hash = d->d_un.d_ptr;
-		break;
-	case DT_SYMTAB:
-		dyn->symtab = d->d_un.d_ptr;
-		break;
-	case DT_STRTAB:
-		dyn->strtab = d->d_un.d_ptr;
-		break;
-	case DT_STRSZ:
-		dyn->strsz = d->d_un.d_val;
-		break;
-	case DT_JMPREL:
-		dyn->jmprel = d->d_un.d_ptr;
-		break;
-	case DT_PLTRELSZ:
-		dyn->pltrelsz = d->d_un.d_val;
-		break;
-	case DT_RELA:
-		dyn->rela = d->d_un.d_ptr;
-		break;
-	case DT_RELASZ:
-		dyn->relasz = d->d_un.d_val;
-		break;
-	default:
-		break;
-	}
-}
-
-static int dynamic_read(struct elf *elf, const Elf64_Phdr *ph)
-{
-	uint64_t left = MIN(ph->p_filesz / sizeof(Elf64_Dyn), (uint64_t)ELF_DYNAMIC_MAX);
-	uint64_t offset = ph->p_offset;
-	Elf64_Dyn entries[64];
-
-	while (left > 0) {
-		size_t n = MIN(left, (uint64_t)ARRAY_SIZE(entries));
-		int r = file_read(elf, offset, entries, n * sizeof(entries[0]));
-
-		if (r < 0)
-			return r;
-		for (size_t i = 0; i < n; i++) {
-			if (entries[i].d_tag == DT_NULL)
-				return 0;
-			dynamic_set(&elf->dyn, &entries[i]);
-		}
-		offset += n * sizeof(entries[0]);
-		left -= n;
-	}
-	return 0;
-}
-
-static int phdrs_read(struct elf *elf, const Elf64_Ehdr *eh)
-{
-	Elf64_Phdr phdrs[ELF_PHDRS_MAX];
-	int r;
-
-	if (eh->e_phentsize != sizeof(phdrs[0]) || eh->e_phnum == 0)
-		return -EBADMSG;
-	if (eh->e_phnum > ELF_PHDRS_MAX)
-		return -E2BIG;
-
-	r = file_read(elf, eh->e_phoff, phdrs, eh->e_phnum * sizeof(phdrs[0]));
-	for (size_t i = 0; r >= 0 && i < eh->e_phnum; i++) {
-		if (phdrs[i].p_type == PT_LOAD)
-			r = load_add(elf->loads, &elf->n_loads, &phdrs[i]);
-		else if (phdrs[i].p_type == PT_NOTE)
-			r = load_add(elf->notes, &elf->n_notes, &phdrs[i]);
-		else if (phdrs[i].p_type == PT_DYNAMIC)
-			r = dynamic_read(elf, &phdrs[i]);
-	}
-	return r;
-}
-
-static int ehdr_read(struct elf *elf, Elf64_Ehdr *ret)
-{
-	struct stat st;
-	int r;
-
-	if (fstat(elf->fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -ENOEXEC;
-
-	r = file_read(elf, 0, ret, sizeof(*ret));
-	if (r == -EBADMSG)
-		return -ENOEXEC;
-	if (r < 0)
-		return r;
-	if (memcmp(ret->e_ident, ELFMAG, SELFMAG) != 0)
-		return -ENOEXEC;
-	if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    (ret->e_machine != EM_X86_64 && ret->e_machine != EM_AARCH64) ||
-	    (ret->e_type != ET_EXEC && ret->e_type != ET_DYN))
-		return -EOPNOTSUPP;
-	return 0;
-}
-
 int elf_open(int fd, struct elf **ret)
 {
 	_cleanup_(elf_freep) struct elf *elf = calloc(1, sizeof(*elf));
-	Elf64_Ehdr eh = {};
 	int r;
 
 	if (!elf)
 		return -ENOMEM;
-
-	elf->fd = fd;
-	r = ehdr_read(elf, &eh);
+	r = image_open(fd, NULL, &elf->im);
 	if (r < 0)
 		return r;
-
-	/* Sections are optional; a table of another shape counts as absent. */
-	elf->machine = eh.e_machine;
-	if (eh.e_shentsize == sizeof(Elf64_Shdr)) {
-		elf->shoff = eh.e_shoff;
-		elf->shnum = eh.e_shnum;
-	}
-
-	r = phdrs_read(elf, &eh);
+	image_limit(elf->im, ELF_WORK_MAX);
+	elf->shnum = image_sections(elf->im, &elf->shoff);
+	r = image_dynamic(elf->im, dynamic_tags, (uint64_t *)&elf->dyn, ARRAY_SIZE(dynamic_tags));
 	if (r < 0)
 		return r;
-
 	*ret = TAKE_PTR(elf);
 	return 0;
 }
 
 void elf_free(struct elf *elf)
 {
+	if (!elf)
+		return;
+	image_free(elf->im);
 	free(elf);
 }
 
 uint16_t elf_machine(const struct elf *elf)
 {
-	return elf->machine;
+	return image_machine(elf->im);
 }
 
 /* A function that has code here. STT_GNU_IFUNC names the resolver, not the function: not one of them. */
@@ -491,7 +292,7 @@ static int section_read(struct elf *elf, uint32_t index, Elf64_Shdr *ret)
 	if (index >= elf->shnum || !element(elf->shoff, index, sizeof(*ret), &offset))
 		return -EBADMSG;
 
-	return file_read(elf, offset, ret, sizeof(*ret));
+	return image_read_file(elf->im, offset, ret, sizeof(*ret));
 }
 
 /* The first table of @type (SHT_DYNSYM or SHT_SYMTAB) and the strings it links to. */
@@ -501,7 +302,7 @@ static int section_symtab(struct elf *elf, uint32_t type, struct symtab *ret)
 	uint32_t i;
 	int r;
 
-	if (elf->shoff == 0 || elf->shnum == 0)
+	if (elf->shnum == 0)
 		return -ENOENT;
 	if (elf->shnum > ELF_SECTIONS_MAX)
 		return -E2BIG;
@@ -573,7 +374,7 @@ static int strings_find(struct elf *elf, const struct symtab *tab, const struct 
 
 		if (!element(tab->strings, offset, 1, &at))
 			return -EBADMSG;
-		r = file_read(elf, at, chunk + kept, len);
+		r = image_read_file(elf->im, at, chunk + kept, len);
 		for (size_t i = from; r >= 0 && i < to; i++) {
 			/* A name that fits in the part kept from last time was found then. */
 			size_t skip =
@@ -623,7 +424,7 @@ static int symbols_scan(struct elf *elf, const struct symtab *tab, struct elf_sy
 
 		if (!element(tab->offset, i, sizeof(*chunk), &offset))
 			return -EBADMSG;
-		r = file_read(elf, offset, chunk, n * sizeof(*chunk));
+		r = image_read_file(elf->im, offset, chunk, n * sizeof(*chunk));
 		if (r < 0)
 			return r;
 		for (size_t k = 0; k < n; k++)
@@ -748,51 +549,4 @@ int elf_slot_symbol(struct elf *elf, uint64_t vaddr, char ret_name[ELF_NAME_MAX]
 
 	memcpy(ret_name, name, (size_t)n);
 	return 0;
-}
-
-/* Walks the notes in one buffer: {name size, content size, type}, both padded to 4 bytes. */
-static int build_id_find(const uint8_t *notes, size_t len, uint8_t ret_id[ELF_BUILD_ID_LEN])
-{
-	while (len >= sizeof(Elf64_Nhdr)) {
-		Elf64_Nhdr nh;
-		uint64_t name, desc;
-
-		memcpy(&nh, notes, sizeof(nh));
-		name = sizeof(nh);
-		desc = name + (((uint64_t)nh.n_namesz + 3) & ~3ULL);
-		if (desc + nh.n_descsz > len)
-			return -ENOENT;
-
-		if (nh.n_type == NT_GNU_BUILD_ID && nh.n_namesz == sizeof(ELF_NOTE_GNU) &&
-		    memcmp(notes + name, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0 &&
-		    nh.n_descsz > 0) {
-			memset(ret_id, 0, ELF_BUILD_ID_LEN);
-			memcpy(ret_id, notes + desc,
-			       MIN((size_t)nh.n_descsz, (size_t)ELF_BUILD_ID_LEN));
-			return 0;
-		}
-
-		desc += ((uint64_t)nh.n_descsz + 3) & ~3ULL;
-		if (desc > len)
-			return -ENOENT;
-		notes += desc;
-		len -= desc;
-	}
-	return -ENOENT;
-}
-
-int elf_build_id(struct elf *elf, uint8_t ret_id[ELF_BUILD_ID_LEN])
-{
-	uint8_t notes[ELF_NOTES_MAX];
-
-	for (size_t i = 0; i < elf->n_notes; i++) {
-		size_t len = MIN(elf->notes[i].filesz, (uint64_t)sizeof(notes));
-		int r = file_read(elf, elf->notes[i].offset, notes, len);
-
-		if (r < 0)
-			return r;
-		if (build_id_find(notes, len, ret_id) == 0)
-			return 0;
-	}
-	return -ENOENT;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads what a probe needs from an ELF file that may be hostile: symbols, bytes by address, and file
- * offsets. Only bounded pread() calls on a descriptor, no mapping, because the file can shrink or change
- * while it is read. 64-bit little-endian x86-64 and aarch64 only. All work on one `struct elf` is bounded.
+ * Reads what a probe needs from an ELF file that may be hostile: symbols, and on top of find/image.h bytes by address
+ * and file offsets. All work on one `struct elf` is bounded.
  *
  * Errors: -ENOEXEC not an ELF file, -EOPNOTSUPP another class, byte order or machine, -EBADMSG damaged or
  * cut short, -E2BIG more work than a sane file asks for, -ENOENT not there, or what pread() said.
@@ -17,8 +16,7 @@
 
 #include "base/cleanup.h"
 
-#define ELF_BUILD_ID_LEN 20
-#define ELF_NAME_MAX     64 /* names asked for, and names of import slots, with the NUL */
+#define ELF_NAME_MAX 64 /* names asked for, and names of import slots, with the NUL */
 
 struct elf;
 
@@ -59,8 +57,5 @@ int elf_read(struct elf *elf, uint64_t vaddr, void *buf, size_t len);
 
 /* As elf_read(), but stops at the end of the segment. The count (> 0), or an error. */
 ssize_t elf_read_upto(struct elf *elf, uint64_t vaddr, void *buf, size_t len);
-
-/* The GNU build-id, zero-padded or cut to 20 bytes. */
-int elf_build_id(struct elf *elf, uint8_t ret_id[ELF_BUILD_ID_LEN]);
 
 #endif

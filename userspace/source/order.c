@@ -45,7 +45,6 @@ struct order {
 	struct run held;
 	struct run spare;
 	struct buf current; /* the held event that is being passed on */
-	uint64_t last_ns;
 	struct order_counts counts;
 };
 
@@ -202,10 +201,6 @@ static void pass_on(struct order *o, const struct as_hdr *rec, const char *label
 		return;
 	}
 	ev.label = label;
-	if (rec->boot_ns < o->last_ns)
-		o->counts.late++;
-	else
-		o->last_ns = rec->boot_ns;
 	event_emit(o->out, &ev);
 }
 

@@ -2,7 +2,7 @@
 /*
  * Puts events into the order of time. Records of one ring are nearly in order already; those of two
  * rings and those made by user space are not. What is younger than the watermark is kept back, since
- * an older record may still be on its way; what comes later than that is passed on all the same and counted.
+ * an older record may still be on its way; what comes later than that is passed on all the same.
  */
 #ifndef AGENTSIGHT_SOURCE_ORDER_H
 #define AGENTSIGHT_SOURCE_ORDER_H
@@ -20,7 +20,6 @@
 struct order;
 
 struct order_counts {
-	uint64_t late;                /* passed on out of order */
 	uint64_t bad;                 /* records that the decoder refused */
 	uint64_t unheld[AS_EV_COUNT]; /* there was no memory for them */
 };

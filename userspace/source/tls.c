@@ -25,6 +25,7 @@
 #include "priv/proc.h"
 #include "source/mmaps.h"
 #include "source/tls_attach.h"
+#include "source/tls_files.h"
 #include "source/tls_finder.h"
 #include "source/tls_sites.h"
 #include "source/write_guard.h"
@@ -38,25 +39,9 @@
 #define QUEUE_MAX    256
 #define SCRIPT_DEPTH 4 /* interpreters of interpreters */
 
-/* A file as stat() sees it: the same key is the same content. */
-struct file_key {
-	uint64_t dev;
-	uint64_t ino;
-	uint64_t mtime_ns;
-	uint64_t size;
-};
-
-/* A probed file. Its number in events is its place in the table plus 1. */
-struct tls_file {
-	struct file_key key;
-	int fd;     /* stays open: names the inode for attaching, and shows changes */
-	char *path; /* as first seen; what capabilities and events say */
-	struct tls_links links[2]; /* of functions with symbols, of those found without */
-	unsigned int reports;
-	bool calls;   /* its functions have symbols, which are better than what is found without */
-	bool waiting; /* for its writer to close it */
-	bool left;    /* by the guard, which is still to be told */
-};
+/* Who uses a file, when it is no process that is known. */
+#define NOBODY   0          /* yet: it is there before who uses it */
+#define SOMEBODY UINT32_MAX /* somebody did */
 
 /* The caches are mapped directly: an entry that is displaced costs one more look, nothing else. */
 struct seen {
@@ -75,18 +60,21 @@ struct tls_source {
 	struct tls_finder *finder;
 	struct write_guard *guard;
 	pthread_mutex_t
-		lock; /* of the files' links and `left`: the guard's thread takes probes out */
+		lock; /* of the files' links and `leave`: the guard's thread takes probes out */
 	struct mmaps *mmaps;
-	DIR *scan; /* going through /proc; NULL when done */
+	DIR *scan;       /* going through /proc; NULL when done */
+	bool scan_again; /* when it is done */
+	bool scan_blind; /* of somebody we may not know what he has mapped */
+	bool scan_void;  /* something went wrong */
 	bool finished;
-	bool again; /* the finder could not take all */
-	bool full;
+	bool again;   /* the finder could not take all */
+	bool refused; /* a file, for want of a place, since one was given back */
+	struct tls_counts counts;
 	uint32_t queue[QUEUE_MAX]; /* processes to be looked at */
 	size_t n_queue;
-	struct tls_file files[FILES_MAX];
-	size_t n_files;
+	struct tls_files *files;
 	struct seen seen[CACHE_SIZE];
-	struct file_key inspected[CACHE_SIZE];
+	struct tls_file_key inspected[CACHE_SIZE];
 	struct user users[CACHE_SIZE];
 };
 
@@ -111,9 +99,9 @@ static bool seen_lately(struct tls_source *t, uint64_t dev, uint64_t ino, uint64
 	return false;
 }
 
-static struct file_key key_of(const struct stat *st)
+static struct tls_file_key key_of(const struct stat *st)
 {
-	return (struct file_key){
+	return (struct tls_file_key){
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.mtime_ns =
@@ -122,14 +110,14 @@ static struct file_key key_of(const struct stat *st)
 	};
 }
 
-static bool key_equal(const struct file_key *a, const struct file_key *b)
+static bool key_equal(const struct tls_file_key *a, const struct tls_file_key *b)
 {
 	return !memcmp(a, b, sizeof(*a));
 }
 
-static bool inspected_before(struct tls_source *t, const struct file_key *key)
+static bool inspected_before(struct tls_source *t, const struct tls_file_key *key)
 {
-	struct file_key *k = &t->inspected[cache_slot(key->dev, key->ino)];
+	struct tls_file_key *k = &t->inspected[cache_slot(key->dev, key->ino)];
 
 	if (key_equal(k, key))
 		return true;
@@ -137,16 +125,15 @@ static bool inspected_before(struct tls_source *t, const struct file_key *key)
 	return false;
 }
 
-static void inspected_forget(struct tls_source *t, const struct file_key *key)
+static void inspected_forget(struct tls_source *t, const struct tls_file_key *key)
 {
-	t->inspected[cache_slot(key->dev, key->ino)] = (struct file_key){};
+	t->inspected[cache_slot(key->dev, key->ino)] = (struct tls_file_key){};
 }
 
 static void user_note(struct tls_source *t, uint32_t tgid, const struct tls_file *f)
 {
-	if (tgid)
-		t->users[tgid & (CACHE_SIZE - 1)] =
-			(struct user){tgid, (uint32_t)(f - t->files) + 1};
+	if (tgid != NOBODY && tgid != SOMEBODY)
+		t->users[tgid & (CACHE_SIZE - 1)] = (struct user){tgid, f->number};
 }
 
 static const char *base_name(const char *path)
@@ -329,37 +316,36 @@ __attribute__((format(printf, 4, 5))) static void file_report(struct tls_source 
 		       reason);
 }
 
-static struct tls_file *file_find(struct tls_source *t, uint64_t dev, uint64_t ino)
+static struct tls_file *file_find(struct tls_source *t, const struct tls_file_key *key)
 {
-	for (size_t i = 0; i < t->n_files; i++) {
-		if (t->files[i].key.dev == dev && t->files[i].key.ino == ino)
-			return &t->files[i];
-	}
-	return NULL;
+	return tls_files_find(t->files, key->dev, key->ino);
 }
 
-/* Numbers are never given twice: events on their way refer to them. */
-static struct tls_file *file_add(struct tls_source *t, const struct file_key *key, int fd,
-				 const char *path)
+/* Told when it begins; how many there were is counted. */
+static void file_refuse(struct tls_source *t, const char *path)
 {
-	struct tls_file *f = &t->files[t->n_files];
+	log_debug("tls: %s: %d files are probed already", log_safe(path), FILES_MAX);
+	if (!t->refused)
+		bpf_capability(t->shared, "tls", "further files", "uprobes", CAPABILITY_MISSING,
+			       "%d are probed already, and in use", FILES_MAX);
+	t->refused = true;
+	t->counts.refused++;
+}
 
-	if (t->n_files == FILES_MAX) {
-		if (!t->full)
-			bpf_capability(t->shared, "tls", "further files", "uprobes",
-				       CAPABILITY_MISSING, "%d are probed already", FILES_MAX);
-		t->full = true;
+static struct tls_file *file_add(struct tls_source *t, const struct tls_file_key *key, int fd,
+				 const char *path, uint32_t tgid)
+{
+	struct tls_file *f;
+	int r = tls_files_add(t->files, key, fd, path, clock_boot_ns(), &f);
+
+	if (r == -ENOSPC)
+		file_refuse(t, path);
+	else if (r < 0)
+		log_warning("tls: %s is not probed: %s", log_safe(path), strerror(-r));
+	if (r < 0)
 		return NULL;
-	}
-	*f = (struct tls_file){.key = *key, .fd = -1};
-	f->path = strdup(path);
-	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (!f->path || f->fd < 0) {
-		free(f->path);
-		closep(&f->fd);
-		return NULL;
-	}
-	t->n_files++;
+	f->expected = tgid == NOBODY;
+	user_note(t, tgid, f);
 	return f;
 }
 
@@ -389,45 +375,78 @@ static void found_describe(const struct find_result *found, char *out, size_t ca
 		snprintf(out + n, cap - n, "; %.100s", found->reason);
 }
 
-static uint32_t file_number(const struct tls_source *t, const struct tls_file *f)
-{
-	return (uint32_t)(f - t->files) + 1;
-}
-
 static bool file_attached(struct tls_source *t, const struct tls_file *f)
 {
 	bool attached;
 
 	pthread_mutex_lock(&t->lock);
-	attached = f->links[0].n || f->links[1].n;
+	attached = f->links[0].n || f->links[1].n || f->leave == TLS_LEAVING;
 	pthread_mutex_unlock(&t->lock);
 	return attached;
 }
 
+/* Its probes are on their way out, or will be. */
+static bool file_leaves(struct tls_source *t, const struct tls_file *f)
+{
+	bool leaves;
+
+	pthread_mutex_lock(&t->lock);
+	leaves = f->giving || f->leave != TLS_STAYS;
+	pthread_mutex_unlock(&t->lock);
+	return leaves;
+}
+
 /* Both sets of probes at once: each wait for the kernel's grace period is the same one. */
-static void file_detach_locked(struct tls_file *f)
+static void file_detach(struct tls_source *t, struct tls_file *f)
 {
 	struct tls_links *links[] = {&f->links[0], &f->links[1]};
 
-	tls_links_detach_all(links, ARRAY_SIZE(links));
-}
-
-static void file_detach(struct tls_source *t, struct tls_file *f)
-{
 	pthread_mutex_lock(&t->lock);
-	file_detach_locked(f);
+	tls_links_detach_all(links, ARRAY_SIZE(links));
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* In the guard's thread: somebody wants to write, and waits until the probes are gone. */
-static void guard_leave(void *ctx, uint32_t number)
+/* Probes that are on their way out, of files that the table keeps meanwhile. */
+struct leaving {
+	size_t n;
+	struct tls_file *files[FILES_MAX];
+	struct tls_links links[2 * FILES_MAX];
+	struct tls_links *list[2 * FILES_MAX];
+};
+
+static void leaving_add(struct leaving *l, struct tls_file *f)
+{
+	size_t at = 2 * l->n;
+
+	f->leave = TLS_LEAVING;
+	l->files[l->n++] = f;
+	for (size_t i = 0; i < ARRAY_SIZE(f->links); i++) {
+		l->links[at + i] = f->links[i];
+		l->list[at + i] = &l->links[at + i];
+		f->links[i] = (struct tls_links){};
+	}
+}
+
+/*
+ * In the guard's thread: somebody wants to write, and waits until the probes are gone, or nobody uses these files any
+ * more. That takes the kernel a while, in which nobody else waits for the lock.
+ */
+static void guard_leave(void *ctx, const uint32_t *numbers, size_t n)
 {
 	struct tls_source *t = ctx;
-	struct tls_file *f = &t->files[number - 1];
+	struct leaving l;
+
+	l.n = 0;
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = 0; i < n; i++)
+		leaving_add(&l, tls_files_number(t->files, numbers[i]));
+	pthread_mutex_unlock(&t->lock);
+
+	tls_links_detach_all(l.list, 2 * l.n);
 
 	pthread_mutex_lock(&t->lock);
-	file_detach_locked(f);
-	f->left = true;
+	for (size_t i = 0; i < l.n; i++)
+		l.files[i]->leave = TLS_LEFT;
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -438,7 +457,7 @@ static void guard_leave(void *ctx, uint32_t number)
 static bool file_guard(struct tls_source *t, struct tls_file *f)
 {
 	enum write_guard_kind kind = WRITE_GUARD_LEASE;
-	int r = write_guard_watch(t->guard, f->fd, file_number(t, f), &kind);
+	int r = write_guard_watch(t->guard, f->fd, f->number, &kind);
 
 	if (r == 0 && kind != WRITE_GUARD_LEASE)
 		bpf_capability(t->shared, "tls", f->path, "file lease", CAPABILITY_DEGRADED,
@@ -453,9 +472,9 @@ static int file_attach_locked(struct tls_source *t, struct tls_file *f,
 {
 	int r;
 
-	if (!write_guard_watches(t->guard, file_number(t, f)))
+	if (!write_guard_watches(t->guard, f->number))
 		return -EAGAIN; /* the writer has come meanwhile */
-	r = tls_programs_attach(t->programs, probes, file_number(t, f), f->fd, links, e);
+	r = tls_programs_attach(t->programs, probes, f->number, f->fd, links, e);
 	if (r < 0)
 		tls_links_detach(links);
 	return r;
@@ -465,7 +484,7 @@ static int file_attach_locked(struct tls_source *t, struct tls_file *f,
 static void file_unguard(struct tls_source *t, const struct tls_file *f)
 {
 	if (!file_attached(t, f))
-		write_guard_forget(t->guard, file_number(t, f));
+		write_guard_forget(t->guard, f->number);
 }
 
 static void file_attach(struct tls_source *t, struct tls_file *f, const struct tls_probes *probes,
@@ -528,6 +547,17 @@ static void finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd, co
 		log_warning("tls: %s is not searched: %s", log_safe(path), strerror(-r));
 }
 
+/* Every process is looked at, from the first one on. What none of them has mapped is seen then, too. */
+static void scan_begin(struct tls_source *t)
+{
+	t->scan_again = t->scan;
+	if (t->scan)
+		return;
+	t->scan = opendir("/proc");
+	t->scan_blind = t->scan_void = false;
+	tls_files_round_begin(t->files);
+}
+
 /* Many were to be searched at once: the rest is asked for anew. */
 static void finder_again(struct tls_source *t)
 {
@@ -535,12 +565,11 @@ static void finder_again(struct tls_source *t)
 		return;
 	t->again = false;
 	memset(t->seen, 0, sizeof(t->seen));
-	if (!t->scan)
-		t->scan = opendir("/proc");
+	scan_begin(t);
 }
 
 /* Its content may be another now, or may be probed now. The file keeps its number. */
-static void file_refresh(struct tls_source *t, struct tls_file *f, const struct file_key *key)
+static void file_refresh(struct tls_source *t, struct tls_file *f, const struct tls_file_key *key)
 {
 	struct tls_sites sites;
 
@@ -551,28 +580,66 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 	if (find_kind(f->path) == TLS_FIND_LIKELY && tls_sites_find(f->fd, &sites, NULL) == 0)
 		sites_attach(t, f, &sites);
 	if (!f->calls || !is_library(f->path))
-		finder_ask(t, find_kind(f->path), f->fd, f->path, 0);
+		finder_ask(t, find_kind(f->path), f->fd, f->path, SOMEBODY);
 	file_unguard(t, f);
 }
 
-static bool left_take(struct tls_source *t, struct tls_file *f)
+static enum tls_leave leave_take(struct tls_source *t, struct tls_file *f)
 {
-	bool left;
+	enum tls_leave leave;
 
 	pthread_mutex_lock(&t->lock);
-	left = f->left;
-	f->left = false;
+	leave = f->leave;
+	if (leave == TLS_LEFT)
+		f->leave = TLS_STAYS;
 	pthread_mutex_unlock(&t->lock);
-	return left;
+	return leave;
+}
+
+/* Its probes are out. Whoever maps it from now on, and who has done so this moment, finds it unknown. */
+static void file_give_back(struct tls_source *t, struct tls_file *f)
+{
+	struct tls_file_key key = f->key;
+
+	log_debug("tls: %s is not used any more", log_safe(f->path));
+	write_guard_forget(t->guard, f->number);
+	tls_files_remove(t->files, f, clock_boot_ns());
+	t->counts.given_back++;
+	inspected_forget(t, &key);
+	memset(t->seen, 0, sizeof(t->seen));
+	if (!t->refused)
+		return;
+	/* those for which there was no place */
+	t->refused = false;
+	memset(t->inspected, 0, sizeof(t->inspected));
+	scan_begin(t);
+}
+
+/* Its probes are out; somebody may have come for it meanwhile. */
+static void file_given(struct tls_source *t, struct tls_file *f)
+{
+	f->giving = false;
+	if (f->unseen)
+		file_give_back(t, f);
+	else
+		file_refresh(t, f, &f->key);
 }
 
 /* Has somebody begun to write, or finished? */
 static void file_look(struct tls_source *t, struct tls_file *f)
 {
-	struct file_key key;
+	enum tls_leave leave = leave_take(t, f);
+	struct tls_file_key key;
 	struct stat st;
 
-	if (left_take(t, f)) {
+	if (leave == TLS_LEAVING)
+		return;
+	if (f->giving) {
+		if (!file_attached(t, f))
+			file_given(t, f);
+		return;
+	}
+	if (leave == TLS_LEFT) {
 		f->waiting = true;
 		file_report(t, f, CAPABILITY_MISSING,
 			    "not probed any more: it was opened for writing");
@@ -581,6 +648,7 @@ static void file_look(struct tls_source *t, struct tls_file *f)
 		return;
 	if (fstat(f->fd, &st) < 0)
 		return;
+	f->deleted = !st.st_nlink;
 	key = key_of(&st);
 	if (f->waiting || !key_equal(&key, &f->key))
 		file_refresh(t, f, &key);
@@ -590,7 +658,7 @@ static void file_look(struct tls_source *t, struct tls_file *f)
 static void found_attach(struct tls_source *t, const struct tls_find *find)
 {
 	struct tls_probes probes;
-	struct file_key key;
+	struct tls_file_key key;
 	struct tls_file *f;
 	struct stat st;
 	char text[160];
@@ -598,8 +666,8 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 	if (fstat(find->fd, &st) < 0)
 		return;
 	key = key_of(&st);
-	f = file_find(t, key.dev, key.ino);
-	if (f && !key_equal(&f->key, &key))
+	f = file_find(t, &key);
+	if (f && (file_leaves(t, f) || !key_equal(&f->key, &key)))
 		return; /* the next look at it asks again */
 	if (find->symbols.n)
 		probes_of_sites(&find->symbols, &probes);
@@ -616,10 +684,9 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 		pthread_mutex_unlock(&t->lock);
 	}
 	if (!f)
-		f = file_add(t, &key, find->fd, find->path);
+		f = file_add(t, &key, find->fd, find->path, find->tgid);
 	if (!f)
 		return;
-	user_note(t, find->tgid, f);
 	if (find->symbols.n)
 		sites_describe(&find->symbols, text, sizeof(text));
 	else
@@ -642,14 +709,14 @@ static void finder_poll(struct tls_source *t)
 
 /*
  * Probes the file at @fd (a regular file) if it holds a TLS library and is not known yet. @path is for people,
- * @tgid is who uses it, 0 for nobody in particular.
+ * @tgid is who uses it.
  */
 static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, const char *path,
 			 uint32_t tgid)
 {
 	struct tls_sites sites;
 	struct tls_file *f;
-	struct file_key key;
+	struct tls_file_key key;
 	struct stat st;
 	struct err e = {};
 	int r;
@@ -657,8 +724,9 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return;
 	key = key_of(&st);
-	f = file_find(t, key.dev, key.ino);
+	f = file_find(t, &key);
 	if (f) {
+		tls_files_use(t->files, key.ino, clock_boot_ns());
 		user_note(t, tgid, f);
 		if (f->waiting || !key_equal(&f->key, &key))
 			file_look(t, f);
@@ -683,12 +751,9 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 			inspected_forget(t, &key);
 		return;
 	}
-	f = file_add(t, &key, fd, path);
-	if (!f) {
-		log_debug("tls: %s: %d files are probed already", log_safe(path), FILES_MAX);
+	f = file_add(t, &key, fd, path, tgid);
+	if (!f)
 		return;
-	}
-	user_note(t, tgid, f);
 	sites_attach(t, f, &sites);
 	if (!is_library(path))
 		finder_ask(t, kind, fd, path, tgid);
@@ -702,7 +767,7 @@ static void path_inspect(struct tls_source *t, const char *path)
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 
 	if (real)
-		file_inspect(t, find_kind(real), fd, real, 0);
+		file_inspect(t, find_kind(real), fd, real, NOBODY);
 }
 
 /* ---- processes ---- */
@@ -757,7 +822,8 @@ static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 
 	if (m->path[0] != '/')
 		return;
-	f = file_find(t, m->dev, m->ino);
+	tls_files_use(t->files, m->ino, clock_boot_ns());
+	f = tls_files_find(t->files, m->dev, m->ino);
 	if (f)
 		user_note(t, m->tgid, f);
 	if (seen_lately(t, m->dev, m->ino, m->generation))
@@ -795,23 +861,53 @@ static bool maps_line_parse(char *line, struct mapping *m)
 	return true;
 }
 
-static void process_inspect(struct tls_source *t, uint32_t tgid)
+/* How many mappings there were. */
+static size_t maps_inspect(struct tls_source *t, uint32_t tgid, const char *path)
 {
 	_cleanup_(fclosep) FILE *maps = NULL;
 	char line[4096 + 256];
 	struct mapping m = {.tgid = tgid};
-	int fd;
+	int fd = priv_proc_open(path);
+	size_t n = 0;
 
-	snprintf(line, sizeof(line), "%u/maps", tgid);
-	fd = priv_proc_open(line);
-	maps = fd < 0 ? NULL : fdopen(fd, "r");
+	if (fd == -EACCES || fd == -EPERM)
+		t->scan_blind = true;
+	else if (fd < 0 && fd != -ENOENT && fd != -ESRCH)
+		t->scan_void = true;
+	if (fd < 0)
+		return 0;
+	maps = fdopen(fd, "r");
 	if (!maps) {
+		t->scan_void = true;
 		closep(&fd);
-		return; /* gone, or a kernel thread's */
+		return 0;
 	}
-	while (fgets(line, sizeof(line), maps)) {
+	for (; fgets(line, sizeof(line), maps); n++) {
 		if (maps_line_parse(line, &m))
 			mapping_inspect(t, &m);
+	}
+	t->scan_void |= ferror(maps) && errno != ESRCH;
+	return n;
+}
+
+/* A kernel thread has nothing mapped. Neither has a first thread that has ended before the others. */
+static void process_inspect(struct tls_source *t, uint32_t tgid)
+{
+	_cleanup_(closedirp) DIR *tasks = NULL;
+	struct dirent *d;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%u/maps", tgid);
+	if (maps_inspect(t, tgid, path))
+		return;
+	snprintf(path, sizeof(path), "/proc/%u/task", tgid);
+	tasks = opendir(path);
+	while (tasks && (d = readdir(tasks))) {
+		uint32_t tid = (uint32_t)strtoul(d->d_name, NULL, 10);
+
+		snprintf(path, sizeof(path), "%u/task/%u/maps", tgid, tid);
+		if (tid && tid != tgid && maps_inspect(t, tgid, path))
+			return;
 	}
 }
 
@@ -819,8 +915,38 @@ static void queue_add(struct tls_source *t, uint32_t tgid)
 {
 	if (t->n_queue < QUEUE_MAX)
 		t->queue[t->n_queue++] = tgid;
-	else if (!t->scan)
-		t->scan = opendir("/proc"); /* too many: everyone */
+	else
+		scan_begin(t); /* too many: everyone */
+}
+
+/* Their probes are taken out in the guard's thread, as if somebody wanted to write; see file_given(). */
+static void files_give_back(struct tls_source *t, struct tls_file *const *idle, size_t n)
+{
+	uint32_t numbers[FILES_MAX];
+	size_t attached = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (file_attached(t, idle[i]))
+			numbers[attached++] = idle[i]->number;
+	}
+	if (attached)
+		write_guard_leave(t->guard, numbers, attached);
+}
+
+static void scan_end(struct tls_source *t)
+{
+	struct tls_file *idle[FILES_MAX];
+	uint64_t now = clock_boot_ns();
+	size_t n = 0;
+
+	closedir(TAKE_PTR(t->scan));
+	if (t->scan_void)
+		tls_files_round_void(t->files, now);
+	else
+		n = tls_files_round_end(t->files, now, t->scan_blind, idle, ARRAY_SIZE(idle));
+	files_give_back(t, idle, n);
+	if (t->scan_again)
+		scan_begin(t);
 }
 
 /* One more process; false when there is none. */
@@ -836,8 +962,8 @@ static bool process_next(struct tls_source *t)
 		return false;
 	d = readdir(t->scan);
 	if (!d) {
-		closedir(TAKE_PTR(t->scan));
-		return false;
+		scan_end(t);
+		return t->scan;
 	}
 	if (isdigit((unsigned char)d->d_name[0])) {
 		uint32_t tgid = (uint32_t)strtoul(d->d_name, NULL, 10);
@@ -856,8 +982,8 @@ bool tls_source_poll(struct tls_source *t)
 		return false;
 	finder_poll(t);
 	finder_again(t);
-	if (t->mmaps && mmaps_poll(t->mmaps, mapping_arrived, t) && !t->scan)
-		t->scan = opendir("/proc"); /* records were lost: look at everyone again */
+	if (t->mmaps && mmaps_poll(t->mmaps, mapping_arrived, t))
+		scan_begin(t); /* records were lost: look at everyone again */
 
 	if (!t->n_queue && !t->scan)
 		return false;
@@ -898,8 +1024,14 @@ void tls_source_process(struct tls_source *t, uint32_t tgid)
 
 void tls_source_tick(struct tls_source *t, uint64_t boot_ns)
 {
-	for (size_t i = 0; i < t->n_files && !t->finished; i++)
-		file_look(t, &t->files[i]);
+	struct tls_file *f = NULL;
+
+	if (t->finished)
+		return;
+	while ((f = tls_files_next(t->files, f)))
+		file_look(t, f);
+	if (!t->scan && tls_files_round_due(t->files, boot_ns))
+		scan_begin(t);
 }
 
 /* ---- opening and closing ---- */
@@ -944,6 +1076,9 @@ int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e
 	r = tls_programs_open(s, &t->programs, e);
 	if (r < 0)
 		return r;
+	r = tls_files_new(FILES_MAX, &t->files);
+	if (r < 0)
+		return r;
 	r = tls_finder_new(&t->finder);
 	if (r < 0)
 		return err_set(e, r, "cannot search executables: %s", strerror(-r));
@@ -963,7 +1098,7 @@ int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e
 void tls_source_start(struct tls_source *t)
 {
 	inspect_directories(t);
-	t->scan = opendir("/proc");
+	scan_begin(t);
 }
 
 /* Has the file that @fd is open on been probed? */
@@ -974,7 +1109,7 @@ static bool is_probed(struct tls_source *t, int fd)
 
 	if (fstat(fd, &st) < 0)
 		return false;
-	f = file_find(t, st.st_dev, st.st_ino);
+	f = tls_files_find(t->files, st.st_dev, st.st_ino);
 	return f && (file_attached(t, f) || f->waiting);
 }
 
@@ -1000,7 +1135,7 @@ int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 	if (!real)
 		return err_set(e, fd < 0 ? fd : -errno, "cannot open '%s': %s", path,
 			       strerror(fd < 0 ? -fd : errno));
-	file_inspect(t, TLS_FIND_LIKELY, fd, real, 0);
+	file_inspect(t, TLS_FIND_LIKELY, fd, real, NOBODY);
 	finder_wait(t);
 	if (is_probed(t, fd))
 		return 0;
@@ -1072,7 +1207,7 @@ void tls_source_expect(struct tls_source *t, const char *name)
 		if (fd < 0)
 			return;
 		if (!script_interpreter(fd, program, sizeof(program))) {
-			file_inspect(t, find_kind(real), fd, real, 0);
+			file_inspect(t, find_kind(real), fd, real, NOBODY);
 			return;
 		}
 		name = program;
@@ -1087,11 +1222,12 @@ bool tls_source_busy(const struct tls_source *t)
 static void links_detach(struct tls_source *t)
 {
 	struct tls_links *links[2 * FILES_MAX];
+	struct tls_file *f = NULL;
 	size_t n = 0;
 
-	for (size_t i = 0; i < t->n_files; i++) {
-		links[n++] = &t->files[i].links[0];
-		links[n++] = &t->files[i].links[1];
+	while (t->files && (f = tls_files_next(t->files, f))) {
+		links[n++] = &f->links[0];
+		links[n++] = &f->links[1];
 	}
 	pthread_mutex_lock(&t->lock);
 	tls_links_detach_all(links, n);
@@ -1112,10 +1248,7 @@ void tls_source_free(struct tls_source *t)
 	tls_finder_free(t->finder);
 	links_detach(t);
 	write_guard_free(t->guard);
-	for (size_t i = 0; i < t->n_files; i++) {
-		closep(&t->files[i].fd);
-		free(t->files[i].path);
-	}
+	tls_files_free(t->files);
 	if (t->scan)
 		closedir(t->scan);
 	mmaps_free(t->mmaps);
@@ -1134,13 +1267,23 @@ int tls_source_sessions(const struct tls_source *t)
 	return tls_programs_sessions(t->programs);
 }
 
-const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid)
+const char *tls_source_library(struct tls_source *t, uint32_t number, uint32_t tgid)
 {
 	const struct user *u = &t->users[tgid & (CACHE_SIZE - 1)];
+	struct tls_file *f;
 
 	if (!number && u->tgid == tgid)
 		number = u->number;
-	if (!number && t->n_files == 1)
-		number = 1;
-	return number && number <= t->n_files ? base_name(t->files[number - 1].path) : NULL;
+	f = tls_files_number(t->files, number);
+	if (!number && tls_files_count(t->files) == 1)
+		f = tls_files_next(t->files, NULL);
+	if (!f)
+		return NULL;
+	tls_file_called(f, clock_boot_ns());
+	return base_name(f->path);
+}
+
+struct tls_counts tls_source_counts(const struct tls_source *t)
+{
+	return t->counts;
 }

@@ -54,9 +54,17 @@ void tls_source_process(struct tls_source *t, uint32_t tgid);
 
 /*
  * About once a second: tells of files that somebody writes into, from which the probes were taken out before he
- * could; probes them anew when he is done.
+ * could; probes them anew when he is done. Gives files back that nobody uses any more.
  */
 void tls_source_tick(struct tls_source *t, uint64_t boot_ns);
+
+/* Of the files that can be probed at the same time. */
+struct tls_counts {
+	uint64_t given_back; /* nobody used them any more */
+	uint64_t refused;    /* there were too many */
+};
+
+struct tls_counts tls_source_counts(const struct tls_source *t);
 
 /* Takes all probes out; before the rings are drained for the last time. */
 void tls_source_finish(struct tls_source *t);
@@ -64,9 +72,9 @@ void tls_source_free(struct tls_source *t);
 DEFINE_FREEP(struct tls_source *, tls_source_free)
 
 /*
- * The base name of the file that an event's `library` stands for, valid as long as @t; NULL when it is
- * not known. Kernels without probe cookies send 0: then @tgid decides.
+ * The base name of the file that an event's `library` stands for, valid until the next call; NULL when it is
+ * not known. Kernels without probe cookies send 0: then @tgid decides. The file is taken for used.
  */
-const char *tls_source_library(const struct tls_source *t, uint32_t number, uint32_t tgid);
+const char *tls_source_library(struct tls_source *t, uint32_t number, uint32_t tgid);
 
 #endif

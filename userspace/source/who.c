@@ -102,6 +102,11 @@ bool who_limits(const struct who *w, uint32_t tgid, uint64_t *ret_quota_centi,
 	return info_limits(w->info, tgid, ret_quota_centi, ret_memory_kb);
 }
 
+uint64_t who_cgroups_refused(const struct who *w)
+{
+	return cgroup_source_refused(w->cgroups);
+}
+
 void who_sample(struct who *w, uint64_t boot_ns, struct emitter *out)
 {
 	cgroup_source_sample(w->cgroups, boot_ns, out);

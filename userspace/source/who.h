@@ -39,6 +39,9 @@ bool who_tick(struct who *w, bool second, struct emitter *out);
 bool who_limits(const struct who *w, uint32_t tgid, uint64_t *ret_quota_centi,
 		uint64_t *ret_memory_kb);
 
+/* See cgroup_source_refused(). */
+uint64_t who_cgroups_refused(const struct who *w);
+
 /* `cgroup` events when there is `pressure`, `gpu` events when there is `gpu`. */
 void who_sample(struct who *w, uint64_t boot_ns, struct emitter *out);
 

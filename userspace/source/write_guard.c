@@ -31,11 +31,13 @@
 #define SMB2_MAGIC_NUMBER 0xFE534D42
 #define STACK_BYTES       (256U << 10)
 #define EVENTS_BYTES      4096
+#define BATCH             32 /* files left at once; a writer to another waits for them */
 
 struct watch {
 	uint32_t number;
 	int lease; /* a description of its own, whose end is the lease's end; -1: none */
 	int inotify;
+	bool asked; /* to be left without a writer */
 };
 
 struct write_guard {
@@ -45,12 +47,12 @@ struct write_guard {
 	pid_t tid; /* whom the kernel tells; 0 until it is ready, or its negative errno */
 	int signals;
 	int inotify;
-	int wake; /* something else is to be done: stop */
+	int wake; /* something else is to be done: stop, or leave what was asked */
 	bool stop;
-	uint32_t leaving; /* the file that @leave is at work on, if @busy */
-	bool busy;
+	const uint32_t *leaving; /* the files that @leave is at work on */
+	size_t n_leaving;
 	pthread_mutex_t lock;
-	pthread_cond_t change; /* of tid and busy */
+	pthread_cond_t change; /* of tid and n_leaving */
 	struct watch *watches;
 	size_t n, cap;
 };
@@ -114,7 +116,7 @@ static struct watch *watch_add(struct write_guard *g, uint32_t number)
 		g->watches = list;
 		g->cap = cap;
 	}
-	list[g->n] = (struct watch){number, -1, -1};
+	list[g->n] = (struct watch){.number = number, .lease = -1, .inotify = -1};
 	return &list[g->n++];
 }
 
@@ -136,19 +138,38 @@ static void watch_end(struct write_guard *g, struct watch *w)
 
 /* ---- the thread ---- */
 
-/* With the lock held, which is let go meanwhile: whoever waits for this file to be left can see it. */
+/* With the lock held, which is let go meanwhile: whoever waits for one of these files to be left can see it. */
+static void leave_taken(struct write_guard *g, struct watch *taken, size_t n)
+{
+	uint32_t numbers[BATCH];
+
+	for (size_t i = 0; i < n; i++)
+		numbers[i] = taken[i].number;
+	g->leaving = numbers;
+	g->n_leaving = n;
+	pthread_mutex_unlock(&g->lock);
+	g->leave(g->ctx, numbers, n);
+	pthread_mutex_lock(&g->lock);
+	for (size_t i = 0; i < n; i++)
+		watch_end(g, &taken[i]);
+	g->n_leaving = 0;
+	pthread_cond_broadcast(&g->change);
+}
+
 static void leave(struct write_guard *g, struct watch *w)
 {
 	struct watch taken = watch_take(g, w);
 
-	g->busy = true;
-	g->leaving = taken.number;
-	pthread_mutex_unlock(&g->lock);
-	g->leave(g->ctx, taken.number);
-	pthread_mutex_lock(&g->lock);
-	watch_end(g, &taken);
-	g->busy = false;
-	pthread_cond_broadcast(&g->change);
+	leave_taken(g, &taken, 1);
+}
+
+static bool is_leaving(const struct write_guard *g, uint32_t number)
+{
+	for (size_t i = 0; i < g->n_leaving; i++) {
+		if (g->leaving[i] == number)
+			return true;
+	}
+	return false;
 }
 
 /* From the beginning after each: the table may have changed. */
@@ -204,6 +225,26 @@ static void signals_read(struct write_guard *g)
 	leases_look(g);
 }
 
+/* Some at a time: who wants to write meanwhile comes in between. */
+static void asked_look(struct write_guard *g)
+{
+	struct watch taken[BATCH];
+	size_t n = 0, i = 0;
+	eventfd_t count;
+
+	eventfd_read(g->wake, &count);
+	while (i < g->n && n < BATCH) {
+		if (g->watches[i].asked)
+			taken[n++] = watch_take(g, &g->watches[i]);
+		else
+			i++;
+	}
+	if (n)
+		leave_taken(g, taken, n);
+	if (n == BATCH)
+		eventfd_write(g->wake, 1);
+}
+
 /* Nothing but SIGIO, which is this thread's own, is ever taken here. */
 static int thread_prepare(struct write_guard *g)
 {
@@ -237,6 +278,8 @@ static void *guard_main(void *arg)
 			signals_read(g);
 		if (fds[1].revents)
 			changes_read(g);
+		if (fds[2].revents && !g->stop)
+			asked_look(g);
 	}
 	pthread_mutex_unlock(&g->lock);
 	return NULL;
@@ -365,6 +408,19 @@ int write_guard_watch(struct write_guard *g, int fd, uint32_t number, enum write
 	return r;
 }
 
+void write_guard_leave(struct write_guard *g, const uint32_t *numbers, size_t n)
+{
+	pthread_mutex_lock(&g->lock);
+	for (size_t i = 0; i < n; i++) {
+		struct watch *w = watch_find(g, numbers[i]);
+
+		if (w)
+			w->asked = true;
+	}
+	pthread_mutex_unlock(&g->lock);
+	eventfd_write(g->wake, 1);
+}
+
 void write_guard_forget(struct write_guard *g, uint32_t number)
 {
 	struct watch *w;
@@ -376,7 +432,7 @@ void write_guard_forget(struct write_guard *g, uint32_t number)
 
 		watch_end(g, &taken);
 	}
-	while (g->busy && g->leaving == number)
+	while (is_leaving(g, number))
 		pthread_cond_wait(&g->change, &g->lock);
 	pthread_mutex_unlock(&g->lock);
 }

@@ -14,6 +14,7 @@
 #define AGENTSIGHT_SOURCE_WRITE_GUARD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -28,10 +29,10 @@ enum write_guard_kind {
 };
 
 /*
- * Takes the probes out of file @number; called in the guard's thread, once for each watch. When it returns, the
+ * Takes the probes out of the files @numbers; called in the guard's thread, once for each watch. When it returns, the
  * writer goes on. It must not call the guard.
  */
-typedef void write_guard_fn(void *ctx, uint32_t number);
+typedef void write_guard_fn(void *ctx, const uint32_t *numbers, size_t n);
 
 int write_guard_new(write_guard_fn *leave, void *ctx, struct write_guard **ret);
 
@@ -44,6 +45,12 @@ DEFINE_FREEP(struct write_guard *, write_guard_free)
  * somebody has the file open for writing at this moment; -EEXIST when @number is watched already.
  */
 int write_guard_watch(struct write_guard *g, int fd, uint32_t number, enum write_guard_kind *ret);
+
+/*
+ * Has them left soon, as if somebody wanted to write, many at a time: the wait for the kernel that each costs is then the
+ * same one. Who is not watched is passed over.
+ */
+void write_guard_leave(struct write_guard *g, const uint32_t *numbers, size_t n);
 
 /* The file is not probed any more. Afterwards @leave is not called for it, and no call of it is under way. */
 void write_guard_forget(struct write_guard *g, uint32_t number);

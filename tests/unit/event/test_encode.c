@@ -718,6 +718,7 @@ static void make_totals(unsigned type)
 	s->cpu_ns = 11;
 	s->difference = 12;
 	TEXT(as_stats, streams, "{\"process.exec\":{\"produced\":1}}");
+	TEXT(as_stats, tables, "{\"connections\":{\"evicted\":13}}");
 }
 
 static void make_stats(void)
@@ -734,7 +735,8 @@ static void make_stop(void)
 #define TOTALS                                                                                     \
 	"\"duration_ns\":9,\"produced\":28,\"delivered\":2,\"lost\":7,\"dropped\":3,\"missed\":4," \
 	"\"filtered\":5,\"shed\":6,\"difference\":12,\"late\":8,\"rss_kb\":10,\"cpu_ns\":11,"      \
-	"\"streams\":{\"process.exec\":{\"produced\":1}}}"
+	"\"streams\":{\"process.exec\":{\"produced\":1}},"                                         \
+	"\"tables\":{\"connections\":{\"evicted\":13}}}"
 #define SUMS                                                                                      \
 	"\"protocol\":\"tcp\",\"local\":{\"address\":\"10.0.0.1\",\"port\":1},"                   \
 	"\"remote\":{\"address\":\"10.0.0.2\",\"port\":65535},\"conn_id\":9,\"role\":\"client\"," \

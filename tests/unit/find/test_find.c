@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The finders, on small programs compiled here that report errors as the libraries do. */
+#include <elf.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -523,6 +524,31 @@ static void what_is_no_program_gets_a_reason(void **state)
 	close(fd);
 }
 
+/* Its symbols could be read, its code could not. */
+static void a_program_of_another_processor_gets_a_reason(void **state)
+{
+	const struct {
+		Elf64_Ehdr eh;
+		Elf64_Phdr ph;
+	} file = {
+		.eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		       .e_type = ET_DYN,
+		       .e_machine = EM_AARCH64,
+		       .e_phoff = sizeof(Elf64_Ehdr),
+		       .e_phentsize = sizeof(Elf64_Phdr),
+		       .e_phnum = 1},
+	};
+	int fd = memfd_create("other", MFD_CLOEXEC);
+	struct find_result r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, &file, sizeof(file)), sizeof(file));
+	assert_int_equal(find_functions(fd, NULL, &r), -EOPNOTSUPP);
+	assert_string_equal(r.reason, "not a 64-bit x86-64 program or library");
+	find_result_done(&r);
+	close(fd);
+}
+
 static void a_search_can_be_stopped(void **state)
 {
 	_Atomic(bool) stop = true;
@@ -647,6 +673,7 @@ int main(void)
 		cmocka_unit_test(go_is_found_by_its_table_of_functions),
 		cmocka_unit_test(a_program_without_tls_gets_a_reason),
 		cmocka_unit_test(what_is_no_program_gets_a_reason),
+		cmocka_unit_test(a_program_of_another_processor_gets_a_reason),
 		cmocka_unit_test(a_search_can_be_stopped),
 		cmocka_unit_test(a_file_cut_anywhere_is_an_error_or_nothing),
 	};

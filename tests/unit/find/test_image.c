@@ -116,7 +116,7 @@ static void headers_that_lie_are_refused(void **state)
 	s.eh.e_ident[EI_CLASS] = ELFCLASS32;
 	fails(&s, sizeof(s), -EOPNOTSUPP);
 	s = small();
-	s.eh.e_machine = EM_AARCH64;
+	s.eh.e_machine = EM_386;
 	fails(&s, sizeof(s), -EOPNOTSUPP);
 	s = small();
 	s.eh.e_phnum = 60000;
@@ -130,6 +130,29 @@ static void headers_that_lie_are_refused(void **state)
 	s = small();
 	s.ph[0].p_offset = INT64_MAX;
 	fails(&s, sizeof(s), -EBADMSG);
+}
+
+static void notes_with_lying_sizes_give_no_build_id(void **state)
+{
+	static const Elf64_Nhdr lies[] = {
+		{UINT32_MAX, 20, NT_GNU_BUILD_ID}, {4, UINT32_MAX, NT_GNU_BUILD_ID},
+		{4, 0x7fffffff, NT_GNU_BUILD_ID},  {4, 0, NT_GNU_BUILD_ID},
+		{4, 21, NT_GNU_BUILD_ID},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct small s = small();
+		struct image *im = NULL;
+		struct image_id id = {.len = 1};
+		int fd;
+
+		s.note.nh = lies[i];
+		assert_int_equal(opened(&s, sizeof(s), &fd, &im), 0);
+		assert_int_equal(image_build_id(im, &id), 0);
+		assert_int_equal(id.len, 0);
+		image_free(im);
+		close(fd);
+	}
 }
 
 static int count(void *userdata, uint64_t vaddr, const uint8_t *bytes, size_t fresh, size_t len)
@@ -289,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_and_offsets_belong_together),
 		cmocka_unit_test(headers_that_lie_are_refused),
+		cmocka_unit_test(notes_with_lying_sizes_give_no_build_id),
 		cmocka_unit_test(a_scan_passes_over_every_byte_once),
 		cmocka_unit_test(a_file_that_claims_too_much_is_given_up),
 		cmocka_unit_test(unwind_tables_tell_functions_and_their_ends),

@@ -195,6 +195,33 @@ static void streams_tell_what_is_not_zero_by_type(void **state)
 		    "\"unread\":18446744073709551615}}");
 }
 
+static void tables_tell_what_found_no_room_and_what_went(void **state)
+{
+	struct ledger l = {};
+
+	totals(&l);
+	assert_null(strstr(buf_cstr(&line), "\"tables\""));
+	l.tables[TABLE_PROCESSES].refused = 1;
+	l.tables[TABLE_CONNECTIONS] = (struct table_counts){.refused = 2, .evicted = UINT64_MAX};
+	l.tables[TABLE_CGROUPS].evicted = 4;
+	totals(&l);
+	assert_non_null(strstr(buf_cstr(&line), ",\"tables\":{\"processes\":{\"refused\":1},"
+						"\"connections\":{\"refused\":2,"
+						"\"evicted\":18446744073709551615},"
+						"\"cgroups\":{\"evicted\":4}}}"));
+}
+
+static void every_table_has_a_name(void **state)
+{
+	struct ledger l = {};
+
+	for (size_t i = 0; i < LEDGER_TABLES; i++)
+		l.tables[i].refused = 1;
+	totals(&l);
+	assert_non_null(strstr(buf_cstr(&line), "\"tables\":{\""));
+	assert_null(strstr(buf_cstr(&line), "null"));
+}
+
 static void the_reason_is_left_out_when_there_is_none(void **state)
 {
 	struct ledger l = {};
@@ -220,7 +247,8 @@ static void each_room_is_asked_for_its_own_counts(void **state)
 				   .entered = entered,
 				   .arrived = arrived,
 				   .filtered = filtered,
-				   .shed = shed};
+				   .shed = shed,
+				   .tables[TABLE_TLS_FILES] = {7, 8}};
 	struct ledger l;
 
 	arrived[AS_EV_LOSS] = 4; /* and what was shed never arrived */
@@ -241,6 +269,8 @@ static void each_room_is_asked_for_its_own_counts(void **state)
 	assert_int_equal(l.rows[AS_EV_LOSS].dropped_output, 3);
 	assert_int_equal(l.rows[AS_EV_FILE_SEEN].delivered, 9);
 	assert_int_equal(l.rows[AS_EV_EXEC].produced, 0);
+	assert_int_equal(l.tables[TABLE_TLS_FILES].refused, 7);
+	assert_int_equal(l.tables[TABLE_TLS_FILES].evicted, 8);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -256,6 +286,8 @@ int main(void)
 		TEST(records_that_were_not_understood_are_lost),
 		TEST(internal_types_are_accounted_for_but_not_delivered_to_a_person),
 		TEST(streams_tell_what_is_not_zero_by_type),
+		TEST(tables_tell_what_found_no_room_and_what_went),
+		TEST(every_table_has_a_name),
 		TEST(the_reason_is_left_out_when_there_is_none),
 		TEST(each_room_is_asked_for_its_own_counts),
 	};

@@ -26,7 +26,8 @@
 /* What the guard has said, and what the file was like when it did. */
 static struct {
 	_Atomic(int) calls;
-	_Atomic(int) done; /* calls that have returned */
+	_Atomic(int) done;  /* files whose calls have returned */
+	_Atomic(int) waits; /* calls, however many files each had */
 	_Atomic(uint32_t) last;
 	_Atomic(int) per_number[FILES + 1];
 	_Atomic(long) size;
@@ -41,17 +42,20 @@ static void sleep_ms(int ms)
 }
 
 /* As slow as a kernel that takes probes out. */
-static void left(void *ctx, uint32_t number)
+static void left(void *ctx, const uint32_t *numbers, size_t n)
 {
 	struct stat st = {};
 
-	fstat(fds[number], &st);
-	told.size = st.st_size;
-	told.last = number;
-	told.per_number[number]++;
-	told.calls++;
+	told.waits++;
+	for (size_t i = 0; i < n; i++) {
+		fstat(fds[numbers[i]], &st);
+		told.size = st.st_size;
+		told.last = numbers[i];
+		told.per_number[numbers[i]]++;
+		told.calls++;
+	}
 	sleep_ms(LEAVE_MS);
-	told.done++;
+	told.done += (int)n;
 }
 
 static const char *path_of(int n)
@@ -264,6 +268,39 @@ static void each_of_many_files_is_left_once(void **state)
 	assert_int_equal(told.calls, FILES);
 }
 
+static void what_is_asked_for_is_left_many_at_a_time(void **state)
+{
+	uint32_t numbers[FILES];
+
+	for (uint32_t i = 1; i <= FILES; i++)
+		numbers[i - 1] = i;
+	for (uint32_t i = 1; i < FILES; i++)
+		watch(i);
+	write_guard_leave(guard, numbers, FILES); /* the last one is not watched */
+	wait_for_calls(FILES - 1);
+	assert_in_range(told.waits, 1, 3);
+	for (uint32_t i = 1; i < FILES; i++) {
+		assert_int_equal(told.per_number[i], 1);
+		assert_false(write_guard_watches(guard, i));
+	}
+	write_guard_forget(guard, 1); /* the guard is done with it */
+	watch(1);
+}
+
+static void a_writer_waits_for_what_is_left_without_him(void **state)
+{
+	uint32_t number = 1;
+	int fd;
+
+	watch(1);
+	write_guard_leave(guard, &number, 1);
+	fd = open(path_of(1), O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(told.done, 1);
+	close(fd);
+	assert_int_equal(told.calls, 1);
+}
+
 static void the_end_gives_everything_back(void **state)
 {
 	int fd;
@@ -337,6 +374,8 @@ int main(void)
 		TEST(nobody_waits_for_what_is_forgotten),
 		TEST(forgetting_waits_for_a_call_under_way),
 		TEST(each_of_many_files_is_left_once),
+		TEST(what_is_asked_for_is_left_many_at_a_time),
+		TEST(a_writer_waits_for_what_is_left_without_him),
 		TEST(the_end_gives_everything_back),
 		cmocka_unit_test_setup_teardown(without_leases_a_change_is_told_when_it_has_begun,
 						set_up_files, tear_down),
