@@ -32,11 +32,12 @@
 #include "stage/filter.h"
 #include "stage/select.h"
 
-#define COALESCE_MS      10 /* between two looks at the rings while events keep coming */
-#define COALESCE_FILE_MS 100 /* the same when nobody watches and no event makes us attach anything */
-#define STATS_TICKS      60 /* seconds between two `stats` events */
-#define KILL_AFTER_MS    5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
-#define STALL_MS         5000 /* how long the end waits for an output that takes nothing */
+#define COALESCE_MS 10 /* between two looks at the rings while events keep coming */
+#define COALESCE_FILE_MS \
+	100                /* the same when nobody watches and no event makes us attach anything */
+#define STATS_TICKS   60   /* seconds between two `stats` events */
+#define KILL_AFTER_MS 5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
+#define STALL_MS      5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
 	FD_RING_EVENTS,
@@ -482,12 +483,18 @@ static int open_loop(struct session *s, struct err *e)
 
 /*
  * A signal for the command: from the terminal it got it itself, with its whole process group; one that
- * was sent to us alone is passed on.
+ * was sent to us alone is passed on. Whoever sent it wants an end, if need be ours alone.
  */
 static void pass_signal(struct session *s, const struct signalfd_siginfo *info)
 {
+	int r = 0;
+
 	if (info->ssi_code != SI_KERNEL)
-		child_signal(&s->child, info->ssi_signo);
+		r = child_signal(&s->child, info->ssi_signo);
+	if (r < 0) {
+		log_warning("a signal cannot be passed on to the command: %s", strerror(-r));
+		s->stop_reason = "terminated";
+	}
 	if (info->ssi_signo == SIGINT)
 		s->result.interrupted = true;
 }
@@ -836,19 +843,22 @@ static int open_all(struct session *s, struct err *e)
 static void end_command(struct session *s)
 {
 	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
+	int r;
 
 	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0)
 		return;
 	child_look(&s->child, &s->end);
 	if (s->end.ended)
 		return;
-	child_signal(&s->child, SIGTERM);
-	for (int i = 0; i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
+	r = child_signal(&s->child, SIGTERM);
+	for (int i = 0; r == 0 && i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
 		nanosleep(&moment, NULL);
 		child_look(&s->child, &s->end);
 	}
-	if (!s->end.ended)
-		child_signal(&s->child, SIGKILL);
+	if (r == 0 && !s->end.ended)
+		r = child_signal(&s->child, SIGKILL);
+	if (r < 0)
+		log_warning("the command cannot be ended, and goes on: %s", strerror(-r));
 }
 
 static void free_all(struct session *s)
