@@ -202,9 +202,8 @@ static void report_stats(struct session *s)
 
 static void timer_set(int fd, uint64_t at_boot_ns)
 {
-	struct itimerspec spec = {
-		.it_value = {at_boot_ns / NSEC_PER_SEC, at_boot_ns % NSEC_PER_SEC},
-	};
+	uint64_t at_ns = at_boot_ns + (uint64_t)clock_boot_added_ns;
+	struct itimerspec spec = {.it_value = {at_ns / NSEC_PER_SEC, at_ns % NSEC_PER_SEC}};
 
 	timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
@@ -906,6 +905,7 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		return -ENOMEM;
 	s->opt = opt;
 	s->epoll_fd = -1;
+	clock_namespace();
 	s->start_ns = clock_boot_ns();
 	for (size_t i = 0; i < FD_COUNT; i++)
 		s->fds[i] = -1;
