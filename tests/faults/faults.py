@@ -182,8 +182,8 @@ def broker(name, args, **other):
 
 WORK_ARGS = ["--", str(WORK), "mark"]
 # programs that begin when the broker is there, with a library of their own, and wait until it has probed them
-LATE_TLS = f"sleep 1.5 | LD_LIBRARY_PATH={{libraries}} {TLS} ex 2 100 --no-sum --wait"
-LATE_GO = f"sleep 1.5 | {GO} 2 2 --wait"
+LATE_TLS = f"sleep 3 | LD_LIBRARY_PATH={{libraries}} {TLS} ex 2 100 --no-sum --wait"
+LATE_GO = f"sleep 3 | {GO} 2 2 --wait"
 TLS_ARGS = ["trace", "--ssl", "-o", "out", "--", str(TLS), "ex", "2", "100", "--no-sum"]
 SESSIONS = [
     Session("record", ["record", "-o", "out", *WORK_ARGS]),
