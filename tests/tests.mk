@@ -134,6 +134,13 @@ VM_TIMEOUT_S ?= 3600
 
 check-vm: $(LIVE_NEEDS) ## the live tests in emulated guests, of every kernel or KERNEL=6.1, all or TESTS='...'
 	$(Q)tests/vm/run.sh $(KERNEL:%=--kernel %) --timeout $(VM_TIMEOUT_S) --command '/tests/live/run.sh $(TESTS)' -- $(VM_FILES)
+	$(if $(TESTS),,$(Q)$(MAKE) check-vm-shaken)
+
+# What no machine but a guest is put through; part of check-vm.
+SHAKING_TESTS = $(shell sed -nE '/^const struct live_test/,$$s/^.*\{"([a-z_0-9]+)".*/\1/p' tests/live/clock.c)
+check-vm-shaken: $(LIVE_NEEDS) ## guests whose clock is set, whose second processor comes and goes, and which sleep
+	$(Q)tests/vm/run.sh $(KERNEL:%=--kernel %) --cpus 2 --append AGENTSIGHT_SHAKE=1 --timeout $(VM_TIMEOUT_S) \
+		--command '/tests/live/run.sh $(SHAKING_TESTS)' -- $(VM_FILES)
 
 # The program and the unit tests with sanitizers; the live tests run that program.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -153,7 +160,7 @@ check-asan: agentsight $(LIBRARY) $(LIVETEST) $(WORKLOADS) ## unit, library and 
 	$(Q)O=$(O) CC='$(CC)' CXX='$(CXX)' LIBRARY=$(O)/asan/libagentsight.so.1 LIBRARY_CFLAGS='$(SANITIZE)' \
 		tests/check-all.sh library
 
-.PHONY: tests tests-sanitized check check-library check-python check-live check-real test-run check-vm check-asan
+.PHONY: tests tests-sanitized check check-library check-python check-live check-real test-run check-vm check-vm-shaken check-asan
 
 AGENTS_DIR ?= $(HOME)/.cache/agentsight/agents
 AGENT_TESTS = $(shell sed -nE 's/^.*\{"((an_old|a_new)_bun|deno)(_[A-Za-z0-9_]*)".*/\1\3/p' tests/live/tls_more.c)

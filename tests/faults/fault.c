@@ -11,6 +11,9 @@
  * inside itself pass by, but for allocations; fopen() and its like are calls of their own for that reason. The
  * library takes itself out of the environment: a command that the program starts is left alone, and
  * so is a process that it forks, unless FAULT_CHILDREN is set.
+ *
+ * FAULT_PROCESS=NAME turns that around: counted and failed are the calls of the process alone that is forked and gives
+ * itself this name, from then on.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -101,7 +104,8 @@ static const char *const names[] = {
 static struct {
 	struct log *log;
 	bool counting, children;
-	pid_t pid;
+	pid_t pid; /* whose calls count; 0: nobody's yet */
+	char process[16];
 	int function; /* that is to fail; -1: none */
 	uint32_t n;
 	int error; /* 0: short */
@@ -452,6 +456,12 @@ WRAP(dlopen, void *, NULL, dlopen, (const char *path, int flags), (path, flags))
 WRAP(sigprocmask, int, -1, sigprocmask, (int how, const sigset_t *set, sigset_t *old),
      (how, set, old))
 
+static void look_at_name(const char *name)
+{
+	if (*plan.process && !strcmp(name, plan.process))
+		plan.pid = getpid();
+}
+
 EXPORT int prctl(int option, ...)
 {
 	static int (*real)(int, ...);
@@ -465,6 +475,8 @@ EXPORT int prctl(int option, ...)
 	va_end(ap);
 	if (!real)
 		real = (int (*)(int, ...))next("prctl");
+	if (option == PR_SET_NAME)
+		look_at_name((const char *)a[0]);
 	error = fails(F_prctl);
 	if (error > 0) {
 		errno = error;
@@ -589,6 +601,7 @@ static bool read_plan(char *text)
 static __attribute__((constructor)) void begin(void)
 {
 	const char *path = getenv("FAULT_LOG"), *text = getenv("FAULT_PLAN");
+	const char *process = getenv("FAULT_PROCESS");
 	char copy[128];
 	void *frames[4];
 	struct log *log;
@@ -612,9 +625,11 @@ static __attribute__((constructor)) void begin(void)
 	unsetenv("FAULT_LOG");
 	unsetenv("FAULT_PLAN");
 	unsetenv("FAULT_CHILDREN");
-	plan.pid = getpid();
+	unsetenv("FAULT_PROCESS");
+	snprintf(plan.process, sizeof(plan.process), "%s", process ?: "");
+	plan.pid = process ? 0 : getpid();
 	log->magic = MAGIC;
-	log->pid = plan.pid;
+	log->pid = getpid();
 	plan.log = log;
 	inside = false;
 }

@@ -38,6 +38,7 @@ AGENTSIGHT = os.path.abspath(os.environ.get("AGENTSIGHT", TOP / "agentsight"))
 LIBRARY = OUT / "tests/faults/libfault.so"
 WORK = OUT / "tests/faults/work"
 TLS = OUT / "tests/workloads/tls"
+GO = OUT / "tests/workloads/go_tls_exe"
 PRELOAD = os.environ.get("FAULT_PRELOAD", "")  # what has to stand behind our library: an AddressSanitizer
 CACHE = "/var/cache/agentsight"
 EXE_BASE = 0x555555554000  # of a program that is not loaded at a random address
@@ -163,20 +164,31 @@ class Fault:
 
 
 class Session:
-    """`args` are agentsight's; {out}, {mark}, {recording} are replaced. What it reports is looked at by `output`:
-    "events", "report" or None. `status` is that of success."""
+    """`args` are agentsight's; {pid}, {recording}, {libraries} are replaced. What it reports is looked at by `output`:
+    "events", "report" or None. `status` is that of success. The calls of `process` alone fail, if one is named."""
 
-    def __init__(self, name, args, output="events", status=0, works=True, cold=False, files=("out",), also=None):
+    def __init__(self, name, args, output="events", status=0, works=True, cold=False, files=("out",), also=None,
+                 process=None):
         self.name, self.args, self.output, self.status = name, args, output, status
         self.works, self.cold, self.files, self.also = works, cold, files, also
+        self.process = process
         self.base = None
 
 
+def broker(name, args, **other):
+    """The process that keeps the privileges: what it does for the one that reads events fails."""
+    return Session(f"broker-{name}", args, process="agentsight-priv", **other)
+
+
 WORK_ARGS = ["--", str(WORK), "mark"]
+# programs that begin when the broker is there, with a library of their own, and wait until it has probed them
+LATE_TLS = f"sleep 3 | LD_LIBRARY_PATH={{libraries}} {TLS} ex 2 100 --no-sum --wait"
+LATE_GO = f"sleep 3 | {GO} 2 2 --wait"
+TLS_ARGS = ["trace", "--ssl", "-o", "out", "--", str(TLS), "ex", "2", "100", "--no-sum"]
 SESSIONS = [
     Session("record", ["record", "-o", "out", *WORK_ARGS]),
     Session("trace", ["trace", "--process", "--network", "--stdio", "--filter", "pid > 0", "-o", "out", *WORK_ARGS]),
-    Session("tls", ["trace", "--ssl", "-o", "out", "--", str(TLS), "ex", "2", "100", "--no-sum"], works=False, cold=True),
+    Session("tls", TLS_ARGS, works=False, cold=True),
     Session("system", ["system", "-i", "0.02", "-d", "0.05", "--detail", "--threads", "--pressure", "-p", "1", "-o", "out"],
             works=False),
     Session("run", ["run", "-i", "10", "--threads", "--syscalls", "--offcpu", "--pressure", "--alert", "cpu > 0",
@@ -193,6 +205,14 @@ SESSIONS = [
     # it says on standard output what is missing, and ends with 1 then
     Session("doctor", ["doctor"], output=None, works=False, files=("stdout",), also=1),
     Session("schema", ["schema", "--json"], output=None, works=False, files=("stdout",)),
+    broker("record", ["record", "-o", "out", *WORK_ARGS]),
+    broker("tls", ["trace", "--ssl", "-o", "out", "--", "/bin/sh", "-c", LATE_TLS], works=False, cold=True),
+    broker("go", ["trace", "--ssl", "-o", "out", "--", "/bin/sh", "-c", LATE_GO], works=False, cold=True),
+    broker("system", ["system", "-i", "0.02", "-d", "0.1", "--detail", "--threads", "--pressure", "-p", "{pid}",
+                      "-o", "out"], works=False),
+    broker("reopen", ["process", "-o", "out", *WORK_ARGS, "hangup"]),
+    broker("rotate", ["files", "--rotate-size", "1", "--rotate-keep", "9", "-o", "out", *WORK_ARGS, "many"]),
+    broker("stop", ["run", "-n", "-d", "0.3", *WORK_ARGS, "long"], output=None, status=124, works=False, files=()),
 ]
 BY_NAME = {s.name: s for s in SESSIONS}
 
@@ -272,7 +292,7 @@ class Runner:
     def __init__(self, top, number):
         self.dir = Path(top) / f"run{number}"
         self.log = Log(f"{top}/log{number}")
-        self.recording = Path(top) / "recording"
+        self.places = {"{recording}": f"{top}/recording", "{libraries}": top, "{pid}": str(os.getpid())}
         self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(self.dir)}
         libc.personality(0x0040000)  # ADDR_NO_RANDOMIZE: the same stack is the same numbers
         libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
@@ -290,11 +310,13 @@ class Runner:
         self.dir.mkdir()
         if session.cold:
             self.empty_cache()
-        args = [a.replace("{recording}", str(self.recording)) for a in session.args]
+        args = [self.placed(a) for a in session.args]
         environment = dict(self.environment)
         if plan:
             self.log.clear()
             environment |= {"LD_PRELOAD": f"{LIBRARY} {PRELOAD}".strip(), "FAULT_LOG": self.log.path, "FAULT_PLAN": plan}
+            if session.process:
+                environment["FAULT_PROCESS"] = session.process
             if PRELOAD:
                 environment["ASAN_OPTIONS"] = "verify_asan_link_order=0:allocator_may_return_null=1:detect_leaks=1"
         r = Result()
@@ -321,6 +343,11 @@ class Runner:
                 r.frames = frames
                 break
         return r
+
+    def placed(self, arg):
+        for name, place in self.places.items():
+            arg = arg.replace(name, place)
+        return arg
 
     def wait(self, process, timeout_s):
         """False when it did not end in a time that leaves out how long others had the processor."""
@@ -358,7 +385,7 @@ class Runner:
         mark = self.dir / "mark"
         r.mark = mark.read_text() if mark.exists() else None
         for path in sorted(self.dir.iterdir()):
-            base = path.name.split(".")[0] if session.name == "rotate" else path.name
+            base = path.name.split(".")[0] if session.name.endswith("rotate") else path.name
             if path.name not in ("stdout", "stderr", "mark") and base not in session.files:
                 r.wrong.append(f"left: a file '{path.name}'")
         if session.output == "events":
@@ -597,10 +624,11 @@ class Report:
 
 def one(arguments, top):
     """Repeats a single fault, and shows everything."""
+    copy_library(top)
     runner = Runner(top, 0)
     session, fault = BY_NAME[arguments.one[0]], Fault.parse(arguments.one[1])
     runner.run(BY_NAME["record"])
-    shutil.copy(runner.dir / "out", runner.recording)
+    shutil.copy(runner.dir / "out", f"{top}/recording")
     session.base = runner.run(session)
     r, wrong = run_fault(runner, session, fault)
     print(f"status {r.status}, {r.seconds:.2f} s, {'injected' if r.injected else 'not reached'}, mark {r.mark!r}")
@@ -614,11 +642,20 @@ def one(arguments, top):
     return 1 if wrong else 0
 
 
+def copy_library(top):
+    """One that nobody has looked at yet."""
+    for line in subprocess.run(["ldd", TLS], capture_output=True, text=True, check=False).stdout.splitlines():
+        name, _, path = line.strip().partition(" => ")
+        if name.startswith("libssl"):
+            shutil.copy(path.split(" ")[0], f"{top}/{name}")
+
+
 def prepare(top):
     """A recording that stats and diff read."""
+    copy_library(top)
     runner = Runner(top, 0)
     runner.run(BY_NAME["run"])
-    shutil.copy(runner.dir / "out", runner.recording)
+    shutil.copy(runner.dir / "out", f"{top}/recording")
 
 
 FEW = 150
@@ -627,8 +664,19 @@ FEW = 150
 def some_sessions(seed):
     """Those without kernel programs, and one more: another one each day."""
     quick = ["stats", "report", "diff", "schema"]
-    others = [name for name in BY_NAME if name not in quick and name != "doctor"]
+    others = [name for name in here(BY_NAME) if name not in quick and name != "doctor"]
     return quick + [random.Random(seed).choice(others)]
+
+
+def here(names):
+    """Those whose programs are there: without a compiler for Go, no such program was built."""
+    return [name for name in names if name != "broker-go" or GO.exists()]
+
+
+def sessions_named(text):
+    """`record,broker`: a group is all whose names begin with it."""
+    wanted = text.split(",")
+    return [name for name in BY_NAME if name in wanted or name.split("-")[0] in wanted]
 
 
 def main():
@@ -637,12 +685,12 @@ def main():
     parser.add_argument("-n", type=int, default=10000, help="faults in all")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=int(time.time()) // 86400)
-    parser.add_argument("--sessions", help="some of: " + ",".join(BY_NAME))
+    parser.add_argument("--sessions", help="some of: " + ",".join(BY_NAME) + "; or broker")
     parser.add_argument("--only", help="some functions: mem,write,bpf,…")
     parser.add_argument("--one", nargs=2, metavar=("SESSION", "FAULT"), help="repeat one: NAME:N:ERRNO:MODE")
     parser.add_argument("--limit-s", type=float, default=0, help="end after this time")
     arguments = parser.parse_args()
-    names = arguments.sessions.split(",") if arguments.sessions else list(BY_NAME)
+    names = here(sessions_named(arguments.sessions) if arguments.sessions else BY_NAME)
     if arguments.few:
         names = some_sessions(arguments.seed)
         arguments.n, arguments.jobs = FEW, 4

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from real import AGENTSIGHT, ENVIRONMENT, Bench, Failure, Sight, Skip, Stream, c
 OUT = Path(os.environ.get("O", TOP / "out")).resolve()
 WORK = OUT / "tests/faults/work"
 SPAWN = OUT / "tests/workloads/spawn"
+TLS = OUT / "tests/workloads/tls"
 TIMEOUT_S = 300
 libc = ctypes.CDLL(None, use_errno=True)
 LONG = False
@@ -467,6 +469,52 @@ def rotations(bench):
         check((bench.dir / "rot").exists(), "no output of the next run")
 
 
+def broker_of(process):
+    """The process of ours that keeps the privileges."""
+    for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        if Path(f"/proc/{pid}/comm").read_text() == "agentsight-priv\n":
+            return int(pid)
+    return None
+
+
+def own_libssl(bench):
+    """A directory with a library that nobody has seen yet."""
+    for line in subprocess.run(["ldd", TLS], capture_output=True, text=True, check=False).stdout.splitlines():
+        name, _, path = line.strip().partition(" => ")
+        if name.startswith("libssl"):
+            shutil.copy(path.split(" ")[0], bench.dir / name)
+            return bench.dir
+    raise Skip("the workload is not linked with libssl")
+
+
+def broker_killed(bench):
+    """What is probed when the broker is killed stays so; that the next library is not, is said; the ledger closes."""
+    script = f"{TLS} ex 2 100 --no-sum; LD_LIBRARY_PATH={own_libssl(bench)} {TLS} ex 2 100 --no-sum"
+    work = bench.hold(["/bin/sh", "-c", script])
+    sight = Sight(bench, "trace", "--ssl", "-p", str(work.pid))
+    os.kill(broker_of(sight.process), signal.SIGKILL)
+    bench.release(work)
+    bench.finish(work)
+    stream = sight.stop()
+    check_equal(len({e["pid"] for e in stream.events if e["source"] == "ssl"}), 1, "processes with plaintext")
+    check("the broker has ended" in sight.messages(), f"nothing is said: {sight.messages()}")
+
+
+def broker_killed_in_run(bench):
+    """Who may not end the command any more ends alone when told to, and says so."""
+    process = start(bench, ["run", "-n", "--", "/bin/sleep", "20"])
+    broker = wait_until("the broker", lambda: broker_of(process))
+    wait_until("the command", lambda: any(
+        Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+    os.kill(broker, signal.SIGKILL)
+    process.send_signal(signal.SIGTERM)
+    check_equal(process.wait(10), 0, "status")
+    os.set_blocking(process.stderr.fileno(), False)  # the command has it open, too
+    messages = process.stderr.read().decode(errors="replace")
+    check("cannot be passed on" in messages and "goes on" in messages, f"it does not say so: {messages}")
+
+
 TESTS = {
     "descriptors_that_cannot_be_had_are_told": descriptors,
     "memory_that_cannot_be_had_is_told": address_space,
@@ -481,10 +529,12 @@ TESTS = {
     "a_kill_leaves_whole_lines_and_the_traced_alone": killed,
     "a_kill_leaves_no_program_in_the_kernel": nothing_stays,
     "a_kill_between_two_files_splits_no_line": rotations,
+    "a_broker_that_is_killed_leaves_the_probes_in_place": broker_killed,
+    "a_broker_that_is_killed_does_not_keep_a_run_from_ending": broker_killed_in_run,
 }
 
 
-QUICK = (read_only, closed_output, head, hung_up, terminated, nothing_stays)
+QUICK = (read_only, closed_output, head, hung_up, terminated, nothing_stays, broker_killed, broker_killed_in_run)
 
 
 def out_of_time(signum, frame):

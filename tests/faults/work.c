@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is recorded while faults are injected: work MARK [hangup|many]. It forks, executes, opens files and
+ * What is recorded while faults are injected: work MARK [hangup|many|long]. It forks, executes, opens files and
  * sends over loopback, always the same, then writes MARK and ends with status 7. `hangup` sends SIGUSR1 and SIGHUP
- * to whoever started it, which writes into a new file then; `many` opens enough files for two rotations.
+ * to whoever started it, which writes into a new file then; `many` opens enough files for two rotations; `long`
+ * lives on for a second.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -89,7 +90,7 @@ static void hang_up(void)
 int main(int argc, char **argv)
 {
 	if (argc < 2)
-		errx(2, "usage: work MARK [hangup|many]");
+		errx(2, "usage: work MARK [hangup|many|long]");
 	if (!strcmp(argv[1], "--nothing"))
 		return 0;
 	write_file(argv[1], "begun\n");
@@ -100,5 +101,7 @@ int main(int argc, char **argv)
 		open_many();
 	talk();
 	write_file(argv[1], "done\n");
+	if (argc > 2 && !strcmp(argv[2], "long"))
+		sleep(1);
 	return STATUS;
 }

@@ -34,9 +34,9 @@ enum verdict {
 };
 
 static const struct live_test *const tables[] = {
-	process_tests, life_tests,    storm_tests, who_tests,      output_tests,
-	file_tests,    network_tests, tls_tests,   tls_more_tests, plain_tests,
-	system_tests,  monitor_tests, calls_tests, who_is_tests,   trust_tests,
+	process_tests, life_tests,   storm_tests,    who_tests,   output_tests, file_tests,
+	network_tests, tls_tests,    tls_more_tests, plain_tests, system_tests, monitor_tests,
+	calls_tests,   who_is_tests, trust_tests,    clock_tests,
 };
 
 static char *why; /* shared with the test's process */

@@ -43,6 +43,7 @@ extern const struct live_test calls_tests[];
 extern const struct live_test monitor_tests[];
 extern const struct live_test who_is_tests[];
 extern const struct live_test trust_tests[];
+extern const struct live_test clock_tests[];
 
 _Noreturn void live_fail(const char *fmt, ...) PRINTF(1, 2);
 _Noreturn void live_skip(const char *fmt, ...) PRINTF(1, 2);

@@ -20,6 +20,7 @@ usage()
 		  --timeout S        seconds that a guest may take (default: 300)
 		  --jobs N           guests side by side, 1 or 2 (default: 2)
 		  --command TEXT     shell text that the guest runs (default: /tests/live/run.sh)
+		  --cpus N           processors of a guest; all but one are off until they are switched on (default: 1)
 		  --append TEXT      more kernel parameters (lsm=..., tsc=unstable)
 		  --exceptions FILE  known failures (default: tests/vm/exceptions.txt)
 
@@ -87,7 +88,8 @@ guest_initramfs()
 # guest_boot: one boot of $image in the current directory; $took in tenths of a second, $rc of timeout.
 #
 # -cx16: QEMU 7.2 emulates cmpxchg16b wrongly, which kills 6.12 after a while.
-# -smp 1: with two, the multi-threaded emulator races with kernels that patch their own code.
+# thread=single: with a thread for each processor the emulator races with kernels that patch their own code.
+# maxcpus=1: further processors are there, but off until a test wants them.
 # ACPI stays on, or the guest cannot switch itself off.
 #
 # Seen once in some 70 boots, cause unknown: the time stamps of a 5.10 guest jumped 40 s ahead, with "TSC
@@ -98,9 +100,9 @@ guest_boot()
 	local start=${EPOCHREALTIME//[.,]/}
 
 	timeout -k 5 "$timeout_s" qemu-system-x86_64 \
-		-accel tcg -cpu max,-cx16 -smp 1 -m 1024 -nodefaults -display none -no-reboot -rtc base=utc \
+		-accel tcg,thread=single -cpu max,-cx16 -smp "$cpus" -m 1024 -nodefaults -display none -no-reboot -rtc base=utc \
 		-serial file:console -serial file:result -kernel "$image" -initrd "$initramfs" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on$append AGENTSIGHT_VM=$name" \
+		-append "console=ttyS0 quiet panic=-1 maxcpus=1 mitigations=off random.trust_cpu=on$append AGENTSIGHT_VM=$name" \
 		</dev/null >qemu 2>&1 &
 	guest=$!
 	rc=0
@@ -215,7 +217,7 @@ stop()
 }
 
 kernels=() files=() append=
-timeout_s=300 jobs=2 command=/tests/live/run.sh exceptions=$vm/exceptions.txt
+timeout_s=300 jobs=2 cpus=1 command=/tests/live/run.sh exceptions=$vm/exceptions.txt
 rerun=tests/vm/run.sh rerun_files=
 while (($#)); do
 	case $1 in
@@ -223,12 +225,13 @@ while (($#)); do
 		usage
 		exit 0
 		;;
-	--kernel | --timeout | --jobs | --command | --append | --exceptions)
+	--kernel | --timeout | --jobs | --cpus | --command | --append | --exceptions)
 		(($# >= 2)) || die "$1 needs a value"
 		;;&
 	--kernel) kernels+=("$2") ;;
 	--timeout) timeout_s=$2 ;;
 	--jobs) jobs=$2 ;;
+	--cpus) cpus=$2 ;;
 	--command) command=$2 ;;
 	--append) append+=" $2" ;;
 	--exceptions) exceptions=$(realpath -m -- "$2") ;;
@@ -245,6 +248,7 @@ done
 
 [[ $timeout_s =~ ^[1-9][0-9]{0,5}$ ]] || die "--timeout needs a number of seconds, not '$timeout_s'"
 [[ $jobs == [12] ]] || die "--jobs needs 1 or 2, not '$jobs'"
+[[ $cpus == [1-8] ]] || die "--cpus needs a number up to 8, not '$cpus'"
 exceptions_check
 if ((${#kernels[@]} == 0)); then
 	mapfile -t kernels < <(kernel_names)

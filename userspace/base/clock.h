@@ -18,9 +18,16 @@ static inline uint64_t clock_ns(clockid_t id)
 	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
+/* What a time namespace adds to this process's CLOCK_BOOTTIME; what the kernel says in events is without. */
+extern _Atomic int64_t clock_boot_added_ns;
+
+/* Finds that out, once; without a time namespace it is 0. */
+void clock_namespace(void);
+
 static inline uint64_t clock_boot_ns(void)
 {
-	return clock_ns(CLOCK_BOOTTIME);
+	return clock_ns(CLOCK_BOOTTIME) -
+	       (uint64_t)__atomic_load_n(&clock_boot_added_ns, __ATOMIC_RELAXED);
 }
 
 /* Measures the difference of CLOCK_REALTIME to CLOCK_BOOTTIME anew; once a second is often enough

@@ -139,16 +139,18 @@ void child_offer(struct child *c)
 	priv_offer(PRIV_SIGNAL, serve_signal, c);
 }
 
-void child_signal(const struct child *c, int signal)
+int child_signal(const struct child *c, int signal)
 {
-	if (!priv_is_split()) {
-		kill(c->pid, signal);
-		return;
-	}
-	priv_call(&(struct peer_request){.service = PRIV_SIGNAL,
-					 .data = &signal,
-					 .len = sizeof(signal)},
-		  NULL);
+	int r;
+
+	if (priv_is_split())
+		r = priv_call(&(struct peer_request){.service = PRIV_SIGNAL,
+						     .data = &signal,
+						     .len = sizeof(signal)},
+			      NULL);
+	else
+		r = kill(c->pid, signal) < 0 ? -errno : 0;
+	return r == -ESRCH ? 0 : r;
 }
 
 void child_done(struct child *c)

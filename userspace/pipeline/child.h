@@ -40,7 +40,8 @@ void child_look(struct child *c, struct child_end *ret);
 
 /* So that the broker can send it signals. */
 void child_offer(struct child *c);
-void child_signal(const struct child *c, int signal);
+/* 0, also when it has ended; an error when nobody may send it one. */
+int child_signal(const struct child *c, int signal);
 
 /* Ends a child that was never released, and reaps; closes the descriptors. */
 void child_done(struct child *c);

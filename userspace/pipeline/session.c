@@ -205,9 +205,8 @@ static void report_stats(struct session *s)
 
 static void timer_set(int fd, uint64_t at_boot_ns)
 {
-	struct itimerspec spec = {
-		.it_value = {at_boot_ns / NSEC_PER_SEC, at_boot_ns % NSEC_PER_SEC},
-	};
+	uint64_t at_ns = at_boot_ns + (uint64_t)clock_boot_added_ns;
+	struct itimerspec spec = {.it_value = {at_ns / NSEC_PER_SEC, at_ns % NSEC_PER_SEC}};
 
 	timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
@@ -486,12 +485,18 @@ static int open_loop(struct session *s, struct err *e)
 
 /*
  * A signal for the command: from the terminal it got it itself, with its whole process group; one that
- * was sent to us alone is passed on.
+ * was sent to us alone is passed on. Whoever sent it wants an end, if need be ours alone.
  */
 static void pass_signal(struct session *s, const struct signalfd_siginfo *info)
 {
+	int r = 0;
+
 	if (info->ssi_code != SI_KERNEL)
-		child_signal(&s->child, info->ssi_signo);
+		r = child_signal(&s->child, info->ssi_signo);
+	if (r < 0) {
+		log_warning("a signal cannot be passed on to the command: %s", strerror(-r));
+		s->stop_reason = "terminated";
+	}
 	if (info->ssi_signo == SIGINT)
 		s->result.interrupted = true;
 }
@@ -838,19 +843,22 @@ static int open_all(struct session *s, struct err *e)
 static void end_command(struct session *s)
 {
 	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
+	int r;
 
 	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0)
 		return;
 	child_look(&s->child, &s->end);
 	if (s->end.ended)
 		return;
-	child_signal(&s->child, SIGTERM);
-	for (int i = 0; i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
+	r = child_signal(&s->child, SIGTERM);
+	for (int i = 0; r == 0 && i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
 		nanosleep(&moment, NULL);
 		child_look(&s->child, &s->end);
 	}
-	if (!s->end.ended)
-		child_signal(&s->child, SIGKILL);
+	if (r == 0 && !s->end.ended)
+		r = child_signal(&s->child, SIGKILL);
+	if (r < 0)
+		log_warning("the command cannot be ended, and goes on: %s", strerror(-r));
 }
 
 static void free_all(struct session *s)
@@ -898,6 +906,7 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		return -ENOMEM;
 	s->opt = opt;
 	s->epoll_fd = -1;
+	clock_namespace();
 	s->start_ns = clock_boot_ns();
 	for (size_t i = 0; i < FD_COUNT; i++)
 		s->fds[i] = -1;

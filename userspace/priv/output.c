@@ -81,7 +81,10 @@ static int call(enum priv_service service, struct request *rq, const char *path,
 	r = priv_call_fd(&(struct peer_request){.service = service, .data = rq, .len = sizeof(*rq)},
 			 text, sizeof(text));
 	if (r < 0)
-		return err_set(e, r, "%.*s", (int)sizeof(text) - 1, *text ? text : strerror(-r));
+		return err_set(e, r, "%.*s", (int)sizeof(text) - 1,
+			       *text              ? text
+			       : r == -ECONNRESET ? "the broker has ended"
+						  : strerror(-r));
 	*ret_fd = r;
 	return 0;
 }

@@ -12,15 +12,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* In front of the bytes, both ways. */
+/* In front of the bytes, both ways. An answer has the number of its request. */
 struct head {
 	uint32_t service;
+	uint32_t number;
 	int32_t result;
 };
 
 struct peer {
 	pid_t pid;
 	int fd;
+	uint32_t number; /* of the last request */
 	pthread_mutex_t lock;
 };
 
@@ -74,7 +76,22 @@ static size_t control_fds(struct msghdr *m, int fds[PEER_FDS_MAX])
 	return n;
 }
 
-/* The length of the bytes, -ECONNRESET at the end. What was cut is refused: it would be misunderstood. */
+/* What was cut is refused: it would be misunderstood. Of descriptors the kernel leaves out those without a place. */
+static int message_cut(const struct msghdr *m, size_t n_fds)
+{
+	if (m->msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	if (m->msg_flags & MSG_CTRUNC)
+		return n_fds < PEER_FDS_MAX ? -EMFILE : -EMSGSIZE;
+	return 0;
+}
+
+static bool is_cut(ssize_t n)
+{
+	return n == -EMSGSIZE || n == -EMFILE;
+}
+
+/* The length of the bytes, -ECONNRESET at the end; @head is there also when the rest was cut. */
 static ssize_t message_receive(int fd, struct head *head, void *data, size_t cap,
 			       int fds[PEER_FDS_MAX], size_t *ret_n_fds)
 {
@@ -85,7 +102,9 @@ static ssize_t message_receive(int fd, struct head *head, void *data, size_t cap
 			   .msg_control = control.bytes,
 			   .msg_controllen = sizeof(control.bytes)};
 	ssize_t n;
+	int r;
 
+	*ret_n_fds = 0;
 	do {
 		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
@@ -94,9 +113,11 @@ static ssize_t message_receive(int fd, struct head *head, void *data, size_t cap
 	if (n < (ssize_t)sizeof(*head))
 		return -ECONNRESET;
 	*ret_n_fds = control_fds(&m, fds);
-	if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+	r = message_cut(&m, *ret_n_fds);
+	if (r < 0) {
 		fds_close(fds, *ret_n_fds);
-		return -EMSGSIZE;
+		*ret_n_fds = 0;
+		return r;
 	}
 	return n - (ssize_t)sizeof(*head);
 }
@@ -116,6 +137,17 @@ static int serve(const struct peer_options *opt, uint32_t service, const struct 
 	return opt->services[service].fn(opt->services[service].ctx, rq, answer);
 }
 
+/* Whoever asked waits for an answer: what cannot be sent leaves at least the reason. */
+static int answer_send(int fd, struct head *head, const struct peer_answer *answer)
+{
+	int r = message_send(fd, head, answer->data, answer->len, answer->fds, answer->n_fds);
+
+	if (r == 0 || r == -EPIPE)
+		return r;
+	head->result = r;
+	return message_send(fd, head, NULL, 0, NULL, 0);
+}
+
 static _Noreturn void peer_main(const struct peer_options *opt, int fd)
 {
 	static char in[PEER_DATA_MAX], out[PEER_DATA_MAX];
@@ -130,14 +162,14 @@ static _Noreturn void peer_main(const struct peer_options *opt, int fd)
 		struct peer_request rq = {.data = in, .fds = fds};
 		ssize_t n = message_receive(fd, &head, in, sizeof(in), fds, &rq.n_fds);
 
-		if (n < 0 && n != -EMSGSIZE)
+		if (n < 0 && !is_cut(n))
 			_exit(0);
 		rq.len = n < 0 ? 0 : (size_t)n;
 		rq.service = head.service;
 		answer = (struct peer_answer){.data = out, .cap = sizeof(out)};
 		head.result = n < 0 ? (int)n : serve(opt, head.service, &rq, &answer);
-		fds_close(fds, n < 0 ? 0 : rq.n_fds);
-		if (message_send(fd, &head, out, answer.len, answer.fds, answer.n_fds) < 0)
+		fds_close(fds, rq.n_fds);
+		if (answer_send(fd, &head, &answer) < 0)
 			_exit(1);
 		fds_close(answer.fds, answer.n_fds);
 	}
@@ -189,19 +221,31 @@ pid_t peer_pid(const struct peer *p)
 	return p->pid;
 }
 
+/* Answers to earlier requests, which nobody could receive, are thrown away. */
+static ssize_t answer_receive(struct peer *p, struct head *head, struct peer_answer *ret)
+{
+	for (;;) {
+		ssize_t n =
+			message_receive(p->fd, head, ret->data, ret->cap, ret->fds, &ret->n_fds);
+
+		if ((n < 0 && !is_cut(n)) || head->number == p->number)
+			return n;
+		fds_close(ret->fds, ret->n_fds);
+	}
+}
+
 static int call_locked(struct peer *p, const struct peer_request *rq, struct peer_answer *ret)
 {
-	struct head head = {.service = rq->service};
+	struct head head = {.service = rq->service, .number = ++p->number};
 	int r = message_send(p->fd, &head, rq->data, rq->len, rq->fds, rq->n_fds);
 	ssize_t n;
 
+	ret->n_fds = 0;
 	if (r < 0)
 		return r == -EPIPE ? -ECONNRESET : r;
-	n = message_receive(p->fd, &head, ret->data, ret->cap, ret->fds, &ret->n_fds);
-	if (n < 0) {
-		ret->n_fds = 0;
+	n = answer_receive(p, &head, ret);
+	if (n < 0)
 		return (int)n;
-	}
 	ret->len = (size_t)n;
 	return head.result;
 }

@@ -31,6 +31,7 @@ enum priv_service {
 	PRIV_CONTAINER,     /* what a container runtime has written about its containers */
 	PRIV_SIGNAL,        /* to the command that we started */
 	PRIV_TLS_ATTACH,    /* probes into a file */
+	PRIV_MMAPS_OPEN,    /* what is mapped executable on a processor */
 	PRIV_CACHE_STORE,   /* where functions were found */
 	PRIV_SERVICES,
 };

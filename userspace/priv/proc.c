@@ -224,12 +224,17 @@ static int serve_link(void *ctx, const struct peer_request *rq, struct peer_answ
 }
 
 /* Nothing but ELF files: who asks shall not get at anything else that lies where he says. */
-static bool is_elf(int fd)
+static int elf_check(int fd)
 {
 	char magic[4];
+	ssize_t n;
 
-	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
-	       !memcmp(magic, "\177ELF", sizeof(magic));
+	do {
+		n = pread(fd, magic, sizeof(magic), 0);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n == sizeof(magic) && !memcmp(magic, "\177ELF", sizeof(magic)) ? 0 : -ENOEXEC;
 }
 
 static int serve_program(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
@@ -237,13 +242,15 @@ static int serve_program(void *ctx, const struct peer_request *rq, struct peer_a
 	const char *path = peer_request_text(rq);
 	_cleanup_(closep) int fd = -1;
 	struct stat st;
+	int r;
 
 	if (!path || !is_program(path))
 		return -EINVAL;
 	fd = regular_open(path, &st);
 	if (fd < 0)
 		return fd;
-	return is_elf(fd) ? fd_answer(TAKE_FD(fd), ret) : -ENOEXEC;
+	r = elf_check(fd);
+	return r < 0 ? r : fd_answer(TAKE_FD(fd), ret);
 }
 
 struct sockets_request {
@@ -277,9 +284,9 @@ static int fd_reopen(int fd)
 
 static int serve_reopen(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	if (rq->n_fds != 1)
-		return -EINVAL;
-	return is_elf(rq->fds[0]) ? fd_answer(fd_reopen(rq->fds[0]), ret) : -ENOEXEC;
+	int r = rq->n_fds == 1 ? elf_check(rq->fds[0]) : -EINVAL;
+
+	return r < 0 ? r : fd_answer(fd_reopen(rq->fds[0]), ret);
 }
 
 static int lease(int fd)

@@ -2,6 +2,7 @@
 #include "source/mmaps.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdbool.h>
 #include <string.h>
@@ -9,16 +10,25 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+#include "priv/priv.h"
+
+#define ONLINE     "/sys/devices/system/cpu/online"
 #define RING_SIZE  (64 * 1024)
 #define RECORD_MAX 8192 /* the fixed part, and a path of up to 4096 bytes */
 
 struct cpu_ring {
 	int fd;
-	struct perf_event_mmap_page *page; /* the data lies one page behind */
+	struct perf_event_mmap_page
+		*page; /* the data lies one page behind; NULL: the processor is off */
 };
 
 struct mmaps {
 	size_t page_size;
+	int online_fd;
+	char online[256]; /* "0-2,4" */
+	uint64_t look_at; /* CLOCK_MONOTONIC: who is online now */
 	size_t n;
 	struct cpu_ring rings[];
 };
@@ -41,7 +51,7 @@ struct lost_record {
 };
 
 /* The software dummy counts nothing: only its side records are wanted, for executable mappings. */
-static int ring_start(struct cpu_ring *ring, int cpu, size_t page_size)
+static int event_open(int cpu)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_SOFTWARE,
@@ -53,11 +63,47 @@ static int ring_start(struct cpu_ring *ring, int cpu, size_t page_size)
 		.watermark = 1,
 		.wakeup_watermark = RING_SIZE,
 	};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int serve_open(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	int fd = rq->len == sizeof(int) ? event_open(*(const int *)rq->data) : -EINVAL;
+
+	if (fd < 0)
+		return fd;
+	ret->fds[ret->n_fds++] = fd;
+	return 0;
+}
+
+static int event_get(int cpu)
+{
+	if (!priv_is_split())
+		return event_open(cpu);
+	return priv_call_fd(&(struct peer_request){.service = PRIV_MMAPS_OPEN,
+						   .data = &cpu,
+						   .len = sizeof(cpu)},
+			    NULL, 0);
+}
+
+static void ring_stop(struct cpu_ring *ring, size_t page_size)
+{
+	if (!ring->page)
+		return;
+	munmap(ring->page, page_size + RING_SIZE);
+	close(ring->fd);
+	ring->page = NULL;
+}
+
+static int ring_start(struct cpu_ring *ring, int cpu, size_t page_size)
+{
 	void *p;
 
-	ring->fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	ring->fd = event_get(cpu);
 	if (ring->fd < 0)
-		return -errno;
+		return ring->fd;
 
 	p = mmap(NULL, page_size + RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
 	if (p == MAP_FAILED) {
@@ -70,10 +116,37 @@ static int ring_start(struct cpu_ring *ring, int cpu, size_t page_size)
 	return 0;
 }
 
+/* As many as can be had; why one could not. */
+static int rings_start(struct mmaps *m)
+{
+	int failed = 0;
+
+	for (size_t cpu = 0; cpu < m->n; cpu++) {
+		int r = ring_start(&m->rings[cpu], (int)cpu, m->page_size);
+
+		if (r < 0 && r != -ENODEV) /* switched off */
+			failed = r;
+	}
+	return failed;
+}
+
+/* Have processors come or gone since the last look? Where that cannot be read, none does. */
+static bool online_changed(struct mmaps *m)
+{
+	char now[sizeof(m->online)] = "";
+	ssize_t n = m->online_fd < 0 ? -1 : pread(m->online_fd, now, sizeof(now) - 1, 0);
+
+	if (n <= 0 || !strcmp(now, m->online))
+		return false;
+	memcpy(m->online, now, sizeof(now));
+	return true;
+}
+
 int mmaps_open(struct mmaps **ret)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 	_cleanup_(mmaps_freep) struct mmaps *m = NULL;
+	int r;
 
 	if (cpus < 1)
 		return -EINVAL;
@@ -81,16 +154,13 @@ int mmaps_open(struct mmaps **ret)
 	if (!m)
 		return -ENOMEM;
 	m->page_size = (size_t)sysconf(_SC_PAGESIZE);
-
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		int r = ring_start(&m->rings[m->n], cpu, m->page_size);
-
-		if (r == -ENODEV)
-			continue; /* switched off */
-		if (r < 0)
-			return r;
-		m->n++;
-	}
+	m->n = (size_t)cpus;
+	m->online_fd = open(ONLINE, O_RDONLY | O_CLOEXEC);
+	online_changed(m);
+	r = rings_start(m);
+	if (r < 0)
+		return r;
+	priv_offer(PRIV_MMAPS_OPEN, serve_open, NULL);
 
 	*ret = TAKE_PTR(m);
 	return 0;
@@ -100,10 +170,9 @@ void mmaps_free(struct mmaps *m)
 {
 	if (!m)
 		return;
-	for (size_t i = 0; i < m->n; i++) {
-		munmap(m->rings[i].page, m->page_size + RING_SIZE);
-		close(m->rings[i].fd);
-	}
+	for (size_t i = 0; i < m->n; i++)
+		ring_stop(&m->rings[i], m->page_size);
+	closep(&m->online_fd);
 	free(m);
 }
 
@@ -170,13 +239,43 @@ static uint64_t ring_drain(struct cpu_ring *ring, size_t page_size, mapping_fn f
 	return lost;
 }
 
-uint64_t mmaps_poll(struct mmaps *m, mapping_fn fn, void *arg)
+static uint64_t rings_drain(struct mmaps *m, mapping_fn fn, void *arg)
 {
 	uint64_t lost = 0;
 
 	for (size_t i = 0; i < m->n; i++) {
-		if (m->rings[i].page->data_head != m->rings[i].page->data_tail)
-			lost += ring_drain(&m->rings[i], m->page_size, fn, arg);
+		struct cpu_ring *ring = &m->rings[i];
+
+		if (ring->page && ring->page->data_head != ring->page->data_tail)
+			lost += ring_drain(ring, m->page_size, fn, arg);
 	}
 	return lost;
+}
+
+/* The kernel takes an event off a processor that goes, and does not bring it back: all are made anew. */
+static uint64_t rings_renew(struct mmaps *m)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	int r;
+
+	if (now < m->look_at)
+		return 0;
+	m->look_at = now + NSEC_PER_SEC;
+	if (!online_changed(m))
+		return 0;
+	for (size_t i = 0; i < m->n; i++)
+		ring_stop(&m->rings[i], m->page_size);
+	r = rings_start(m);
+	if (r < 0)
+		log_warning("processors have changed, and libraries that are loaded from now on "
+			    "may not be noticed: %s",
+			    strerror(-r));
+	return 1;
+}
+
+uint64_t mmaps_poll(struct mmaps *m, mapping_fn fn, void *arg)
+{
+	uint64_t lost = rings_drain(m, fn, arg);
+
+	return lost + rings_renew(m);
 }

@@ -24,12 +24,18 @@ struct mapping {
 
 typedef void (*mapping_fn)(void *arg, const struct mapping *m);
 
-/* One small ring per processor. What perf_event_open() says when there is no privilege. */
+/*
+ * One small ring per processor. What perf_event_open() says when there is no privilege. A processor that is switched on
+ * later is noticed within about a second.
+ */
 int mmaps_open(struct mmaps **ret);
 void mmaps_free(struct mmaps *m);
 DEFINE_FREEP(struct mmaps *, mmaps_free)
 
-/* Calls @fn for what was mapped since the last call. Returns how many records the kernel lost. */
+/*
+ * Calls @fn for what was mapped since the last call. Returns how many records the kernel lost; at least one when a
+ * processor had no ring for a while.
+ */
 uint64_t mmaps_poll(struct mmaps *m, mapping_fn fn, void *arg);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <linux/limits.h>
 
+#include "base/clock.h"
 #include "priv/priv.h"
 #include "priv/proc.h"
 
@@ -139,6 +140,7 @@ static int stat_numbers(const uint64_t v[STAT_FIELDS], struct procfs_stat *st)
 	if (!ticks_to_ns(v[STAT_UTIME], &st->user_ns) ||
 	    !ticks_to_ns(v[STAT_STIME], &st->system_ns))
 		return -EBADMSG;
+	st->start_ns -= (uint64_t)clock_boot_added_ns; /* shown as our clock shows it */
 	st->minor_faults = v[STAT_MINFLT];
 	st->major_faults = v[STAT_MAJFLT];
 	st->ppid = v[STAT_PPID];

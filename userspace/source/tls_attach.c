@@ -18,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/log.h"
 #include "priv/priv.h"
 
 #include "tls.skel.h"
@@ -648,6 +649,20 @@ static bool request_valid(const struct peer_request *rq)
 	return true;
 }
 
+/* A descriptor that is none would keep the whole answer from being sent. */
+static void program_tell(const struct bpf_program *prog, struct peer_answer *ret)
+{
+	int fd = -EMFILE;
+
+	if (ret->n_fds < PEER_FDS_MAX)
+		fd = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		log_warning("events that the kernel skips in '%s' are not counted",
+			    bpf_program__name(prog));
+	else
+		ret->fds[ret->n_fds++] = fd;
+}
+
 static void programs_tell(struct tls_programs *p, const bool known[N_GROUPS],
 			  struct peer_answer *ret)
 {
@@ -658,9 +673,8 @@ static void programs_tell(struct tls_programs *p, const bool known[N_GROUPS],
 			continue;
 		bpf_object__for_each_program(prog, group_object(p, g))
 		{
-			if (bpf_program__autoload(prog) && ret->n_fds < PEER_FDS_MAX)
-				ret->fds[ret->n_fds++] =
-					fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
+			if (bpf_program__autoload(prog))
+				program_tell(prog, ret);
 		}
 	}
 }

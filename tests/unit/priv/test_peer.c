@@ -7,14 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "priv/peer.h"
 
-enum { ECHO, COUNT, OPEN, MANY, FAIL, DIE, SERVICES };
+enum { ECHO, COUNT, OPEN, MANY, FAIL, DIE, NO_FD, SERVICES };
 
 static struct peer *peer;
 
@@ -57,11 +60,32 @@ static int die(void *ctx, const struct peer_request *rq, struct peer_answer *ret
 	_exit(3);
 }
 
+/* Cannot be sent. */
+static int give_none(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
+{
+	ret->fds[ret->n_fds++] = -1;
+	return 0;
+}
+
+static int receives_to_fail;
+
+/* In this process alone: the peer has its own, which is 0. */
+ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	if (receives_to_fail > 0) {
+		receives_to_fail--;
+		errno = ENOMEM;
+		return -1;
+	}
+	return syscall(SYS_recvmsg, fd, m, flags);
+}
+
 static int set_up(void **state)
 {
 	static const struct peer_service services[SERVICES] = {
-		[ECHO] = {echo, NULL},      [COUNT] = {count, NULL},    [OPEN] = {give, NULL},
-		[MANY] = {give_many, NULL}, [FAIL] = {fail_with, NULL}, [DIE] = {die, NULL},
+		[ECHO] = {echo, NULL},       [COUNT] = {count, NULL},    [OPEN] = {give, NULL},
+		[MANY] = {give_many, NULL},  [FAIL] = {fail_with, NULL}, [DIE] = {die, NULL},
+		[NO_FD] = {give_none, NULL},
 	};
 
 	return peer_start(&(struct peer_options){.name = "a peer",
@@ -157,6 +181,43 @@ static void a_request_that_does_not_fit_is_an_error(void **state)
 	assert_int_equal(call(FAIL, NULL, 0, NULL), -EXDEV);
 }
 
+static void an_answer_that_nobody_could_receive_is_not_taken_for_another(void **state)
+{
+	char text[8] = "";
+	struct peer_answer answer = {.data = text, .cap = sizeof(text)};
+
+	receives_to_fail = 1;
+	assert_int_equal(call(ECHO, "first", 6, &answer), -ENOMEM);
+	receives_to_fail = 1;
+	assert_int_equal(call(MANY, NULL, 0, &answer), -ENOMEM);
+	assert_int_equal(answer.n_fds, 0);
+	assert_int_equal(call(ECHO, "third", 6, &answer), 7);
+	assert_string_equal(text, "third");
+	assert_int_equal(answer.n_fds, 0);
+}
+
+static void an_answer_that_cannot_be_sent_leaves_its_reason(void **state)
+{
+	assert_int_equal(call(NO_FD, NULL, 0, NULL), -EBADF);
+	assert_int_equal(call(FAIL, NULL, 0, NULL), -EXDEV);
+}
+
+static void descriptors_without_a_place_are_told(void **state)
+{
+	struct peer_answer answer = {};
+	struct rlimit before, few;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){32, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(call(MANY, NULL, 0, &answer), -EMFILE);
+	assert_int_equal(answer.n_fds, 0);
+	assert_int_equal(call(OPEN, NULL, 0, &answer), 0); /* those that came were closed */
+	assert_int_equal(answer.n_fds, 1);
+	close(answer.fds[0]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void services_that_do_not_exist_are_refused(void **state)
 {
 	assert_int_equal(call(SERVICES, NULL, 0, NULL), -ENOSYS);
@@ -192,6 +253,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_answer_that_does_not_fit_is_an_error, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_request_that_does_not_fit_is_an_error, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(
+			an_answer_that_nobody_could_receive_is_not_taken_for_another, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(an_answer_that_cannot_be_sent_leaves_its_reason,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(descriptors_without_a_place_are_told, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(services_that_do_not_exist_are_refused, set_up,
 						tear_down),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// go_tls CONNECTIONS ROUNDS: clients and a server in one program, over crypto/tls on the loopback. Says for
+// go_tls CONNECTIONS ROUNDS [--wait]: clients and a server in one program, over crypto/tls on the loopback. Says for
 // each side of each connection and each direction how much went through, with its SHA-256. What is sent
-// in one call grows from a byte to more than a record; replies come late, so that goroutines change threads.
+// in one call grows from a byte to more than a record; replies come late, so that goroutines change threads. With
+// --wait it begins when standard input ends.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -164,6 +166,9 @@ func certificate() tls.Certificate {
 func main() {
 	connections, _ := strconv.Atoi(os.Args[1])
 	rounds, _ := strconv.Atoi(os.Args[2])
+	if len(os.Args) > 3 && os.Args[3] == "--wait" {
+		_, _ = io.ReadAll(os.Stdin)
+	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0",
 		&tls.Config{Certificates: []tls.Certificate{certificate()}})
 	check(err)
