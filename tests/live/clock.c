@@ -20,7 +20,7 @@
 #define INTERVAL  "0.2"        /* of samples */
 #define SAMPLES_S 5            /* a second, therefore */
 #define LAG       (6 * SECOND) /* a step is noticed within a second, in a guest that is in no hurry */
-#define SLEEP_S   "6"
+#define SLEEP_S   "20"         /* on a busy machine it takes seconds to fall asleep */
 #define PARTY_MAX 10
 
 #ifndef CLONE_NEWTIME

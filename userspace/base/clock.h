@@ -26,8 +26,7 @@ void clock_namespace(void);
 
 static inline uint64_t clock_boot_ns(void)
 {
-	return clock_ns(CLOCK_BOOTTIME) -
-	       (uint64_t)__atomic_load_n(&clock_boot_added_ns, __ATOMIC_RELAXED);
+	return clock_ns(CLOCK_BOOTTIME) - (uint64_t)clock_boot_added_ns;
 }
 
 /* Measures the difference of CLOCK_REALTIME to CLOCK_BOOTTIME anew; once a second is often enough
