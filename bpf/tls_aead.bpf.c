@@ -149,6 +149,23 @@ static __always_inline bool is_record(struct aead *a)
 
 #define WORD        8
 #define PADDING_MAX 2048 /* nobody is known to pad; more is counted as shed */
+#define ZEROS_ROUND 128
+
+/* @len less words of zeros at the end, or -1. */
+__noinline int zeros_skip(__u64 text, __u32 len)
+{
+	__u64 word;
+	int i;
+
+	for (i = 0; i < ZEROS_ROUND / WORD && len > WORD; i++) {
+		if (bpf_probe_read_user(&word, sizeof(word), (void *)(text + len - WORD)))
+			return -1;
+		if (word)
+			break;
+		len -= WORD;
+	}
+	return len;
+}
 
 /*
  * The length of what TLS 1.3 calls the content: less zeros and the byte of its type before them; 0 when it is
@@ -156,17 +173,18 @@ static __always_inline bool is_record(struct aead *a)
  */
 __noinline int content_len(__u64 text, __u32 len)
 {
-	__u64 word;
 	__u8 last;
-	int i;
+	int i, rest = len, before;
 
-	for (i = 0; i < PADDING_MAX / WORD && len > WORD; i++) {
-		if (bpf_probe_read_user(&word, sizeof(word), (void *)(text + len - WORD)))
+	for (i = 0; i < PADDING_MAX / ZEROS_ROUND; i++) {
+		before = rest;
+		rest = zeros_skip(text, rest);
+		if (rest < 0)
 			return -1;
-		if (word)
+		if (before - rest < ZEROS_ROUND)
 			break;
-		len -= WORD;
 	}
+	len = rest;
 	for (i = 0; i < WORD && len; i++) {
 		len--;
 		if (bpf_probe_read_user(&last, sizeof(last), (void *)(text + len)))

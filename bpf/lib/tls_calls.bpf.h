@@ -120,6 +120,30 @@ static __always_inline bool alpn_read(struct alpn *ret, __u64 text, __u64 len)
 	return !bpf_probe_read_user(ret->text, n, (void *)text);
 }
 
+#define EACH_BYTE(b) (0x01010101U * (b))
+
+/* Printable ASCII only; four bytes at a time, which spares the verifier three rounds of four. */
+static __always_inline bool alpn_is_text(const struct alpn *alpn)
+{
+	int i;
+
+#pragma unroll
+	for (i = 0; i < AS_ALPN_MAX; i += 4) {
+		__u32 four = *(const __u32 *)&alpn->text[i], keep = ~0U;
+
+		if (alpn->len <= i)
+			break;
+		if (alpn->len < i + 4)
+			keep >>= 8 * (i + 4 - alpn->len);
+		four = (four & keep) | (EACH_BYTE(' ') & ~keep);
+		/* below a space; DEL; above ASCII */
+		if ((((four - EACH_BYTE(' ')) & ~four) | (four + EACH_BYTE(1)) | four) &
+		    EACH_BYTE(0x80))
+			return false;
+	}
+	return true;
+}
+
 /* Since 3.2 an SSL object begins with its type, before with its version. QUIC's are other objects. */
 #define SSL_TYPE_SSL_CONNECTION 0
 
@@ -130,18 +154,14 @@ static __always_inline bool alpn_read(struct alpn *ret, __u64 text, __u64 len)
 static __always_inline bool alpn_read_at(struct alpn *ret, __u64 ssl, __u32 offset)
 {
 	__u64 field[2] = {}; /* pointer and length */
-	int type = -1, i;
+	int type = -1;
 
 	if (!offset || bpf_probe_read_user(&type, sizeof(type), (void *)ssl) ||
 	    (type != SSL_TYPE_SSL_CONNECTION && (type & ~0xff) != 0x0300) ||
 	    bpf_probe_read_user(field, sizeof(field), (void *)(ssl + offset)) ||
 	    !alpn_read(ret, field[0], field[1]))
 		return false;
-	for (i = 0; i < AS_ALPN_MAX; i++) {
-		if (i < ret->len && (ret->text[i] < 0x20 || ret->text[i] > 0x7e))
-			return false;
-	}
-	return true;
+	return alpn_is_text(ret);
 }
 
 static __always_inline struct as_span alpn_span(const struct alpn *alpn, __u32 off)
