@@ -62,6 +62,7 @@ struct tls_source {
 	pthread_mutex_t
 		lock; /* of the files' links and `leave`: the guard's thread takes probes out */
 	struct mmaps *mmaps;
+	bool unopened;   /* a file could not be, which was said */
 	DIR *scan;       /* going through /proc; NULL when done */
 	bool scan_again; /* when it is done */
 	bool scan_blind; /* of somebody we may not know what he has mapped */
@@ -801,9 +802,29 @@ static int mapping_open(const struct mapping *m)
 		fd = priv_program_open(path, &st);
 	}
 	/* devices differ between the two views of a file under overlayfs; inode numbers do not */
-	if (fd >= 0 && st.st_ino != m->ino)
-		closep(&(int){TAKE_FD(fd)});
+	if (fd >= 0 && st.st_ino != m->ino) {
+		close(fd);
+		return -ENOENT;
+	}
 	return fd;
+}
+
+/*
+ * Once is enough: what keeps one file from being opened keeps others, too. A process that has ended and what is no
+ * program are no news; neither is a broker that has ended, which is said where it is asked.
+ */
+static void unopened_tell(struct tls_source *t, const char *path, int error)
+{
+	static const int usual[] = {ENOENT, ESRCH, EINVAL, ENOEXEC, ENOTDIR, ECONNRESET};
+
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+		if (error == -usual[i])
+			return;
+	}
+	if (!t->unopened)
+		log_warning("'%s' cannot be looked at, and is not probed if it should be: %s",
+			    log_safe(path), strerror(-error));
+	t->unopened = true;
 }
 
 /* Most libraries are small: nothing else is to be known about them. */
@@ -829,6 +850,8 @@ static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 	if (seen_lately(t, m->dev, m->ino, m->generation))
 		return;
 	fd = mapping_open(m);
+	if (fd < 0)
+		unopened_tell(t, m->path, fd);
 	if (fd >= 0 && worth_a_look(fd, m->path))
 		file_inspect(t, find_kind(m->path), fd, m->path, m->tgid);
 }
@@ -1007,8 +1030,10 @@ void tls_source_exec(struct tls_source *t, const struct as_exec *e)
 		return;
 	snprintf(link, sizeof(link), "/proc/%u/exe", e->h.tgid);
 	fd = priv_program_open(link, &st);
-	if (fd < 0)
+	if (fd < 0) {
+		unopened_tell(t, link, fd);
 		return;
+	}
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
