@@ -32,7 +32,6 @@ static const struct tp {
 	{"process", "sched", "sched_process_exit"}, {"network", NULL, "inet_sock_set_state"},
 	{"network", NULL, "tcp_destroy_sock"},      {"network", NULL, "tcp_retransmit_skb"},
 	{"network", NULL, "sock_send_length"},      {"network", NULL, "sock_recv_length"},
-	{"network", NULL, "tcp_rcv_space_adjust"},
 };
 
 /* Links are never given back: they end with the process. */
@@ -70,7 +69,8 @@ static struct bpf_program *entry_program(enum tls_shape shape)
 		return skel->progs.empty_uprobe;
 	if (shape == TLS_SHAPE_COUNT_ARG4)
 		return skel->progs.record_entry_arg4;
-	return shape == TLS_SHAPE_COUNT_ARG5 ? skel->progs.record_entry_arg5 : skel->progs.record_entry;
+	return shape == TLS_SHAPE_COUNT_ARG5 ? skel->progs.record_entry_arg5
+					     : skel->progs.record_entry;
 }
 
 static void uprobes_attach(const char *path)

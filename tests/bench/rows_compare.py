@@ -295,7 +295,7 @@ require('https').createServer({key: fs.readFileSync('key.pem'), cert: fs.readFil
 """
 
 
-def node_run(bench, arguments=None):
+def node_run(bench, arguments=None, floor=None):
     place = bench.machine.place
     server = bench.start(["node", "-e", NODE], stdin=subprocess.DEVNULL, cwd=bench.work,
                               stdout=subprocess.PIPE, preexec_fn=place(1, False))
@@ -304,6 +304,8 @@ def node_run(bench, arguments=None):
         port = int(server.stdout.readline())
         if arguments:
             tracer = Agentsight(bench, [*arguments, "-p", str(server.pid)])
+        elif floor:
+            tracer = Companion(bench, [bench.program("floor"), *floor], ends_with_input=True)
         ask = ["wrk", "-t1", "-c8", f"https://127.0.0.1:{port}/"]
         subprocess.run([*ask, "-d1"], capture_output=True, preexec_fn=place(0, False))
         cpu = cpu_ns(server.pid)
@@ -318,6 +320,7 @@ def node_run(bench, arguments=None):
     if tracer:
         tracer.settle()
         tracer.stop()
+    if arguments:
         result["lost"], result["wrong"] = tracer.lost(), tracer.check()
     return result
 
@@ -334,8 +337,13 @@ def row_node(bench):
     configurations = {"off": lambda: node_run(bench),
                       "ssl": lambda: node_run(bench, ["ssl"]),
                       "record": lambda: node_run(bench, ["record"])}
+    for label, words in floor_at("tls", os.path.realpath(shutil.which("node"))).items():
+        configurations[label] = lambda w=words: node_run(bench, floor=w)
     rounds = compare(bench.noise, configurations, 3, None,
                      lambda text: bench.report.tell(f"HTTPS of node: {text}"))
+    for label in floor_at():
+        bench.report.add("HTTPS of node, 8 x 1 KiB", label, "throughput ratio", "", None,
+                         [1 / r for r in rounds.ratios(label, "ns")], noisy=rounds.noisy)
     for label, target in (("ssl", At_least(0.62)), ("record", None)):
         runs = rounds.of(label)
         bench.report.add("HTTPS of node, 8 x 1 KiB", label, "throughput ratio", "", target,
