@@ -285,7 +285,7 @@ static bool libvirt_machine(struct container *c, const char *text)
 
 static bool machine(struct container *c, struct name a)
 {
-	char text[CONTAINER_NAME_MAX];
+	char text[CONTAINER_NAME_MAX] = "";
 	bool scope = take_suffix(&a, NAME(".scope"));
 
 	if (!scope && !take_suffix(&a, NAME(".service")))

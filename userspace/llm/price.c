@@ -280,7 +280,8 @@ bool prices_cost(const struct prices *t, const char *provider, const char *model
 		 const struct llm_usage *u, bool input_without_cache, uint64_t *ret_nano_usd)
 {
 	uint64_t hour = MIN(u->cache_write, u->cache_write_1h);
-	uint64_t fresh = u->input, prompt = u->input;
+	uint64_t fresh = u->input;
+	uint64_t prompt = fresh;
 	const struct row *row;
 	unsigned __int128 pico;
 

@@ -273,10 +273,11 @@ static int open_notify(struct chain *c, struct err *e)
 static int open_alert(struct chain *c, struct emitter **next)
 {
 	const struct session_options *s = c->opt.session;
+	const uint64_t interval_ns = MAX(s->interval_ns, s->pace.max_ns);
 	struct alert_options opt = {
 		.rules = c->rules,
 		.n_rules = c->n_rules,
-		.interval_ns = MAX(s->interval_ns, s->pace.max_ns),
+		.interval_ns = interval_ns,
 		.on_start = c->opt.on_alert,
 		.context = c->opt.context,
 	};

@@ -225,10 +225,11 @@ size_t phases_find(const struct series *s, struct phase out[PHASES_MAX])
 	n = cut_up(p, penalty_of(s, p), ends);
 	for (size_t i = 0; i < n; i++) {
 		size_t from = (i ? ends[i - 1] : 0) * p->step, to = ends[i] * p->step;
+		const uint64_t end_ns = MIN(s->origin_ns + to * s->width_ns, s->end_ns);
 
 		out[i] = (struct phase){
 			.begin_ns = s->origin_ns + from * s->width_ns,
-			.end_ns = MIN(s->origin_ns + to * s->width_ns, s->end_ns),
+			.end_ns = end_ns,
 		};
 		for (size_t t = 0; t < TRACKS; t++) {
 			double run = slots_mean(s, 0, s->n, t);
