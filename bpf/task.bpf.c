@@ -293,7 +293,7 @@ int task_sample(struct bpf_iter__task *ctx)
 
 	if (!task)
 		return 0;
-	task = task_to_read(task);
+	task = task_at(task);
 	if (!task_wanted(task, task->tgid, &proc))
 		return 0;
 
@@ -343,7 +343,7 @@ int task_detail(struct bpf_iter__task *ctx)
 
 	if (!task)
 		return 0;
-	task = task_to_read(task);
+	task = task_at(task);
 	if (!task_wanted(task, task->tgid, &proc))
 		return 0;
 

@@ -14,8 +14,8 @@
 
 #include "maps.bpf.h"
 
-#define SCRATCH_PATHS (16 * 1024) /* where paths may begin, a power of two */
-#define SCRATCH_SIZE  (SCRATCH_PATHS + 4096 + AS_ARGV_MAX)
+#define SCRATCH_PATHS AS_TEXTS_MAX /* where paths may begin, a power of two */
+#define SCRATCH_SIZE  AS_RECORD_MAX
 
 /* Where a walk stands between two rounds. */
 struct path_walk {

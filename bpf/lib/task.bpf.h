@@ -17,8 +17,10 @@
 static struct task_struct *(*const task_cast)(struct task_struct *task,
 					      __u32 type) = (void *)AS_CALL_CAST;
 
-static __always_inline struct task_struct *task_to_read(struct task_struct *task)
+/* The task at an address from anywhere, whose members, and those of what they point to, LOAD() reads. */
+static __always_inline struct task_struct *task_at(const void *address)
 {
+	struct task_struct *task = (void *)address;
 	__u32 type = cfg.task_type;
 
 	return type ? task_cast(task, type) : task;
@@ -26,20 +28,10 @@ static __always_inline struct task_struct *task_to_read(struct task_struct *task
 
 static __always_inline struct task_struct *current_to_read(void)
 {
-	return task_to_read(bpf_get_current_task_btf());
+	return task_at(bpf_get_current_task_btf());
 }
 
-/*
- * For programs that read much: the task at an address from anywhere, whose members LOAD() reads, and those of what
- * they point to. Directly where there are casts, else with a helper call.
- */
-static __always_inline struct task_struct *task_at(const void *address)
-{
-	struct task_struct *task = (void *)address;
-
-	return cfg.task_type ? task_cast(task, cfg.task_type) : task;
-}
-
+/* Directly where there are casts, else with a helper call. */
 #define LOAD(p, member)                                                   \
 	({                                                                \
 		__auto_type _at = (p);                                    \

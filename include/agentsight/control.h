@@ -117,4 +117,8 @@ struct as_shared {
 #define AS_CHUNKS_MAX  1024 /* pieces of one call: 16 MiB */
 #define AS_THREADS_MAX 1024 /* threads summed at exit that have not been reaped yet */
 
+/* Records with texts: the structure, paths and environment, which begin in the first part, and arguments. */
+#define AS_TEXTS_MAX  (16 * 1024)
+#define AS_RECORD_MAX (AS_TEXTS_MAX + AS_PATH_MAX + AS_ARGV_MAX)
+
 #endif

@@ -20,13 +20,14 @@ static void expect_with_own(struct expected *x, const struct workload *w)
 		w->pid);
 }
 
-/* Runs the workload under `agentsight process` and compares everything. */
-static void compare(struct workload *w, struct stream *st, const char *complete)
+/* Runs the workload under `agentsight process` with rings of @ring_mb MiB and compares everything. */
+static void compare_in(const char *ring_mb, struct workload *w, struct stream *st,
+		       const char *complete)
 {
 	struct expected x = {};
 	struct sight s;
 
-	sight_start(&s, "process", "-p", live_printf("%d", w->pid), NULL);
+	sight_start(&s, "process", "--ring-size", ring_mb, "-p", live_printf("%d", w->pid), NULL);
 	workload_finish(w);
 	sight_stop(&s);
 
@@ -36,6 +37,11 @@ static void compare(struct workload *w, struct stream *st, const char *complete)
 	stream_check_family(st, w->pid);
 	expect_with_own(&x, w);
 	stream_match(st, &x, complete);
+}
+
+static void compare(struct workload *w, struct stream *st, const char *complete)
+{
+	compare_in("8", w, st, complete);
 }
 
 static void many_commands(void)
@@ -152,6 +158,16 @@ static void long_arguments(void)
 	compare(&w, &st, "process.exec");
 }
 
+/* Records of 100 KB go round a ring of 1 MiB: of those that reach over its end nothing may be of another. */
+static void long_arguments_over_the_end(void)
+{
+	struct workload w;
+	struct stream st;
+
+	workload_hold(&w, "args", "many", "60", "131072", NULL);
+	compare_in("1", &w, &st, "process.exec");
+}
+
 static void odd_arguments(void)
 {
 	struct workload w;
@@ -218,6 +234,7 @@ const struct live_test process_tests[] = {
 	{"commands_are_all_there_beside_a_storm_of_file_opens", many_commands_in_a_storm, 120},
 	{"memory_stays_flat_over_a_hundred_thousand_processes", memory_stays_flat, 300},
 	{"arguments_of_128_KiB_are_complete_and_longer_ones_flagged", long_arguments, 30},
+	{"long_arguments_over_the_end_of_the_ring_are_exact", long_arguments_over_the_end, 60},
 	{"odd_arguments_are_valid_JSON_and_keep_their_bytes", odd_arguments, 30},
 	{"odd_names_are_valid_JSON_and_keep_their_bytes", odd_names, 30},
 	{"CPU_time_and_peak_memory_at_exit_are_what_wait_says", cpu_totals, 60},

@@ -4,6 +4,7 @@
  * UTF-8 is told by its bytes in base64.
  *
  *	args long BYTES		two commands, whose arguments take BYTES and BYTES + 1
+ *	args many COUNT BYTES	commands one after another, each with 1,000 bytes less than the one before
  *	args odd
  *	args names DIRECTORY	comm and file names instead of arguments
  */
@@ -73,6 +74,17 @@ static void group_long(const char *bytes)
 	tell("{\"source\":\"process\",\"pid\":%d,\"data\":{\"type\":\"exec\",\"truncated\":true,"
 	     "\"argv_length\":%zu}}\n",
 	     pid, n + 1);
+}
+
+static void group_many(const char *count, const char *bytes)
+{
+	size_t n = strtoul(count, NULL, 10), most = strtoul(bytes, NULL, 10);
+
+	for (size_t i = 0; i < n; i++) {
+		char **argv = arguments_of(most - i * 1000);
+
+		tell_exec(run(self, argv), getpid(), self, argv);
+	}
 }
 
 /* ---- odd ---- */
@@ -172,6 +184,8 @@ int main(int argc, char **argv)
 	/* the commands are this program, too, without any of these */
 	if (argc == 3 && !strcmp(argv[1], "long"))
 		group_long(argv[2]);
+	else if (argc == 4 && !strcmp(argv[1], "many"))
+		group_many(argv[2], argv[3]);
 	else if (argc == 2 && !strcmp(argv[1], "odd"))
 		group_odd();
 	else if (argc == 3 && !strcmp(argv[1], "names"))

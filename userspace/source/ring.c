@@ -17,9 +17,8 @@
  * Behind the ring's end lies its beginning once more, so that no record is in two parts. The kernel would map
  * all of it; the length of the longest record is enough, and half the resident memory.
  */
-#define RECORD_MAX (32 * 1024)
-_Static_assert(sizeof(struct as_ssl_data) + AS_CHUNK_MAX + BPF_RINGBUF_HDR_SZ <= RECORD_MAX,
-	       "what the programs reserve");
+#define BEHIND_END (AS_RECORD_MAX + BPF_RINGBUF_HDR_SZ)
+_Static_assert(sizeof(struct as_ssl_data) + AS_CHUNK_MAX <= AS_RECORD_MAX, "what programs reserve");
 
 struct ring {
 	size_t page;
@@ -49,7 +48,7 @@ int ring_open(int map_fd, size_t size, struct ring **ret)
 		return -errno;
 	r->consumer_page = p;
 
-	r->mapped = r->page + size + MIN(size, (size_t)RECORD_MAX);
+	r->mapped = r->page + size + MIN(size, (size_t)BEHIND_END);
 	p = mmap(NULL, r->mapped, PROT_READ, MAP_SHARED, map_fd, r->page);
 	if (p == MAP_FAILED)
 		return -errno;

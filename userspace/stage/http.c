@@ -515,7 +515,6 @@ static void data_event(struct http_stage *s, const struct event *ev)
 	const struct http_origin origin = {ev->rec, &d->conn};
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
 	uint64_t missing = MAX(d->len, (uint64_t)d->data.full);
-
 	bool plain = ev->rec->type == AS_EV_NET_DATA;
 	bool ended = plain && has_ended(s, e, ev->rec, d->stream_id);
 
