@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "no_memory.h"
 #include "recording.h"
 #include "stats/json.h"
 #include "stats/text.h"
@@ -66,6 +67,24 @@ static void every_part_stands_in_the_document(void **state)
 	assert_true(json_object_object_get_ex(o, "phases", &part));
 	assert_int_equal(json_object_array_length(part), 2);
 	json_object_put(o);
+	stats_free(s);
+}
+
+static void nothing_is_left_out_for_want_of_memory(void **state)
+{
+	struct buf whole = {0}, scarce = {0};
+	struct stats *s = NULL;
+
+	stats_new(&s);
+	recording_fill(s, 1, "cc1");
+	stats_json(&whole, s, NULL, STATS_LISTED);
+	no_memory = true;
+	stats_json(&scarce, s, NULL, STATS_LISTED);
+	no_memory = false;
+	assert_false(scarce.failed);
+	assert_string_equal(buf_cstr(&scarce), buf_cstr(&whole));
+	buf_done(&whole);
+	buf_done(&scarce);
 	stats_free(s);
 }
 
@@ -142,6 +161,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_part_stands_in_the_document),
+		cmocka_unit_test(nothing_is_left_out_for_want_of_memory),
 		cmocka_unit_test(an_empty_run_is_a_document_as_well),
 		cmocka_unit_test(the_table_and_the_document_agree),
 		cmocka_unit_test(no_line_is_wider_than_the_terminal_and_none_has_control_bytes),
