@@ -365,6 +365,7 @@ static void put_run(struct buf *b, const struct stats *s)
 	member(b, "failed", s->failed);
 	member_if(b, "oom_kills", s->oom_kills);
 	member(b, "lost", s->lost);
+	member_if(b, "tree_rows_refused", s->tree_rows_refused);
 }
 
 void stats_json(struct buf *b, const struct stats *s, const struct stats_input *input,

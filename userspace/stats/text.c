@@ -432,6 +432,14 @@ static void print_warnings(struct table *t, const struct stats *s)
 			    (unsigned long long)s->lost, plural(s->lost));
 		table_row_end(t);
 	}
+	if (s->tree_rows_refused) {
+		table_row_begin(t);
+		line_style(&t->line, LINE_RED);
+		line_printf(&t->line, "%llu row%s of trees left out: more than %d trees at once",
+			    (unsigned long long)s->tree_rows_refused, plural(s->tree_rows_refused),
+			    STATS_ROOTS);
+		table_row_end(t);
+	}
 	if (s->oom_kills) {
 		table_row_begin(t);
 		line_style(&t->line, LINE_RED);

@@ -138,6 +138,27 @@ static void the_table_and_the_document_agree(void **state)
 	free(text);
 }
 
+static void trees_that_found_no_place_are_told_by_both(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	struct stats *s = NULL;
+	struct json_object *o;
+
+	stats_new(&s);
+	recording_fill(s, 1, "cc1");
+	s->tree_rows_refused = 7;
+	o = document(s, NULL);
+	assert_int_equal(stats_print(s, f, false, 200), 0);
+	fclose(f);
+	assert_true(number(o, "tree_rows_refused") == 7);
+	assert_non_null(strstr(text, "7 rows of trees left out"));
+	json_object_put(o);
+	stats_free(s);
+	free(text);
+}
+
 static void no_line_is_wider_than_the_terminal_and_none_has_control_bytes(void **state)
 {
 	char *text = NULL, *rest;
@@ -164,6 +185,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_left_out_for_want_of_memory),
 		cmocka_unit_test(an_empty_run_is_a_document_as_well),
 		cmocka_unit_test(the_table_and_the_document_agree),
+		cmocka_unit_test(trees_that_found_no_place_are_told_by_both),
 		cmocka_unit_test(no_line_is_wider_than_the_terminal_and_none_has_control_bytes),
 	};
 
