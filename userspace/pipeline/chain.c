@@ -518,13 +518,12 @@ bool chain_is_watched(const struct chain *c)
 
 void chain_written(struct chain *c, struct writer_counts *ret)
 {
-	struct writer *w = c->json ? c->json : c->screen;
+	struct writer *w = c->file ? c->file : c->screen;
 
 	if (w) {
 		writer_counts(w, ret);
 		return;
 	}
-	/* another format has its own idea of what is worth a line */
 	*ret = (struct writer_counts){};
 	memcpy(ret->delivered, c->shown, sizeof(ret->delivered));
 }
