@@ -30,21 +30,23 @@ static int print(const struct options *o, const struct stats *a, const struct st
 {
 	_cleanup_(buf_done) struct buf text = {};
 	FILE *f = report_open(o);
+	bool failed;
 
 	if (!f)
 		return EXIT_FAILED;
-	if (!o->json) {
-		stats_diff_print(a, o->args[0], b, o->args[1], f, o->session.colour && f == stdout,
-				 report_width(f));
-		return report_close(f, EXIT_ASKED);
+	if (o->json) {
+		stats_diff_json(&text, a, o->args[0], b, o->args[1]);
+		buf_add_char(&text, '\n');
+		failed = text.failed;
+		if (!failed)
+			fwrite(text.data, 1, text.len, f);
+	} else {
+		failed = stats_diff_print(a, o->args[0], b, o->args[1], f,
+					  o->session.colour && f == stdout, report_width(f)) < 0;
 	}
-	stats_diff_json(&text, a, o->args[0], b, o->args[1]);
-	buf_add_char(&text, '\n');
-	if (text.failed)
+	if (failed)
 		log_error("not enough memory");
-	else
-		fwrite(text.data, 1, text.len, f);
-	return report_close(f, text.failed ? EXIT_FAILED : EXIT_ASKED);
+	return report_close(f, failed ? EXIT_FAILED : EXIT_ASKED);
 }
 
 int cmd_diff(const struct command *c, struct options *o)

@@ -27,6 +27,7 @@ struct proc_table {
 	size_t n_living;
 	size_t n_ended;
 	size_t n_trees;
+	uint64_t last_tree_id;
 	uint64_t refused;
 	void (*on_end)(struct proc *p);
 };
@@ -283,6 +284,7 @@ int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 	tree = calloc(1, sizeof(*tree));
 	if (!tree)
 		return -ENOMEM;
+	tree->id = ++t->last_tree_id;
 	tree->root = p;
 	tree->since_ns = since_ns;
 	tree->started = 1;

@@ -192,7 +192,8 @@ static void enqueue(struct notify *n, enum channel channel, const struct event *
 	bool full;
 
 	pthread_mutex_lock(&n->lock);
-	full = !task || n->n_queued == NOTIFY_QUEUE;
+	/* those that are tried again come on top of it */
+	full = !task || n->n_queued >= NOTIFY_QUEUE;
 	if (full) {
 		n->counts.dropped++;
 	} else {
