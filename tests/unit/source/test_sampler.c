@@ -27,6 +27,7 @@ struct fake {
 	int result;
 };
 
+static const char other_comm[AS_COMM_LEN] = "other";
 static struct fake fake;
 static struct proc_table *table;
 static struct sampler *sampler;
@@ -358,7 +359,7 @@ static void the_next_sample_is_planned_by_what_this_one_shows(void **state)
 static void the_load_is_that_of_all_trees(void **state)
 {
 	struct proc_fact other = {
-		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = "other"};
+		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = other_comm};
 
 	proc_table_learn(table, &other);
 	assert_int_equal(sampler_root(sampler, 20), 0);
@@ -377,7 +378,7 @@ static void the_load_is_that_of_all_trees(void **state)
 static void every_row_says_which_tree_it_is_part_of(void **state)
 {
 	struct proc_fact other = {
-		.tgid = 20, .ppid = 1, .start_ns = 2 * SEC, .followed = true, .comm = "other"};
+		.tgid = 20, .ppid = 1, .start_ns = 2 * SEC, .followed = true, .comm = other_comm};
 	uint64_t first;
 
 	task(10, 10, 1, SEC, 0);
