@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/cleanup.h"
@@ -17,22 +18,23 @@ static int write_html(const struct stats *s, const char *path)
 	return report_write(path, &page);
 }
 
-static void print_json(FILE *f, const struct stats *s, const struct stats_input *input)
+static int print_json(FILE *f, const struct stats *s, const struct stats_input *input)
 {
 	_cleanup_(buf_done) struct buf b = {};
 
 	stats_json(&b, s, input, STATS_LISTED);
 	buf_add_char(&b, '\n');
 	if (b.failed)
-		log_error("not enough memory");
-	else
-		fwrite(b.data, 1, b.len, f);
+		return -ENOMEM;
+	fwrite(b.data, 1, b.len, f);
+	return 0;
 }
 
 /* A report alone needs no table; who asks for both gets both. */
 static int print(const struct options *o, const struct stats *s, const struct stats_input *input)
 {
 	FILE *f;
+	int r;
 
 	if (o->html && !o->json && !o->session.output)
 		return EXIT_ASKED;
@@ -40,10 +42,12 @@ static int print(const struct options *o, const struct stats *s, const struct st
 	if (!f)
 		return EXIT_FAILED;
 	if (o->json)
-		print_json(f, s, input);
+		r = print_json(f, s, input);
 	else
-		stats_print(s, f, o->session.colour && f == stdout, report_width(f));
-	return report_close(f, EXIT_ASKED);
+		r = stats_print(s, f, o->session.colour && f == stdout, report_width(f));
+	if (r < 0)
+		log_error("not enough memory for all of it");
+	return report_close(f, r < 0 ? EXIT_FAILED : EXIT_ASKED);
 }
 
 int cmd_stats(const struct command *c, struct options *o)

@@ -639,5 +639,6 @@ void chain_print_summary(const struct chain *c, FILE *f, bool colour)
 	}
 	if (ioctl(fileno(f), TIOCGWINSZ, &size) < 0 || !size.ws_col)
 		size.ws_col = SUMMARY_COLUMNS;
-	stats_print(c->stats, f, colour, size.ws_col);
+	if (stats_print(c->stats, f, colour, size.ws_col) < 0)
+		log_warning("there was no memory for all of the summary");
 }

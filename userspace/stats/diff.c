@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "stats/diff.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,6 +265,7 @@ struct table {
 	struct buf buf;
 	FILE *f;
 	bool colour;
+	bool failed; /* a row had no memory */
 	unsigned width;
 };
 
@@ -276,6 +278,7 @@ static void row_begin(struct table *t)
 static void row_end(struct table *t)
 {
 	line_end(&t->line);
+	t->failed |= t->buf.failed;
 	fwrite(t->buf.data, 1, t->buf.len, t->f);
 }
 
@@ -375,8 +378,8 @@ static void print_name(struct table *t, char which, const char *name)
 	row_end(t);
 }
 
-void stats_diff_print(const struct stats *a, const char *a_name, const struct stats *b,
-		      const char *b_name, FILE *f, bool colour, unsigned width)
+int stats_diff_print(const struct stats *a, const char *a_name, const struct stats *b,
+		     const char *b_name, FILE *f, bool colour, unsigned width)
 {
 	_cleanup_(freep) struct rows *rows = malloc(sizeof(*rows));
 	_cleanup_(freep) struct pair *pairs = malloc(2 * STATS_GROUPS * sizeof(*pairs));
@@ -384,7 +387,7 @@ void stats_diff_print(const struct stats *a, const char *a_name, const struct st
 	size_t n;
 
 	if (!rows || !pairs)
-		return;
+		return -ENOMEM;
 	compare(rows, a, b);
 	n = match(a, b, pairs);
 	print_name(&t, 'A', a_name);
@@ -396,4 +399,5 @@ void stats_diff_print(const struct stats *a, const char *a_name, const struct st
 	for (size_t i = 0; i < n && i < NAMES_SHOWN; i++)
 		print_pair(&t, &pairs[i]);
 	buf_done(&t.buf);
+	return t.failed ? -ENOMEM : 0;
 }

@@ -198,6 +198,7 @@ static void put_processes(struct buf *b, const struct stats *s, size_t listed)
 	_cleanup_(freep) const struct stats_process **list = calloc(listed + 1, sizeof(*list));
 	size_t n = list ? stats_largest(s, list, listed) : 0;
 
+	b->failed |= !list;
 	open_array(b, "processes");
 	for (size_t i = 0; i < n; i++)
 		put_process(b, list[i]);
@@ -216,6 +217,7 @@ static void put_names(struct buf *b, const struct stats *s, size_t listed)
 	_cleanup_(freep) const struct stats_group **list = calloc(STATS_GROUPS, sizeof(*list));
 	size_t n = list ? stats_largest_groups(s, list, MIN(listed, (size_t)STATS_GROUPS)) : 0;
 
+	b->failed |= !list;
 	open_array(b, "names");
 	for (size_t i = 0; i < n; i++) {
 		open_object(b, NULL);

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdlib.h>
 
 #include "base/cleanup.h"
 
@@ -216,15 +215,15 @@ static void name_phases(struct phase *p, size_t n, uint64_t run_ns)
 
 size_t phases_find(const struct series *s, struct phase out[PHASES_MAX])
 {
-	_cleanup_(freep) struct points *p = malloc(sizeof(*p));
+	struct points p; /* 12 KiB, here so that no lack of memory makes phases vanish */
 	size_t ends[PHASES_MAX], n;
 
-	if (!s->n || !p)
+	if (!s->n)
 		return 0;
-	make_points(s, p);
-	n = cut_up(p, penalty_of(s, p), ends);
+	make_points(s, &p);
+	n = cut_up(&p, penalty_of(s, &p), ends);
 	for (size_t i = 0; i < n; i++) {
-		size_t from = (i ? ends[i - 1] : 0) * p->step, to = ends[i] * p->step;
+		size_t from = (i ? ends[i - 1] : 0) * p.step, to = ends[i] * p.step;
 		const uint64_t end_ns = MIN(s->origin_ns + to * s->width_ns, s->end_ns);
 
 		out[i] = (struct phase){

@@ -363,11 +363,9 @@ static int by_size_p(const void *a, const void *b)
 
 size_t stats_largest(const struct stats *s, const struct stats_process **out, size_t max)
 {
-	_cleanup_(freep) const struct stats_process **all = calloc(STATS_PROCESSES, sizeof(*all));
+	const struct stats_process *all[STATS_PROCESSES];
 	size_t n = MIN(max, s->n_processes);
 
-	if (!all)
-		return 0;
 	for (size_t i = 0; i < s->n_processes; i++)
 		all[i] = &s->processes[i];
 	qsort(all, s->n_processes, sizeof(*all), by_size_p);

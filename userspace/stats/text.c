@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "stats/text.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -93,6 +94,7 @@ struct table {
 	struct buf buf;
 	FILE *f;
 	bool colour;
+	bool failed; /* a row had no memory */
 	unsigned width;
 };
 
@@ -105,6 +107,7 @@ static void row_begin(struct table *t)
 static void row_end(struct table *t)
 {
 	line_end(&t->line);
+	t->failed |= t->buf.failed;
 	fwrite(t->buf.data, 1, t->buf.len, t->f);
 }
 
@@ -471,7 +474,7 @@ static void print_warnings(struct table *t, const struct stats *s)
 	}
 }
 
-void stats_print(const struct stats *s, FILE *f, bool colour, unsigned width)
+int stats_print(const struct stats *s, FILE *f, bool colour, unsigned width)
 {
 	struct table t = {.f = f, .colour = colour, .width = width};
 
@@ -491,4 +494,5 @@ void stats_print(const struct stats *s, FILE *f, bool colour, unsigned width)
 	print_processes(&t, s);
 	print_warnings(&t, s);
 	buf_done(&t.buf);
+	return t.failed ? -ENOMEM : 0;
 }
