@@ -422,9 +422,11 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 	if (r < 0 && needs_kernel(opt) && !opt->best_effort)
 		return r == -EPERM || r == -EACCES ? say_missing_privilege(r, e) : r;
 	if (r < 0) {
-		log_info("no kernel programs (%s): processes that live between two samples are "
-			 "seen only as their parents' child time",
-			 e->text);
+		/* to others than root this is what the documents promise */
+		log_say(geteuid() == 0 && !opt->no_kernel ? LOG_NOTICE : LOG_INFO,
+			"no kernel programs (%s): processes that live between two samples are "
+			"seen only as their parents' child time",
+			e->text);
 		close_kernel(s);
 	}
 	r = open_who(s, e);

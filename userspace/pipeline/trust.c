@@ -30,9 +30,16 @@ static void tell(struct bpf_shared *shared, const char *who, pid_t pid, const ch
 	struct sandbox_state is;
 	char caps[256];
 	bool tight;
+	int r;
 
-	if (!shared || sandbox_read(pid, &is) < 0)
+	if (!shared)
 		return;
+	r = sandbox_read(pid, &is);
+	if (r < 0) {
+		bpf_capability(shared, "trust", who, NULL, CAPABILITY_DEGRADED,
+			       "cannot read what it is: %s", strerror(-r));
+		return;
+	}
 	sandbox_describe(is.effective, caps, sizeof(caps));
 	tight = is.filtered && is.no_new_privs &&
 		(pid != getpid() || !(is.effective | is.permitted));
