@@ -33,6 +33,7 @@ offered_by_zsh() (
 	command=$1 CURRENT=3
 	_arguments() { printf '%s\n' "$@" | sed -nE 's/^\*?(--[a-z][a-z-]*).*/\1/p'; }
 	# $list is all of a list there, and words are counted from 1
+	# shellcheck source=/dev/null
 	. <(sed -E -e 's/\$words\[2\]/$command/' -e 's/([[:blank:]])\$([a-z]+)/\1"${\2[@]}"/g' packaging/agentsight.zsh)
 )
 
@@ -52,6 +53,7 @@ offered_by_fish() (
 		# without a condition it is for all
 		[[ -z $option || ($condition && " $condition " != *" $command "*) ]] || echo "--$option"
 	}
+	# shellcheck source=/dev/null
 	. <(sed 's/ -n \(\$[a-z]*\)/ -n "\1"/' packaging/agentsight.fish)
 )
 
