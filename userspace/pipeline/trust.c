@@ -68,8 +68,13 @@ void trust_split(const struct trust_options *opt)
 	if (r < 0)
 		log_warning("going on with more privileges than needed: %s", e.text);
 	tell(opt->shared, "core", getpid(), e.text);
+	if (!priv_is_split())
+		return;
 	/* an answer, even that there is no such service, comes when it has begun */
-	if (priv_is_split() &&
-	    priv_call(&(struct peer_request){.service = PRIV_SERVICES}, NULL) == -ENOSYS)
+	r = priv_call(&(struct peer_request){.service = PRIV_SERVICES}, NULL);
+	if (r == -ENOSYS)
 		tell(opt->shared, "broker", priv_broker_pid(), "");
+	else if (opt->shared)
+		bpf_capability(opt->shared, "trust", "broker", NULL, CAPABILITY_MISSING,
+			       "it does not answer: %s", strerror(-r));
 }
