@@ -764,7 +764,7 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 static void path_inspect(struct tls_source *t, const char *path)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = priv_program_open(path, &st);
+	_cleanup_(closep) int fd = priv_program_open(path, 0, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 
 	if (real)
@@ -791,20 +791,16 @@ static bool wanted(const struct tls_source *t, uint32_t tgid)
 static int mapping_open(const struct mapping *m)
 {
 	char path[4096 + 64];
-	struct stat st = {};
+	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, m->tgid, m->addr,
 		 m->addr + m->len);
-	fd = priv_program_open(path, &st);
+	/* devices differ between the two views of a file under overlayfs; inode numbers do not */
+	fd = priv_program_open(path, m->ino, &st);
 	if (fd < 0) {
 		snprintf(path, sizeof(path), "/proc/%u/root%s", m->tgid, m->path);
-		fd = priv_program_open(path, &st);
-	}
-	/* devices differ between the two views of a file under overlayfs; inode numbers do not */
-	if (fd >= 0 && st.st_ino != m->ino) {
-		close(fd);
-		return -ENOENT;
+		fd = priv_program_open(path, m->ino, &st);
 	}
 	return fd;
 }
@@ -815,7 +811,7 @@ static int mapping_open(const struct mapping *m)
  */
 static void unopened_tell(struct tls_source *t, const char *path, int error)
 {
-	static const int usual[] = {ENOENT, ESRCH, EINVAL, ENOEXEC, ENOTDIR, ECONNRESET};
+	static const int usual[] = {ENOENT, ESRCH, EINVAL, ENOEXEC, ENOTDIR, ELOOP, ECONNRESET};
 
 	for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
 		if (error == -usual[i])
@@ -1029,7 +1025,7 @@ void tls_source_exec(struct tls_source *t, const struct as_exec *e)
 	if (t->finished || (e->exe_ino && seen_lately(t, e->exe_dev, e->exe_ino, 0)))
 		return;
 	snprintf(link, sizeof(link), "/proc/%u/exe", e->h.tgid);
-	fd = priv_program_open(link, &st);
+	fd = priv_program_open(link, 0, &st);
 	if (fd < 0) {
 		unopened_tell(t, link, fd);
 		return;
@@ -1150,7 +1146,7 @@ static void finder_wait(struct tls_source *t)
 int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = priv_program_open(path, &st);
+	_cleanup_(closep) int fd = priv_program_open(path, 0, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 	struct find_result found = {};
 	struct tls_sites sites;
@@ -1227,7 +1223,7 @@ void tls_source_expect(struct tls_source *t, const char *name)
 
 	for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
 		_cleanup_(freep) char *real = program_path(name);
-		_cleanup_(closep) int fd = real ? priv_program_open(real, &st) : -1;
+		_cleanup_(closep) int fd = real ? priv_program_open(real, 0, &st) : -1;
 
 		if (fd < 0)
 			return;
