@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <bpf/bpf.h>
 
@@ -27,14 +26,15 @@
 #include "source/tls_attach.h"
 #include "source/tls_files.h"
 #include "source/tls_finder.h"
+#include "source/tls_maps.h"
 #include "source/tls_sites.h"
 #include "source/write_guard.h"
 
 #define FILES_MAX    256
-#define LIBRARY_MIN  (256U << 10)        /* a TLS library has 400 KiB, its ciphers not counted */
-#define CACHE_SIZE   4096                /* entries of each cache below, a power of two */
-#define SEEN_NS      (5 * NSEC_PER_SEC)  /* then a file is looked at again: it may have changed */
-#define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at processes */
+#define LIBRARY_MIN  (256U << 10)       /* a TLS library has 400 KiB, its ciphers not counted */
+#define CACHE_SIZE   4096               /* entries of each cache below, a power of two */
+#define SEEN_NS      (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
+#define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at what processes have mapped */
 #define REPORTS_MAX  32                  /* capabilities per file */
 #define QUEUE_MAX    256
 #define SCRIPT_DEPTH 4 /* interpreters of interpreters */
@@ -71,6 +71,7 @@ struct tls_source {
 	bool again;   /* the finder could not take all */
 	bool refused; /* a file, for want of a place, since one was given back */
 	struct tls_counts counts;
+	struct tls_maps *maps;     /* of the process that is being looked at; NULL: of none */
 	uint32_t queue[QUEUE_MAX]; /* processes to be looked at */
 	size_t n_queue;
 	struct tls_files *files;
@@ -889,74 +890,26 @@ static void mapping_arrived(void *arg, const struct mapping *m)
 		mapping_inspect(t, m);
 }
 
-/* "7f3c10000000-7f3c10020000 r-xp 00001000 fe:01 1234   /lib/libssl.so.3" */
-static bool maps_line_parse(char *line, struct mapping *m)
-{
-	unsigned int major, minor;
-	uint64_t end;
-	char exec;
-	int at = 0;
-
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*c%*c%c%*c %*x %x:%x %" SCNu64 " %n", &m->addr,
-		   &end, &exec, &major, &minor, &m->ino, &at) != 6 ||
-	    !at || exec != 'x' || !m->ino || end < m->addr)
-		return false;
-	line[strcspn(line, "\n")] = '\0';
-	m->len = end - m->addr;
-	m->dev = makedev(major, minor);
-	m->generation = 0;
-	m->path = line + at;
-	return true;
-}
-
-/* How many mappings there were. */
-static size_t maps_inspect(struct tls_source *t, uint32_t tgid, const char *path)
-{
-	_cleanup_(fclosep) FILE *maps = NULL;
-	char line[4096 + 256];
-	struct mapping m = {.tgid = tgid};
-	int fd = priv_proc_open(path);
-	size_t n = 0;
-
-	if (fd == -EACCES || fd == -EPERM)
-		t->scan_blind = true;
-	else if (fd < 0 && fd != -ENOENT && fd != -ESRCH)
-		t->scan_void = true;
-	if (fd < 0)
-		return 0;
-	maps = fdopen(fd, "r");
-	if (!maps) {
-		t->scan_void = true;
-		closep(&fd);
-		return 0;
-	}
-	for (; fgets(line, sizeof(line), maps); n++) {
-		if (maps_line_parse(line, &m))
-			mapping_inspect(t, &m);
-	}
-	t->scan_void |= ferror(maps) && errno != ESRCH;
-	return n;
-}
-
-/* A kernel thread has nothing mapped. Neither has a first thread that has ended before the others. */
 static void process_inspect(struct tls_source *t, uint32_t tgid)
 {
-	_cleanup_(closedirp) DIR *tasks = NULL;
-	struct dirent *d;
-	char path[64];
+	t->scan_void |= tls_maps_new(tgid, &t->maps) < 0;
+}
 
-	snprintf(path, sizeof(path), "%u/maps", tgid);
-	if (maps_inspect(t, tgid, path))
+/* One mapping more. */
+static void process_step(struct tls_source *t)
+{
+	struct mapping m;
+	int r = tls_maps_next(t->maps, &m);
+
+	if (r > 0)
+		mapping_inspect(t, &m);
+	if (r >= 0)
 		return;
-	snprintf(path, sizeof(path), "/proc/%u/task", tgid);
-	tasks = opendir(path);
-	while (tasks && (d = readdir(tasks))) {
-		uint32_t tid = (uint32_t)strtoul(d->d_name, NULL, 10);
-
-		snprintf(path, sizeof(path), "%u/task/%u/maps", tgid, tid);
-		if (tid && tid != tgid && maps_inspect(t, tgid, path))
-			return;
-	}
+	if (r == -EACCES || r == -EPERM)
+		t->scan_blind = true;
+	else if (r != -ENODATA)
+		t->scan_void = true;
+	tls_maps_free(TAKE_PTR(t->maps));
 }
 
 static void queue_add(struct tls_source *t, uint32_t tgid)
@@ -997,11 +950,15 @@ static void scan_end(struct tls_source *t)
 		scan_begin(t);
 }
 
-/* One more process; false when there is none. */
-static bool process_next(struct tls_source *t)
+/* One more process, or a mapping of the one that is being looked at; false when there is none. */
+static bool look_step(struct tls_source *t)
 {
 	struct dirent *d;
 
+	if (t->maps) {
+		process_step(t);
+		return true;
+	}
 	if (t->n_queue) {
 		process_inspect(t, t->queue[--t->n_queue]);
 		return true;
@@ -1033,11 +990,11 @@ bool tls_source_poll(struct tls_source *t)
 	if (t->mmaps && mmaps_poll(t->mmaps, mapping_arrived, t))
 		scan_begin(t); /* records were lost: look at everyone again */
 
-	if (!t->n_queue && !t->scan)
+	if (!t->maps && !t->n_queue && !t->scan)
 		return false;
 	end = clock_boot_ns() + SLICE_NS;
 	while (clock_boot_ns() < end) {
-		if (!process_next(t))
+		if (!look_step(t))
 			return false;
 	}
 	return true;
@@ -1301,6 +1258,7 @@ void tls_source_free(struct tls_source *t)
 	links_detach(t);
 	write_guard_free(t->guard);
 	tls_files_free(t->files);
+	tls_maps_free(t->maps);
 	if (t->scan)
 		closedir(t->scan);
 	mmaps_free(t->mmaps);
