@@ -21,7 +21,6 @@
 #define RETURNS_MAX  48
 #define CODE_MAX     (64U << 10)
 #define MODULE_MINPC 160 /* bytes from moduledata's begin, unchanged since 1.18 */
-#define MODULE_TEXT  176
 #define WRITABLE_MAX (256U << 20)
 
 /* runtime.pcHeader */
@@ -118,10 +117,15 @@ static void names_look(struct program *p, const uint8_t *bytes, size_t len, uint
 {
 	for (size_t i = 0; i < N_METHODS; i++) {
 		size_t n = strlen(methods[i].name) + 1;
-		const uint8_t *at = memmem(bytes, len, methods[i].name, n);
+		const uint8_t *at = bytes;
 
-		if (at && p->methods[i].name < 0 && at > bytes && at[-1] == '\0')
-			p->methods[i].name = (int32_t)(offset + (uint64_t)(at - bytes));
+		/* behind other names' ends, too */
+		while (p->methods[i].name < 0 &&
+		       (at = memmem(at, len - (size_t)(at - bytes), methods[i].name, n))) {
+			if (at > bytes && at[-1] == '\0')
+				p->methods[i].name = (int32_t)(offset + (uint64_t)(at - bytes));
+			at += n;
+		}
 	}
 }
 
@@ -228,12 +232,12 @@ static int module_find(struct program *p, uint64_t *ret)
 }
 
 /*
- * The address that entries count from. From 1.26 on the header does not say; the module's data does, twice:
- * as `text`, and as `minpc` less the first function's entry.
+ * The address that entries count from. From 1.26 on the header does not say; the module's data does: it is `minpc` less
+ * the first function's entry.
  */
 static int text_find(struct program *p)
 {
-	uint64_t module, vaddrs[2], values[2];
+	uint64_t module, vaddr, value;
 	struct entry first;
 	int r;
 
@@ -242,10 +246,10 @@ static int text_find(struct program *p)
 		return 0;
 
 	/* A position-independent program's header is relocated like the rest. */
-	vaddrs[0] = p->vaddr + offsetof(struct header, text_start);
-	r = image_pointers(p->im, vaddrs, values, 1);
-	if (r == 0 && values[0] && image_in_text(p->im, values[0])) {
-		p->text = values[0];
+	vaddr = p->vaddr + offsetof(struct header, text_start);
+	r = image_pointers(p->im, &vaddr, &value, 1);
+	if (r == 0 && value && image_in_text(p->im, value)) {
+		p->text = value;
 		return 0;
 	}
 
@@ -255,14 +259,13 @@ static int text_find(struct program *p)
 	r = image_read(p->im, p->vaddr + p->h.pcln_offset, &first, sizeof(first));
 	if (r < 0)
 		return r;
-	vaddrs[0] = module + MODULE_MINPC;
-	vaddrs[1] = module + MODULE_TEXT;
-	r = image_pointers(p->im, vaddrs, values, 2);
+	vaddr = module + MODULE_MINPC;
+	r = image_pointers(p->im, &vaddr, &value, 1);
 	if (r < 0)
 		return r;
 
-	p->text = values[0] - first.pc;
-	return image_in_text(p->im, values[0]) ? 0 : -ENOENT;
+	p->text = value - first.pc;
+	return image_in_text(p->im, value) ? 0 : -ENOENT;
 }
 
 static bool varint(const uint8_t *bytes, size_t len, size_t *at, uint32_t *ret)
