@@ -27,6 +27,9 @@
 /* One unit for a read and one for each 4 KiB of it: 4 GiB, or a million small reads. */
 #define WORK_MAX (1U << 20)
 
+/* Code has some 60 calls in 4 KiB, which are then read for two units. */
+#define LOOKS_PER_UNIT 64
+
 /* What DW_EH_PE says of a pointer in .eh_frame and its header; only what linkers write is read. */
 #define EH_SDATA4         0x0b
 #define EH_PCREL          0x10
@@ -49,6 +52,7 @@ struct image {
 	uint64_t sections; /* in the file */
 	uint32_t n_sections;
 	uint64_t work, work_max;
+	uint64_t looks; /* less than a unit */
 	size_t n_segments;
 	struct image_segment segments[IMAGE_SEGMENTS_MAX];
 	struct image_segment relro;
@@ -60,9 +64,9 @@ struct image {
 	uint8_t *block; /* of image_scan() */
 };
 
-static int charge(struct image *im, size_t len)
+static int charge(struct image *im, uint64_t units)
 {
-	im->work += 1 + len / 4096;
+	im->work += units;
 	if (im->work > im->work_max)
 		return -E2BIG;
 	if (im->stop && atomic_load_explicit(im->stop, memory_order_relaxed))
@@ -73,9 +77,17 @@ static int charge(struct image *im, size_t len)
 /* The end of the file in between is damage. */
 int image_read_file(struct image *im, uint64_t offset, void *buf, size_t len)
 {
-	int r = charge(im, len);
+	int r = charge(im, 1 + len / 4096);
 
 	return r < 0 ? r : io_pread(im->fd, offset, buf, len);
+}
+
+int image_looks(struct image *im, size_t n)
+{
+	uint64_t looks = im->looks + n;
+
+	im->looks = looks % LOOKS_PER_UNIT;
+	return charge(im, looks / LOOKS_PER_UNIT);
 }
 
 static const struct image_segment *segment_find(const struct image *im, uint64_t vaddr)
@@ -588,37 +600,54 @@ static int rela_each(struct image *im, int (*fn)(void *, const Elf64_Rela *), vo
 }
 
 struct wanted {
-	const uint64_t *vaddrs;
-	uint64_t *values;
-	size_t n;
-	uint64_t low;
-	uint64_t high;
+	uint64_t vaddr;
+	uint64_t *value;
 };
+
+struct wanted_list {
+	size_t n;
+	struct wanted *of; /* by address, of which some may be the same */
+};
+
+static int wanted_compare(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+
+	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
+}
 
 static int wanted_take(void *userdata, const Elf64_Rela *rela)
 {
-	struct wanted *w = userdata;
+	const struct wanted_list *w = userdata;
+	size_t low = 0, high = w->n;
 
-	if (rela->r_offset < w->low || rela->r_offset > w->high)
-		return 0;
-	for (size_t i = 0; i < w->n; i++) {
-		if (w->vaddrs[i] == rela->r_offset)
-			w->values[i] = (uint64_t)rela->r_addend;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (w->of[mid].vaddr < rela->r_offset)
+			low = mid + 1;
+		else
+			high = mid;
 	}
+	for (; low < w->n && w->of[low].vaddr == rela->r_offset; low++)
+		*w->of[low].value = (uint64_t)rela->r_addend;
 	return 0;
 }
 
 int image_pointers(struct image *im, const uint64_t *vaddrs, uint64_t *ret_values, size_t n)
 {
-	struct wanted w = {.vaddrs = vaddrs, .values = ret_values, .n = n, .low = UINT64_MAX};
-	int r = 0;
+	_cleanup_(freep) struct wanted *wanted = calloc(n + 1, sizeof(*wanted));
+	struct wanted_list w = {n, wanted};
+	int r = wanted ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = image_read(im, vaddrs[i], &ret_values[i], sizeof(ret_values[i]));
-		w.low = MIN(w.low, vaddrs[i]);
-		w.high = MAX(w.high, vaddrs[i]);
+		wanted[i] = (struct wanted){vaddrs[i], &ret_values[i]};
 	}
-	return r < 0 ? r : rela_each(im, wanted_take, &w);
+	if (r < 0)
+		return r;
+	qsort(wanted, n, sizeof(*wanted), wanted_compare);
+	return rela_each(im, wanted_take, &w);
 }
 
 struct pointer_table {

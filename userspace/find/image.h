@@ -5,8 +5,8 @@
  * shrinks raises SIGBUS, and its pages would count as resident memory. Little-endian ELF64 of x86-64 and aarch64;
  * relocations and code are read of x86-64 only. Symbols are source/elf.h's.
  *
- * Everything that is read is charged to one budget per image, so hostile tables end in -E2BIG and not in
- * time. Other errors: -ENOEXEC not an ELF file, -EOPNOTSUPP another class, byte order or machine, -EBADMSG
+ * Everything that is read, and looked at twice, is charged to one budget per image, so hostile tables and code end in
+ * -E2BIG and not in time. Other errors: -ENOEXEC not an ELF file, -EOPNOTSUPP another class, byte order or machine, -EBADMSG
  * damaged or cut short, -ENOENT not there, -ECANCELED stopped by the caller, or what pread() said.
  */
 #ifndef AGENTSIGHT_FIND_IMAGE_H
@@ -41,9 +41,12 @@ struct image;
 int image_open(int fd, const _Atomic(bool) *stop, struct image **ret);
 void image_free(struct image *im);
 
-/* Reads may come to so many units from now on: one each, and one for each 4 KiB. */
+/* Reads may come to so many units from now on: one each, and one for each 4 KiB or 64 looks. */
 void image_limit(struct image *im, uint64_t work);
 DEFINE_FREEP(struct image *, image_free)
+
+/* Charges @n places in what was read that deserved a second look: there may be one at every byte. */
+int image_looks(struct image *im, size_t n);
 
 /* EM_X86_64 or EM_AARCH64. */
 uint16_t image_machine(const struct image *im);

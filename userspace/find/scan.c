@@ -43,6 +43,7 @@ static const struct pattern {
 struct anchor_pass {
 	struct image *im;
 	struct hits *ret;
+	size_t looks;
 };
 
 static void hit_add(struct hits *hits, enum anchor a, uint64_t vaddr, const char *text)
@@ -157,6 +158,7 @@ static int texts_take(struct anchor_pass *p, uint64_t vaddr, const uint8_t *byte
 {
 	int r = 0;
 
+	p->looks++;
 	if (bytes[at] == '\0') {
 		version_take(p, vaddr + at, bytes + at, len - at);
 		return 0;
@@ -249,6 +251,15 @@ static void word_take(struct anchor_pass *p, uint64_t vaddr, const uint8_t *at, 
 		hit_add(p->ret, ANCHOR_RING, vaddr - RING_KEY_LEN, "");
 }
 
+/* A block's. */
+static int looks_charge(struct image *im, size_t *looks)
+{
+	size_t n = *looks;
+
+	*looks = 0;
+	return image_looks(im, n);
+}
+
 static int anchors_block(void *userdata, uint64_t vaddr, const uint8_t *bytes, size_t fresh,
 			 size_t len)
 {
@@ -271,10 +282,12 @@ static int anchors_block(void *userdata, uint64_t vaddr, const uint8_t *bytes, s
 	for (at = -vaddr & 7; r == 0 && at + 8 <= len; at += 8) {
 		uint64_t word = load_u64(bytes + at);
 
-		if (word == 32 || (word | 1) == GO_HEADER)
+		if (word == 32 || (word | 1) == GO_HEADER) {
 			word_take(p, vaddr + at, bytes + at, at, len - at);
+			p->looks++;
+		}
 	}
-	return r;
+	return r < 0 ? r : looks_charge(p->im, &p->looks);
 }
 
 /*
@@ -293,7 +306,7 @@ static bool data_in_text(const struct image_segment *segs, size_t n,
 
 int scan_anchors(struct image *im, struct hits *ret)
 {
-	struct anchor_pass p = {im, ret};
+	struct anchor_pass p = {.im = im, .ret = ret};
 	const struct image_segment *segs;
 	size_t n = image_segments(im, &segs);
 	struct image_segment relro;
@@ -323,23 +336,27 @@ struct wanted {
 };
 
 struct ref_pass {
+	struct image *im;
 	struct refs *ret;
+	size_t looks;
 	bool absolute; /* constants may be addresses: the program is not PIE and lies below 4 GiB */
 	size_t n;
-	uint64_t low;
-	uint64_t high;
-	struct wanted wanted[N_ANCHORS * HITS_MAX];
+	struct wanted wanted[N_ANCHORS * HITS_MAX]; /* by address */
 };
 
 static const struct wanted *wanted_find(const struct ref_pass *p, uint64_t vaddr)
 {
-	if (vaddr < p->low || vaddr > p->high)
-		return NULL;
-	for (size_t i = 0; i < p->n; i++) {
-		if (p->wanted[i].vaddr == vaddr)
-			return &p->wanted[i];
+	size_t low = 0, high = p->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (p->wanted[mid].vaddr < vaddr)
+			low = mid + 1;
+		else
+			high = mid;
 	}
-	return NULL;
+	return low < p->n && p->wanted[low].vaddr == vaddr ? &p->wanted[low] : NULL;
 }
 
 static int ref_add(struct refs *ret, uint64_t vaddr, const struct wanted *w)
@@ -364,6 +381,7 @@ static int lea_take(struct ref_pass *p, uint64_t vaddr, const uint8_t *bytes, si
 {
 	const struct wanted *w;
 
+	p->looks++;
 	if (at == 0 || at + 6 > len || (bytes[at - 1] & 0xf8) != 0x48)
 		return 0;
 	w = wanted_find(p, vaddr + at + 6 + (uint64_t)(int64_t)(int32_t)load_u32(bytes + at + 2));
@@ -376,6 +394,7 @@ static int constant_take(struct ref_pass *p, uint64_t vaddr, const uint8_t *byte
 {
 	const struct wanted *w;
 
+	p->looks++;
 	if (at == 0 || at + 4 > len || (bytes[at - 1] & 0xf8) != 0xb8)
 		return 0;
 	w = wanted_find(p, load_u32(bytes + at));
@@ -403,21 +422,24 @@ static uint32_t leas_maybe(const uint8_t *p)
 #endif
 }
 
-/* The two middle bytes of an address are rare enough. */
-static uint32_t constants_maybe(const uint8_t *p, uint32_t vaddr)
+/* @low and @high are the first bytes of all addresses; the instruction's byte stands before the constant. */
+static uint32_t constants_maybe(const uint8_t *p, uint8_t low, uint8_t high)
 {
 #ifdef __SSE2__
-	__m128i b = _mm_loadu_si128((const __m128i *)(p + 1));
-	__m128i c = _mm_loadu_si128((const __m128i *)(p + 2));
+	__m128i op = _mm_loadu_si128((const __m128i *)(p - 1));
+	__m128i top = _mm_loadu_si128((const __m128i *)(p + 3));
+	__m128i mov = _mm_cmpeq_epi8(_mm_and_si128(op, _mm_set1_epi8((char)0xf8)),
+				     _mm_set1_epi8((char)0xb8));
+	__m128i above = _mm_cmpeq_epi8(_mm_max_epu8(top, _mm_set1_epi8((char)low)), top);
+	__m128i below = _mm_cmpeq_epi8(_mm_min_epu8(top, _mm_set1_epi8((char)high)), top);
 
-	return (uint32_t)_mm_movemask_epi8(
-		_mm_and_si128(_mm_cmpeq_epi8(b, _mm_set1_epi8((char)(vaddr >> 8))),
-			      _mm_cmpeq_epi8(c, _mm_set1_epi8((char)(vaddr >> 16)))));
+	return (uint32_t)_mm_movemask_epi8(_mm_and_si128(mov, _mm_and_si128(above, below)));
 #else
 	uint32_t mask = 0;
 
 	for (int i = 0; i < STEP; i++)
-		mask |= (uint32_t)(load_u32(p + i) == vaddr) << i;
+		mask |= (uint32_t)((p[i - 1] & 0xf8) == 0xb8 && p[i + 3] >= low && p[i + 3] <= high)
+			<< i;
 	return mask;
 #endif
 }
@@ -427,13 +449,11 @@ static int refs_at(struct ref_pass *p, uint64_t vaddr, const uint8_t *bytes, siz
 	uint32_t leas = leas_maybe(bytes + at), constants = 0;
 	int r = 0;
 
+	if (p->absolute)
+		constants = constants_maybe(bytes + at, (uint8_t)(p->wanted[0].vaddr >> 24),
+					    (uint8_t)(p->wanted[p->n - 1].vaddr >> 24));
 	for (; r == 0 && leas; leas &= leas - 1)
 		r = lea_take(p, vaddr, bytes, at + (size_t)__builtin_ctz(leas), len);
-	if (!p->absolute)
-		return r;
-
-	for (size_t i = 0; i < p->n; i++)
-		constants |= constants_maybe(bytes + at, (uint32_t)p->wanted[i].vaddr);
 	for (; r == 0 && constants; constants &= constants - 1)
 		r = constant_take(p, vaddr, bytes, at + (size_t)__builtin_ctz(constants), len);
 	return r;
@@ -464,7 +484,7 @@ static int refs_block(void *userdata, uint64_t vaddr, const uint8_t *bytes, size
 		memcpy(rest, bytes + at - BEFORE, BEFORE + n);
 		r = refs_at(p, vaddr + at - BEFORE, rest, BEFORE, BEFORE + n);
 	}
-	return r;
+	return r < 0 ? r : looks_charge(p->im, &p->looks);
 }
 
 static int ref_compare(const void *a, const void *b)
@@ -489,18 +509,20 @@ static void refs_sort(struct refs *refs)
 	refs->n = n;
 }
 
+static int wanted_compare(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+
+	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
+}
+
 static void wanted_collect(struct ref_pass *p, const struct hits *hits)
 {
-	p->low = UINT64_MAX;
 	for (enum anchor a = ANCHOR_SSL_LIB; a <= ANCHOR_HANDSHAKE; a++) {
-		for (uint32_t i = 0; a != ANCHOR_OPENSSL && i < hits->n[a]; i++) {
-			uint64_t vaddr = hits->of[a][i].vaddr;
-
-			p->wanted[p->n++] = (struct wanted){vaddr, a, i};
-			p->low = MIN(p->low, vaddr);
-			p->high = MAX(p->high, vaddr);
-		}
+		for (uint32_t i = 0; a != ANCHOR_OPENSSL && i < hits->n[a]; i++)
+			p->wanted[p->n++] = (struct wanted){hits->of[a][i].vaddr, a, i};
 	}
+	qsort(p->wanted, p->n, sizeof(p->wanted[0]), wanted_compare);
 }
 
 /* One pass over all code. */
@@ -520,11 +542,11 @@ static int text_scan(struct image *im, image_block_fn fn, void *userdata)
 int scan_refs(struct image *im, const struct hits *hits, struct refs *ret)
 {
 	_cleanup_(refs_done) struct refs refs = {};
-	struct ref_pass p = {.ret = &refs};
+	struct ref_pass p = {.im = im, .ret = &refs};
 	int r = 0;
 
 	wanted_collect(&p, hits);
-	p.absolute = p.n > 0 && !image_is_pie(im) && p.high <= UINT32_MAX;
+	p.absolute = p.n > 0 && !image_is_pie(im) && p.wanted[p.n - 1].vaddr <= UINT32_MAX;
 	if (p.n > 0)
 		r = text_scan(im, refs_block, &p);
 	if (r < 0)
@@ -542,7 +564,9 @@ struct range {
 };
 
 struct target_pass {
+	struct image *im;
 	struct targets *ret;
+	size_t looks;
 	size_t n;
 	struct range *ranges; /* by address, apart from each other */
 	bool callers;         /* wanted are the calls, not what they call */
@@ -586,6 +610,7 @@ static int call_take(struct target_pass *p, uint64_t vaddr, const uint8_t *bytes
 {
 	uint64_t to = vaddr + at + 5 + (uint64_t)(int64_t)(int32_t)load_u32(bytes + at + 1);
 
+	p->looks++;
 	return range_holds(p, to) ? target_add(p->ret, p->callers ? vaddr + at : to) : 0;
 }
 
@@ -620,7 +645,7 @@ static int calls_block(void *userdata, uint64_t vaddr, const uint8_t *bytes, siz
 		if (bytes[at] == 0xe8)
 			r = call_take(p, vaddr, bytes, at);
 	}
-	return r;
+	return r < 0 ? r : looks_charge(p->im, &p->looks);
 }
 
 static int target_compare(const void *a, const void *b)
@@ -665,6 +690,7 @@ static int calls_scan(struct image *im, const struct target_pass *wanted, struct
 	struct target_pass p = *wanted;
 	int r = 0;
 
+	p.im = im;
 	p.ret = &targets;
 	if (p.n > 0)
 		r = text_scan(im, calls_block, &p);

@@ -582,6 +582,66 @@ static void a_file_cut_anywhere_is_an_error_or_nothing(void **state)
 	close(whole);
 }
 
+#define CODE_BYTES  (8U << 20)
+#define CODE_COPIES 24
+
+/*
+ * A program of two strings that are looked for, and of code, mapped many times, of which each byte may be the begin of an
+ * instruction with an address between theirs.
+ */
+static int suspicious(uint8_t byte)
+{
+	static const char text[] = "x/ssl/ssl_lib.c";
+	struct {
+		Elf64_Ehdr eh;
+		Elf64_Phdr ph[2 + CODE_COPIES];
+	} head = {.eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+			 .e_type = ET_EXEC,
+			 .e_machine = EM_X86_64,
+			 .e_phoff = sizeof(Elf64_Ehdr),
+			 .e_phentsize = sizeof(Elf64_Phdr),
+			 .e_phnum = 2 + CODE_COPIES}};
+	int fd = memfd_create("suspicious", MFD_CLOEXEC);
+	uint8_t *code = malloc(CODE_BYTES);
+
+	assert_non_null(code);
+	memset(code, byte, CODE_BYTES);
+	for (size_t i = 0; i < 2; i++)
+		head.ph[i] = (Elf64_Phdr){.p_type = PT_LOAD,
+					  .p_flags = PF_R,
+					  .p_offset = sizeof(head),
+					  .p_vaddr = 0x10000000 + i * 0xe0000000,
+					  .p_filesz = sizeof(text)};
+	for (size_t i = 0; i < CODE_COPIES; i++)
+		head.ph[2 + i] = (Elf64_Phdr){.p_type = PT_LOAD,
+					      .p_flags = PF_R | PF_X,
+					      .p_offset = 4096,
+					      .p_vaddr = 0x20000000 + i * CODE_BYTES,
+					      .p_filesz = CODE_BYTES};
+	assert_int_equal(pwrite(fd, &head, sizeof(head), 0), sizeof(head));
+	assert_int_equal(pwrite(fd, text, sizeof(text), sizeof(head)), sizeof(text));
+	assert_int_equal(pwrite(fd, code, CODE_BYTES, 4096), CODE_BYTES);
+	free(code);
+	return fd;
+}
+
+/* It is read at once, and would be looked at for minutes. */
+static void code_that_is_suspicious_everywhere_is_given_up(void **state)
+{
+	struct find_result r;
+	int fd = suspicious(0xb8);
+
+	assert_int_equal(found(fd, &r), -E2BIG);
+	find_result_done(&r);
+	close(fd);
+
+	/* the same without anything suspicious is no problem */
+	fd = suspicious(0x90);
+	assert_int_equal(found(fd, &r), -ENOENT);
+	find_result_done(&r);
+	close(fd);
+}
+
 /*
  * A Go program's table of functions, in the layout of 1.20. The stack is back at its begin at each ret; behind the
  * last one the call that grows the stack has a 0xc3 in it.
@@ -599,7 +659,7 @@ static void a_file_cut_anywhere_is_an_error_or_nothing(void **state)
 	"\".section .rodata\\n.balign 32\\n\"\n"                                                  \
 	"\"pcln: .long 0xfffffff1\\n.byte 0,0,1,8\\n.quad 3,1,\" TEXT \"\\n\"\n"                  \
 	"\".quad names-pcln, cu-pcln, cu-pcln, pctab-pcln, funcs-pcln\\n\"\n"                     \
-	"\"names: .byte 0\\nn0: .asciz \\\"runtime.text\\\"\\n\"\n"                               \
+	"\"names: .byte 0\\nn0: .asciz \\\"main.crypto/tls.(*Conn).Write\\\"\\n\"\n"              \
 	"\"n1: .asciz \\\"crypto/tls.(*Conn).Write\\\"\\nn2: .asciz "                             \
 	"\\\"crypto/tls.(*Conn).Read\\\"\\ncu:\\n\"\n"                                            \
 	"\"pctab: .byte 0\\np0: .byte 2,1,0\\n\"\n"                                               \
@@ -674,6 +734,7 @@ int main(void)
 		cmocka_unit_test(a_program_without_tls_gets_a_reason),
 		cmocka_unit_test(what_is_no_program_gets_a_reason),
 		cmocka_unit_test(a_program_of_another_processor_gets_a_reason),
+		cmocka_unit_test(code_that_is_suspicious_everywhere_is_given_up),
 		cmocka_unit_test(a_search_can_be_stopped),
 		cmocka_unit_test(a_file_cut_anywhere_is_an_error_or_nothing),
 	};
