@@ -156,13 +156,6 @@ static void leave_taken(struct write_guard *g, struct watch *taken, size_t n)
 	pthread_cond_broadcast(&g->change);
 }
 
-static void leave(struct write_guard *g, struct watch *w)
-{
-	struct watch taken = watch_take(g, w);
-
-	leave_taken(g, &taken, 1);
-}
-
 static bool is_leaving(const struct write_guard *g, uint32_t number)
 {
 	for (size_t i = 0; i < g->n_leaving; i++) {
@@ -172,29 +165,50 @@ static bool is_leaving(const struct write_guard *g, uint32_t number)
 	return false;
 }
 
-/* From the beginning after each: the table may have changed. */
-static void leases_look(struct write_guard *g)
-{
-	size_t i = 0;
+typedef bool watch_fn(const struct watch *w, int wd);
 
-	while (i < g->n) {
-		if (lease_wanted_back(g->watches[i].lease)) {
-			leave(g, &g->watches[i]);
-			i = 0;
-		} else {
+/* As many as can be left at once of those that @which picks; how many they were. */
+static size_t some_leave(struct write_guard *g, watch_fn *which, int wd)
+{
+	struct watch taken[BATCH];
+	size_t n = 0, i = 0;
+
+	while (i < g->n && n < BATCH) {
+		if (which(&g->watches[i], wd))
+			taken[n++] = watch_take(g, &g->watches[i]);
+		else
 			i++;
-		}
 	}
+	if (n)
+		leave_taken(g, taken, n);
+	return n;
 }
 
-static void change_seen(struct write_guard *g, int wd)
+/* From the beginning after some: the table may have changed. */
+static void all_leave(struct write_guard *g, watch_fn *which, int wd)
 {
-	for (size_t i = 0; i < g->n; i++) {
-		if (g->watches[i].inotify == wd) {
-			leave(g, &g->watches[i]);
-			return;
-		}
-	}
+	while (some_leave(g, which, wd))
+		;
+}
+
+static bool is_wanted_back(const struct watch *w, int wd)
+{
+	return lease_wanted_back(w->lease);
+}
+
+static bool is_asked(const struct watch *w, int wd)
+{
+	return w->asked;
+}
+
+static bool is_changed(const struct watch *w, int wd)
+{
+	return w->inotify == wd;
+}
+
+static bool is_any(const struct watch *w, int wd)
+{
+	return true;
 }
 
 static void changes_read(struct write_guard *g)
@@ -206,12 +220,11 @@ static void changes_read(struct write_guard *g)
 	for (ssize_t at = 0; at < n; at += (ssize_t)(sizeof(*ev) + ev->len)) {
 		ev = (const void *)(buf + at);
 		if (ev->mask & IN_Q_OVERFLOW) {
-			while (g->n) /* which one is not known */
-				leave(g, &g->watches[0]);
+			all_leave(g, is_any, -1); /* which one is not known */
 			return;
 		}
 		if (ev->mask & IN_MODIFY)
-			change_seen(g, ev->wd);
+			some_leave(g, is_changed, ev->wd);
 	}
 }
 
@@ -222,26 +235,16 @@ static void signals_read(struct write_guard *g)
 
 	while (read(g->signals, info, sizeof(info)) > 0)
 		;
-	leases_look(g);
+	all_leave(g, is_wanted_back, -1);
 }
 
 /* Some at a time: who wants to write meanwhile comes in between. */
 static void asked_look(struct write_guard *g)
 {
-	struct watch taken[BATCH];
-	size_t n = 0, i = 0;
 	eventfd_t count;
 
 	eventfd_read(g->wake, &count);
-	while (i < g->n && n < BATCH) {
-		if (g->watches[i].asked)
-			taken[n++] = watch_take(g, &g->watches[i]);
-		else
-			i++;
-	}
-	if (n)
-		leave_taken(g, taken, n);
-	if (n == BATCH)
+	if (some_leave(g, is_asked, -1) == BATCH)
 		eventfd_write(g->wake, 1);
 }
 
@@ -395,6 +398,8 @@ int write_guard_watch(struct write_guard *g, int fd, uint32_t number, enum write
 	int r = -EEXIST;
 
 	pthread_mutex_lock(&g->lock);
+	while (is_leaving(g, number)) /* inotify has one watch for a file, which then ends */
+		pthread_cond_wait(&g->change, &g->lock);
 	if (!watch_find(g, number)) {
 		w = watch_add(g, number);
 		r = w ? watch_begin(g, w, fd, ret) : -ENOMEM;

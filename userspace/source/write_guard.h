@@ -42,7 +42,8 @@ DEFINE_FREEP(struct write_guard *, write_guard_free)
 
 /*
  * From now on until @leave has been called for it, or until write_guard_forget(). @fd is not kept. -EAGAIN when
- * somebody has the file open for writing at this moment; -EEXIST when @number is watched already.
+ * somebody has the file open for writing at this moment; -EEXIST when @number is watched already. While it is being left
+ * this waits.
  */
 int write_guard_watch(struct write_guard *g, int fd, uint32_t number, enum write_guard_kind *ret);
 

@@ -266,6 +266,8 @@ static void each_of_many_files_is_left_once(void **state)
 		assert_int_equal(told.per_number[i], 1);
 	}
 	assert_int_equal(told.calls, FILES);
+	/* the first to come is left alone, the others meanwhile come together */
+	assert_in_range(told.waits, 1, FILES / 2);
 }
 
 static void what_is_asked_for_is_left_many_at_a_time(void **state)
@@ -332,6 +334,51 @@ static int notified(int wanted, int seen)
 	return told.done == 1 && write(seen, "", 1) == 1 ? 0 : 4;
 }
 
+/* Watched anew while it is being left: a change is told again. 0, or where it went wrong. */
+static int notified_again(void)
+{
+	enum write_guard_kind kind = WRITE_GUARD_LEASE;
+	uint32_t number = 1;
+	struct write_guard *g;
+
+	if (setgid(65534) < 0 || setuid(65534) < 0 || write_guard_new(left, NULL, &g) < 0)
+		return 1;
+	if (write_guard_watch(g, fds[1], 1, &kind) < 0 || kind != WRITE_GUARD_NOTIFY)
+		return 2;
+	write_guard_leave(g, &number, 1);
+	while (!told.calls)
+		sleep_ms(1);
+	if (write_guard_watch(g, fds[1], 1, &kind) < 0 || kind != WRITE_GUARD_NOTIFY)
+		return 3;
+	for (int ms = 0; told.done < 1 && ms < PATIENCE; ms++)
+		sleep_ms(1);
+	sleep_ms(LEAVE_MS); /* until the guard's thread waits again */
+	if (write(fds[2], "new", 3) != 3)
+		return 4;
+	for (int ms = 0; told.done < 2 && ms < PATIENCE; ms++)
+		sleep_ms(1);
+	write_guard_free(g);
+	return told.done == 2 ? 0 : 5;
+}
+
+static void what_is_watched_anew_while_it_is_left_is_watched(void **state)
+{
+	int status;
+	pid_t pid;
+
+	if (getuid() != 0)
+		skip(); /* leases on one's own files are always granted */
+	assert_int_equal(chmod(tree_path("."), 0755), 0);
+	close(fds[2]);
+	fds[2] = open(path_of(1), O_WRONLY | O_CLOEXEC);
+	assert_true(fds[2] >= 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(notified_again());
+	waitpid(pid, &status, 0);
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void without_leases_a_change_is_told_when_it_has_begun(void **state)
 {
 	int wanted[2], seen[2], status, fd;
@@ -377,6 +424,8 @@ int main(void)
 		TEST(what_is_asked_for_is_left_many_at_a_time),
 		TEST(a_writer_waits_for_what_is_left_without_him),
 		TEST(the_end_gives_everything_back),
+		cmocka_unit_test_setup_teardown(what_is_watched_anew_while_it_is_left_is_watched,
+						set_up_files, tear_down),
 		cmocka_unit_test_setup_teardown(without_leases_a_change_is_told_when_it_has_begun,
 						set_up_files, tear_down),
 	};
