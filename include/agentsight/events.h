@@ -827,6 +827,7 @@ struct as_system_metrics {
 	__u64 involuntary;
 	__u64 rx_bytes;
 	__u64 tx_bytes;
+	__u64 tree_id; /* whose row it is part of; 0: none's */
 	__s32 last_cpu;
 	__u32 fds;
 };
@@ -866,7 +867,8 @@ struct as_system_metrics {
 	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage since its start") \
 	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")    \
 	AS_COUNTER_FIELDS(F, S)                                                                   \
-	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")  \
+	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")
 
 /* A process and all that it started: the living, and exactly what the ended ones had used. */
 struct as_system_tree {
@@ -902,6 +904,7 @@ struct as_system_tree {
 	__u64 elapsed_ns;
 	__u64 interval_ns;
 	__u64 next_ns;
+	__u64 tree_id; /* of this run, never used again */
 	__u32 processes;
 	__u32 threads;
 	__u32 cores;
@@ -948,7 +951,8 @@ struct as_system_tree {
 	F(S, ENUM, reason, "reason", AS_ALWAYS, "what made the sample due", sample_reason)       \
 	F(S, DUR, elapsed_ns, "elapsed_ns", AS_ALWAYS, "since the run began")                    \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last sample")                \
-	F(S, DUR, next_ns, "next_ns", AS_OPT, "planned time to the next one")
+	F(S, DUR, next_ns, "next_ns", AS_OPT, "planned time to the next one")                    \
+	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")
 
 enum as_sample_reason {
 	AS_SAMPLE_TIMER,

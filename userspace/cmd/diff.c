@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,34 +26,27 @@ static int check(const struct options *o)
 	return 0;
 }
 
-static int print_json(FILE *f, const struct options *o, const struct stats *a,
-		      const struct stats *b)
-{
-	_cleanup_(buf_done) struct buf text = {};
-
-	stats_diff_json(&text, a, o->args[0], b, o->args[1]);
-	buf_add_char(&text, '\n');
-	if (text.failed)
-		return -ENOMEM;
-	fwrite(text.data, 1, text.len, f);
-	return 0;
-}
-
 static int print(const struct options *o, const struct stats *a, const struct stats *b)
 {
+	_cleanup_(buf_done) struct buf text = {};
 	FILE *f = report_open(o);
-	int r;
+	bool failed;
 
 	if (!f)
 		return EXIT_FAILED;
-	if (o->json)
-		r = print_json(f, o, a, b);
-	else
-		r = stats_diff_print(a, o->args[0], b, o->args[1], f,
-				     o->session.colour && f == stdout, report_width(f));
-	if (r < 0)
-		log_error("not enough memory for all of it");
-	return report_close(f, r < 0 ? EXIT_FAILED : EXIT_ASKED);
+	if (o->json) {
+		stats_diff_json(&text, a, o->args[0], b, o->args[1]);
+		buf_add_char(&text, '\n');
+		failed = text.failed;
+		if (!failed)
+			fwrite(text.data, 1, text.len, f);
+	} else {
+		failed = stats_diff_print(a, o->args[0], b, o->args[1], f,
+					  o->session.colour && f == stdout, report_width(f)) < 0;
+	}
+	if (failed)
+		log_error("not enough memory");
+	return report_close(f, failed ? EXIT_FAILED : EXIT_ASKED);
 }
 
 int cmd_diff(const struct command *c, struct options *o)

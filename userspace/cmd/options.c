@@ -636,7 +636,7 @@ int options_command_index(int argc, char **argv)
 {
 	int i = 1;
 
-	for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--"); i++) {
+	for (; i < argc && argv[i][0] == '-' && argv[i][1] && strcmp(argv[i], "--"); i++) {
 		size_t len = strcspn(argv[i] + 2, "=");
 		const struct row *row = argv[i][1] == '-' ? find_long(argv[i] + 2, len, CMD_MONITOR)
 							  : find_letter(argv[i][1], CMD_MONITOR);

@@ -18,7 +18,7 @@ FILE *report_open(const struct options *o);
 /* Closes it; 0, or an exit status when not all could be written. */
 int report_close(FILE *f, int status);
 
-/* Writes a whole file of mode 0644; 0 or an exit status. */
+/* Writes a whole file of mode 0600; 0 or an exit status. */
 int report_write(const char *path, const struct buf *b);
 
 /* Columns of the terminal, or as many as are needed. */

@@ -18,6 +18,7 @@ static int write_html(const struct stats *s, const char *path)
 	return report_write(path, &page);
 }
 
+/* 0 or -ENOMEM. */
 static int print_json(FILE *f, const struct stats *s, const struct stats_input *input)
 {
 	_cleanup_(buf_done) struct buf b = {};
@@ -46,7 +47,7 @@ static int print(const struct options *o, const struct stats *s, const struct st
 	else
 		r = stats_print(s, f, o->session.colour && f == stdout, report_width(f));
 	if (r < 0)
-		log_error("not enough memory for all of it");
+		log_error("not enough memory");
 	return report_close(f, r < 0 ? EXIT_FAILED : EXIT_ASKED);
 }
 

@@ -27,6 +27,7 @@ struct proc_table {
 	size_t n_living;
 	size_t n_ended;
 	size_t n_trees;
+	uint64_t last_tree_id;
 	uint64_t refused;
 	void (*on_end)(struct proc *p);
 };
@@ -126,11 +127,12 @@ static void ended_drop_oldest(struct proc_table *t)
 
 /* ---- look-up ---- */
 
+/* Numbers are given in turn: those of the same moment lie side by side in the processor's cache. */
 static size_t bucket_of(uint32_t tgid)
 {
-	return (tgid * 2654435769u) >> 18;
+	return tgid & (BUCKETS - 1);
 }
-_Static_assert(BUCKETS == 1 << (32 - 18), "bucket_of() gives 14 bits");
+_Static_assert((BUCKETS & (BUCKETS - 1)) == 0, "bucket_of() takes the low bits");
 
 /* A new process stands before an ended one with the same pid. */
 struct proc *proc_table_find(const struct proc_table *t, uint32_t tgid)
@@ -282,6 +284,7 @@ int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 	tree = calloc(1, sizeof(*tree));
 	if (!tree)
 		return -ENOMEM;
+	tree->id = ++t->last_tree_id;
 	tree->root = p;
 	tree->since_ns = since_ns;
 	tree->started = 1;

@@ -71,6 +71,7 @@ struct proc_totals {
  */
 struct proc_tree {
 	LIST_ENTRY(proc_tree) link;
+	uint64_t id;
 	struct proc *root; /* NULL: it has ended, what follows is how it was */
 	uint32_t tgid, ppid, uid;
 	uint64_t start_ns;

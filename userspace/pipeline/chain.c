@@ -518,13 +518,12 @@ bool chain_is_watched(const struct chain *c)
 
 void chain_written(struct chain *c, struct writer_counts *ret)
 {
-	struct writer *w = c->json ? c->json : c->screen;
+	struct writer *w = c->file ? c->file : c->screen;
 
 	if (w) {
 		writer_counts(w, ret);
 		return;
 	}
-	/* another format has its own idea of what is worth a line */
 	*ret = (struct writer_counts){};
 	memcpy(ret->delivered, c->shown, sizeof(ret->delivered));
 }
@@ -640,5 +639,5 @@ void chain_print_summary(const struct chain *c, FILE *f, bool colour)
 	if (ioctl(fileno(f), TIOCGWINSZ, &size) < 0 || !size.ws_col)
 		size.ws_col = SUMMARY_COLUMNS;
 	if (stats_print(c->stats, f, colour, size.ws_col) < 0)
-		log_warning("there was no memory for all of the summary");
+		log_error("not enough memory for the whole summary");
 }

@@ -65,7 +65,7 @@ void chain_reopen(struct chain *c);
 /* Does somebody wait for the next line: is the output a terminal or a pipe? */
 bool chain_is_watched(const struct chain *c);
 
-/* What was delivered: written as JSON, else as readable lines, else shown to whoever reads along. */
+/* What was delivered: written as JSON or denet's records, else as readable lines, else shown to whoever reads along. */
 void chain_written(struct chain *c, struct writer_counts *ret);
 bool chain_sync(struct chain *c, unsigned stall_ms);
 

@@ -34,8 +34,14 @@ static bool is_allowed(const char *path)
 
 void priv_output_allow(const char *path)
 {
-	if (path && n_allowed < PATHS_MAX && !is_allowed(path))
-		allowed[n_allowed++] = path;
+	char *copy;
+
+	if (!path || n_allowed == PATHS_MAX || is_allowed(path))
+		return;
+	/* for as long as this process lives: the next session of a library compares with it */
+	copy = strdup(path);
+	if (copy)
+		allowed[n_allowed++] = copy;
 }
 
 /* ---- in the broker ---- */

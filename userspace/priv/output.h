@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 
-/* Before the split: @path, which is borrowed, may be written. */
+/* Before the split: @path may be written. */
 void priv_output_allow(const char *path);
 
 /* As output_open() without further flags. */

@@ -20,7 +20,7 @@ struct denet {
 	struct denet_options opt;
 	struct writer *writer;
 	struct buf line;
-	struct as_system_metrics *rows; /* of this sample, until its tree comes */
+	struct as_system_metrics *rows; /* of this sample: all of them come before its trees */
 	size_t n_rows, cap_rows;
 	uint64_t unix_ns; /* of the rows */
 	uint32_t root;    /* told as `metadata`; 0: not yet */
@@ -31,7 +31,7 @@ struct denet {
 
 static void put_key(struct buf *b, const char *name)
 {
-	buf_printf(b, "%s\"%s\":", b->data[b->len - 1] == '{' ? "" : ",", name);
+	buf_printf(b, "%s\"%s\":", b->len && b->data[b->len - 1] == '{' ? "" : ",", name);
 }
 
 static void put_u64(struct buf *b, const char *name, uint64_t value)
@@ -73,15 +73,17 @@ static void begin(struct denet *d, const char *kind, uint64_t unix_ns)
 		   (unsigned long long)(unix_ns / NSEC_PER_MSEC));
 }
 
-static void end(struct denet *d, unsigned type)
+/* As handlers do: true. The event was told, or is counted as dropped. */
+static bool end(struct denet *d, unsigned type)
 {
 	buf_add_lit(&d->line, "}\n");
 	if (d->line.failed) {
 		writer_drop(d->writer, type);
 		buf_done(&d->line);
-		return;
+		return true;
 	}
 	writer_append(d->writer, type, d->line.data, d->line.len);
+	return true;
 }
 
 /* ---- metrics ---- */
@@ -141,32 +143,43 @@ static void put_aggregate(struct buf *b, const struct as_system_tree *t, uint64_
 
 /* ---- records ---- */
 
-static void keep_row(struct denet *d, const struct event *ev)
+/* Those of the sample before go. */
+static void rows_of(struct denet *d, uint64_t unix_ns)
+{
+	if (unix_ns != d->unix_ns)
+		d->n_rows = 0;
+	d->unix_ns = unix_ns;
+}
+
+static bool keep_row(struct denet *d, const struct event *ev)
 {
 	if (d->n_rows == ROWS_MAX)
-		return;
+		return false;
 	if (d->n_rows == d->cap_rows) {
 		size_t cap = d->cap_rows ? 2 * d->cap_rows : 64;
 		struct as_system_metrics *rows = reallocarray(d->rows, cap, sizeof(*rows));
 
 		if (!rows)
-			return;
+			return false;
 		d->rows = rows;
 		d->cap_rows = cap;
 	}
 	d->rows[d->n_rows++] = *(const struct as_system_metrics *)ev->rec;
+	return true;
 }
 
-static const struct as_system_metrics *row_find(const struct denet *d, uint32_t tgid)
+/* NULL once it has ended. */
+static const struct as_system_metrics *root_row(const struct denet *d,
+						const struct as_system_tree *t)
 {
 	for (size_t i = 0; i < d->n_rows; i++) {
-		if (d->rows[i].h.tgid == tgid)
+		if (d->rows[i].tree_id == t->tree_id && d->rows[i].h.tgid == t->h.tgid)
 			return &d->rows[i];
 	}
 	return NULL;
 }
 
-static void put_children(struct denet *d, uint32_t root)
+static void put_children(struct denet *d, const struct as_system_tree *t)
 {
 	struct buf *b = &d->line;
 	const char *between = "";
@@ -176,7 +189,7 @@ static void put_children(struct denet *d, uint32_t root)
 	for (size_t i = 0; i < d->n_rows; i++) {
 		const struct as_system_metrics *m = &d->rows[i];
 
-		if (m->h.tgid == root)
+		if (m->tree_id != t->tree_id || m->h.tgid == t->h.tgid)
 			continue;
 		buf_add_str(b, between);
 		buf_add_char(b, '{');
@@ -191,16 +204,18 @@ static void put_children(struct denet *d, uint32_t root)
 	buf_add_char(b, ']');
 }
 
-static void on_tree(struct denet *d, const struct event *ev)
+static bool on_tree(struct denet *d, const struct event *ev)
 {
 	const struct as_system_tree *t = (const void *)ev->rec;
-	const struct as_system_metrics *root = row_find(d, t->h.tgid);
+	const struct as_system_metrics *root;
 	uint64_t ts_ms = ev->unix_ns / NSEC_PER_MSEC;
 	struct buf *b = &d->line;
 
 	d->last_tree_ns = ev->unix_ns;
+	rows_of(d, ev->unix_ns);
+	root = root_row(d, t);
 	if (d->opt.single && !root)
-		return;
+		return false;
 	begin(d, d->opt.single ? "sample" : "tree", ev->unix_ns);
 	if (d->opt.single) {
 		put_metrics(b, root);
@@ -213,20 +228,20 @@ static void on_tree(struct denet *d, const struct event *ev)
 		} else {
 			buf_add_lit(b, "null");
 		}
-		put_children(d, t->h.tgid);
+		put_children(d, t);
 		put_aggregate(b, t, ts_ms);
 	}
-	end(d, AS_EV_SYSTEM_TREE);
-	d->n_rows = 0;
+	return end(d, AS_EV_SYSTEM_TREE);
 }
 
-static void on_metrics(struct denet *d, const struct event *ev)
+/* Counted by itself, not with the tree's line that it becomes part of. */
+static bool on_metrics(struct denet *d, const struct event *ev)
 {
-	/* rows whose tree never came */
-	if (ev->unix_ns != d->unix_ns)
-		d->n_rows = 0;
-	d->unix_ns = ev->unix_ns;
-	keep_row(d, ev);
+	rows_of(d, ev->unix_ns);
+	if (keep_row(d, ev))
+		return false;
+	writer_drop(d->writer, AS_EV_SYSTEM_METRICS);
+	return true;
 }
 
 static void put_identity(struct denet *d, const struct as_process_info *p)
@@ -236,7 +251,7 @@ static void put_identity(struct denet *d, const struct as_process_info *p)
 	put_words(b, "cmd", record_bytes(&p->h, &p->argv), p->argv.len);
 }
 
-static void on_info(struct denet *d, const struct event *ev)
+static bool on_info(struct denet *d, const struct event *ev)
 {
 	const struct as_process_info *p = (const void *)ev->rec;
 	const char *exe = record_bytes(&p->h, &p->exe);
@@ -255,26 +270,26 @@ static void on_info(struct denet *d, const struct event *ev)
 		if (p->exe.len)
 			put_text(&d->line, "exe", exe, p->exe.len);
 	}
-	end(d, AS_EV_PROCESS_INFO);
+	return end(d, AS_EV_PROCESS_INFO);
 }
 
-static void on_exit_event(struct denet *d, const struct event *ev)
+static bool on_exit_event(struct denet *d, const struct event *ev)
 {
 	if (ev->rec->tgid != d->root)
-		return;
+		return false;
 	begin(d, "exit", ev->unix_ns);
 	if (d->last_tree_ns && ev->unix_ns > d->last_tree_ns)
 		put_u64(&d->line, "last_sample_to_exit_ms",
 			(ev->unix_ns - d->last_tree_ns) / NSEC_PER_MSEC);
-	end(d, AS_EV_EXIT);
+	return end(d, AS_EV_EXIT);
 }
 
-static void on_start(struct denet *d, const struct event *ev)
+static bool on_start(struct denet *d, const struct event *ev)
 {
 	struct utsname host;
 
 	if (!d->opt.env || uname(&host) < 0)
-		return;
+		return false;
 	begin(d, "env", ev->unix_ns);
 	put_text(&d->line, "host", host.nodename, strlen(host.nodename));
 	put_text(&d->line, "kernel", host.release, strlen(host.release));
@@ -283,14 +298,15 @@ static void on_start(struct denet *d, const struct event *ev)
 	put_u64(&d->line, "cpus", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	put_text(&d->line, "machine", host.machine, strlen(host.machine));
 	buf_add_char(&d->line, '}');
-	end(d, AS_EV_START);
+	return end(d, AS_EV_START);
 }
 
 /* ---- the sink ---- */
 
 static void denet_write(struct sink *self, const struct event *ev, const char *line, size_t len)
 {
-	static void (*const handlers[AS_EV_COUNT])(struct denet *, const struct event *) = {
+	/* true: it is told by a line */
+	static bool (*const handlers[AS_EV_COUNT])(struct denet *, const struct event *) = {
 		[AS_EV_START] = on_start,
 		[AS_EV_PROCESS_INFO] = on_info,
 		[AS_EV_SYSTEM_METRICS] = on_metrics,
@@ -299,8 +315,8 @@ static void denet_write(struct sink *self, const struct event *ev, const char *l
 	};
 	struct denet *d = (struct denet *)self;
 
-	if (handlers[ev->desc->type])
-		handlers[ev->desc->type](d, ev);
+	if (!handlers[ev->desc->type] || !handlers[ev->desc->type](d, ev))
+		writer_append(d->writer, ev->desc->type, "", 0);
 }
 
 static void denet_flush(struct sink *self)

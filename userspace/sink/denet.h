@@ -17,7 +17,7 @@ struct denet_options {
 	bool env;    /* begin with what the machine is */
 };
 
-/* Writes to @w, which is borrowed. */
+/* Writes to @w, which is borrowed. What has no line is appended as no bytes, so that it counts as delivered. */
 int denet_sink_new(const struct denet_options *opt, struct writer *w, struct sink **ret);
 
 #endif

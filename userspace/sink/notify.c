@@ -192,7 +192,8 @@ static void enqueue(struct notify *n, enum channel channel, const struct event *
 	bool full;
 
 	pthread_mutex_lock(&n->lock);
-	full = !task || n->n_queued == NOTIFY_QUEUE;
+	/* those that are tried again come on top of it */
+	full = !task || n->n_queued >= NOTIFY_QUEUE;
 	if (full) {
 		n->counts.dropped++;
 	} else {
@@ -447,7 +448,8 @@ static pid_t task_start(struct notify *n, const struct task *t)
 	want->channel = t->channel;
 	want->quiet = t->channel == CHANNEL_WEBHOOK && n->curl_failed;
 	want->env_len = (uint32_t)t->env.len;
-	memcpy(want->env, t->env.data, t->env.len);
+	if (t->env.len) /* a webhook has none */
+		memcpy(want->env, t->env.data, t->env.len);
 	if (!n->launcher)
 		return start(n, want, body);
 	return peer_call(n->launcher,

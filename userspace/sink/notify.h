@@ -2,7 +2,8 @@
 /*
  * Tells the world outside of alerts: runs a command, and posts to an address, for each threshold event. A
  * thread of its own starts and reaps them, so that the pipeline never waits; at most NOTIFY_RUNNING run
- * at once, NOTIFY_QUEUE wait, and what finds no room is counted and said.
+ * at once, NOTIFY_QUEUE wait, beside them those that are to be tried again, and what finds no room is
+ * counted and said.
  *
  * The command is run by `sh -c`, with what the alert says in its environment and the event as one line of
  * JSON on its standard input. What a traced program can choose, its name above all, is in these two
@@ -29,7 +30,7 @@ struct notify_options {
 	const char *command; /* NULL: none; lives as long as the run */
 	const char *webhook; /* http:// or https://; NULL: none */
 	const char *curl;    /* NULL: "curl", looked up in PATH */
-	bool launcher;     /* a process of their own starts them: this one will not be able to */
+	bool launcher;       /* a process of their own starts them: this one will not be able to */
 	unsigned retry_ms; /* before the second try, four times as much before the third; 0: 1000 */
 };
 

@@ -2,9 +2,12 @@
 #include "sink/status.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -42,6 +45,7 @@ struct sums {
 struct status {
 	struct sink sink;
 	struct status_options opt;
+	int own_fd; /* the same once more, which never blocks; -1: there can be none */
 	struct buf text;
 	struct sums sums;
 	unsigned turn;
@@ -131,11 +135,29 @@ static bool terminal_is_taken(const struct status *s)
 	return tcgetattr(s->opt.fd, &t) == 0 && !(t.c_lflag & ICANON);
 }
 
-static void send_text(struct status *s)
+/*
+ * A pipe or terminal opened once more, since O_NONBLOCK on the descriptor itself would reach everyone who
+ * shares it. A file would be written from its beginning, and never blocks.
+ */
+static int open_own(int fd)
 {
-	/* what the terminal does not take now is not worth waiting for */
-	if (write(s->opt.fd, s->text.data, s->text.len) < 0)
-		return;
+	char path[32];
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+/* False when it did not take anything. A pipe that can be written has room for PIPE_BUF bytes, not for more. */
+static bool send_text(struct status *s)
+{
+	struct pollfd p = {.fd = s->own_fd >= 0 ? s->own_fd : s->opt.fd, .events = POLLOUT};
+
+	/* what is not taken now, because of Ctrl-S or a reader that sleeps, is not worth waiting for */
+	return poll(&p, 1, 0) > 0 && p.revents & POLLOUT &&
+	       write(p.fd, s->text.data, MIN(s->text.len, (size_t)PIPE_BUF)) > 0;
 }
 
 static void clear(struct status *s)
@@ -159,7 +181,8 @@ static void draw(struct status *s)
 		s->text.data[s->text.len - 1] = '\r'; /* what the program writes goes over it */
 	if (s->text.failed)
 		return;
-	send_text(s);
+	if (!send_text(s))
+		return;
 	s->drawn = s->opt.in_place;
 	log_in_place(s->drawn);
 }
@@ -190,6 +213,7 @@ static void status_free(struct sink *self)
 	struct status *s = (struct status *)self;
 
 	clear(s);
+	closep(&s->own_fd);
 	buf_done(&s->text);
 	free(s);
 }
@@ -203,6 +227,7 @@ int status_sink_new(const struct status_options *opt, struct sink **ret)
 	s->sink = (struct sink){status_write, status_flush, status_free};
 	s->opt = *opt;
 	s->opt.in_place = opt->in_place && isatty(opt->fd);
+	s->own_fd = open_own(opt->fd);
 	*ret = &s->sink;
 	return 0;
 }

@@ -79,7 +79,7 @@ static void put_duration(struct line *l, uint64_t ns)
 /* "ENOENT  ", nothing when there was no error. */
 static void put_error(struct line *l, int error)
 {
-	const char *name = strerrorname_np(error > -4096 && error < 0 ? -error : error);
+	const char *name = errno_name(error);
 
 	if (!error)
 		return;
@@ -765,7 +765,7 @@ static void put_flags(struct line *l, const struct name_table *t, uint32_t value
 	for (size_t i = 0; i < t->n; i++) {
 		const struct name_row *row = &t->rows[i];
 
-		if ((value & (row->mask ? row->mask : row->value)) != row->value)
+		if (!name_row_applies(row, value))
 			continue;
 		line_printf(l, "%s%s", between, row->name);
 		between = "|";
@@ -1016,8 +1016,10 @@ static void terminal_write(struct sink *self, const struct event *ev, const char
 	buf_reset(&t->line);
 	terminal_line(&t->line, ev, t->columns, t->colour);
 	if (t->line.failed)
-		buf_reset(&t->line);
-	writer_append(t->writer, ev->rec->type, t->line.len ? t->line.data : "", t->line.len);
+		writer_drop(t->writer, ev->rec->type);
+	else
+		writer_append(t->writer, ev->rec->type, t->line.len ? t->line.data : "",
+			      t->line.len);
 }
 
 static void terminal_flush(struct sink *self)

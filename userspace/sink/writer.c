@@ -539,8 +539,11 @@ static bool queue_locked(struct writer *w)
 	size_t cost = block_cost(b);
 
 	if (w->queued_bytes + cost > w->opt.queue_bytes) {
-		count_lines(w, b, 0, true);
-		b->len = b->n_lines = 0;
+		size_t whole = last_line_end(b, b->written);
+
+		w->torn |= whole < b->written;
+		count_lines(w, b, whole, true);
+		b->len = b->n_lines = b->written = 0;
 		if (b->cap > BLOCK_BYTES)
 			block_free(TAKE_PTR(w->current));
 		return false;
@@ -613,7 +616,7 @@ void writer_append(struct writer *w, unsigned type, const char *line, size_t len
 {
 	if (w->current && block_add(w->current, type, line, len))
 		return;
-	if (w->current)
+	if (w->current && w->current->n_lines)
 		queue_current(w);
 	if (!w->current || w->current->cap < len) {
 		block_free(w->current);

@@ -549,6 +549,7 @@ static void row_limits(const struct sampler *s, struct as_system_metrics *m)
 static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct emitter *out)
 {
 	struct proc_sample *a = &p->sample;
+	const struct proc_tree *tree = p->followed ? proc_table_tree(p) : NULL;
 	uint64_t begin_ns = row_begin(s, p), interval_ns = 0;
 	struct as_system_metrics m = {
 		.h = {.len = sizeof(m),
@@ -566,6 +567,7 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 		.cores = s->opt.cores,
 		.threads = a->threads,
 		.children = p->children,
+		.tree_id = tree ? tree->id : 0,
 		.last_cpu = -1,
 	};
 
@@ -764,6 +766,7 @@ static void tree_finish(struct sampler *s, struct proc_tree *tree, uint64_t boot
 	m->h.len = sizeof(*m);
 	m->h.type = AS_EV_SYSTEM_TREE;
 	m->h.boot_ns = boot_ns;
+	m->tree_id = tree->id;
 	tree_identity(tree, &m->h);
 }
 

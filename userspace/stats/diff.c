@@ -7,8 +7,8 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
-#include "base/line.h"
 #include "stats/json.h"
+#include "stats/table.h"
 #include "stats/text.h"
 
 #define ROWS_MAX    96
@@ -260,40 +260,12 @@ void stats_diff_json(struct buf *out, const struct stats *a, const char *a_name,
 
 /* ---- the table ---- */
 
-struct table {
-	struct line line;
-	struct buf buf;
-	FILE *f;
-	bool colour;
-	bool failed; /* a row had no memory */
-	unsigned width;
-};
-
-static void row_begin(struct table *t)
-{
-	buf_reset(&t->buf);
-	line_begin(&t->line, &t->buf, t->width, t->colour);
-}
-
-static void row_end(struct table *t)
-{
-	line_end(&t->line);
-	t->failed |= t->buf.failed;
-	fwrite(t->buf.data, 1, t->buf.len, t->f);
-}
-
-static void cell(struct table *t, enum line_style style, const char *text)
-{
-	line_style(&t->line, style);
-	line_printf(&t->line, "%*s", COLUMN, text);
-	line_style(&t->line, LINE_PLAIN);
-}
-
 static void side(struct table *t, bool known, enum stats_unit unit, uint64_t value)
 {
 	char text[STATS_VALUE_LEN];
 
-	cell(t, known ? LINE_PLAIN : LINE_DIM, known ? stats_text_value(text, unit, value) : "-");
+	table_cell(t, known ? LINE_PLAIN : LINE_DIM,
+		   known ? stats_text_value(text, unit, value) : "-");
 }
 
 /* All that is compared here costs something: less is green. */
@@ -307,7 +279,7 @@ static void changes(struct table *t, enum stats_unit unit, uint64_t a, uint64_t 
 	enum line_style style = small ? LINE_DIM : b > a ? LINE_RED : LINE_GREEN;
 
 	if (!difference) {
-		cell(t, LINE_DIM, "=");
+		table_cell(t, LINE_DIM, "=");
 		return;
 	}
 	stats_text_value(text, unit, difference);
@@ -316,12 +288,12 @@ static void changes(struct table *t, enum stats_unit unit, uint64_t a, uint64_t 
 		 : difference ? "+"
 			      : "",
 		 text);
-	cell(t, style, signed_text);
+	table_cell(t, style, signed_text);
 	if (known && share < 100000)
 		snprintf(text, sizeof(text), "%+.1f %%", share);
 	else
 		snprintf(text, sizeof(text), "new");
-	cell(t, style, text);
+	table_cell(t, style, text);
 }
 
 static void heads(struct table *t, const char *first)
@@ -329,32 +301,32 @@ static void heads(struct table *t, const char *first)
 	static const char *const columns[] = {"A", "B", "change", ""};
 
 	fputc('\n', t->f);
-	row_begin(t);
+	table_row_begin(t);
 	line_style(&t->line, LINE_BOLD);
 	line_printf(&t->line, "%-*s", COLUMN_NAME, first);
 	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
-		cell(t, LINE_DIM, columns[i]);
-	row_end(t);
+		table_cell(t, LINE_DIM, columns[i]);
+	table_row_end(t);
 }
 
 static void print_row(struct table *t, const struct row *x)
 {
 	if (!x->a && !x->b)
 		return;
-	row_begin(t);
+	table_row_begin(t);
 	line_printf(&t->line, "  %-*s", COLUMN_NAME - 2, x->title);
 	side(t, x->in_a, x->unit, x->a);
 	side(t, x->in_b, x->unit, x->b);
 	if (x->in_a && x->in_b)
 		changes(t, x->unit, x->a, x->b);
-	row_end(t);
+	table_row_end(t);
 }
 
 static void print_pair(struct table *t, const struct pair *p)
 {
 	const struct stats_group *g = p->a ? p->a : p->b;
 
-	row_begin(t);
+	table_row_begin(t);
 	line_str(&t->line, "  ");
 	line_text_max(&t->line, g->comm, g->comm_len, COLUMN_NAME - 3);
 	line_pad(&t->line, COLUMN_NAME);
@@ -365,17 +337,17 @@ static void print_pair(struct table *t, const struct pair *p)
 	line_printf(&t->line, "   %llu, %llu times",
 		    (unsigned long long)(p->a ? p->a->processes : 0),
 		    (unsigned long long)(p->b ? p->b->processes : 0));
-	row_end(t);
+	table_row_end(t);
 }
 
 static void print_name(struct table *t, char which, const char *name)
 {
-	row_begin(t);
+	table_row_begin(t);
 	line_style(&t->line, LINE_BOLD);
 	line_printf(&t->line, "%c", which);
 	line_style(&t->line, LINE_PLAIN);
 	line_printf(&t->line, "  %s", name);
-	row_end(t);
+	table_row_end(t);
 }
 
 int stats_diff_print(const struct stats *a, const char *a_name, const struct stats *b,
@@ -383,7 +355,7 @@ int stats_diff_print(const struct stats *a, const char *a_name, const struct sta
 {
 	_cleanup_(freep) struct rows *rows = malloc(sizeof(*rows));
 	_cleanup_(freep) struct pair *pairs = malloc(2 * STATS_GROUPS * sizeof(*pairs));
-	struct table t = {.f = f, .colour = colour, .width = width};
+	struct table t = {.f = f, .colour = colour, .width = width, .column = COLUMN};
 	size_t n;
 
 	if (!rows || !pairs)

@@ -12,6 +12,7 @@
 void stats_diff_json(struct buf *out, const struct stats *a, const char *a_name,
 		     const struct stats *b, const char *b_name);
 
+/* A table. -ENOMEM: something is missing in it. */
 int stats_diff_print(const struct stats *a, const char *a_name, const struct stats *b,
 		     const char *b_name, FILE *f, bool colour, unsigned width);
 

@@ -541,6 +541,12 @@ static void put_warnings(struct page *p)
 	if (p->s->lost)
 		buf_printf(p->b, "<p class=\"bad\">%llu events were lost while recording.</p>\n",
 			   (unsigned long long)p->s->lost);
+	if (p->s->tree_rows_refused)
+		buf_printf(
+			p->b,
+			"<p class=\"bad\">%llu rows of trees were left out: more than %d trees at "
+			"once.</p>\n",
+			(unsigned long long)p->s->tree_rows_refused, STATS_ROOTS);
 	if (p->s->oom_kills)
 		buf_printf(p->b,
 			   "<p class=\"bad\">%llu processes were killed for lack of memory.</p>\n",

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "stats/json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -195,10 +194,9 @@ static void put_group(struct buf *b, const struct stats_group *g)
 
 static void put_processes(struct buf *b, const struct stats *s, size_t listed)
 {
-	_cleanup_(freep) const struct stats_process **list = calloc(listed + 1, sizeof(*list));
-	size_t n = list ? stats_largest(s, list, listed) : 0;
+	const struct stats_process *list[STATS_LISTED];
+	size_t n = stats_largest(s, list, MIN(listed, ARRAY_SIZE(list)));
 
-	b->failed |= !list;
 	open_array(b, "processes");
 	for (size_t i = 0; i < n; i++)
 		put_process(b, list[i]);
@@ -214,10 +212,9 @@ static void put_processes(struct buf *b, const struct stats *s, size_t listed)
 
 static void put_names(struct buf *b, const struct stats *s, size_t listed)
 {
-	_cleanup_(freep) const struct stats_group **list = calloc(STATS_GROUPS, sizeof(*list));
-	size_t n = list ? stats_largest_groups(s, list, MIN(listed, (size_t)STATS_GROUPS)) : 0;
+	const struct stats_group *list[STATS_LISTED];
+	size_t n = stats_largest_groups(s, list, MIN(listed, ARRAY_SIZE(list)));
 
-	b->failed |= !list;
 	open_array(b, "names");
 	for (size_t i = 0; i < n; i++) {
 		open_object(b, NULL);
@@ -368,6 +365,7 @@ static void put_run(struct buf *b, const struct stats *s)
 	member(b, "failed", s->failed);
 	member_if(b, "oom_kills", s->oom_kills);
 	member(b, "lost", s->lost);
+	member_if(b, "tree_rows_refused", s->tree_rows_refused);
 }
 
 void stats_json(struct buf *b, const struct stats *s, const struct stats_input *input,

@@ -11,11 +11,14 @@
 #define STATS_LISTED         200
 #define STATS_LISTED_SUMMARY 20 /* in an event */
 
-/* Appends the document without an end of line. @input NULL: not from recordings. */
+/*
+ * Appends the document without an end of line. @input NULL: not from recordings. @listed: STATS_LISTED
+ * at most.
+ */
 void stats_json(struct buf *b, const struct stats *s, const struct stats_input *input,
 		size_t listed);
 
-/* A value of that unit as it stands in JSON: percentages and slopes with two decimals. */
+/* A value of that unit as it stands in JSON: percentages with two decimals. */
 void stats_json_value(struct buf *b, enum stats_unit unit, uint64_t value);
 
 #endif

@@ -215,8 +215,8 @@ static void name_phases(struct phase *p, size_t n, uint64_t run_ns)
 
 size_t phases_find(const struct series *s, struct phase out[PHASES_MAX])
 {
-	struct points p; /* 12 KiB, here so that no lack of memory makes phases vanish */
 	size_t ends[PHASES_MAX], n;
+	struct points p; /* 12 KiB */
 
 	if (!s->n)
 		return 0;

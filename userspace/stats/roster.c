@@ -356,21 +356,28 @@ void roster_close(struct stats *s)
 
 /* ---- reading ---- */
 
-static int by_size_p(const void *a, const void *b)
+/* Among the @n that @out holds in their order; the smallest one makes room when there are @max. */
+static size_t insert(const struct stats_process **out, size_t n, size_t max,
+		     const struct stats_process *p)
 {
-	return by_size(*(const void *const *)a, *(const void *const *)b);
+	size_t at = n;
+
+	if (n == max && (!max || by_size(p, out[n - 1]) >= 0))
+		return n;
+	at -= n == max;
+	for (; at && by_size(p, out[at - 1]) < 0; at--)
+		out[at] = out[at - 1];
+	out[at] = p;
+	return MIN(n + 1, max);
 }
 
+/* Without memory of its own: who is told of the largest shall not be told of none. */
 size_t stats_largest(const struct stats *s, const struct stats_process **out, size_t max)
 {
-	const struct stats_process *all[STATS_PROCESSES];
-	size_t n = MIN(max, s->n_processes);
+	size_t n = 0;
 
 	for (size_t i = 0; i < s->n_processes; i++)
-		all[i] = &s->processes[i];
-	qsort(all, s->n_processes, sizeof(*all), by_size_p);
-	if (n)
-		memcpy(out, all, n * sizeof(*out));
+		n = insert(out, n, max, &s->processes[i]);
 	return n;
 }
 

@@ -162,32 +162,24 @@ static int add_gauges(struct stats_value *values, size_t n, const struct stats_s
 static const struct {
 	enum stats_gauge gauge;
 	enum stats_counter counter;
-	enum series_track track;
 } rates[] = {
-	{GAUGE_READ_RATE, COUNTER_READ, TRACK_READ},
-	{GAUGE_WRITE_RATE, COUNTER_WRITE, TRACK_WRITE},
-	{GAUGE_RX_RATE, COUNTER_RX, TRACK_RX},
-	{GAUGE_TX_RATE, COUNTER_TX, TRACK_TX},
+	{GAUGE_READ_RATE, COUNTER_READ},
+	{GAUGE_WRITE_RATE, COUNTER_WRITE},
+	{GAUGE_RX_RATE, COUNTER_RX},
+	{GAUGE_TX_RATE, COUNTER_TX},
 };
 
-/* What was moved since the last sample of the tree, per second. */
-static void add_rates(struct stats *s, struct stats_sample *x)
+/* What was moved in the row's interval, per second. */
+static void add_rates(struct stats_sample *x, uint32_t known, const uint64_t more[COUNTERS])
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rates); i++) {
 		enum stats_counter c = rates[i].counter;
-		uint64_t now = s->tree.total[c], more = now - MIN(s->rate_last[c], now);
 
-		if (!(s->tree.counters_known & 1U << c) || !x->interval_ns)
+		if (!(known & 1U << c) || !x->interval_ns)
 			continue;
-		/* the first sum of a tree that is older says nothing of the time before */
-		if (!(s->rate_known & 1U << c) && !now) {
-			s->rate_known |= 1U << c;
-			continue;
-		}
 		x->gauges[rates[i].gauge] =
-			(uint64_t)((unsigned __int128)more * NSEC_PER_SEC / x->interval_ns);
+			(uint64_t)((unsigned __int128)more[c] * NSEC_PER_SEC / x->interval_ns);
 		x->gauges_known |= 1U << rates[i].gauge;
-		s->rate_last[c] = now;
 	}
 }
 
@@ -235,9 +227,8 @@ static int add_scope(struct stats_scope_sums *t, const struct stats_sample *x)
 	return add_gauges(t->values, GAUGES, x, &ignored);
 }
 
-static int add_tree(struct stats *s, struct stats_sample *x)
+static int add_tree(struct stats *s, const struct stats_sample *x)
 {
-	add_rates(s, x);
 	add_series(s, x);
 	return add_scope(&s->tree, x);
 }
@@ -257,8 +248,6 @@ static void begin_tree(struct stats *s)
 	s->has_tree = true;
 	reset_scope(&s->tree);
 	memset(&s->series, 0, sizeof(s->series));
-	memset(s->rate_last, 0, sizeof(s->rate_last));
-	s->rate_known = 0;
 	s->pass_known = 0;
 }
 
@@ -267,76 +256,168 @@ static void begin_tree(struct stats *s)
 	(1U << GAUGE_RSS | 1U << GAUGE_PSS | 1U << GAUGE_USS | 1U << GAUGE_SWAP | \
 	 1U << GAUGE_THREADS | 1U << GAUGE_FDS | 1U << GAUGE_PROCESSES)
 
+/* Moments for which a tree is remembered that has no rows any more: some may be lost on their way. */
+#define ROOT_MISSED 64
+
+/* Of those without a row for more than @moments. The first one stays: the run is called after it. */
+static struct stats_root *root_gone(struct stats *s, uint64_t moments)
+{
+	for (size_t i = 1; i < s->n_roots; i++) {
+		if (s->roots[i].moment + moments < s->moment)
+			return &s->roots[i];
+	}
+	return NULL;
+}
+
+/* Who missed a whole moment has ended, and never comes back. NULL when nobody has. */
+static struct stats_root *root_place(struct stats *s)
+{
+	struct stats_root *root = root_gone(s, ROOT_MISSED);
+	struct stats_process *p;
+
+	if (!root && s->n_roots < STATS_ROOTS)
+		return &s->roots[s->n_roots++];
+	if (!root)
+		root = root_gone(s, 1);
+	p = root ? roster_find(s, root->pid, root->start) : NULL;
+	if (p)
+		p->root = false;
+	return root;
+}
+
 static struct stats_root *find_root(struct stats *s, const struct stats_sample *x)
 {
-	struct stats_process *p = roster_find(s, x->pid, x->start);
+	struct stats_process *p;
 	struct stats_root *root;
 
 	for (size_t i = 0; i < s->n_roots; i++) {
 		if (s->roots[i].pid == x->pid && s->roots[i].start == x->start)
 			return &s->roots[i];
 	}
+	root = root_place(s);
+	if (!root)
+		return NULL;
+	p = roster_find(s, x->pid, x->start);
 	if (p)
 		p->root = true;
-	if (s->n_roots == STATS_ROOTS)
-		return NULL;
-	root = &s->roots[s->n_roots++];
 	*root = (struct stats_root){.pid = x->pid, .start = x->start};
 	if (!born_inside(s, x))
 		memcpy(root->base, x->counters, sizeof(root->base));
 	return root;
 }
 
-/* Several trees at once: the row stands for all of them, and for its part of the interval. */
-static void join_roots(struct stats *s, struct stats_sample *x)
+/* Its sums and rates, and what it has. */
+static void root_row(struct stats *s, struct stats_root *root, struct stats_sample *x)
 {
-	size_t alive = 1;
+	uint64_t more[COUNTERS] = {0};
+	uint32_t rated;
 
-	for (size_t i = 0; i < s->n_roots; i++) {
-		const struct stats_root *r = &s->roots[i];
-
-		if ((r->pid == x->pid && r->start == x->start) ||
-		    r->last_ns + 2 * r->interval_ns < x->unix_ns)
+	root->counters_known |= x->counters_known;
+	s->tree.counters_known |= x->counters_known;
+	rated = root->counters_known;
+	for (size_t c = 0; c < COUNTERS; c++) {
+		if (!(x->counters_known & 1U << c))
 			continue;
-		alive++;
-		for (size_t g = 0; g < GAUGES; g++)
-			x->gauges[g] += r->gauges_known & 1U << g ? r->gauges[g] : 0;
+		more[c] = roster_raise(&root->total[c], root->base[c], x->counters[c]);
+		s->tree.total[c] += more[c];
+		/* the first sum of a tree that is older says nothing of the time before */
+		if (!root->moment && !more[c])
+			rated &= ~(1U << c);
 	}
-	x->interval_ns /= alive;
+	add_rates(x, rated, more);
+	root->moment = s->moment;
+	root->gauges_known = x->gauges_known;
+	memcpy(root->gauges, x->gauges, sizeof(root->gauges));
 }
 
-static int tree_sample(struct stats *s, const struct stats_sample *row)
+/* All trees together, at the moment that is over; with their last row those of which one is missing. */
+static int end_moment(struct stats *s)
 {
-	struct stats_sample x = *row;
-	struct stats_root *root;
+	struct stats_sample x = {
+		.scope = STATS_TREE,
+		.unix_ns = s->moment_ns,
+		.interval_ns = s->moment_interval_ns,
+	};
 
-	begin_tree(s);
-	root = find_root(s, &x);
-	if (!root)
+	if (!s->moment_open)
 		return 0;
-	guess_cpu(&x, root->base[COUNTER_CPU] + root->total[COUNTER_CPU]);
-	root->last_ns = x.unix_ns;
-	root->interval_ns = x.interval_ns;
-	root->gauges_known = x.gauges_known;
-	memcpy(root->gauges, x.gauges, sizeof(root->gauges));
-	s->tree.counters_known |= x.counters_known;
-	for (size_t c = 0; c < COUNTERS; c++) {
-		if (x.counters_known & 1U << c)
-			s->tree.total[c] +=
-				roster_raise(&root->total[c], root->base[c], x.counters[c]);
+	s->moment_open = false;
+	for (size_t i = 0; i < s->n_roots; i++) {
+		const struct stats_root *root = &s->roots[i];
+
+		if (root->moment + 1 < s->moment)
+			continue;
+		x.gauges_known |= root->gauges_known;
+		for (size_t g = 0; g < GAUGES; g++)
+			x.gauges[g] += root->gauges_known & 1U << g ? root->gauges[g] : 0;
 	}
-	if (s->n_roots > 1)
-		join_roots(s, &x);
+	/* rows of one sample that differ in their times share the interval */
+	if (s->n_roots > 1 && s->tree.samples && x.unix_ns >= s->tree.last_ns)
+		x.interval_ns = MIN(x.interval_ns, x.unix_ns - s->tree.last_ns);
 	/* when the last has ended nobody is left to have little memory */
 	if (x.gauges_known & 1U << GAUGE_PROCESSES && !x.gauges[GAUGE_PROCESSES])
 		x.gauges_known &= ~STATE_GAUGES;
 	return add_tree(s, &x);
 }
 
+/* Rows of trees that were looked at together have the same time, and are one sample. */
+static int begin_moment(struct stats *s, uint64_t unix_ns)
+{
+	int r;
+
+	if (s->moment && unix_ns == s->moment_ns)
+		return 0;
+	r = end_moment(s);
+	s->moment++;
+	s->moment_ns = unix_ns;
+	s->moment_interval_ns = 0;
+	return r;
+}
+
+static int tree_sample(struct stats *s, const struct stats_sample *row)
+{
+	struct stats_sample x = *row;
+	struct stats_root *root;
+	int r, r2 = 0;
+
+	begin_tree(s);
+	r = begin_moment(s, x.unix_ns);
+	root = find_root(s, &x);
+	if (!root) {
+		s->tree_rows_refused++;
+		return r;
+	}
+	guess_cpu(&x, root->base[COUNTER_CPU] + root->total[COUNTER_CPU]);
+	root_row(s, root, &x);
+	s->moment_open = true;
+	s->moment_interval_ns = MAX(s->moment_interval_ns, x.interval_ns);
+	/* a single one need not wait for others, but at the first moment nobody knows */
+	if (s->n_roots == 1 && s->moment > 1)
+		r2 = end_moment(s);
+	return MIN(r, r2);
+}
+
+/* What was moved since the pass before. The first sum of what is older says nothing of the time before it. */
+static uint32_t pass_moved(struct stats *s, uint64_t more[COUNTERS])
+{
+	uint32_t known = s->tree.counters_known;
+
+	for (size_t c = 0; c < COUNTERS; c++) {
+		more[c] = s->tree.total[c] - s->pass_last[c];
+		s->pass_last[c] = s->tree.total[c];
+		if (!s->tree.total[c] && !(s->pass_counters & 1U << c))
+			known &= ~(1U << c);
+	}
+	s->pass_counters |= s->tree.counters_known;
+	return known;
+}
+
 /* Without rows of the tree, one pass over all processes makes one. */
 static int end_pass(struct stats *s, uint64_t unix_ns)
 {
 	struct stats_sample x = {.scope = STATS_TREE, .unix_ns = unix_ns};
+	uint64_t more[COUNTERS];
+	uint32_t known;
 
 	s->pass++;
 	if (!s->pass_known || s->has_tree)
@@ -347,6 +428,8 @@ static int end_pass(struct stats *s, uint64_t unix_ns)
 	s->pass_known = 0;
 	memset(s->pass_gauges, 0, sizeof(s->pass_gauges));
 	s->pass_interval_ns = 0;
+	known = pass_moved(s, more);
+	add_rates(&x, known, more);
 	return add_tree(s, &x);
 }
 
@@ -501,6 +584,7 @@ void stats_finish(struct stats *s)
 {
 	if (s->pass_known)
 		end_pass(s, s->pass_begin_ns);
+	end_moment(s);
 }
 
 int stats_new(struct stats **ret)

@@ -230,20 +230,20 @@ struct stats_act {
 	uint64_t input_tokens, output_tokens, cost_nano_usd;
 };
 
-/* Trees of a recording: their counters are added up. */
+/* Trees of a recording: what each moved is added up, and what each has, of those of one moment. */
 struct stats_root {
 	uint32_t pid;
 	uint64_t start;
-	uint64_t last_ns, interval_ns;
+	uint64_t moment; /* the last one that it has a row of */
 	uint64_t base[COUNTERS], total[COUNTERS];
-	uint32_t gauges_known;
+	uint32_t counters_known, gauges_known;
 	uint64_t gauges[GAUGES];
 };
 
 #define STATS_PROCESSES 4096
 #define STATS_SMALL     32768
 #define STATS_GROUPS    1024
-#define STATS_ROOTS     64
+#define STATS_ROOTS     1024
 #define STATS_ALERTS    256
 #define STATS_MODELS    64
 #define STATS_TOOLS     64
@@ -272,8 +272,10 @@ struct stats {
 	uint32_t cores;
 	uint64_t elapsed_ns; /* as the recording says; 0: not known */
 	struct stats_scope_sums tree, machine;
+	/* the first one stays; the place of another that is over is used again */
 	struct stats_root roots[STATS_ROOTS];
 	size_t n_roots;
+	uint64_t tree_rows_refused; /* of trees that found no place among those */
 	struct series series;
 
 	struct stats_alert alerts[STATS_ALERTS];
@@ -292,13 +294,15 @@ struct stats {
 	/* the functions' own */
 	struct stats_table *table;
 	bool offset_known;
-	int64_t boot_offset_ns; /* unix less boot */
+	int64_t boot_offset_ns;                         /* unix less boot */
+	uint64_t moment, moment_ns, moment_interval_ns; /* of the rows of trees */
+	bool moment_open;                               /* not in `tree` yet */
 	uint64_t pass, pass_begin_ns, pass_interval_ns;
 	uint64_t pass_gauges[GAUGES];
 	uint32_t pass_known;
-	size_t memory; /* of the sketches of processes */
-	uint64_t rate_last[COUNTERS];
-	uint32_t rate_known;
+	size_t memory;                /* of the sketches of processes */
+	uint64_t pass_last[COUNTERS]; /* sums when the last pass ended */
+	uint32_t pass_counters;       /* those that were known then */
 };
 
 int stats_new(struct stats **ret);

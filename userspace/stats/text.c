@@ -2,14 +2,13 @@
 #include "stats/text.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/line.h"
 #include "stats/phases.h"
+#include "stats/table.h"
 
 #define PRINTED_PROCESSES 20
 #define COLUMN_NAME       18
@@ -89,43 +88,11 @@ void stats_text_input(const struct stats_input *in, void (*say)(const char *sent
 
 /* ---- the table ---- */
 
-struct table {
-	struct line line;
-	struct buf buf;
-	FILE *f;
-	bool colour;
-	bool failed; /* a row had no memory */
-	unsigned width;
-};
-
-static void row_begin(struct table *t)
-{
-	buf_reset(&t->buf);
-	line_begin(&t->line, &t->buf, t->width, t->colour);
-}
-
-static void row_end(struct table *t)
-{
-	line_end(&t->line);
-	t->failed |= t->buf.failed;
-	fwrite(t->buf.data, 1, t->buf.len, t->f);
-}
-
-/* A column that does not fit is left out: half a number is worse than none. */
-static void cell(struct table *t, enum line_style style, const char *text)
-{
-	if (t->line.used + COLUMN > t->width)
-		return;
-	line_style(&t->line, style);
-	line_printf(&t->line, "%*s", COLUMN, text);
-	line_style(&t->line, LINE_PLAIN);
-}
-
 static void cell_value(struct table *t, enum line_style style, enum stats_unit unit, uint64_t value)
 {
 	char text[STATS_VALUE_LEN];
 
-	cell(t, value ? style : LINE_DIM, stats_text_value(text, unit, value));
+	table_cell(t, value ? style : LINE_DIM, stats_text_value(text, unit, value));
 }
 
 /* Of a process that ended before it was sampled nothing is known, which is not the same as nothing. */
@@ -135,26 +102,26 @@ static void cell_known(struct table *t, enum stats_unit unit, const struct stats
 	if (v->n)
 		cell_value(t, LINE_PLAIN, unit, value);
 	else
-		cell(t, LINE_DIM, "-");
+		table_cell(t, LINE_DIM, "-");
 }
 
 static void title(struct table *t, const char *text)
 {
 	fputc('\n', t->f);
-	row_begin(t);
+	table_row_begin(t);
 	line_style(&t->line, LINE_BOLD);
 	line_str(&t->line, text);
-	row_end(t);
+	table_row_end(t);
 }
 
 static void heads(struct table *t, const char *first, const char *const *rest, size_t n)
 {
-	row_begin(t);
+	table_row_begin(t);
 	line_style(&t->line, LINE_DIM);
 	line_printf(&t->line, "  %-*s", COLUMN_NAME - 2, first);
 	for (size_t i = 0; i < n; i++)
-		cell(t, LINE_DIM, rest[i]);
-	row_end(t);
+		table_cell(t, LINE_DIM, rest[i]);
+	table_row_end(t);
 }
 
 /* "  name            " of text that anybody may have chosen. */
@@ -184,7 +151,7 @@ static void print_head(struct table *t, const struct stats *s)
 	const struct stats_process *p = stats_main_process(s);
 	char text[STATS_VALUE_LEN];
 
-	row_begin(t);
+	table_row_begin(t);
 	line_style(&t->line, LINE_BOLD);
 	if (s->command[0])
 		line_text(&t->line, s->command, strlen(s->command));
@@ -192,9 +159,9 @@ static void print_head(struct table *t, const struct stats *s)
 		line_text(&t->line, p->comm, p->comm_len);
 	else
 		line_str(&t->line, "Recording");
-	row_end(t);
+	table_row_end(t);
 
-	row_begin(t);
+	table_row_begin(t);
 	line_printf(&t->line, "  %s", stats_text_value(text, UNIT_NS, stats_wall_ns(s)));
 	line_printf(&t->line, "  %llu sample%s", (unsigned long long)s->samples,
 		    plural(s->samples));
@@ -208,7 +175,7 @@ static void print_head(struct table *t, const struct stats *s)
 		line_style(&t->line, LINE_YELLOW);
 		line_printf(&t->line, "  %llu failed", (unsigned long long)s->failed);
 	}
-	row_end(t);
+	table_row_end(t);
 }
 
 /* Rows that are zero from beginning to end say nothing. */
@@ -227,7 +194,7 @@ static void print_gauges(struct table *t, const char *what, const struct stats_v
 
 		if (!v->n || (!v->max && g != GAUGE_CPU))
 			continue;
-		row_begin(t);
+		table_row_begin(t);
 		line_printf(&t->line, "  %-*s", COLUMN_NAME - 2, stats_gauge_names[g].title);
 		cell_value(t, LINE_BOLD, unit, stats_mean(v));
 		cell_value(t, LINE_PLAIN, unit, stats_quantile(v, 500));
@@ -235,8 +202,8 @@ static void print_gauges(struct table *t, const char *what, const struct stats_v
 		cell_value(t, LINE_PLAIN, unit, stats_quantile(v, 990));
 		cell_value(t, LINE_CYAN, unit, v->max);
 		cell_value(t, LINE_DIM, unit, v->min);
-		cell(t, LINE_DIM, stats_text_clock(text, v->max_at_ns));
-		row_end(t);
+		table_cell(t, LINE_DIM, stats_text_clock(text, v->max_at_ns));
+		table_row_end(t);
 	}
 }
 
@@ -251,16 +218,16 @@ static void print_totals(struct table *t, const struct stats_scope_sums *sums)
 		if (!(sums->counters_known & 1U << c) || (!sums->total[c] && c != COUNTER_CPU))
 			continue;
 		if (shown % 2 == 0)
-			row_begin(t);
+			table_row_begin(t);
 		line_pad(&t->line, shown % 2 ? 42 : 0);
 		line_printf(&t->line, "  %-20s", stats_counter_names[c].title);
 		line_printf(&t->line, "%14s",
 			    stats_text_value(text, stats_counter_names[c].unit, sums->total[c]));
 		if (shown++ % 2)
-			row_end(t);
+			table_row_end(t);
 	}
 	if (shown % 2)
-		row_end(t);
+		table_row_end(t);
 }
 
 static void print_phases(struct table *t, const struct stats *s)
@@ -282,7 +249,7 @@ static void print_phases(struct table *t, const struct stats *s)
 	for (size_t i = 0; i < n; i++) {
 		const struct phase *p = &phases[i];
 
-		row_begin(t);
+		table_row_begin(t);
 		line_str(&t->line, "  ");
 		line_style(&t->line, styles[p->kind]);
 		line_str(&t->line, phase_name(p->kind));
@@ -295,7 +262,7 @@ static void print_phases(struct table *t, const struct stats *s)
 		cell_value(t, LINE_PLAIN, UNIT_KB, series_whole(p->mean[TRACK_RSS]));
 		cell_value(t, LINE_PLAIN, UNIT_BYTES, series_whole(p->mean[TRACK_READ]));
 		cell_value(t, LINE_PLAIN, UNIT_BYTES, series_whole(p->mean[TRACK_WRITE]));
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
@@ -321,16 +288,16 @@ static void print_groups(struct table *t, const struct stats *s)
 	title(t, "Programs");
 	heads(t, "name", columns, ARRAY_SIZE(columns));
 	for (size_t i = 0; i < n; i++) {
-		row_begin(t);
+		table_row_begin(t);
 		name_cell(t, list[i]->comm, list[i]->comm_len);
 		print_group(t, list[i]);
-		row_end(t);
+		table_row_end(t);
 	}
 	if (s->n_groups > n) {
-		row_begin(t);
+		table_row_begin(t);
 		line_style(&t->line, LINE_DIM);
 		line_printf(&t->line, "  and others, up to %zu names", s->n_groups);
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
@@ -348,7 +315,7 @@ static void print_processes(struct table *t, const struct stats *s)
 	for (size_t i = 0; i < n; i++) {
 		const struct stats_value *v = list[i]->values;
 
-		row_begin(t);
+		table_row_begin(t);
 		name_cell(t, list[i]->comm, list[i]->comm_len);
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, list[i]->pid);
 		cell_value(t, LINE_BOLD, UNIT_NS, list[i]->total[COUNTER_CPU]);
@@ -360,14 +327,14 @@ static void print_processes(struct table *t, const struct stats *s)
 			line_str(&t->line, "  ");
 			print_end(t, list[i]);
 		}
-		row_end(t);
+		table_row_end(t);
 	}
 	if (s->processes_seen > n) {
-		row_begin(t);
+		table_row_begin(t);
 		line_style(&t->line, LINE_DIM);
 		line_printf(&t->line, "  and %llu more",
 			    (unsigned long long)(s->processes_seen - n));
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
@@ -390,7 +357,7 @@ static void print_alerts(struct table *t, const struct stats *s)
 		const struct stats_alert *a = &s->alerts[i];
 		char text[STATS_VALUE_LEN];
 
-		row_begin(t);
+		table_row_begin(t);
 		line_printf(&t->line, "  %s  ", stats_text_clock(text, a->begin_ns));
 		line_style(&t->line, LINE_YELLOW);
 		line_str(&t->line, a->rule);
@@ -402,12 +369,12 @@ static void print_alerts(struct table *t, const struct stats *s)
 				    stats_text_value(text, UNIT_NS, a->end_ns - a->begin_ns));
 		else
 			line_str(&t->line, "  not over");
-		row_end(t);
+		table_row_end(t);
 	}
 	if (s->alerts_seen > MIN(s->n_alerts, (size_t)PRINTED_PROCESSES)) {
-		row_begin(t);
+		table_row_begin(t);
 		line_printf(&t->line, "  %llu in all", (unsigned long long)s->alerts_seen);
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
@@ -422,7 +389,7 @@ static void print_models(struct table *t, const struct stats *s)
 	for (size_t i = 0; i < s->n_models; i++) {
 		const struct stats_model *m = &s->models[i];
 
-		row_begin(t);
+		table_row_begin(t);
 		name_cell(t, m->name, strlen(m->name));
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, m->calls);
 		cell_value(t, m->failed ? LINE_RED : LINE_PLAIN, UNIT_COUNT, m->failed);
@@ -430,7 +397,7 @@ static void print_models(struct table *t, const struct stats *s)
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, m->output_tokens);
 		cell_value(t, LINE_PLAIN, UNIT_NANO_USD, m->cost_nano_usd);
 		cell_value(t, LINE_PLAIN, UNIT_NS, m->duration_ns);
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
@@ -445,38 +412,46 @@ static void print_tools(struct table *t, const struct stats *s)
 	for (size_t i = 0; i < s->n_tools; i++) {
 		const struct stats_tool_sums *x = &s->tools[i];
 
-		row_begin(t);
+		table_row_begin(t);
 		name_cell(t, x->name, strlen(x->name));
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, x->runs);
 		cell_value(t, x->failed ? LINE_RED : LINE_PLAIN, UNIT_COUNT, x->failed);
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, x->processes);
 		cell_value(t, LINE_PLAIN, UNIT_COUNT, x->files);
 		cell_value(t, LINE_PLAIN, UNIT_NS, x->duration_ns);
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
 static void print_warnings(struct table *t, const struct stats *s)
 {
 	if (s->lost) {
-		row_begin(t);
+		table_row_begin(t);
 		line_style(&t->line, LINE_RED);
 		line_printf(&t->line, "%llu event%s lost while recording",
 			    (unsigned long long)s->lost, plural(s->lost));
-		row_end(t);
+		table_row_end(t);
+	}
+	if (s->tree_rows_refused) {
+		table_row_begin(t);
+		line_style(&t->line, LINE_RED);
+		line_printf(&t->line, "%llu row%s of trees left out: more than %d trees at once",
+			    (unsigned long long)s->tree_rows_refused, plural(s->tree_rows_refused),
+			    STATS_ROOTS);
+		table_row_end(t);
 	}
 	if (s->oom_kills) {
-		row_begin(t);
+		table_row_begin(t);
 		line_style(&t->line, LINE_RED);
 		line_printf(&t->line, "%llu process%s killed for lack of memory",
 			    (unsigned long long)s->oom_kills, s->oom_kills == 1 ? "" : "es");
-		row_end(t);
+		table_row_end(t);
 	}
 }
 
 int stats_print(const struct stats *s, FILE *f, bool colour, unsigned width)
 {
-	struct table t = {.f = f, .colour = colour, .width = width};
+	struct table t = {.f = f, .colour = colour, .width = width, .column = COLUMN};
 
 	print_head(&t, s);
 	if (s->tree.samples) {

@@ -20,7 +20,7 @@ const char *stats_text_clock(char out[STATS_VALUE_LEN], uint64_t unix_ns);
 /* The sentences that a person has to know about the input: lines that are no JSON, ... */
 void stats_text_input(const struct stats_input *input, void (*say)(const char *sentence));
 
-/* The table, @width columns wide at most. -ENOMEM when rows of it are missing. */
+/* The table, @width columns wide at most. -ENOMEM: something is missing in it. */
 int stats_print(const struct stats *s, FILE *f, bool colour, unsigned width);
 
 #endif

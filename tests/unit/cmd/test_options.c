@@ -534,10 +534,21 @@ static void the_help_names_the_defaults_of_the_command(void **state)
 
 #define TEST(f) cmocka_unit_test_teardown(f, tear_down)
 
+static void the_command_is_the_first_word_that_is_no_option(void **state)
+{
+	char *behind_an_option[] = {"agentsight", "--json", "run", NULL};
+	char *input[] = {"agentsight", "-", "run", NULL};
+
+	assert_int_equal(options_command_index(3, behind_an_option), 2);
+	/* "-" is a file, as an argument is */
+	assert_int_equal(options_command_index(3, input), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(nothing_is_nothing),
+		TEST(the_command_is_the_first_word_that_is_no_option),
 		TEST(names_are_a_list),
 		TEST(wrong_names_are_refused),
 		TEST(names_are_64_at_most),

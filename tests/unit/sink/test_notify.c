@@ -49,13 +49,14 @@ static int tear_down(void **state)
 }
 
 static bool by_launcher;
+static unsigned retry_ms = 10;
 
 static void open_with(const char *command, const char *webhook, const char *curl)
 {
 	const struct notify_options opt = {.command = command,
 					   .webhook = webhook,
 					   .curl = curl,
-					   .retry_ms = 10,
+					   .retry_ms = retry_ms,
 					   .launcher = by_launcher};
 
 	if (notify_open(&opt, &notify, &err) < 0)
@@ -339,6 +340,49 @@ static void a_webhook_that_works_the_second_time_has_not_failed(void **state)
 	assert_int_equal(c.failed, 0);
 }
 
+static void wait_started(uint64_t n)
+{
+	struct notify_counts c;
+
+	do {
+		usleep(1000);
+		notify_counts(notify, &c);
+	} while (c.started < n);
+}
+
+/* All wait for their second try when the last four fail, and put themselves behind a full queue. */
+static void what_is_to_be_tried_again_leaves_no_room_for_more(void **state)
+{
+	const size_t more = 300;
+	struct notify_counts c;
+
+	make_curl("[ ! -e hold ] || while [ ! -e go ]; do sleep 0.01; done; echo >>out; exit 7");
+	retry_ms = 3600000;
+	open_with(NULL, "http://127.0.0.1:1/", "./curl");
+	retry_ms = 10;
+	for (size_t i = 0; i < NOTIFY_QUEUE - NOTIFY_RUNNING; i++)
+		tell("worker", false, false);
+	while (lines("out") < NOTIFY_QUEUE - NOTIFY_RUNNING)
+		usleep(1000);
+	close(open("hold", O_CREAT | O_WRONLY, 0600));
+	for (size_t i = 0; i < NOTIFY_RUNNING; i++)
+		tell("worker", false, false);
+	wait_started(NOTIFY_QUEUE);
+	for (size_t i = 0; i < NOTIFY_RUNNING; i++)
+		tell("worker", false, false);
+	go();
+	wait_started(NOTIFY_QUEUE + NOTIFY_RUNNING);
+
+	for (size_t i = 0; i < more; i++) {
+		tell("worker", false, false);
+		usleep(1000);
+	}
+	c = finish(0);
+	assert_int_equal(c.dropped, more);
+	assert_int_equal(c.started, NOTIFY_QUEUE + NOTIFY_RUNNING);
+	assert_int_equal(c.left, NOTIFY_QUEUE + NOTIFY_RUNNING);
+}
+
 static void without_curl_it_is_not_tried_again(void **state)
 {
 	struct notify_counts c;
@@ -395,6 +439,7 @@ int main(void)
 		TEST(an_address_is_an_argument_and_the_line_is_the_body),
 		TEST(a_webhook_is_tried_three_times),
 		TEST(a_webhook_that_works_the_second_time_has_not_failed),
+		TEST(what_is_to_be_tried_again_leaves_no_room_for_more),
 		TEST(without_curl_it_is_not_tried_again),
 		TEST(addresses_are_checked),
 		TEST(other_events_are_passed_over),

@@ -176,6 +176,54 @@ static void colours_say_how_much_it_is(void **state)
 	sink->free(sink);
 }
 
+/* Draws until nothing more is taken; what blocks is ended by the alarm. */
+static void draw_often(struct sink *sink)
+{
+	struct as_system_tree t = tree();
+
+	alarm(20);
+	for (size_t i = 0; i < 2000; i++) {
+		t.h.boot_ns++;
+		show(sink, &t);
+		sink->flush(sink);
+	}
+	sink->free(sink);
+	alarm(0);
+}
+
+static void a_terminal_that_is_stopped_is_not_waited_for(void **state)
+{
+	assert_int_equal(tcflow(slave, TCOOFF), 0);
+	draw_often(sink_new(slave, true, true));
+	assert_string_equal(drawn(master), "");
+	assert_int_equal(tcflow(slave, TCOON), 0);
+}
+
+static void a_terminal_that_nobody_reads_is_not_waited_for(void **state)
+{
+	draw_often(sink_new(slave, true, true));
+	assert_int_equal(memcmp(drawn(master), "\r\033[K", 4), 0);
+}
+
+static void a_pipe_that_nobody_reads_is_not_waited_for_and_holds_whole_lines(void **state)
+{
+	static char all[1 << 18];
+	size_t len = 0, line;
+	ssize_t n;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	draw_often(sink_new(fds[1], false, true));
+	assert_int_equal(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);
+	close(fds[1]);
+	while ((n = read(fds[0], all + len, sizeof(all) - len)) > 0)
+		len += n;
+	close(fds[0]);
+	line = strcspn(all, "\n") + 1;
+	assert_true(len > 100 * line);
+	assert_int_equal(len % line, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -187,6 +235,9 @@ int main(void)
 		TEST(a_program_that_has_the_terminal_for_itself_is_left_alone),
 		TEST(without_a_terminal_each_sample_is_a_line),
 		TEST(colours_say_how_much_it_is),
+		TEST(a_terminal_that_is_stopped_is_not_waited_for),
+		TEST(a_terminal_that_nobody_reads_is_not_waited_for),
+		TEST(a_pipe_that_nobody_reads_is_not_waited_for_and_holds_whole_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

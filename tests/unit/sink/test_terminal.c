@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -533,6 +534,45 @@ static void hidden_events_count_as_delivered(void **state)
 	unlink(path);
 }
 
+static bool no_memory;
+
+void *realloc(void *p, size_t n)
+{
+	static void *(*next)(void *, size_t);
+
+	if (!next)
+		next = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
+	return no_memory ? NULL : next(p, n);
+}
+
+static void a_line_that_could_not_be_made_is_dropped(void **state)
+{
+	char path[] = "/tmp/test_terminal.XXXXXX";
+	struct writer_options opt = {.path = path};
+	struct writer_counts counts;
+	struct event ev = {};
+	struct writer *w;
+	struct sink *sink;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(writer_open(&opt, &w, NULL), 0);
+	assert_int_equal(terminal_sink_new(w, false, 80, &sink), 0);
+	EXEC("ls");
+	assert_int_equal(record_end(&record, &ev), 0);
+	no_memory = true;
+	sink->write(sink, &ev, NULL, 0);
+	no_memory = false;
+	assert_true(writer_sync(w, 10000));
+	writer_counts(w, &counts);
+	assert_int_equal(counts.delivered[AS_EV_EXEC], 0);
+	assert_int_equal(counts.dropped[AS_EV_EXEC], 1);
+	sink->free(sink);
+	writer_free(w);
+	unlink(path);
+}
+
 static int set_up(void **state)
 {
 	setenv("TZ", "UTC", 1);
@@ -587,6 +627,7 @@ int main(void)
 		cmocka_unit_test(the_ledger_so_far_is_not_shown),
 		cmocka_unit_test(a_type_without_a_view_is_key_and_value),
 		cmocka_unit_test(hidden_events_count_as_delivered),
+		cmocka_unit_test(a_line_that_could_not_be_made_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

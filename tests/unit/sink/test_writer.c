@@ -662,6 +662,38 @@ static void a_pipe_that_is_read_again_begins_a_new_line(void **state)
 	assert_int_equal(behind[-1], '\n');
 }
 
+static void a_line_larger_than_the_queue_is_cut_off_before_the_next_one(void **state)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	size_t len = 2 << 20, before;
+	char *line = malloc(len);
+	struct writer *w;
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	w = open_on(ends[1], &(struct writer_options){.queue_bytes = 1 << 20});
+	close(ends[1]);
+	memset(line, 'x', len);
+	line[len - 1] = '\n';
+	add(w, AS_EV_EXEC, "before\n");
+	assert_true(writer_sync(w, SYNC_MS));
+	writer_append(w, AS_EV_EXEC, line, len);
+	writer_flush(w);
+	assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+	read_fd(ends[0], &b);
+	before = b.len;
+	assert_true(before > 4096 && before < len);
+
+	add(w, AS_EV_EXEC, "behind\n");
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_counts(w, 2, 1);
+	writer_free(w);
+	read_fd(ends[0], &b);
+	close(ends[0]);
+	assert_string_equal(buf_cstr(&b) + before, "\nbehind\n");
+	free(line);
+}
+
 static void many_small_flushes_behind_a_blocked_pipe_lose_nothing(void **state)
 {
 	_cleanup_(buf_done) struct buf b = {};
@@ -767,6 +799,7 @@ int main(void)
 		TEST(the_shared_pipe_stays_blocking_for_others),
 		TEST(a_blocked_pipe_never_blocks_the_caller_and_drops_are_counted),
 		TEST(a_pipe_that_is_read_again_begins_a_new_line),
+		TEST(a_line_larger_than_the_queue_is_cut_off_before_the_next_one),
 		TEST(many_small_flushes_behind_a_blocked_pipe_lose_nothing),
 		TEST(freeing_with_a_blocked_pipe_returns),
 	};

@@ -27,6 +27,7 @@ struct fake {
 	int result;
 };
 
+static const char other_comm[AS_COMM_LEN] = "other";
 static struct fake fake;
 static struct proc_table *table;
 static struct sampler *sampler;
@@ -358,7 +359,7 @@ static void the_next_sample_is_planned_by_what_this_one_shows(void **state)
 static void the_load_is_that_of_all_trees(void **state)
 {
 	struct proc_fact other = {
-		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = "other"};
+		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = other_comm};
 
 	proc_table_learn(table, &other);
 	assert_int_equal(sampler_root(sampler, 20), 0);
@@ -372,6 +373,35 @@ static void the_load_is_that_of_all_trees(void **state)
 	assert_int_equal(n_trees, 2);
 	assert_int_equal(planned_for.cpu_centi, 7500);
 	assert_int_equal(planned_for.rss_kb, 2 * tree.rss_kb);
+}
+
+static void every_row_says_which_tree_it_is_part_of(void **state)
+{
+	struct proc_fact other = {
+		.tgid = 20, .ppid = 1, .start_ns = 2 * SEC, .followed = true, .comm = other_comm};
+	uint64_t first;
+
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	first = tree.tree_id;
+	assert_int_equal(rows[0].tree_id, first);
+
+	proc_table_learn(table, &other);
+	assert_int_equal(sampler_root(sampler, 20), 0);
+	feed_fork(10, SEC, 11, 10 * SEC + 1);
+	feed_fork(20, 2 * SEC, 21, 10 * SEC + 2);
+	feed_exit(10, 1, SEC, 0, 0);
+	task(11, 11, 1, 10 * SEC + 1, 0);
+	task(20, 20, 1, 2 * SEC, 0);
+	task(21, 21, 20, 10 * SEC + 2, 0);
+	sample(11 * SEC);
+	assert_int_equal(n_rows, 3);
+	for (size_t i = 0; i < n_rows; i++) {
+		if (rows[i].h.tgid == 11)
+			assert_int_equal(rows[i].tree_id, first);
+		else
+			assert_int_equal(rows[i].tree_id, first + 1);
+	}
 }
 
 static void the_tree_holds_exactly_what_ended_children_used(void **state)
@@ -853,6 +883,7 @@ int main(void)
 		TREE_TEST(a_tree_row_ends_the_sample_and_tells_why_it_was_taken),
 		TREE_TEST(the_next_sample_is_planned_by_what_this_one_shows),
 		TREE_TEST(the_load_is_that_of_all_trees),
+		TREE_TEST(every_row_says_which_tree_it_is_part_of),
 		TREE_TEST(the_tree_holds_exactly_what_ended_children_used),
 		TREE_TEST(io_of_threads_that_ended_is_told_from_that_of_children),
 		TREE_TEST(who_ran_before_counts_from_the_first_sample),

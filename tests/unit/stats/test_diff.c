@@ -5,11 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "no_memory.h"
 #include "recording.h"
 #include "stats/diff.h"
 
@@ -115,11 +117,24 @@ static void more_is_red_and_what_stays_is_not_coloured(void **state)
 	free(text);
 }
 
+static void a_table_that_could_not_be_made_is_an_error(void **state)
+{
+	FILE *f = fopen("/dev/null", "we");
+
+	no_memory = true;
+	assert_int_equal(stats_diff_print(a, "a", b, "b", f, true, 200), -ENOMEM);
+	no_memory = false;
+	assert_int_equal(stats_diff_print(a, "a", b, "b", f, true, 200), 0);
+	fclose(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(changes_are_told_in_absolute_numbers_and_percent,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_table_that_could_not_be_made_is_an_error, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(processes_are_matched_by_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(more_is_red_and_what_stays_is_not_coloured, set_up,
 						tear_down),

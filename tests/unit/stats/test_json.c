@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "no_memory.h"
 #include "recording.h"
 #include "stats/json.h"
 #include "stats/text.h"
@@ -69,6 +70,24 @@ static void every_part_stands_in_the_document(void **state)
 	stats_free(s);
 }
 
+static void nothing_is_left_out_for_want_of_memory(void **state)
+{
+	struct buf whole = {0}, scarce = {0};
+	struct stats *s = NULL;
+
+	stats_new(&s);
+	recording_fill(s, 1, "cc1");
+	stats_json(&whole, s, NULL, STATS_LISTED);
+	no_memory = true;
+	stats_json(&scarce, s, NULL, STATS_LISTED);
+	no_memory = false;
+	assert_false(scarce.failed);
+	assert_string_equal(buf_cstr(&scarce), buf_cstr(&whole));
+	buf_done(&whole);
+	buf_done(&scarce);
+	stats_free(s);
+}
+
 static void an_empty_run_is_a_document_as_well(void **state)
 {
 	struct stats *s = NULL;
@@ -119,6 +138,27 @@ static void the_table_and_the_document_agree(void **state)
 	free(text);
 }
 
+static void trees_that_found_no_place_are_told_by_both(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	struct stats *s = NULL;
+	struct json_object *o;
+
+	stats_new(&s);
+	recording_fill(s, 1, "cc1");
+	s->tree_rows_refused = 7;
+	o = document(s, NULL);
+	assert_int_equal(stats_print(s, f, false, 200), 0);
+	fclose(f);
+	assert_true(number(o, "tree_rows_refused") == 7);
+	assert_non_null(strstr(text, "7 rows of trees left out"));
+	json_object_put(o);
+	stats_free(s);
+	free(text);
+}
+
 static void no_line_is_wider_than_the_terminal_and_none_has_control_bytes(void **state)
 {
 	char *text = NULL, *rest;
@@ -142,8 +182,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_part_stands_in_the_document),
+		cmocka_unit_test(nothing_is_left_out_for_want_of_memory),
 		cmocka_unit_test(an_empty_run_is_a_document_as_well),
 		cmocka_unit_test(the_table_and_the_document_agree),
+		cmocka_unit_test(trees_that_found_no_place_are_told_by_both),
 		cmocka_unit_test(no_line_is_wider_than_the_terminal_and_none_has_control_bytes),
 	};
 

@@ -238,22 +238,127 @@ static void without_rows_of_the_tree_processes_are_added_up(void **state)
 	stats_free(s);
 }
 
-static void two_trees_at_once_are_added_up(void **state)
+/* One reads 10 MB/s and grows, the other one is idle. The last sample is still open. */
+static struct stats *two_trees(uint64_t samples)
 {
 	struct stats *s = new_stats();
 
-	for (uint64_t i = 1; i <= 20; i++) {
+	for (uint64_t i = 0; i <= samples; i++) {
 		for (uint32_t pid = 1; pid <= 2; pid++) {
-			struct stats_sample x = row(STATS_TREE, pid, "p", i * 100, 100);
+			struct stats_sample x = row(STATS_TREE, pid, "p", i * 100, i ? 100 : 0);
 
-			set(&x, GAUGE_RSS, 1000);
-			count(&x, COUNTER_READ, i * 50);
+			set(&x, GAUGE_RSS, pid == 1 ? 1000 + 100 * i : 500);
+			set(&x, GAUGE_CPU, (i + pid) % 2 ? 5000 : 0);
+			set(&x, GAUGE_PROCESSES, 1);
+			count(&x, COUNTER_READ, pid == 1 ? i * 1000000 : 7);
 			stats_sample(s, &x);
 		}
 	}
-	assert_int_equal(s->tree.total[COUNTER_READ], 2 * 19 * 50);
-	assert_int_equal(s->tree.values[GAUGE_RSS].max, 2000);
-	assert_int_equal(stats_quantile(&s->tree.values[GAUGE_RSS], 500), 2000);
+	return s;
+}
+
+static void two_trees_at_once_are_added_up(void **state)
+{
+	struct stats *s = two_trees(20);
+	const struct stats_value *v = s->tree.values;
+
+	assert_int_equal(s->tree.total[COUNTER_READ], 20 * 1000000);
+	assert_int_equal(s->tree.samples, 20);
+	assert_int_equal(v[GAUGE_RSS].min, 1500);
+	assert_int_equal(v[GAUGE_RSS].max, 3400);
+	/* they work in turn: never both, and never none */
+	assert_int_equal(v[GAUGE_CPU].min, 5000);
+	assert_int_equal(v[GAUGE_CPU].max, 5000);
+	assert_int_equal(v[GAUGE_PROCESSES].min, 2);
+	stats_finish(s);
+	assert_int_equal(s->tree.samples, 21);
+	assert_int_equal(v[GAUGE_RSS].max, 3500);
+	assert_int_equal(s->tree.interval_min_ns, 100 * NSEC_PER_MSEC);
+	stats_free(s);
+}
+
+static void the_rate_of_two_trees_is_the_sum_of_their_rates(void **state)
+{
+	struct stats *s = two_trees(20);
+	const struct stats_value *v = &s->tree.values[GAUGE_READ_RATE];
+
+	stats_finish(s);
+	assert_int_equal(v->max, 10000000);
+	assert_int_equal(v->min, 10000000);
+	assert_int_equal(stats_quantile(v, 500), 10000000);
+	stats_free(s);
+}
+
+static uint64_t slot_mean(const struct stats *s, size_t i, enum series_track track)
+{
+	return series_whole(series_mean(&s->series, i, track) + 0.5);
+}
+
+static void every_sample_of_two_trees_covers_its_whole_interval(void **state)
+{
+	struct stats *s = two_trees(20);
+
+	stats_finish(s);
+	assert_int_equal(s->series.n, 200);
+	for (size_t i = 0; i < 200; i++) {
+		assert_int_equal(slot_mean(s, i, TRACK_CPU), 50);
+		assert_int_equal(slot_mean(s, i, TRACK_READ), 10000000);
+		assert_int_equal(slot_mean(s, i, TRACK_RSS), 1600 + 100 * (i / 10));
+	}
+	stats_free(s);
+}
+
+/* Trees come and go, and the 64 that ended last still have rows, as in `attach -c git`. */
+static void a_tree_that_is_over_makes_room_for_another(void **state)
+{
+	const uint32_t trees = 2 * STATS_ROOTS, kept = 64;
+	struct stats *s = new_stats();
+
+	for (uint32_t now = 1; now <= trees; now++) {
+		/* the newest comes first */
+		for (uint32_t pid = now; pid && pid + kept >= now; pid--) {
+			struct stats_sample x = row(STATS_TREE, pid, "git", now * 100, 100);
+
+			x.counters_relative = true;
+			set(&x, GAUGE_PROCESSES, pid == now);
+			count(&x, COUNTER_READ, 4096);
+			stats_sample(s, &x);
+		}
+	}
+	stats_finish(s);
+	assert_int_equal(s->tree_rows_refused, 0);
+	assert_int_equal(s->tree.total[COUNTER_READ], 4096ULL * trees);
+	assert_int_equal(s->tree.values[GAUGE_PROCESSES].max, 1);
+	assert_int_equal(s->tree.samples, trees);
+	assert_int_equal(s->roots[0].pid, 1);
+	assert_true(s->n_roots < 3 * kept);
+	stats_free(s);
+}
+
+static void trees_beyond_the_limit_are_counted(void **state)
+{
+	struct stats *s = new_stats();
+
+	for (uint32_t now = 1; now <= 3; now++) {
+		for (uint32_t pid = 1; pid <= STATS_ROOTS + 5; pid++) {
+			struct stats_sample x = row(STATS_TREE, pid, "p", now * 100, 100);
+
+			set(&x, GAUGE_PROCESSES, 1);
+			stats_sample(s, &x);
+		}
+	}
+	stats_finish(s);
+	assert_int_equal(s->tree_rows_refused, 3 * 5);
+	assert_int_equal(s->tree.values[GAUGE_PROCESSES].min, STATS_ROOTS);
+
+	/* a row may be lost; who has none twice is over */
+	for (uint32_t now = 4; now <= 5; now++) {
+		struct stats_sample x = row(STATS_TREE, 9999, "p", now * 100, 100);
+
+		stats_sample(s, &x);
+		assert_int_equal(s->tree_rows_refused, 3 * 5 + 1);
+	}
+	assert_int_equal(s->n_roots, STATS_ROOTS);
 	stats_free(s);
 }
 
@@ -359,6 +464,10 @@ int main(void)
 		cmocka_unit_test(living_processes_that_made_room_are_counted_once),
 		cmocka_unit_test(without_rows_of_the_tree_processes_are_added_up),
 		cmocka_unit_test(two_trees_at_once_are_added_up),
+		cmocka_unit_test(the_rate_of_two_trees_is_the_sum_of_their_rates),
+		cmocka_unit_test(every_sample_of_two_trees_covers_its_whole_interval),
+		cmocka_unit_test(a_tree_that_is_over_makes_room_for_another),
+		cmocka_unit_test(trees_beyond_the_limit_are_counted),
 		cmocka_unit_test(peaks_know_their_time_and_rates_come_from_counters),
 		cmocka_unit_test(an_exec_moves_a_process_to_its_new_name),
 		cmocka_unit_test(more_names_than_there_is_room_for_share_one),

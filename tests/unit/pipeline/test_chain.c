@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "event/record.h"
+#include "event/schema.h"
+#include "pipeline/chain.h"
+
+#define SYNC_MS 20000
+
+static struct proc_table *procs;
+
+static int set_up(void **state)
+{
+	signal(SIGPIPE, SIG_IGN);
+	log_setup(LOG_NOTHING, false);
+	return schema_init() < 0 || proc_table_new(&procs) < 0;
+}
+
+static int tear_down(void **state)
+{
+	proc_table_free(procs);
+	return 0;
+}
+
+static struct chain *open_chain(const struct session_options *s)
+{
+	const struct chain_options opt = {.session = s, .procs = procs};
+	struct chain *c = NULL;
+	struct err e = {};
+
+	if (chain_open(&opt, &c, &e) < 0)
+		fail_msg("%s", e.text);
+	return c;
+}
+
+static void put_trees(struct chain *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(buf_done) struct buf b = {};
+		const struct as_hdr h = {.tgid = 10, .tid = 10, .boot_ns = i + 1};
+
+		record_begin(&b, AS_EV_SYSTEM_TREE, &h);
+		record_emit(&b, AS_EV_SYSTEM_TREE, chain_input(c));
+	}
+	chain_sync(c, SYNC_MS);
+}
+
+/* Whatever the format is: what the output did not take is dropped, and not delivered. */
+static void what_a_full_disk_did_not_take_is_not_delivered(void **state)
+{
+	static const enum session_format formats[] = {FORMAT_AGENTSIGHT, FORMAT_DENET};
+
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		const struct session_options s = {
+			.sources = SOURCE_SYSTEM, .output = "/dev/full", .format = formats[i]};
+		struct chain *c = open_chain(&s);
+		struct writer_counts written;
+
+		put_trees(c, 3);
+		chain_written(c, &written);
+		assert_int_equal(written.delivered[AS_EV_SYSTEM_TREE], 0);
+		assert_int_equal(written.dropped[AS_EV_SYSTEM_TREE], 3);
+		chain_free(c);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_a_full_disk_did_not_take_is_not_delivered,
+						set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
