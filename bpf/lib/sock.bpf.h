@@ -607,7 +607,7 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u3
 		owner_read(&s.owner, (void *)bpf_get_current_task());
 		s.flags |= ENTRY_OWNED;
 	}
-	if (!entry_insert(sk, &s, BPF_NOEXIST))
+	if (!entry_insert(sk, &s, BPF_NOEXIST) && !entry_find(sk))
 		connection_shed(sk, AS_EV_ACCEPT);
 	return entry_find(sk);
 }
@@ -671,8 +671,7 @@ static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 	s.flags = ENTRY_OWNED | ENTRY_UP;
 	known.start_ns = s.owner.start_ns;
 	bpf_map_update_elem(&udp_owners, &s.owner.tgid, &known, BPF_ANY);
-	if (!entry_insert(sk, &s, BPF_ANY))
-		return NULL;
+	entry_insert(sk, &s, BPF_NOEXIST); /* or another thread has just done so */
 	return entry_find(sk);
 }
 

@@ -768,7 +768,7 @@ int procfs_refresh(struct procfs *fs, struct proc_table *t, const struct proc_ma
 
 /* ---- the reaper ---- */
 
-static bool gone(const struct procfs *fs, const struct proc *p)
+bool procfs_gone(const struct procfs *fs, const struct proc *p)
 {
 	struct procfs_stat st;
 	int r = procfs_read_stat(fs, p->tgid, &st);
@@ -788,7 +788,7 @@ unsigned procfs_reap(const struct procfs *fs, struct proc_table *t, unsigned bud
 	while (budget--) {
 		struct proc *p = proc_table_rotate(t);
 
-		if (!gone(fs, p)) {
+		if (!procfs_gone(fs, p)) {
 			p->missing = 0;
 			continue;
 		}
