@@ -21,6 +21,7 @@
 #define PASSES_MAX    16   /* who forks faster than that is found by its events */
 #define LOOKS_MAX     3    /* a new process soon becomes what it was forked for */
 #define KTHREAD_FLAG  0x00200000
+#define EXITING_FLAG  0x00000004
 
 /* ---- scanning text ---- */
 
@@ -190,7 +191,7 @@ int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret)
 	if (r < 0)
 		return r;
 	/* with more threads it is only the leader that has ended */
-	st.dead = strchr("ZXx", state) && st.threads <= 1;
+	st.dead = (strchr("ZXx", state) || v[STAT_FLAGS] & EXITING_FLAG) && st.threads <= 1;
 	*ret = st;
 	return 0;
 }
