@@ -156,10 +156,18 @@ static __always_inline struct as_wait_thread *thread_get(__u32 tid, __u64 start_
 	return t;
 }
 
-static __always_inline void thread_end(__u32 tid)
+/*
+ * The leader's entry stays until the process ends: a thread that execs takes over its number and start time,
+ * and with them the entry.
+ */
+static __always_inline void thread_end(__u64 id)
 {
-	struct as_wait_thread *t = bpf_map_lookup_elem(&wait_threads, &tid);
+	__u32 tid = id;
+	struct as_wait_thread *t;
 
+	if (tid == id >> 32)
+		return;
+	t = bpf_map_lookup_elem(&wait_threads, &tid);
 	if (!t || t->ended)
 		return;
 	t->since_ns = 0;
@@ -171,20 +179,20 @@ static __always_inline void thread_end(__u32 tid)
 
 static __always_inline void switch_out(struct task_struct *task, bool preempted, __u64 state)
 {
-	__u32 tid = (__u32)bpf_get_current_pid_tgid(), flags;
+	__u64 id = bpf_get_current_pid_tgid(), now;
 	struct as_wait_thread *t;
-	__u64 now;
+	__u32 flags;
 
-	if (!tid || !current_watched())
+	if (!id || !thread_watched(id))
 		return;
 	flags = BPF_CORE_READ(task, flags);
 	if (flags & TASK_KERNEL)
 		return;
 	if (state & STATE_DEAD || flags & TASK_EXITING) {
-		thread_end(tid);
+		thread_end(id);
 		return;
 	}
-	t = thread_get(tid, BPF_CORE_READ(task, start_boottime));
+	t = thread_get(id, BPF_CORE_READ(task, start_boottime));
 	if (!t) {
 		ledger_add(AS_EV_OFFCPU, shed, 1);
 		return;

@@ -104,14 +104,14 @@ static int64_t wait_sum(const struct stream *st, pid_t pid, const char *path)
 }
 
 /* The program sees a wait end when it runs again: what it waited in the run queue is in its times. */
-static void waits(void)
+static void check_waits(const char *what)
 {
 	int64_t runqueue_ns;
 	struct workload w;
 	struct stream st;
 	struct sight s;
 
-	workload_hold(&w, "calls", "wait", NULL);
+	workload_hold(&w, "calls", what, NULL);
 	sight_start(&s, "system", "--offcpu", "-p", live_printf("%d", w.pid), NULL);
 	workload_finish(&w);
 	sight_stop(&s);
@@ -132,6 +132,16 @@ static void waits(void)
 		      "%s: %lld ns instead of %lld (run queues: %lld)", reason, (long long)seen,
 		      (long long)real, (long long)runqueue_ns);
 	}
+}
+
+static void waits(void)
+{
+	check_waits("wait");
+}
+
+static void waits_behind_exec(void)
+{
+	check_waits("exec-wait");
 }
 
 static bool says_waiting(void *context)
@@ -226,6 +236,7 @@ const struct live_test calls_tests[] = {
 	{"system_calls_and_their_errors_are_counted_exactly", counts, 60},
 	{"sums_of_system_calls_are_exact_over_several_events", counts_in_parts, 90},
 	{"waits_are_told_by_reason_as_often_and_as_long_as_they_were", waits, 60},
+	{"waits_of_a_program_that_a_thread_has_execd_are_told", waits_behind_exec, 60},
 	{"a_wait_that_goes_on_at_the_end_is_told_as_far_as_it_came", open_waits, 60},
 	{},
 };
