@@ -379,6 +379,7 @@ struct task_struct___v510 {
 
 struct trace_event_raw_sched_process_exec {
 	u32 __data_loc_filename;
+	pid_t old_pid; /* of the thread; it has its process's number by now */
 };
 
 struct trace_event_raw_sched_process_fork {

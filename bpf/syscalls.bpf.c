@@ -196,7 +196,25 @@ int calls_exit(struct trace_event_raw_sys_exit *ctx)
 	return 0;
 }
 
-/* Of every thread: its entry goes with it. */
+/* A thread that execs becomes its process's first one, in the middle of the call: its entry goes with it. */
+SEC("tp/sched/sched_process_exec")
+int calls_exec(struct trace_event_raw_sched_process_exec *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), old = id >> 32 << 32 | (__u32)ctx->old_pid;
+	struct thread_call *t, moved;
+
+	if (old == id)
+		return 0;
+	t = bpf_map_lookup_elem(&call_threads, &old);
+	if (!t)
+		return 0;
+	moved = *t;
+	bpf_map_delete_elem(&call_threads, &old);
+	bpf_map_update_elem(&call_threads, &id, &moved, BPF_ANY);
+	return 0;
+}
+
+/* Of every thread: its entry ends with it. */
 SEC("tp/sched/sched_process_exit")
 int calls_thread_exit(void *ctx)
 {

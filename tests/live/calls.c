@@ -5,9 +5,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/bpf.h>
 
 static json_object *told(const struct workload *w)
 {
@@ -189,6 +192,79 @@ static void open_waits(void)
 	      json_object_to_json_string(l->json));
 }
 
+/* ---- execs by threads ---- */
+
+static int bpf_call(int cmd, union bpf_attr *attr)
+{
+	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+/* Of the map's entries, whose keys are those of bpf_get_current_pid_tgid(). */
+static size_t keys_of(int fd, pid_t pid)
+{
+	uint64_t key, last = 0;
+	size_t n = 0;
+
+	for (;; last = key) {
+		union bpf_attr attr = {.map_fd = fd,
+				       .key = last ? (uintptr_t)&last : 0,
+				       .next_key = (uintptr_t)&key};
+
+		if (bpf_call(BPF_MAP_GET_NEXT_KEY, &attr) < 0)
+			return n;
+		n += key >> 32 == (uint64_t)pid;
+	}
+}
+
+/* Of all maps of this name, since others may be recording as well. */
+static size_t entries_of(const char *map, pid_t pid)
+{
+	union bpf_attr next = {};
+	size_t n = 0;
+
+	for (; bpf_call(BPF_MAP_GET_NEXT_ID, &next) == 0; next.start_id = next.next_id) {
+		struct bpf_map_info info = {};
+		union bpf_attr get = {.map_id = next.next_id};
+		int fd = bpf_call(BPF_MAP_GET_FD_BY_ID, &get);
+		union bpf_attr ask = {
+			.info = {.bpf_fd = fd, .info_len = sizeof(info), .info = (uintptr_t)&info}};
+
+		if (fd < 0)
+			continue;
+		if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, &ask) == 0 && !strcmp(info.name, map))
+			n += keys_of(fd, pid);
+		close(fd);
+	}
+	return n;
+}
+
+static bool says_execve(void *context)
+{
+	return strstr(live_read_file(context), "execve") != NULL;
+}
+
+/* A thread that execs becomes the process's first one: what was known under its own number is known no more. */
+static void execs_by_threads(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t n;
+
+	workload_hold(&w, "calls", "execs", "20", NULL);
+	sight_start(&s, "system", "--syscalls", "-p", live_printf("%d", w.pid), NULL);
+	workload_release(&w);
+	live_wait("the last program", says_execve, w.out, 30);
+	n = entries_of("call_threads", w.pid);
+	kill(w.pid, SIGKILL);
+	workload_wait(&w);
+	sight_stop(&s);
+	CHECK(n == 1, "%zu threads are remembered, of one", n);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	json_object_object_foreach(told(&w), name, row) check_call(&st, w.pid, name, row);
+}
+
 /* ---- both ---- */
 
 static void count_calls(struct workload *w, struct stream *st, const char *pause_ms)
@@ -234,6 +310,7 @@ static void counts_in_parts(void)
 
 const struct live_test calls_tests[] = {
 	{"system_calls_and_their_errors_are_counted_exactly", counts, 60},
+	{"execs_by_threads_are_counted_and_their_threads_forgotten", execs_by_threads, 60},
 	{"sums_of_system_calls_are_exact_over_several_events", counts_in_parts, 90},
 	{"waits_are_told_by_reason_as_often_and_as_long_as_they_were", waits, 60},
 	{"waits_of_a_program_that_a_thread_has_execd_are_told", waits_behind_exec, 60},

@@ -5,6 +5,7 @@
  *   calls count [PAUSE_MS]   {"getuid":{"count":N,"errors":0},"fchdir":{"count":N,"errors":N,"errno":"EBADF"},...}
  *   calls wait               {"sleep":{"count":N,"time_ns":T},"lock":...}: by reason
  *   calls hang               prints "waiting", then waits in poll() until it is killed
+ *   calls execs N            is exec'd N times, each time by a thread, prints {"execve":...} and waits to be killed
  *   calls exec-wait          the same line for a program that waits, which a thread has exec'd
  */
 #include "tell.h"
@@ -278,6 +279,20 @@ static void exec_by_thread(char *const argv[])
 		pause();
 }
 
+/* One exec was that of the workload itself. */
+static void execs(long more, long made, char *self)
+{
+	char more_text[24], made_text[24];
+
+	snprintf(more_text, sizeof(more_text), "%ld", more - 1);
+	snprintf(made_text, sizeof(made_text), "%ld", made + 1);
+	if (more)
+		exec_by_thread((char *[]){self, "execs", more_text, made_text, NULL});
+	tell("{\"execve\":{\"count\":%ld,\"errors\":0}}\n", made + 1);
+	tell_end();
+	pause();
+}
+
 /* Longer than what is looked at once a second. */
 static void wait_long(void)
 {
@@ -296,6 +311,8 @@ int main(int argc, char **argv)
 		wait_all();
 	else if (!strcmp(what, "hang"))
 		hang();
+	else if (!strcmp(what, "execs"))
+		execs(argc > 2 ? atol(argv[2]) : 20, argc > 3 ? atol(argv[3]) : 0, argv[0]);
 	else if (!strcmp(what, "exec-wait"))
 		exec_by_thread((char *[]){argv[0], "wait-long", NULL});
 	else if (!strcmp(what, "wait-long"))
