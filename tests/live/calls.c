@@ -2,6 +2,7 @@
 /* Sums of system calls and of waits: the workload `calls` knows what they come to. */
 #include "live.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,10 +200,11 @@ static int bpf_call(int cmd, union bpf_attr *attr)
 	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
 }
 
-/* Of the map's entries, whose keys are those of bpf_get_current_pid_tgid(). */
-static size_t keys_of(int fd, pid_t pid)
+typedef bool is_wanted(uint64_t key, pid_t pid);
+
+static size_t count_keys(int fd, is_wanted *wanted, pid_t pid)
 {
-	uint64_t key, last = 0;
+	uint64_t key = 0, last = 0;
 	size_t n = 0;
 
 	for (;; last = key) {
@@ -212,12 +214,12 @@ static size_t keys_of(int fd, pid_t pid)
 
 		if (bpf_call(BPF_MAP_GET_NEXT_KEY, &attr) < 0)
 			return n;
-		n += key >> 32 == (uint64_t)pid;
+		n += wanted(key, pid);
 	}
 }
 
-/* Of all maps of this name, since others may be recording as well. */
-static size_t entries_of(const char *map, pid_t pid)
+/* In all maps of this name, since others may be recording as well. */
+static size_t count_entries(const char *map, is_wanted *wanted, pid_t pid)
 {
 	union bpf_attr next = {};
 	size_t n = 0;
@@ -232,10 +234,27 @@ static size_t entries_of(const char *map, pid_t pid)
 		if (fd < 0)
 			continue;
 		if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, &ask) == 0 && !strcmp(info.name, map))
-			n += keys_of(fd, pid);
+			n += count_keys(fd, wanted, pid);
 		close(fd);
 	}
 	return n;
+}
+
+/* What bpf_get_current_pid_tgid() said. */
+static bool is_of_process(uint64_t key, pid_t pid)
+{
+	return key >> 32 == (uint64_t)pid;
+}
+
+/* The number of a thread that is no more. */
+static bool is_of_nobody(uint64_t key, pid_t pid)
+{
+	return kill(key, 0) < 0 && errno == ESRCH;
+}
+
+static bool ended_are_forgotten(void *context)
+{
+	return count_entries("wait_threads", is_of_nobody, 0) == 0;
 }
 
 static bool says_execve(void *context)
@@ -252,10 +271,11 @@ static void execs_by_threads(void)
 	size_t n;
 
 	workload_hold(&w, "calls", "execs", "20", NULL);
-	sight_start(&s, "system", "--syscalls", "-p", live_printf("%d", w.pid), NULL);
+	sight_start(&s, "system", "--syscalls", "--offcpu", "-p", live_printf("%d", w.pid), NULL);
 	workload_release(&w);
 	live_wait("the last program", says_execve, w.out, 30);
-	n = entries_of("call_threads", w.pid);
+	n = count_entries("call_threads", is_of_process, w.pid);
+	live_wait("the threads that are no more are forgotten", ended_are_forgotten, NULL, 10);
 	kill(w.pid, SIGKILL);
 	workload_wait(&w);
 	sight_stop(&s);
