@@ -102,7 +102,8 @@ static uint64_t ratio_max(const struct layer *l)
 static int layer_emit(struct layer *l, size_t n)
 {
 	struct body_decoder *d = l->owner;
-	uint64_t max = MIN(d->limits.output, ratio_max(l));
+	/* of a chain, each layer may be in proportion while all of them are not */
+	uint64_t max = MIN(d->limits.output, MIN(ratio_max(l), ratio_max(&d->layers[0])));
 	uint64_t room = max - MIN(max, l->produced);
 	size_t next = (size_t)(l - d->layers) + 1;
 	int r;
