@@ -500,6 +500,26 @@ static void test_other_frames_are_passed_over(void **state)
 	expect(s, "1> GET  \n1> .\n1> end\n1< 200\n1< .\n1< end\n");
 }
 
+/* Without a gap: nobody knows of the call that is lost. */
+static void test_text_that_is_taken_for_a_header_swallows_no_more_than_its_call(void **state)
+{
+	struct script *s = script(state);
+	struct told t = {.brief = false};
+	struct http2 *h;
+
+	start(s);
+	headers(s, HTTP_REQUEST, 1, HTTP2_END_HEADERS, ":method", "PUT", NULL);
+	call_add(s, FEED, HTTP_REQUEST, "\0\0\4\0\0\0\0\0\1abcd", 13);
+	call_add(s, FEED, HTTP_REQUEST, "the quick brown fox", 19);
+	headers(s, HTTP_REQUEST, 3, FAR_END, ":method", "GET", NULL);
+	headers(s, HTTP_REQUEST, 5, FAR_END, ":method", "GET", NULL);
+	h = run_told(s, WHOLE, &t);
+	assert_string_equal(buf_cstr(&t.text), "1> PUT  \n1> .\n1> [abcd]\n3> GET  \n3> .\n3> end\n"
+					       "5> GET  \n5> .\n5> end\n");
+	http2_free(h);
+	buf_done(&t.text);
+}
+
 static void test_payload_is_handed_on_where_it_lies(void **state)
 {
 	static char big[HTTP2_FRAME_HEAD + (16 << 20)] = {'\xff', '\xff', '\xff', 0, 1, 0, 0, 0, 1};
@@ -1077,6 +1097,7 @@ int main(void)
 		CASE(test_goaway_ends_what_will_not_be_answered),
 		CASE(test_the_end_of_the_connection_cuts_what_is_open),
 		CASE(test_other_frames_are_passed_over),
+		CASE(test_text_that_is_taken_for_a_header_swallows_no_more_than_its_call),
 		CASE(test_payload_is_handed_on_where_it_lies),
 		CASE(test_the_oldest_of_too_many_streams_is_given_up),
 		CASE(test_too_long_a_header_list_cuts_the_message_only),
