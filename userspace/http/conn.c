@@ -115,11 +115,9 @@ static void close_parsers(struct http_conn *c)
 /* The parsers say what they hold, then all that is open is told. */
 static void finish(struct http_conn *c, uint64_t boot_ns)
 {
-	struct http_origin none = {&(const struct as_hdr){.boot_ns = boot_ns}, &c->conn};
-
+	if (c->exchanges)
+		http_exchanges_time(c->exchanges, boot_ns);
 	for (enum http_side side = HTTP_REQUEST; side <= HTTP_RESPONSE; side++) {
-		if (c->http1 || c->http2)
-			http_exchanges_piece(c->exchanges, side, &none);
 		if (c->http1)
 			http1_eof(c->http1, side);
 		if (c->http2)

@@ -55,7 +55,7 @@ struct http_pool {
 	struct exchange_list all;
 };
 
-/* Of one direction: when what comes next began. */
+/* Of one direction: when what comes next began. Only HTTP/1's bytes all belong to a message. */
 struct side_state {
 	uint64_t first_ns;
 	struct as_hdr first_who;
@@ -65,9 +65,9 @@ struct side_state {
 struct http_exchanges {
 	struct http_pool *pool;
 	struct http_exchanges_options opt;
-	struct http_origin origin;
 	struct as_conn conn;
 	uint64_t now_ns;
+	struct as_hdr now_who; /* of the newest piece */
 	struct side_state sides[2];
 	struct exchange_queue open;
 	size_t n_open;
@@ -591,10 +591,16 @@ static void decoder_close(struct exchange *e, enum http_side side, bool complete
 
 /* ---- what the parser tells ---- */
 
-/* An interim response: another one follows. 101 is the last one of its connection. */
+/* 101 is the last response of its connection; HTTP/2 has none (RFC 9113, 8.6). */
+static bool switches(const struct http_message *m)
+{
+	return m->head.status == 101 && m->head.version < 20;
+}
+
+/* An interim response: another one follows. */
 static bool is_interim(const struct http_message *m)
 {
-	return m->head.status >= 100 && m->head.status < 200 && m->head.status != 101;
+	return m->head.status >= 100 && m->head.status < 200 && !switches(m);
 }
 
 static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
@@ -624,7 +630,8 @@ static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
 }
 
 /* The exchange that a head belongs to. */
-static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side)
+static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side,
+				     const struct http_head *head)
 {
 	struct exchange *e = find(set, id);
 
@@ -635,7 +642,7 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 		set->pool->counts.lost[side]++;
 		return NULL;
 	}
-	e->x.who = set->sides[side].first_who;
+	e->x.who = head->version >= 20 ? set->now_who : set->sides[side].first_who;
 	e->x.conn = set->conn;
 	return e;
 }
@@ -643,7 +650,7 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 static void on_begin(void *context, uint64_t id, enum http_side side, const struct http_head *head)
 {
 	struct http_exchanges *set = context;
-	struct exchange *e = exchange_for(set, id, side);
+	struct exchange *e = exchange_for(set, id, side, head);
 	struct http_message *m;
 
 	if (!e)
@@ -654,7 +661,7 @@ static void on_begin(void *context, uint64_t id, enum http_side side, const stru
 	if (m->begun)
 		return; /* trailers come without a head of their own */
 	m->begun = true;
-	m->begin_ns = set->sides[side].first_ns;
+	m->begin_ns = head->version >= 20 ? set->now_ns : set->sides[side].first_ns;
 	set->sides[side].between = false;
 	head_keep(e, side, head);
 }
@@ -749,10 +756,10 @@ static void on_missing(void *context, uint64_t id, enum http_side side, uint64_t
 /* The exchange is needed as long as what it opened. */
 static bool upgrades(const struct http_exchange *x)
 {
-	unsigned status = x->response.head.status;
+	const struct http_head *head = &x->response.head;
 
-	return status == 101 || (x->response.head.version < 20 && status / 100 == 2 &&
-				 text_is(x->request.head.method, "CONNECT"));
+	return switches(&x->response) || (head->version < 20 && head->status / 100 == 2 &&
+					  text_is(x->request.head.method, "CONNECT"));
 }
 
 static void message_end(struct exchange *e, enum http_side side, bool complete)
@@ -838,6 +845,7 @@ void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
 	struct side_state *s = &set->sides[side];
 
 	set->now_ns = origin->who->boot_ns;
+	set->now_who = *origin->who;
 	if (origin->conn->local.family)
 		set->conn = *origin->conn;
 	if (!s->between)
@@ -845,6 +853,11 @@ void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
 	s->between = false;
 	s->first_ns = set->now_ns;
 	s->first_who = *origin->who;
+}
+
+void http_exchanges_time(struct http_exchanges *set, uint64_t boot_ns)
+{
+	set->now_ns = boot_ns;
 }
 
 void http_exchanges_doubt(struct http_exchanges *set)

@@ -144,6 +144,9 @@ extern const struct http_parser_ops http_exchanges_ops;
 void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
 			  const struct http_origin *origin);
 
+/* The same where no bytes come any more. */
+void http_exchanges_time(struct http_exchanges *set, uint64_t boot_ns);
+
 /* Somewhere something was lost: what is open now will not be told as complete. */
 void http_exchanges_doubt(struct http_exchanges *set);
 

@@ -29,6 +29,8 @@ static size_t users; /* exchanges that the observer holds something for */
 static bool quiet;   /* count only */
 static size_t n_requests, n_responses, n_progress, progress_bytes;
 static size_t most_body, most_marks;
+static uint64_t newest_begin_ns[2]; /* by side, of the exchange that was answered last */
+static uint32_t newest_tid;
 
 /* ---- the observer ---- */
 
@@ -70,6 +72,9 @@ static void on_progress(void *context, struct http_exchange *x)
 static void on_response(void *context, struct http_exchange *x)
 {
 	n_responses++;
+	newest_begin_ns[HTTP_REQUEST] = x->request.begin_ns;
+	newest_begin_ns[HTTP_RESPONSE] = x->response.begin_ns;
+	newest_tid = x->who.tid;
 	most_body = MAX(most_body, x->response.body.cap);
 	if (!quiet)
 		put_message("response", x, &x->response);
@@ -395,6 +400,52 @@ static void a_reset_stream_is_told_as_incomplete(void **state)
 	frame(3, 0, 3, "\0\0\0\2", 4);
 	send_wire(READ);
 	expect("request GET /a []\nrequest GET /b []\nresponse GET /a 200 [aa] incomplete\n");
+	assert_int_equal(http_pool_counts(pool)->open, 0);
+}
+
+/* What of them is of other streams, or of none, begins nothing. */
+static void messages_of_HTTP_2_begin_with_their_own_bytes(void **state)
+{
+	h2_start(); /* writes at 2000, reads at 3000 */
+	h2_get(1, "/a");
+	who.tid = 1;
+	send_wire(WRITE); /* 4000 */
+	frame(6, 0, 0, "12345678", 8);
+	who.tid = 2;
+	send_wire(READ); /* 5000 */
+	frame(8, 0, 0, "\0\0\0\2", 4);
+	who.tid = 3;
+	send_wire(WRITE); /* 6000 */
+	h2_answer(1, "a", true);
+	who.tid = 4;
+	send_wire(READ); /* 7000 */
+	assert_int_equal(newest_begin_ns[HTTP_REQUEST], 4000);
+	assert_int_equal(newest_begin_ns[HTTP_RESPONSE], 7000);
+	frame(8, 0, 0, "\0\0\0\2", 4);
+	send_wire(WRITE); /* 8000 */
+	h2_get(3, "/b");
+	who.tid = 5;
+	send_wire(WRITE); /* 9000 */
+	h2_answer(3, "b", true);
+	who.tid = 6;
+	send_wire(READ); /* 10000 */
+	assert_int_equal(newest_begin_ns[HTTP_REQUEST], 9000);
+	assert_int_equal(newest_begin_ns[HTTP_RESPONSE], 10000);
+	assert_int_equal(newest_tid, 5);
+	who.tid = 8;
+}
+
+static void HTTP_2_switches_to_nothing(void **state)
+{
+	const char *const pairs[][2] = {{":status", "101"}};
+
+	h2_start();
+	h2_get(1, "/a");
+	send_wire(WRITE);
+	headers(1, 0, pairs, ARRAY_SIZE(pairs));
+	h2_answer(1, "a", true);
+	send_wire(READ);
+	expect("request GET /a []\nresponse GET /a 200 [a]\n");
 	assert_int_equal(http_pool_counts(pool)->open, 0);
 }
 
@@ -766,6 +817,8 @@ int main(void)
 		TEST(marks_say_when_a_piece_came),
 		TEST(a_thousand_streams_of_HTTP_2_are_told_apart),
 		TEST(a_reset_stream_is_told_as_incomplete),
+		TEST(messages_of_HTTP_2_begin_with_their_own_bytes),
+		TEST(HTTP_2_switches_to_nothing),
 		TEST(a_second_preface_begins_another_connection),
 		TEST(messages_follow_an_upgrade_to_WebSocket),
 		TEST(what_goes_through_a_tunnel_is_not_looked_at),
