@@ -6,6 +6,7 @@
 #include "http/body.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #define WINDOW_DEFAULT 23
 #define BR_BEYOND      1024 /* what its window has besides */
 #define PIECE          16384
+#define Z_MEMORY       (48U << 10)  /* zlib's state, and its window of 32 KiB */
+#define ZSTD_MEMORY    (256U << 10) /* what zstd touches besides its window */
 
 static const char out_of_memory[] = "out of memory";
 static const char trailing[] = "bytes behind the end of the compressed body";
@@ -37,6 +40,7 @@ struct coding {
 	int (*open)(struct layer *l);
 	int (*feed)(struct layer *l, const uint8_t *p, size_t n);
 	void (*close)(struct layer *l);
+	size_t (*memory)(const struct layer *l);
 };
 
 struct layer {
@@ -48,6 +52,7 @@ struct layer {
 	bool whole; /* at least one stream was */
 	uint8_t peek[2]; /* deflate: the first bytes, until they show what it is */
 	uint8_t n_peek;
+	size_t allocated; /* br: bytes */
 	union {
 		z_stream z;
 		BrotliDecoderState *brotli;
@@ -103,7 +108,8 @@ static int layer_emit(struct layer *l, size_t n)
 {
 	struct body_decoder *d = l->owner;
 	/* of a chain, each layer may be in proportion while all of them are not */
-	uint64_t max = MIN(d->limits.output, MIN(ratio_max(l), ratio_max(&d->layers[0])));
+	uint64_t ratio = MIN(ratio_max(l), ratio_max(&d->layers[0]));
+	uint64_t max = MIN(d->limits.output, ratio);
 	uint64_t room = max - MIN(max, l->produced);
 	size_t next = (size_t)(l - d->layers) + 1;
 	int r;
@@ -243,21 +249,32 @@ static void z_close(struct layer *l)
 	inflateEnd(&l->z);
 }
 
+static size_t z_memory(const struct layer *l)
+{
+	return Z_MEMORY;
+}
+
 /* ---- br ---- */
 
 /*
  * Its window may be of 16 MiB, and is as large as what was decoded needs it to be. So a body that is small
  * comes out whatever its sender announced; a larger one asks for the memory, and gets no more than others.
  */
-static void *br_alloc(void *limits, size_t n)
+static void *br_alloc(void *layer, size_t n)
 {
-	const struct body_limits *l = limits;
+	struct layer *l = layer;
+	size_t most = ((size_t)1 << l->owner->limits.window_bits) + BR_BEYOND;
+	void *p = n <= most ? malloc(n) : NULL;
 
-	return n <= ((size_t)1 << l->window_bits) + BR_BEYOND ? malloc(n) : NULL;
+	l->allocated += malloc_usable_size(p);
+	return p;
 }
 
-static void br_release(void *limits, void *p)
+static void br_release(void *layer, void *p)
 {
+	struct layer *l = layer;
+
+	l->allocated -= malloc_usable_size(p);
 	free(p);
 }
 
@@ -272,7 +289,7 @@ static bool br_window_refused(const struct layer *l)
 static int br_open(struct layer *l)
 {
 	/* Windows over 16 MiB, "large windows", are refused unless they are asked for. */
-	l->brotli = BrotliDecoderCreateInstance(br_alloc, br_release, &l->owner->limits);
+	l->brotli = BrotliDecoderCreateInstance(br_alloc, br_release, l);
 	return l->brotli ? 0 : stop(l->owner, out_of_memory);
 }
 
@@ -303,6 +320,11 @@ static int br_feed(struct layer *l, const uint8_t *p, size_t n)
 static void br_close(struct layer *l)
 {
 	BrotliDecoderDestroyInstance(l->brotli);
+}
+
+static size_t br_memory(const struct layer *l)
+{
+	return l->allocated;
 }
 
 /* ---- zstd ---- */
@@ -361,13 +383,19 @@ static void zstd_close(struct layer *l)
 	ZSTD_freeDStream(l->zstd);
 }
 
+/* It asks for its whole window at once, and writes to no more of it than was decoded. */
+static size_t zstd_memory(const struct layer *l)
+{
+	return (size_t)MIN((uint64_t)ZSTD_sizeof_DStream(l->zstd), ZSTD_MEMORY + l->produced);
+}
+
 /* ---- chains ---- */
 
 static const struct coding codings[] = {
-	{{"gzip", "x-gzip", NULL}, gzip_open, gzip_feed, z_close},
-	{{"deflate", NULL, NULL}, deflate_open, deflate_feed, z_close},
-	{{"br", NULL, NULL}, br_open, br_feed, br_close},
-	{{"zstd", NULL, NULL}, zstd_open, zstd_feed, zstd_close},
+	{{"gzip", "x-gzip", NULL}, gzip_open, gzip_feed, z_close, z_memory},
+	{{"deflate", NULL, NULL}, deflate_open, deflate_feed, z_close, z_memory},
+	{{"br", NULL, NULL}, br_open, br_feed, br_close, br_memory},
+	{{"zstd", NULL, NULL}, zstd_open, zstd_feed, zstd_close, zstd_memory},
 };
 
 static int layer_open(struct layer *l)
@@ -513,6 +541,19 @@ uint64_t body_decoder_wire(const struct body_decoder *d)
 uint64_t body_decoder_full(const struct body_decoder *d)
 {
 	return d->full;
+}
+
+size_t body_decoder_memory(const struct body_decoder *d)
+{
+	size_t n = sizeof(*d);
+
+	for (size_t i = 0; i < d->n_layers; i++) {
+		const struct layer *l = &d->layers[i];
+
+		if (l->opened)
+			n += PIECE + l->coding->memory(l);
+	}
+	return n;
 }
 
 void body_decoder_free(struct body_decoder *d)

@@ -51,6 +51,9 @@ const char *body_decoder_error(const struct body_decoder *d);
 uint64_t body_decoder_wire(const struct body_decoder *d);
 uint64_t body_decoder_full(const struct body_decoder *d);
 
+/* Bytes of memory that it uses, about. */
+size_t body_decoder_memory(const struct body_decoder *d);
+
 /* Accepts NULL. */
 void body_decoder_free(struct body_decoder *d);
 

@@ -202,6 +202,18 @@ static void open_websocket(struct http_conn *c, struct http_exchange *x)
 	c->upgraded = x;
 }
 
+/* What both directions hold is the pool's; where that has no more, the newest message gives way. */
+static void feed_websocket(struct http_conn *c, enum http_side side, const char *p, size_t n)
+{
+	struct websocket *const *w = c->websockets;
+
+	websocket_feed(w[side], p, n);
+	if (http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1])))
+		return;
+	websocket_drop(w[side]);
+	http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1]));
+}
+
 /* Called by the parser for each side, the request's first; it is freed once it has returned. */
 static void upgraded(void *context, struct http_exchange *x, enum http_side side,
 		     struct http_text rest)
@@ -213,7 +225,7 @@ static void upgraded(void *context, struct http_exchange *x, enum http_side side
 	else if (c->protocol == PROTO_HTTP1)
 		c->protocol = PROTO_OTHER;
 	if (c->protocol == PROTO_WEBSOCKET)
-		websocket_feed(c->websockets[side], rest.p, rest.len);
+		feed_websocket(c, side, rest.p, rest.len);
 }
 
 /* ---- bytes ---- */
@@ -240,7 +252,7 @@ static void feed_protocol(struct http_conn *c, uint32_t direction, const char *p
 		http2_feed(c->http2, side, p, n);
 		break;
 	case PROTO_WEBSOCKET:
-		websocket_feed(c->websockets[side], p, n);
+		feed_websocket(c, side, p, n);
 		break;
 	case PROTO_UNKNOWN:
 	case PROTO_OTHER:
@@ -424,6 +436,11 @@ void http_conn_free(struct http_conn *c)
 		return;
 	finish(c, c->last_ns);
 	free(c);
+}
+
+size_t http_conn_memory(const struct http_conn *c)
+{
+	return c->exchanges ? http_exchanges_memory(c->exchanges) : 0;
 }
 
 const char *http_conn_protocol(const struct http_conn *c)

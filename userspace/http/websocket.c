@@ -13,12 +13,13 @@
 
 #include "base/buf.h"
 
-#define RATIO_FLOOR  (256ULL << 10) /* so much may come of next to nothing */
-#define RATIO_STEP   256            /* in which what is read is counted, wherever calls cut it */
-#define HEADER_MAX   14             /* two bytes, a length of eight, a mask of four */
-#define CONTROL_MAX  125
-#define BUF_KEEP     ((size_t)256 << 10) /* a larger buffer is given back after its message */
-#define INFLATE_STEP ((size_t)32 << 10)
+#define RATIO_FLOOR    (256ULL << 10) /* so much may come of next to nothing */
+#define RATIO_STEP     256            /* in which what is read is counted, wherever calls cut it */
+#define HEADER_MAX     14             /* two bytes, a length of eight, a mask of four */
+#define CONTROL_MAX    125
+#define BUF_KEEP       ((size_t)256 << 10) /* a larger buffer is given back after its message */
+#define INFLATE_STEP   ((size_t)32 << 10)
+#define INFLATE_MEMORY ((size_t)48 << 10) /* zlib's state, and its window */
 
 #define FRAME_FIN    0x80U
 #define FRAME_RSV1   0x40U
@@ -46,6 +47,7 @@ struct frame {
 /* The message that data frames are joined to; control frames may come between them. */
 struct assembly {
 	bool open, text, packed;
+	bool cut; /* keeps no payload any more */
 	uint64_t wire_len, full_len;
 	const char *error;
 	struct buf payload;
@@ -210,7 +212,8 @@ static void message_keep(struct websocket *w, const void *p, size_t n)
 {
 	struct assembly *m = &w->message;
 
-	buf_add(&m->payload, p, MIN(n, WEBSOCKET_MESSAGE_MAX - m->payload.len));
+	if (!m->cut)
+		buf_add(&m->payload, p, MIN(n, WEBSOCKET_MESSAGE_MAX - m->payload.len));
 	m->full_len += n;
 	if (m->payload.failed)
 		fail(w, "out of memory");
@@ -253,6 +256,7 @@ static void message_begin(struct websocket *w)
 	struct assembly *m = &w->message;
 
 	m->open = true;
+	m->cut = false;
 	m->text = w->frame.opcode == OP_TEXT;
 	m->packed = w->frame.flags & FRAME_RSV1;
 	m->wire_len = m->full_len = 0;
@@ -497,6 +501,18 @@ void websocket_feed(struct websocket *w, const void *bytes, size_t n)
 		p += used;
 		n -= used;
 	}
+}
+
+size_t websocket_memory(const struct websocket *w)
+{
+	return sizeof(*w) + w->message.payload.cap + (w->scratch ? INFLATE_STEP : 0) +
+	       (w->inflate ? INFLATE_MEMORY : 0);
+}
+
+void websocket_drop(struct websocket *w)
+{
+	buf_done(&w->message.payload);
+	w->message.cut = w->message.open;
 }
 
 void websocket_gap(struct websocket *w)

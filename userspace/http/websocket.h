@@ -49,6 +49,12 @@ int websocket_new(enum http_side side, const struct websocket_params *params,
 
 void websocket_feed(struct websocket *w, const void *p, size_t n);
 
+/* Bytes of memory that it uses, about. */
+size_t websocket_memory(const struct websocket *w);
+
+/* Memory is used up: of the message that is under way only the length is kept. */
+void websocket_drop(struct websocket *w);
+
 /* Bytes are missing: frames cannot be found again, the direction has failed. */
 void websocket_gap(struct websocket *w);
 

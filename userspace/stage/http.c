@@ -444,6 +444,38 @@ static void evict_oldest(struct http_stage *s)
 	entry_remove(s, e ? e : TAILQ_FIRST(&s->used));
 }
 
+static struct entry *largest_of(const struct entry_queue *queue, struct entry *largest)
+{
+	struct entry *e;
+
+	TAILQ_FOREACH(e, queue, by_use)
+	{
+		if (!largest || http_conn_memory(e->conn) > http_conn_memory(largest->conn))
+			largest = e;
+	}
+	return largest;
+}
+
+static void evict_largest(struct http_stage *s)
+{
+	struct entry *e = largest_of(&s->used, largest_of(&s->closed, NULL));
+
+	s->counts.evicted += !e->closed_ns;
+	entry_remove(s, e);
+}
+
+/*
+ * Exchanges and memory of all connections: @keep of these stay, whatever they hold. So the one that holds most
+ * does not do so at the cost of others.
+ */
+static void bound_open(struct http_stage *s, size_t keep)
+{
+	while (http_pool_counts(s->pool)->open > HTTP_OPEN_ALL && s->counts.connections > keep)
+		evict_oldest(s);
+	while (s->counts.connections > keep && !http_pool_relieve(s->pool))
+		evict_largest(s);
+}
+
 static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id,
 			       bool fresh)
 {
@@ -453,6 +485,7 @@ static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uin
 
 	if (s->counts.connections >= HTTP_STAGE_CONNECTIONS)
 		evict_oldest(s);
+	bound_open(s, 0);
 	e = calloc(1, sizeof(*e));
 	if (!e || http_conn_new(s->pool, &opt, &e->conn) < 0) {
 		s->counts.unwatched++;
@@ -483,13 +516,6 @@ static void entry_use(struct http_stage *s, struct entry *e, const struct as_con
 	bool moved = conn->local.family && memcmp(&e->socket, conn, sizeof(*conn));
 
 	entry_queue_again(s, e, e->closed_ns && !moved ? s->now_ns : 0);
-}
-
-/* Exchanges of all connections: the newest connection keeps its own. */
-static void bound_open(struct http_stage *s)
-{
-	while (http_pool_counts(s->pool)->open > HTTP_OPEN_ALL && s->counts.connections > 1)
-		evict_oldest(s);
 }
 
 /* ---- events ---- */
@@ -531,7 +557,7 @@ static void data_event(struct http_stage *s, const struct event *ev)
 		       &origin);
 	if (missing > d->data.len)
 		http_conn_gap(e->conn, d->direction, missing - d->data.len);
-	bound_open(s);
+	bound_open(s, 1);
 }
 
 static void text_set(struct text *t, const struct as_hdr *rec, const struct as_span *span)

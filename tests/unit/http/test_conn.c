@@ -90,9 +90,12 @@ static void on_forget(void *context, struct http_exchange *x)
 static void on_ws(void *context, struct http_exchange *x, enum http_side side, bool text,
 		  struct http_text payload, uint64_t boot_ns)
 {
-	buf_printf(&told, "%s %.*s %s [%.*s]\n", text ? "text" : "binary",
+	buf_printf(&told, "%s %.*s %s [%.*s]", text ? "text" : "binary",
 		   (int)x->request.head.path.len, x->request.head.path.p,
 		   side == HTTP_REQUEST ? "->" : "<-", (int)payload.len, payload.p);
+	if (x->message_full != payload.len)
+		buf_printf(&told, " of %llu", (unsigned long long)x->message_full);
+	buf_add_char(&told, '\n');
 }
 
 static const struct http_observer observer = {NULL,        on_request, on_progress,
@@ -708,6 +711,74 @@ static void the_largest_body_gives_way(void **state)
 	assert_int_equal(n_responses, 1);
 }
 
+/* Each is too small to give anything. */
+static void many_small_bodies_are_bounded_too(void **state)
+{
+	static char bytes[10 << 10];
+
+	set_limits(0, 1 << 20);
+	quiet = true;
+	h2_start();
+	for (uint32_t i = 0; i < 100; i++)
+		h2_get(2 * i + 1, "/a");
+	send_wire(WRITE);
+	for (uint32_t i = 0; i < 100; i++)
+		h2_answer(2 * i + 1, "", false);
+	send_wire(READ);
+	for (uint32_t i = 0; i < 600; i++) {
+		frame(0, 0, 2 * (i % 100) + 1, bytes, sizeof(bytes));
+		send_wire(READ);
+	}
+	assert_true(http_pool_counts(pool)->memory <= (1 << 20) + (64 << 10));
+	assert_true(http_pool_counts(pool)->gave_way > 0);
+}
+
+/* There is room for all that is kept of the bodies. */
+static void decoders_are_bounded_and_one_that_ends_is_told(void **state)
+{
+	static const char *const pairs[][2] = {{":status", "200"}, {"content-encoding", "zstd"}};
+	/* a window of 8 MiB, and two blocks of 128 KiB */
+	static const char body[] = "\x28\xb5\x2f\xfd\0\x68\2\0\x10\0\2\0\x10";
+
+	set_limits(64 << 10, 16 << 20);
+	h2_start();
+	for (uint32_t i = 0; i < 100; i++)
+		h2_get(2 * i + 1, "/a");
+	send_wire(WRITE);
+	for (uint32_t i = 0; i < 100; i++) {
+		headers(2 * i + 1, 0, pairs, ARRAY_SIZE(pairs));
+		frame(0, 0, 2 * i + 1, body, sizeof(body));
+		send_wire(READ);
+		assert_true(http_pool_counts(pool)->memory <= (16 << 20) + (64 << 10));
+	}
+	assert_true(http_pool_counts(pool)->gave_way > 0);
+	buf_reset(&told);
+	frame(0, 1, 199, "", 0);
+	send_wire(READ);
+	buf_cstr(&told);
+	assert_non_null(strstr(told.data, "(the memory for bodies is used up)"));
+}
+
+static void messages_of_a_WebSocket_are_bounded_together_with_bodies(void **state)
+{
+	static char bytes[256 << 10];
+
+	set_limits(0, 1 << 20);
+	feed(WRITE, UPGRADE);
+	feed(READ, SWITCHING);
+	buf_reset(&told);
+	feed_to(conn, READ, "\x81\x7f\0\0\0\0\0\x40\0\0", 10); /* 4 MiB */
+	feed_to(conn, READ, bytes, sizeof(bytes));
+	assert_true(http_pool_counts(pool)->memory >= sizeof(bytes));
+	for (int i = 1; i < 16; i++) {
+		feed_to(conn, READ, bytes, sizeof(bytes));
+		assert_true(http_pool_counts(pool)->memory <= 1 << 20);
+	}
+	expect("text /chat <- [] of 4194304\n");
+	feed(READ, "\x81\x02hi");
+	expect("text /chat <- [hi]\n");
+}
+
 static void endless_headers_are_cut(void **state)
 {
 	_cleanup_(buf_done) struct buf b = {};
@@ -838,6 +909,9 @@ int main(void)
 		TEST(an_unknown_encoding_is_said_and_the_bytes_are_kept),
 		TEST(a_long_body_is_cut_and_counted),
 		TEST(the_largest_body_gives_way),
+		TEST(many_small_bodies_are_bounded_too),
+		TEST(decoders_are_bounded_and_one_that_ends_is_told),
+		TEST(messages_of_a_WebSocket_are_bounded_together_with_bodies),
 		TEST(endless_headers_are_cut),
 		TEST(requests_that_nobody_answers_are_told_and_bounded),
 		TEST(an_idle_connection_costs_little),
