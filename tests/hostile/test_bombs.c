@@ -485,6 +485,21 @@ static void table_sizes(const struct bomb *bomb)
 	buf_done(&b);
 }
 
+/* A large table is lost, and made anew, again and again. */
+static void rebuilt_tables(const struct bomb *bomb)
+{
+	struct buf b = {0};
+
+	preface(&b);
+	frame(&b, 1, 4, 1, "\x3f\xe1\xff\x03\x82\x84\x87", 7);
+	for (int i = 0; i < 1700; i++) {
+		frame(&b, 1, 0, 1, "", 0);
+		frame(&b, 1, 4, 1, "\x82", 1);
+	}
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
 /* ---- WebSocket ---- */
 
 static void upgrade(const char *extension)
@@ -616,6 +631,7 @@ static const struct bomb frames[] = {
 	{.name = "frames of one byte", .run = tiny_frames},
 	{.name = "streams opened and reset", .run = rapid_reset},
 	{.name = "HPACK, tables resized", .run = table_sizes},
+	{.name = "HPACK, tables made anew", .run = rebuilt_tables},
 };
 
 static const struct bomb messages[] = {

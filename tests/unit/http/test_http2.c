@@ -584,6 +584,46 @@ static void test_too_long_a_header_list_cuts_the_message_only(void **state)
 	http2_free(h);
 }
 
+/* 61 bytes: the same field of 4,000 bytes 60 times. */
+static void test_few_bytes_say_only_so_much(void **state)
+{
+	struct script *s = script(state);
+	_cleanup_(buf_done) struct buf b = {0};
+	struct told t = {.brief = true};
+	char value[4001] = "";
+	struct http2 *h;
+
+	memset(value, 'v', sizeof(value) - 1);
+	start(s);
+	headers(s, HTTP_REQUEST, 1, FAR_END, ":method", "GET", "n", value, NULL);
+	buf_add_char(&b, '\202');
+	for (int i = 0; i < 60; i++)
+		buf_add_char(&b, '\276');
+	frame(s, HTTP_REQUEST, HTTP2_HEADERS, FAR_END, 3, b.data, b.len);
+	h = run_told(s, WHOLE, &t);
+	assert_int_equal(t.complete[HTTP_REQUEST], 1);
+	assert_int_equal(t.cut[HTTP_REQUEST], 1);
+	assert_true(t.headers[HTTP_REQUEST] < 10);
+	assert_int_equal(http2_counts(h)->long_blocks, 1);
+	http2_free(h);
+}
+
+static void test_a_continuation_of_nothing_is_no_frame(void **state)
+{
+	struct script *s = script(state);
+	struct told t = {.brief = true};
+	struct http2 *h;
+
+	start(s);
+	headers(s, HTTP_REQUEST, 1, FAR_END, ":method", "GET", NULL);
+	frame(s, HTTP_REQUEST, HTTP2_CONTINUATION, 0, 1, NULL, 0);
+	headers(s, HTTP_REQUEST, 3, FAR_END, ":method", "GET", NULL);
+	h = run_told(s, WHOLE, &t);
+	assert_int_equal(http2_counts(h)->resyncs, 1);
+	assert_int_equal(t.complete[HTTP_REQUEST], 2);
+	http2_free(h);
+}
+
 static void test_what_never_has_a_frame_fails_with_a_reason(void **state)
 {
 	struct told t = {.brief = true};
@@ -1102,6 +1142,8 @@ int main(void)
 		CASE(test_the_oldest_of_too_many_streams_is_given_up),
 		CASE(test_too_long_a_header_list_cuts_the_message_only),
 		CASE(test_an_idle_connection_is_small),
+		CASE(test_few_bytes_say_only_so_much),
+		CASE(test_a_continuation_of_nothing_is_no_frame),
 		CASE(test_what_never_has_a_frame_fails_with_a_reason),
 		CASE(test_frames_that_cannot_be_fail_in_the_end),
 		CASE(test_a_broken_block_costs_its_message_and_the_table),
