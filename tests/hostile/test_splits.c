@@ -147,17 +147,10 @@ static void on_message(void *told, enum http_side side, const struct websocket_m
 	buf_add(told, m->payload.p, m->payload.len);
 }
 
-static void on_close(void *told, enum http_side side, unsigned code, struct http_text reason)
-{
-	buf_printf(told, "\nc%u ", code);
-	buf_add(told, reason.p, reason.len);
-}
-
 static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *told,
 			  enum http_side side)
 {
-	static const struct websocket_ops websocket_ops = {.message = on_message,
-							   .close = on_close};
+	static const struct websocket_ops websocket_ops = {.message = on_message};
 	const struct websocket_params params = {.deflate = true, .window_bits = {15, 15}};
 	const char *reason = "";
 	struct websocket *w;
@@ -165,6 +158,7 @@ static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *to
 	assert_int_equal(websocket_new(side, &params, &websocket_ops, told, &w), 0);
 	websocket_feed(w, p, cut);
 	websocket_feed(w, p + cut, n - cut);
+	websocket_eof(w);
 	websocket_failed(w, &reason);
 	buf_add_str(told, reason);
 	websocket_free(w);

@@ -122,6 +122,8 @@ static void finish(struct http_conn *c, uint64_t boot_ns)
 			http1_eof(c->http1, side);
 		if (c->http2)
 			http2_eof(c->http2, side);
+		if (c->websockets[side])
+			websocket_eof(c->websockets[side]);
 		websocket_free(TAKE_PTR(c->websockets[side]));
 	}
 	close_parsers(c);
@@ -172,6 +174,7 @@ static void on_message(void *context, enum http_side side, const struct websocke
 	struct http_conn *c = context;
 
 	c->upgraded->message_full = m->full_len;
+	c->upgraded->message_incomplete = m->incomplete;
 	http_pool_ws_message(c->pool, c->upgraded, side, m->text, m->payload, c->last_ns);
 }
 
@@ -193,13 +196,19 @@ static void open_websocket(struct http_conn *c, struct http_exchange *x)
 	struct http_text extensions = http_message_header(&x->response, "sec-websocket-extensions");
 	struct websocket_params params;
 
-	c->protocol = PROTO_OTHER;
-	if (websocket_params_parse(extensions, &params) < 0 ||
-	    websocket_new(HTTP_REQUEST, &params, &ops, c, &c->websockets[HTTP_REQUEST]) < 0 ||
-	    websocket_new(HTTP_RESPONSE, &params, &ops, c, &c->websockets[HTTP_RESPONSE]) < 0)
-		return;
 	c->protocol = PROTO_WEBSOCKET;
 	c->upgraded = x;
+	if (websocket_params_parse(extensions, &params) < 0 ||
+	    websocket_new(HTTP_REQUEST, &params, &ops, c, &c->websockets[HTTP_REQUEST]) < 0)
+		return;
+	if (websocket_new(HTTP_RESPONSE, &params, &ops, c, &c->websockets[HTTP_RESPONSE]) < 0)
+		websocket_free(TAKE_PTR(c->websockets[HTTP_REQUEST]));
+}
+
+/* What comes behind a fault, or with an extension that is not known, is only counted. */
+static bool is_read(const struct websocket *w)
+{
+	return w && !websocket_failed(w, NULL);
 }
 
 /* What both directions hold is the pool's; where that has no more, the newest message gives way. */
@@ -207,7 +216,12 @@ static void feed_websocket(struct http_conn *c, enum http_side side, const char 
 {
 	struct websocket *const *w = c->websockets;
 
-	websocket_feed(w[side], p, n);
+	if (w[side])
+		websocket_feed(w[side], p, n);
+	if (n && !is_read(w[side]))
+		http_pool_ws_lost(c->pool);
+	if (!w[side])
+		return;
 	if (http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1])))
 		return;
 	websocket_drop(w[side]);
@@ -383,7 +397,10 @@ void http_conn_gap(struct http_conn *c, uint32_t direction, uint64_t n)
 		http2_skip(c->http2, side, n);
 		break;
 	case PROTO_WEBSOCKET:
-		websocket_gap(c->websockets[side]);
+		if (c->websockets[side])
+			websocket_gap(c->websockets[side]);
+		if (!is_read(c->websockets[side]))
+			http_pool_ws_lost(c->pool);
 		break;
 	case PROTO_UNKNOWN:
 		c->sniffs[direction].len = 0;
@@ -398,6 +415,10 @@ void http_conn_doubt(struct http_conn *c)
 {
 	if (c->exchanges)
 		http_exchanges_doubt(c->exchanges);
+	for (size_t i = 0; i < ARRAY_SIZE(c->websockets); i++) {
+		if (c->websockets[i])
+			websocket_doubt(c->websockets[i]);
+	}
 }
 
 void http_conn_handshake(struct http_conn *c, const struct http_origin *origin)

@@ -124,6 +124,11 @@ void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum 
 		pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
 }
 
+void http_pool_ws_lost(struct http_pool *pool)
+{
+	pool->counts.ws_lost++;
+}
+
 static struct http_message *message_of(struct exchange *e, enum http_side side)
 {
 	return side == HTTP_REQUEST ? &e->x.request : &e->x.response;

@@ -67,8 +67,10 @@ struct http_exchange {
 	bool tls;            /* else plain text */
 	struct http_message request;
 	struct http_message response;
-	uint64_t message_full; /* during `ws_message`: bytes of the whole message, kept or not */
-	void *user;            /* the observer's, NULL at first; see http_observer */
+	/* during `ws_message`: bytes of the whole message, kept or not; that it was cut off */
+	uint64_t message_full;
+	bool message_incomplete;
+	void *user; /* the observer's, NULL at first; see http_observer */
 };
 
 /* The value of the header @name (lower case); empty when there is none. The first of several. */
@@ -104,7 +106,9 @@ struct http_pool_counts {
 	size_t memory;     /* bytes held now */
 	size_t open;       /* exchanges now */
 	uint64_t gave_way; /* bodies that were cut since memory was used up */
-	uint64_t lost[2];  /* per side: messages that never became part of an exchange: no memory */
+	/* per side: messages that never became part of an exchange: no memory, or in bytes that are missing */
+	uint64_t lost[2];
+	uint64_t ws_lost; /* calls with messages of a WebSocket that cannot be read any more */
 };
 
 /* @observer is copied; its context must outlive the pool. */
@@ -168,5 +172,6 @@ bool http_exchanges_hold(struct http_exchanges *set, size_t n);
 
 void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
 			  bool text, struct http_text payload, uint64_t boot_ns);
+void http_pool_ws_lost(struct http_pool *pool);
 
 #endif

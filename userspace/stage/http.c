@@ -318,6 +318,8 @@ static void emit_message(struct http_stage *s, const struct http_exchange *x, en
 	r.stream_id = x->stream_id;
 	r.exchange_id = x->id;
 	r.full = x->message_full;
+	r.incomplete = x->message_incomplete;
+	r.plaintext = !x->tls;
 	r.path = add_text(s, x->request.head.path);
 	r.host = add_text(s, x->request.head.authority);
 	r.data = add_text(s, payload);
@@ -375,6 +377,8 @@ static void on_ws_message(void *context, struct http_exchange *x, enum http_side
 {
 	struct http_stage *s = context;
 
+	if (s->freed)
+		return;
 	emit_message(s, x, side, payload);
 	if (s->observer.ws_message)
 		s->observer.ws_message(s->observer.context, x, side, text, payload, boot_ns);
@@ -778,4 +782,5 @@ void http_stage_shed(const struct stage *stage, uint64_t shed[AS_EV_COUNT])
 		shed[type] += s->counts.shed[type];
 	shed[AS_EV_HTTP_REQUEST] += pool->lost[HTTP_REQUEST];
 	shed[AS_EV_HTTP_RESPONSE] += pool->lost[HTTP_RESPONSE];
+	shed[AS_EV_WS_MESSAGE] += pool->ws_lost;
 }

@@ -95,6 +95,8 @@ static void on_ws(void *context, struct http_exchange *x, enum http_side side, b
 		   side == HTTP_REQUEST ? "->" : "<-", (int)payload.len, payload.p);
 	if (x->message_full != payload.len)
 		buf_printf(&told, " of %llu", (unsigned long long)x->message_full);
+	if (x->message_incomplete)
+		buf_add_str(&told, " incomplete");
 	buf_add_char(&told, '\n');
 }
 
@@ -489,6 +491,40 @@ static void messages_follow_an_upgrade_to_WebSocket(void **state)
 	http_conn_end(conn, 1);
 	assert_int_equal(http_pool_counts(pool)->open, 0);
 	expect("");
+}
+
+static void what_is_missing_of_a_WebSocket_is_told_or_counted(void **state)
+{
+	const struct http_pool_counts *counts = http_pool_counts(pool);
+
+	feed(WRITE, UPGRADE);
+	feed(READ, SWITCHING "\x81\x05hel");
+	feed(WRITE, "\x81\x05hel");
+	buf_reset(&told);
+	http_conn_gap(conn, READ, 2);
+	expect("text /chat <- [hel] of 5 incomplete\n");
+	assert_int_equal(counts->ws_lost, 1);
+	feed(READ, "\x81\x01x");
+	assert_int_equal(counts->ws_lost, 2);
+	http_conn_doubt(conn);
+	feed(WRITE, "lo\x81\x02hi\x81\x03ho");
+	expect("text /chat -> [hello] incomplete\ntext /chat -> [hi]\n");
+	assert_int_equal(counts->ws_lost, 2);
+	http_conn_end(conn, 1);
+	expect("text /chat -> [ho] of 3 incomplete\n");
+}
+
+static void messages_with_an_unknown_extension_are_counted(void **state)
+{
+	feed(WRITE, UPGRADE);
+	feed(READ, "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
+		   "Sec-WebSocket-Extensions: x-new\r\n"
+		   "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+	buf_reset(&told);
+	feed(READ, "\xf1\x01x");
+	feed(WRITE, "\xf1\x01x");
+	expect("");
+	assert_int_equal(http_pool_counts(pool)->ws_lost, 2);
 }
 
 static void what_goes_through_a_tunnel_is_not_looked_at(void **state)
@@ -892,6 +928,8 @@ int main(void)
 		TEST(HTTP_2_switches_to_nothing),
 		TEST(a_second_preface_begins_another_connection),
 		TEST(messages_follow_an_upgrade_to_WebSocket),
+		TEST(what_is_missing_of_a_WebSocket_is_told_or_counted),
+		TEST(messages_with_an_unknown_extension_are_counted),
 		TEST(what_goes_through_a_tunnel_is_not_looked_at),
 		TEST(a_gap_leaves_what_follows_whole),
 		TEST(nothing_is_kept_behind_a_hole),

@@ -531,6 +531,8 @@ static void the_connection_that_holds_most_gives_way_when_memory_is_used_up(void
 
 static void messages_of_a_WebSocket_are_events(void **state)
 {
+	uint64_t shed[AS_EV_COUNT] = {};
+
 	data(1, WRITE,
 	     "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 	     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
@@ -543,6 +545,12 @@ static void messages_of_a_WebSocket_are_events(void **state)
 	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "direction"), "\"read\"");
 	assert_string_equal(text_at(AS_EV_WS_MESSAGE, "request", "path"), "\"/ws\"");
 	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "len"), "2");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "incomplete"), "absent");
+	call(1, READ, "\x81\x05hel", 5, 7);
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "data"), "\"hel\"");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "incomplete"), "true");
+	http_stage_shed(stage, shed);
+	assert_int_equal(shed[AS_EV_WS_MESSAGE], 1);
 }
 
 /* ---- the observer ---- */
