@@ -867,6 +867,13 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 	advance(e);
 }
 
+static void on_lost(void *context, enum http_side side)
+{
+	struct http_exchanges *set = context;
+
+	set->pool->counts.lost[side]++;
+}
+
 static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
 {
 	struct http_exchanges *set = context;
@@ -889,6 +896,7 @@ const struct http_parser_ops http_exchanges_ops = {
 	.body = on_body,
 	.missing = on_missing,
 	.end = on_end,
+	.lost = on_lost,
 	.upgraded = on_upgraded,
 };
 

@@ -447,6 +447,8 @@ static void direction_unknown(struct http2 *h, enum http_side side)
 static void direction_lose(struct http2 *h, enum http_side side)
 {
 	struct direction *d = &h->directions[side];
+	/* what was said before we listened is not lost */
+	bool shows = d->place == HUNT || (d->place == START && d->have);
 
 	h->counts.resyncs++;
 	block_abandon(h, d);
@@ -457,9 +459,12 @@ static void direction_lose(struct http2 *h, enum http_side side)
 
 	for (struct http2_stream *s = http2_streams_oldest(&h->streams), *next; s; s = next) {
 		next = http2_streams_newer(&h->streams, s);
+		shows |= !(s->sides[side] & ENDED);
 		s->sides[side] |= CUT;
 		stream_settle(h, s);
 	}
+	if (!shows && h->ops->lost)
+		h->ops->lost(h->context, side);
 }
 
 static void frame_reject(struct http2 *h, enum http_side side)

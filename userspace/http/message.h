@@ -52,6 +52,8 @@ struct http_parser_ops {
 	void (*missing)(void *context, uint64_t id, enum http_side side, uint64_t n);
 	/* The message is over; not @complete when the connection, a reset or a gap cut it off. */
 	void (*end)(void *context, uint64_t id, enum http_side side, bool complete);
+	/* Bytes are missing, or not understood, that no message shows which was told: at least one is lost. */
+	void (*lost)(void *context, enum http_side side);
 	/*
 	 * The connection is no longer HTTP from here on: both sides agreed on an upgrade (101), or a CONNECT
 	 * succeeded. The parser takes no further bytes; @rest are those it was fed behind that point.

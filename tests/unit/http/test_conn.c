@@ -550,6 +550,24 @@ static void a_gap_leaves_what_follows_whole(void **state)
 	expect("request GET /b []\nresponse GET /b 200 [bb]\n");
 }
 
+static void a_gap_that_no_message_shows_is_counted(void **state)
+{
+	const uint64_t *lost = http_pool_counts(pool)->lost;
+
+	feed(WRITE, GET("/a"));
+	http_conn_gap(conn, READ, 100);
+	assert_int_equal(lost[HTTP_RESPONSE], 1);
+	http_conn_gap(conn, WRITE, 100);
+	assert_int_equal(lost[HTTP_REQUEST], 1);
+	feed(WRITE, "GET /b HTTP/1.1\r\n");
+	feed(WRITE, "Host: h\r\n\r\n");
+	feed(WRITE, "GET /is-not-told");
+	http_conn_end(conn, 99999);
+	assert_int_equal(lost[HTTP_REQUEST], 2);
+	assert_int_equal(lost[HTTP_RESPONSE], 1);
+	expect("request GET /a []\nrequest GET /b []\n");
+}
+
 static void nothing_is_kept_behind_a_hole(void **state)
 {
 	feed(WRITE, GET("/a"));
@@ -932,6 +950,7 @@ int main(void)
 		TEST(messages_with_an_unknown_extension_are_counted),
 		TEST(what_goes_through_a_tunnel_is_not_looked_at),
 		TEST(a_gap_leaves_what_follows_whole),
+		TEST(a_gap_that_no_message_shows_is_counted),
 		TEST(nothing_is_kept_behind_a_hole),
 		TEST(what_is_open_at_the_end_is_incomplete),
 		TEST(a_body_that_lasts_until_the_end_is_complete_with_it),

@@ -31,7 +31,7 @@ struct told {
 	enum http_side body_side;
 	bool in_body;
 	bool brief; /* only numbers, for long recordings */
-	size_t begun[2], complete[2], cut[2], headers[2];
+	size_t begun[2], complete[2], cut[2], lost[2], headers[2];
 	uint64_t body[2];
 	const void *body_at;
 };
@@ -116,7 +116,15 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 	buf_add_str(&t->text, complete ? "end\n" : "cut\n");
 }
 
+static void on_lost(void *context, enum http_side side)
+{
+	struct told *t = context;
+
+	t->lost[side]++;
+}
+
 static const struct http_parser_ops ops = {
+	.lost = on_lost,
 	.begin = on_begin,
 	.header = on_header,
 	.headers_done = on_headers_done,
@@ -743,6 +751,26 @@ static void test_a_gap_cuts_what_may_have_been_in_it(void **state)
 	buf_done(&t.text);
 }
 
+static void test_a_gap_that_no_message_shows_is_a_lost_one(void **state)
+{
+	struct script *s = script(state);
+	struct told t = {.brief = true};
+	struct http2 *h;
+
+	start(s);
+	headers(s, HTTP_REQUEST, 1, HTTP2_END_HEADERS, ":method", "PUT", NULL);
+	call_add(s, GAP, HTTP_REQUEST, NULL, 0);
+	data(s, HTTP_REQUEST, 1, HTTP2_END_STREAM, "x");
+	h = run_told(s, WHOLE, &t);
+	assert_int_equal(t.lost[HTTP_REQUEST], 0);
+	http2_gap(h, HTTP_REQUEST);
+	assert_int_equal(t.lost[HTTP_REQUEST], 1);
+	http2_gap(h, HTTP_REQUEST);
+	assert_int_equal(t.lost[HTTP_REQUEST], 1);
+	assert_int_equal(t.lost[HTTP_RESPONSE], 0);
+	http2_free(h);
+}
+
 static void test_a_gap_of_known_length_within_payload_costs_one_message(void **state)
 {
 	struct script *s = script(state);
@@ -1150,6 +1178,7 @@ int main(void)
 		CASE(test_a_connection_seen_from_its_middle),
 		CASE(test_the_middle_of_a_frame_is_passed_over),
 		CASE(test_a_gap_cuts_what_may_have_been_in_it),
+		CASE(test_a_gap_that_no_message_shows_is_a_lost_one),
 		CASE(test_a_gap_of_known_length_within_payload_costs_one_message),
 		CASE(test_what_frames_look_like),
 		CASE(test_what_is_late_for_a_closed_stream_opens_none),
