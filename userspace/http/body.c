@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <brotli/decode.h>
 #include <zlib.h>
@@ -67,7 +66,6 @@ struct body_decoder {
 	size_t n_layers;
 	const char *error;
 	bool stopped;
-	uint64_t wire, full;
 	body_out out;
 	void *context;
 };
@@ -88,7 +86,6 @@ static int pass_on(struct body_decoder *d, size_t next, const uint8_t *p, size_t
 		return 0;
 	if (next < d->n_layers)
 		return layer_feed(&d->layers[next], p, n);
-	d->full += n;
 	d->out(d->context, p, n);
 	return 0;
 }
@@ -431,16 +428,11 @@ static int layer_feed(struct layer *l, const uint8_t *p, size_t n)
 	return r;
 }
 
-static bool name_is(struct http_text t, const char *name)
-{
-	return strlen(name) == t.len && strncasecmp(name, t.p, t.len) == 0;
-}
-
 static const struct coding *coding_find(struct http_text t)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(codings); i++)
 		for (size_t k = 0; codings[i].names[k]; k++)
-			if (name_is(t, codings[i].names[k]))
+			if (http_text_is(t, codings[i].names[k]))
 				return &codings[i];
 	return NULL;
 }
@@ -475,7 +467,7 @@ static void chain_make(struct body_decoder *d, struct http_text list)
 		struct http_text name = list_pop(&list);
 		const struct coding *coding = coding_find(name);
 
-		if (name.len == 0 || name_is(name, "identity"))
+		if (name.len == 0 || http_text_is(name, "identity"))
 			continue;
 		if (!coding)
 			d->error = "unknown content encoding: not decoded";
@@ -510,7 +502,6 @@ int body_decoder_new(struct http_text content_encoding, const struct body_limits
 
 int body_decoder_feed(struct body_decoder *d, const void *p, size_t n, body_out out, void *context)
 {
-	d->wire += n;
 	if (d->stopped)
 		return -EBADMSG;
 	d->out = out;
@@ -531,16 +522,6 @@ int body_decoder_finish(struct body_decoder *d)
 const char *body_decoder_error(const struct body_decoder *d)
 {
 	return d->error;
-}
-
-uint64_t body_decoder_wire(const struct body_decoder *d)
-{
-	return d->wire;
-}
-
-uint64_t body_decoder_full(const struct body_decoder *d)
-{
-	return d->full;
 }
 
 size_t body_decoder_memory(const struct body_decoder *d)

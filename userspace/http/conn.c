@@ -12,13 +12,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <agentsight/events.h>
 
 #include "base/cleanup.h"
 #include "http/http1.h"
 #include "http/http2.h"
+#include "http/http2_frame.h"
 #include "http/websocket.h"
 
 #define SNIFF_MAX 64
@@ -178,15 +178,10 @@ static void on_message(void *context, enum http_side side, const struct websocke
 	http_pool_ws_message(c->pool, c->upgraded, side, m->text, m->payload, c->last_ns);
 }
 
-static bool text_is(struct http_text t, const char *s)
-{
-	return t.len == strlen(s) && !strncasecmp(t.p, s, t.len);
-}
-
 static bool is_websocket(const struct http_exchange *x)
 {
 	return x->response.head.status == 101 &&
-	       text_is(http_message_header(&x->response, "upgrade"), "websocket") &&
+	       http_text_is(http_message_header(&x->response, "upgrade"), "websocket") &&
 	       http_message_header(&x->response, "sec-websocket-accept").len;
 }
 
@@ -337,10 +332,9 @@ static void identify_joined(struct http_conn *c, uint32_t direction, const char 
 /* Bytes that can only be the first of a connection, while another one is under way. */
 static bool begins_again(const struct http_conn *c, const char *p, size_t n)
 {
-	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	if (!c->exchanges || *p < 'A' || *p > 'Z')
 		return false;
-	if (n >= sizeof(preface) - 1 && !memcmp(p, preface, sizeof(preface) - 1))
+	if (n >= HTTP2_PREFACE_LEN && !memcmp(p, HTTP2_PREFACE, HTTP2_PREFACE_LEN))
 		return true;
 	return c->http2 && !http_exchanges_open(c->exchanges) &&
 	       http1_looks_like(HTTP_REQUEST, p, n) == HTTP1_LOOK_YES;
@@ -462,15 +456,4 @@ void http_conn_free(struct http_conn *c)
 size_t http_conn_memory(const struct http_conn *c)
 {
 	return c->exchanges ? http_exchanges_memory(c->exchanges) : 0;
-}
-
-const char *http_conn_protocol(const struct http_conn *c)
-{
-	static const char *const names[] = {
-		[PROTO_UNKNOWN] = "",     [PROTO_HTTP1] = "HTTP/1",
-		[PROTO_HTTP2] = "HTTP/2", [PROTO_WEBSOCKET] = "WebSocket",
-		[PROTO_OTHER] = "",
-	};
-
-	return names[c->protocol];
 }

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/queue.h>
 
 #include "base/cleanup.h"
@@ -496,11 +495,6 @@ static bool headers_room(struct exchange *e, enum http_side side)
 	return true;
 }
 
-static bool text_is(struct http_text t, const char *s)
-{
-	return t.len == strlen(s) && !strncasecmp(t.p, s, t.len);
-}
-
 struct http_text http_message_header(const struct http_message *m, const char *name)
 {
 	size_t len = strlen(name);
@@ -528,7 +522,7 @@ static bool is_stream(struct http_text type)
 	while (len < type.len && type.p[len] != ';' && type.p[len] != ' ')
 		len++;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (text_is((struct http_text){type.p, len}, types[i]))
+		if (http_text_is((struct http_text){type.p, len}, types[i]))
 			return true;
 	}
 	return false;
@@ -832,7 +826,7 @@ static bool upgrades(const struct http_exchange *x)
 	const struct http_head *head = &x->response.head;
 
 	return switches(&x->response) || (head->version < 20 && head->status / 100 == 2 &&
-					  text_is(x->request.head.method, "CONNECT"));
+					  http_text_is(x->request.head.method, "CONNECT"));
 }
 
 static void message_end(struct exchange *e, enum http_side side, bool complete)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 /* Which way bytes go. Of the two ends the client is the one that sends requests. */
 enum http_side {
@@ -23,6 +25,12 @@ struct http_text {
 	const char *p;
 	size_t len;
 };
+
+/* Whatever its case. */
+static inline bool http_text_is(struct http_text t, const char *word)
+{
+	return t.len == strlen(word) && !strncasecmp(t.p, word, t.len);
+}
 
 /* The first line, or the pseudo-headers of HTTP/2. What a side does not have is empty. */
 struct http_head {

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include <zlib.h>
 
@@ -128,11 +127,6 @@ static struct http_text next_part(struct http_text *rest, char separator)
 	return trim(part);
 }
 
-static bool text_is(struct http_text t, const char *word)
-{
-	return t.len == strlen(word) && !strncasecmp(t.p, word, t.len);
-}
-
 /* 8 to 15, maybe in quotes; 0: neither. */
 static uint8_t window_bits(struct http_text t)
 {
@@ -162,7 +156,7 @@ static int deflate_param(struct http_text param, struct websocket_params *ret)
 	uint8_t bits = window_bits(trim(param));
 
 	for (size_t i = 0; i < ARRAY_SIZE(deflate_params); i++) {
-		if (!text_is(name, deflate_params[i].name))
+		if (!http_text_is(name, deflate_params[i].name))
 			continue;
 		if (!deflate_params[i].bits)
 			ret->no_context_takeover[deflate_params[i].side] = true;
@@ -184,7 +178,7 @@ int websocket_params_parse(struct http_text extensions, struct websocket_params 
 		one = next_part(&extensions, ',');
 		if (one.len == 0)
 			continue;
-		if (params.deflate || !text_is(next_part(&one, ';'), "permessage-deflate"))
+		if (params.deflate || !http_text_is(next_part(&one, ';'), "permessage-deflate"))
 			return -EINVAL;
 		params.deflate = true;
 		while (one.len)
