@@ -461,6 +461,48 @@ static void copy_utf8(struct buf *out, const char *p, size_t n)
 	}
 }
 
+/* The escape at @p as short as it can be: a character, or a backslash before it; 0: it is. */
+static size_t shorter_escape(const char *p, char text[2])
+{
+	size_t len = 0;
+	uint32_t c;
+
+	if (p[1] != '/' && p[1] != 'u')
+		return 0;
+	c = p[1] == '/' ? '/' : four_digits(p + 2);
+	if (c < ' ' || c > '~')
+		return 0;
+	if (c == '"' || c == '\\')
+		text[len++] = '\\';
+	text[len++] = (char)c;
+	return len;
+}
+
+/* The string at @p, of which what stands before @from was copied; moves @from to what was not. */
+static const char *copy_string(struct buf *out, const char *p, const char *end, const char **from)
+{
+	for (p++; p;) {
+		const char *next;
+		char text[2];
+		size_t len;
+
+		p = find_stop(p, end);
+		if (p == end)
+			return NULL;
+		if (*p == '"')
+			return p + 1;
+		next = *p == '\\' ? skip_escape(p, end) : NULL;
+		len = next ? shorter_escape(p, text) : 0;
+		if (len) {
+			copy_utf8(out, *from, (size_t)(p - *from));
+			buf_add(out, text, len);
+			*from = next;
+		}
+		p = next;
+	}
+	return NULL;
+}
+
 void value_copy(struct value v, struct buf *out)
 {
 	const char *p = v.p, *from = p, *end;
@@ -470,7 +512,7 @@ void value_copy(struct value v, struct buf *out)
 	end = p + v.len;
 	while (p < end) {
 		if (*p == '"') {
-			p = skip_string(p, end);
+			p = copy_string(out, p, end, &from);
 			if (!p)
 				return; /* not checked before, against the contract */
 		} else if (is_space(*p)) {

@@ -185,6 +185,7 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 		return NULL;
 	session_from_headers(r, from);
 	value_text(r->said, &r->prompt);
+	r->prompt_full = r->prompt.len;
 	cut_prompt(&r->prompt);
 	if (r->tools.len)
 		buf_add_char(&r->tools, ']');

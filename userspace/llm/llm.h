@@ -36,6 +36,7 @@ struct llm_request {
 	struct buf tools;      /* JSON: names; empty: none */
 	struct buf parameters; /* JSON: an object; empty: none */
 	struct buf prompt;     /* what the user said last, as far as LLM_PROMPT_MAX */
+	size_t prompt_full;    /* its bytes, kept or not */
 	struct value said;     /* the same in the body, while it is read */
 	struct buf texts;
 	struct llm_result results[LLM_RESULTS_MAX]; /* only those behind the model's last message */

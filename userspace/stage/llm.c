@@ -80,6 +80,15 @@ static struct as_span add_buf(struct llm_stage *s, const struct buf *b)
 	return record_add(&s->rec, b->data, b->len);
 }
 
+/* The beginning of a text that had @full bytes. */
+static struct as_span add_begin(struct llm_stage *s, const struct buf *b, size_t full)
+{
+	struct as_span span = add_buf(s, b);
+
+	span.full = (uint32_t)MIN(full, (size_t)UINT32_MAX);
+	return span;
+}
+
 static struct as_span add_text(struct llm_stage *s, struct http_text t)
 {
 	return record_add(&s->rec, t.p, t.len);
@@ -141,7 +150,7 @@ static void emit_request(struct llm_stage *s, const struct http_exchange *x, uin
 	SET_SPAN(s, as_llm_request, tools, add_buf(s, &r->tools));
 	SET_SPAN(s, as_llm_request, tool_results, add_buf(s, &s->text));
 	SET_SPAN(s, as_llm_request, parameters, add_buf(s, &r->parameters));
-	SET_SPAN(s, as_llm_request, prompt, add_buf(s, &r->prompt));
+	SET_SPAN(s, as_llm_request, prompt, add_begin(s, &r->prompt, r->prompt_full));
 	if (!s->rec.failed) {
 		rec = record_struct(&s->rec, as_llm_request);
 		rec->conn = x->conn;

@@ -131,6 +131,29 @@ static void a_copy_has_no_space_between_tokens_and_keeps_all_else(void **state)
 	buf_done(&b);
 }
 
+static void escapes_that_need_not_be_are_undone_in_a_copy(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{"\"a\\u0026b\\u003D\\/\"", "\"a&b=/\""},
+		{"{\"\\u0061\":[\"\\u0022x\\u005c\"]}", "{\"a\":[\"\\\"x\\\\\"]}"},
+		{"\"\\\\u0026\"", "\"\\\\u0026\""},
+		{"\"\\n\\\"\\u001f\\u007f\\u00e9\\ud83d\"",
+		 "\"\\n\\\"\\u001f\\u007f\\u00e9\\ud83d\""},
+		{"[ \"\\/\" , \"\\/\" ]", "[\"/\",\"/\"]"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct buf b = {0};
+
+		value_copy(at(cases[i].in), &b);
+		assert_string_equal(buf_cstr(&b), cases[i].out);
+		assert_true(value_whole(at(buf_cstr(&b))));
+		buf_done(&b);
+	}
+}
+
 static void members_are_picked_in_one_pass(void **state)
 {
 	static const char *const keys[] = {"b", "none", "a"};
@@ -154,6 +177,7 @@ int main(void)
 		cmocka_unit_test(numbers_must_fit),
 		cmocka_unit_test(escapes_are_undone),
 		cmocka_unit_test(a_copy_has_no_space_between_tokens_and_keeps_all_else),
+		cmocka_unit_test(escapes_that_need_not_be_are_undone_in_a_copy),
 		cmocka_unit_test(members_are_picked_in_one_pass),
 	};
 

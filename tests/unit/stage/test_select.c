@@ -60,7 +60,7 @@ static bool passes(const char *text)
 	assert_int_equal(record_end(&rec, &ev), 0);
 	ev.unix_ns = 1000;
 	ev.label = "/usr/lib/libssl.so.3";
-	assert_int_equal(select_new(wanted, filter, &out, &stage), 0);
+	assert_int_equal(select_new(wanted, filter, NULL, &out, &stage), 0);
 	n_heard = 0;
 	event_emit(&stage->in, &ev);
 	passed = n_heard == 1;
@@ -119,7 +119,7 @@ static void what_is_kept_back_is_counted_by_type(void **state)
 	struct event ev;
 
 	assert_int_equal(filter_compile("type == \"exit\"", select_schema(), &filter, &e), 0);
-	assert_int_equal(select_new(wanted, filter, &out, &stage), 0);
+	assert_int_equal(select_new(wanted, filter, NULL, &out, &stage), 0);
 	n_heard = 0;
 	for (unsigned i = 0; i < 30; i++) {
 		begin(i % 3 ? AS_EV_FORK : AS_EV_EXIT);
