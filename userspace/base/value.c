@@ -7,6 +7,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/cleanup.h"
 #include "base/utf8.h"
 
 static bool is_space(char c)
@@ -424,24 +425,46 @@ static const char *put_escape(struct buf *out, const char *p, const char *end)
 	return p + 2;
 }
 
-void value_text(struct value v, struct buf *out)
+/* Back to where a character begins, behind @from. */
+static void cut_text(struct buf *out, size_t from, size_t max)
+{
+	if (out->len <= from + max)
+		return;
+	out->len = from + max;
+	while (out->len > from && (out->data[out->len] & 0xc0) == 0x80)
+		out->len--;
+}
+
+bool value_text_upto(struct value v, struct buf *out, size_t max)
 {
 	const char *p, *end;
+	size_t start = out->len;
 
 	if (value_kind(v) != VALUE_STRING)
-		return;
+		return true;
 	p = v.p + 1;
 	end = v.p + v.len - 1;
-	while (p < end) {
+	/* one byte more than wanted tells whether a character ends there */
+	while (p < end && !out->failed && out->len - start <= max) {
+		size_t n = MIN((size_t)(end - p), max + 1 - (out->len - start));
 		const char *from = p;
 
-		p = memchr(p, '\\', (size_t)(end - p));
+		p = memchr(p, '\\', n);
 		if (!p)
-			p = end;
+			p = from + n;
 		buf_add(out, from, (size_t)(p - from));
-		if (p < end)
+		if (p < end && *p == '\\' && out->len - start <= max)
 			p = put_escape(out, p, end);
 	}
+	if (out->failed || out->len - start <= max)
+		return !out->failed;
+	cut_text(out, start, max);
+	return false;
+}
+
+void value_text(struct value v, struct buf *out)
+{
+	value_text_upto(v, out, SIZE_MAX / 2);
 }
 
 /* Everything but ill-formed UTF-8 stays; that becomes U+FFFD, as in all of our output. */

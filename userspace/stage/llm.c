@@ -29,6 +29,7 @@ struct call {
 	uint64_t begin_ns;   /* first byte of the request */
 	uint64_t request_ns; /* its last byte */
 	uint64_t end_ns;
+	uint32_t doubts; /* of the response when the call began */
 	bool fed;
 	bool socket; /* one of the requests of a WebSocket */
 };
@@ -311,6 +312,17 @@ static uint64_t span_ns(uint64_t from, uint64_t to)
 	return from && to > from ? to - from : 0;
 }
 
+/* That its connection was cut behind the last piece says nothing: agents close there. */
+static bool answer_incomplete(const struct call *c)
+{
+	const struct http_message *m = &c->x->response;
+
+	if (is_error(c->x) && !c->socket)
+		return !m->complete;
+	return !c->answer.done || c->answer.cut || c->pieces.lost || m->hole ||
+	       m->doubts != c->doubts;
+}
+
 static void fill_response(struct call *c, struct as_llm_response *rec)
 {
 	const struct llm_answer *a = &c->answer;
@@ -335,8 +347,7 @@ static void fill_response(struct call *c, struct as_llm_response *rec)
 	rec->duration_ns = span_ns(c->begin_ns, c->end_ns);
 	rec->status = c->x->response.head.status;
 	rec->role = role_of(c->x);
-	rec->incomplete = is_error(c->x) && !c->socket ? !c->x->response.complete
-						       : !a->done || a->cut || c->pieces.lost;
+	rec->incomplete = answer_incomplete(c);
 }
 
 static bool is_tool(const struct llm_block *b)
@@ -447,6 +458,7 @@ static void begin_call(struct llm_stage *s, struct http_exchange *x, struct http
 		c->begin_ns = socket ? boot_ns : x->request.begin_ns;
 		c->request_ns = boot_ns;
 		c->socket = socket;
+		c->doubts = x->response.doubts;
 		x->user = c;
 	} else {
 		s->counts.responses.unmade++;
