@@ -365,24 +365,8 @@ bool value_u64(struct value v, uint64_t *ret)
 static void put_utf8(struct buf *out, uint32_t c)
 {
 	char s[4];
-	size_t n = 0;
 
-	if (c < 0x80) {
-		s[n++] = (char)c;
-	} else if (c < 0x800) {
-		s[n++] = (char)(0xc0 | c >> 6);
-		s[n++] = (char)(0x80 | (c & 63));
-	} else if (c < 0x10000) {
-		s[n++] = (char)(0xe0 | c >> 12);
-		s[n++] = (char)(0x80 | (c >> 6 & 63));
-		s[n++] = (char)(0x80 | (c & 63));
-	} else {
-		s[n++] = (char)(0xf0 | c >> 18);
-		s[n++] = (char)(0x80 | (c >> 12 & 63));
-		s[n++] = (char)(0x80 | (c >> 6 & 63));
-		s[n++] = (char)(0x80 | (c & 63));
-	}
-	buf_add(out, s, n);
+	buf_add(out, s, utf8_put(s, c));
 }
 
 static uint32_t four_digits(const char *p)
@@ -431,7 +415,7 @@ static void cut_text(struct buf *out, size_t from, size_t max)
 	if (out->len <= from + max)
 		return;
 	out->len = from + max;
-	while (out->len > from && (out->data[out->len] & 0xc0) == 0x80)
+	while (out->len > from && utf8_continues(out->data[out->len]))
 		out->len--;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 /* The first that matches: what is special stands before what is general. */
 static const struct llm_format *const formats[] = {
@@ -166,7 +167,7 @@ static void cut_prompt(struct buf *b)
 	if (b->len <= LLM_PROMPT_MAX)
 		return;
 	b->len = LLM_PROMPT_MAX;
-	while (b->len && (b->data[b->len] & 0xc0) == 0x80)
+	while (b->len && utf8_continues(b->data[b->len]))
 		b->len--;
 }
 
