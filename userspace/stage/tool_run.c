@@ -52,7 +52,8 @@ static const struct {
 /* A program that was started, as far as it tells what it was started for. */
 struct start {
 	struct as_hdr h;
-	struct buf argv;  /* NUL-separated */
+	struct buf argv; /* NUL-separated */
+	uint32_t argv_full;
 	struct buf plain; /* the same without blanks and quotes, see plain_text() */
 	struct buf env;   /* variables by which agents mark what they start, NUL-separated */
 	bool ended;       /* the process, and how */
@@ -64,6 +65,7 @@ struct start {
 struct root {
 	struct as_hdr h;
 	struct buf argv;
+	uint32_t argv_full; /* its bytes, kept or not */
 };
 
 struct phrase {
@@ -383,6 +385,7 @@ static struct as_span add_root(struct tool_run *t, const struct call *c, struct 
 	if (!c->root.h.tgid)
 		return (struct as_span){};
 	*argv = record_add(&t->record, c->root.argv.data, c->root.argv.len);
+	argv->full = c->root.argv_full;
 	snprintf(id, sizeof(id), "%u@%llu", c->root.h.tgid, (unsigned long long)c->root.h.start_ns);
 	return record_add_str(&t->record, id);
 }
@@ -537,11 +540,17 @@ static bool is_root(const struct call *c, const struct as_hdr *h)
 	return c->root.h.tgid == h->tgid && c->root.h.start_ns == h->start_ns;
 }
 
+static void set_argv(struct root *r, const struct start *s)
+{
+	buf_reset(&r->argv);
+	buf_add(&r->argv, s->argv.data, s->argv.len);
+	r->argv_full = s->argv_full;
+}
+
 static void set_root(struct call *c, const struct start *s)
 {
 	c->root.h = s->h;
-	buf_reset(&c->root.argv);
-	buf_add(&c->root.argv, s->argv.data, s->argv.len);
+	set_argv(&c->root, s);
 	c->root_ended = s->ended;
 	if (s->ended) {
 		c->exit_code = s->exit_code;
@@ -610,6 +619,7 @@ static void start_read(struct start *s, const struct as_hdr *rec)
 	s->h = *rec;
 	buf_reset(&s->argv);
 	buf_add(&s->argv, record_bytes(rec, &e->argv), MIN(e->argv.len, (uint32_t)ARGV_KEPT));
+	s->argv_full = MAX(e->argv.len, e->argv.full);
 	buf_reset(&s->plain);
 	if (buf_room(&s->plain, s->argv.len))
 		s->plain.len = plain_text(s->plain.data, s->plain.cap, s->argv.data, s->argv.len);
@@ -627,8 +637,7 @@ static void root_execs(struct tool_run *t, struct call *c, const struct start *s
 	if (!(found & EVIDENCE_TEXT))
 		return;
 	c->evidence |= found;
-	buf_reset(&c->root.argv);
-	buf_add(&c->root.argv, s->argv.data, s->argv.len);
+	set_argv(&c->root, s);
 }
 
 static void on_exec(struct tool_run *t, const struct as_hdr *rec)

@@ -20,6 +20,7 @@
 static struct proc_table *procs;
 static struct stage *stage;
 static char said[16384]; /* the tool runs, as text */
+static bool argv_cut;
 static uint64_t now;
 
 static void hear(struct emitter *self, const struct event *ev)
@@ -31,6 +32,7 @@ static void hear(struct emitter *self, const struct event *ev)
 	if (ev->rec->type != AS_EV_TOOL_RUN)
 		return;
 #define TEXT(span) (int)r->span.len, record_bytes(ev->rec, &r->span)
+	argv_cut = r->argv.full > r->argv.len;
 	snprintf(end, room, "%s %.*s %.*s pid=%u %.*s %u%%", r->ended ? "end" : "start", TEXT(id),
 		 TEXT(name), r->process, TEXT(evidence), r->confidence);
 	if (r->ended)
@@ -421,6 +423,22 @@ static void a_call_whose_process_ended_before_it_was_told_is_over_with_its_repor
 	      "files= peers= reported\n");
 }
 
+static void arguments_that_are_not_kept_whole_are_told_as_cut(void **state)
+{
+	static char argv[100 * 1000];
+
+	memset(argv, 'x', sizeof(argv));
+	memcpy(argv, "sh\0-c\0pytest the-tests;", 24);
+	asks("B", "Bash", "{\"command\":\"pytest the-tests\"}", "");
+	execs(200, AGENT, argv, sizeof(argv), "", 0);
+	HEARD("start B Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	assert_true(argv_cut);
+	EXECS(200, AGENT, "sh\0-c\0pytest the-tests");
+	ends(200, 0, 0);
+	reports("B", false);
+	assert_false(argv_cut);
+}
+
 static void a_member_that_is_no_path_names_no_file(void **state)
 {
 	char input[3 * PATH_MAX], path[2 * PATH_MAX];
@@ -489,6 +507,7 @@ int main(void)
 		TEST(the_text_of_a_call_takes_a_process_from_one_that_was_only_likely),
 		TEST(a_process_that_one_call_has_is_not_another_ones_by_time),
 		TEST(a_call_whose_process_ended_before_it_was_told_is_over_with_its_report),
+		TEST(arguments_that_are_not_kept_whole_are_told_as_cut),
 		TEST(a_member_that_is_no_path_names_no_file),
 		TEST(what_a_model_says_does_not_hold_up_the_programs),
 	};
