@@ -25,6 +25,7 @@
 #include "http/websocket.h"
 #include "stage/framing.h"
 #include "stage/secrets.h"
+#include "stage/unescape.h"
 
 #define INPUT_MAX ((size_t)64 << 10)
 #define CUTS_MAX  4096 /* of one input; a longer one is cut here and there */
@@ -374,6 +375,15 @@ static void grow_secrets(const struct sized *s)
 	secrets_mask(&scan, (const uint8_t *)s->p + at, n, spans, ARRAY_SIZE(spans), NULL);
 }
 
+static void grow_unescape(const struct sized *s)
+{
+	uint8_t out[4096 + UNESCAPE_HELD];
+	struct unescape u = {0};
+
+	EACH_CALL(s, at, n)
+	unescape_piece(&u, (const uint8_t *)s->p + at, n, out);
+}
+
 static void grow_framing(const struct sized *s)
 {
 	struct framing f = {0};
@@ -413,6 +423,8 @@ static const struct growth {
 	GROW("prefixes", "", "sk-sk-ghp_eyJ--key=", grow_secrets),
 	GROW("names", "", "\"api_key\":", grow_secrets),
 	GROW("backslashes", "\"api_key\":\"", "\\", grow_secrets),
+	GROW("escapes", "", "\\u0026", grow_unescape),
+	GROW("backslashes alone", "", "\\", grow_unescape),
 	GROW("sizes", "", "\r\n1", grow_framing),
 	GROW("line ends", "", "\r", grow_framing),
 #undef GROW
