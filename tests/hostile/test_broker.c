@@ -181,6 +181,11 @@ static size_t make_request(char *data, size_t cap)
 	case 3:
 	case 4:
 		n = make_near_miss(data);
+		if (roll() % 2) { /* as programs are asked for, behind the number of any inode */
+			memmove(data + sizeof(uint64_t), data, n);
+			memset(data, 0, sizeof(uint64_t));
+			n = sizeof(uint64_t) + PATH_MAX;
+		}
 		break;
 	default:
 		break;
