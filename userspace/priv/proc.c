@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -223,18 +224,26 @@ static int serve_link(void *ctx, const struct peer_request *rq, struct peer_answ
 	return 0;
 }
 
-/* Nothing but ELF files: who asks shall not get at anything else that lies where he says. */
+/*
+ * Nothing but programs and libraries: who asks shall not get at anything else that lies where he says. ELF files are
+ * also the memory of programs that crashed, and that of the kernel in /proc/kcore.
+ */
 static int elf_check(int fd)
 {
-	char magic[4];
+	struct {
+		unsigned char ident[EI_NIDENT];
+		uint16_t type;
+	} head;
 	ssize_t n;
 
 	do {
-		n = pread(fd, magic, sizeof(magic), 0);
+		n = pread(fd, &head, sizeof(head), 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	return n == sizeof(magic) && !memcmp(magic, "\177ELF", sizeof(magic)) ? 0 : -ENOEXEC;
+	if (n != sizeof(head) || memcmp(head.ident, ELFMAG, SELFMAG) != 0)
+		return -ENOEXEC;
+	return head.type == ET_EXEC || head.type == ET_DYN ? 0 : -ENOEXEC;
 }
 
 static int serve_program(void *ctx, const struct peer_request *rq, struct peer_answer *ret)

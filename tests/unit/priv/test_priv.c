@@ -3,6 +3,7 @@
  * Each case runs in a process of its own, which splits and then asks the broker for what it must not get. As an ordinary
  * user there is nothing to give up, and the cases that need it are skipped.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -159,6 +160,28 @@ static void of_processes_only_listed_files_are_given_out(void **state)
 	run(files_of_processes);
 }
 
+/* Root's file that begins as one of this type. */
+static void put_elf(const char *name, uint16_t type)
+{
+	Elf64_Ehdr head = {.e_ident = ELFMAG, .e_type = type};
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(write(fd, &head, sizeof(head)) == sizeof(head));
+	close(fd);
+}
+
+static int elf_open(const char *name)
+{
+	char path[160];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/root%s/%s", getppid(), dir, name);
+	return priv_program_open(path, &st);
+}
+
 static int programs(void)
 {
 	struct stat st;
@@ -171,11 +194,17 @@ static int programs(void)
 	EXPECT(priv_program_open(of_root("/map_files/../exe"), &st) == -EINVAL);
 	EXPECT(priv_program_open(of_root("/map_files/0-1"), &st) == -ENOENT);
 	EXPECT(priv_program_open(of_root("/mem"), &st) == -EINVAL);
+	EXPECT(elf_open("program") >= 0 && elf_open("library") >= 0);
+	EXPECT(elf_open("memory") == -ENOEXEC && elf_open("object") == -ENOEXEC);
 	return 0;
 }
 
-static void programs_are_elf_files_and_nothing_else(void **state)
+static void programs_are_elf_files_that_run_and_nothing_else(void **state)
 {
+	put_elf("program", ET_EXEC);
+	put_elf("library", ET_DYN);
+	put_elf("memory", ET_CORE);
+	put_elf("object", ET_REL);
 	run(programs);
 }
 
@@ -257,7 +286,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_left_in_the_core),
 		cmocka_unit_test(system_calls_that_do_harm_are_refused),
 		cmocka_unit_test(of_processes_only_listed_files_are_given_out),
-		cmocka_unit_test(programs_are_elf_files_and_nothing_else),
+		cmocka_unit_test(programs_are_elf_files_that_run_and_nothing_else),
 		cmocka_unit_test(only_outputs_that_were_named_before_are_opened),
 		cmocka_unit_test(nonsense_does_not_end_the_broker),
 	};
