@@ -53,7 +53,7 @@ static int split(void)
 {
 	struct err e = {};
 
-	priv_output_allow(allowed);
+	priv_output_allow(allowed, 2);
 	return priv_split(&(struct priv_options){}, &e);
 }
 
@@ -214,10 +214,10 @@ static int outputs(void)
 	struct stat st;
 	int fd = -1;
 
-	EXPECT(priv_output_open(allowed, true, 0600, &fd, &e) == 0);
+	EXPECT(priv_output_open(allowed, true, &fd, &e) == 0);
 	EXPECT(write(fd, "12", 2) == 2);
-	EXPECT(priv_output_open(other, true, 0600, &fd, &e) == -EINVAL);
-	EXPECT(priv_output_open("/etc/passwd", true, 0600, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_open(other, true, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_open("/etc/passwd", true, &fd, &e) == -EINVAL);
 	EXPECT(priv_output_rotate(other, 2, &fd, &e) == -EINVAL);
 	EXPECT(priv_output_rotate(allowed, 2, &fd, &e) == 0);
 	EXPECT(fstat(fd, &st) == 0 && st.st_size == 0);
