@@ -21,11 +21,11 @@
 #include "base/clock.h"
 #include "http/http1.h"
 #include "http/http2.h"
-#include "http/ndjson.h"
 #include "http/sse.h"
 #include "http/websocket.h"
 #include "stage/framing.h"
 #include "stage/secrets.h"
+#include "stage/unescape.h"
 
 #define INPUT_MAX ((size_t)64 << 10)
 #define CUTS_MAX  4096 /* of one input; a longer one is cut here and there */
@@ -119,26 +119,7 @@ static void run_sse(const uint8_t *p, size_t n, size_t cut, struct buf *told, en
 	assert_int_equal(sse_new(on_event, told, &s), 0);
 	sse_feed(s, p, cut);
 	sse_feed(s, p + cut, n - cut);
-	buf_printf(told, "%llu", (unsigned long long)sse_pending(s));
 	sse_free(s);
-}
-
-static void on_ndjson(void *told, struct http_text line, uint64_t full)
-{
-	buf_printf(told, "\n%llu ", (unsigned long long)full);
-	buf_add(told, line.p, line.len);
-}
-
-static void run_ndjson(const uint8_t *p, size_t n, size_t cut, struct buf *told,
-		       enum http_side side)
-{
-	struct ndjson *j;
-
-	assert_int_equal(ndjson_new(on_ndjson, told, &j), 0);
-	ndjson_feed(j, p, cut);
-	ndjson_feed(j, p + cut, n - cut);
-	ndjson_finish(j);
-	ndjson_free(j);
 }
 
 static void on_message(void *told, enum http_side side, const struct websocket_message *m)
@@ -148,17 +129,10 @@ static void on_message(void *told, enum http_side side, const struct websocket_m
 	buf_add(told, m->payload.p, m->payload.len);
 }
 
-static void on_close(void *told, enum http_side side, unsigned code, struct http_text reason)
-{
-	buf_printf(told, "\nc%u ", code);
-	buf_add(told, reason.p, reason.len);
-}
-
 static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *told,
 			  enum http_side side)
 {
-	static const struct websocket_ops websocket_ops = {.message = on_message,
-							   .close = on_close};
+	static const struct websocket_ops websocket_ops = {.message = on_message};
 	const struct websocket_params params = {.deflate = true, .window_bits = {15, 15}};
 	const char *reason = "";
 	struct websocket *w;
@@ -166,6 +140,7 @@ static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *to
 	assert_int_equal(websocket_new(side, &params, &websocket_ops, told, &w), 0);
 	websocket_feed(w, p, cut);
 	websocket_feed(w, p + cut, n - cut);
+	websocket_eof(w);
 	websocket_failed(w, &reason);
 	buf_add_str(told, reason);
 	websocket_free(w);
@@ -184,7 +159,6 @@ static const struct parser {
 	{"http2", run_http2, HTTP_REQUEST, true},
 	{"http2", run_http2, HTTP_RESPONSE, true},
 	{"sse", run_sse, HTTP_RESPONSE, false},
-	{"ndjson", run_ndjson, HTTP_RESPONSE, false},
 	{"websocket", run_websocket, HTTP_RESPONSE, false},
 };
 
@@ -346,10 +320,6 @@ static void quiet_event(void *told, const struct sse_event *e)
 {
 }
 
-static void quiet_line(void *told, struct http_text line, uint64_t full)
-{
-}
-
 /* In calls of 4 KiB, as they come. */
 #define EACH_CALL(s, at, n) \
 	for (size_t at = 0, n; n = MIN((size_t)4096, (s)->n - at), at < (s)->n; at += n)
@@ -384,16 +354,6 @@ static void grow_sse(const struct sized *s)
 	sse_free(e);
 }
 
-static void grow_ndjson(const struct sized *s)
-{
-	struct ndjson *j;
-
-	assert_int_equal(ndjson_new(quiet_line, NULL, &j), 0);
-	EACH_CALL(s, at, n)
-	ndjson_feed(j, s->p + at, n);
-	ndjson_free(j);
-}
-
 static void grow_websocket(const struct sized *s)
 {
 	static const struct websocket_ops none = {0};
@@ -413,6 +373,15 @@ static void grow_secrets(const struct sized *s)
 
 	EACH_CALL(s, at, n)
 	secrets_mask(&scan, (const uint8_t *)s->p + at, n, spans, ARRAY_SIZE(spans), NULL);
+}
+
+static void grow_unescape(const struct sized *s)
+{
+	uint8_t out[4096 + UNESCAPE_HELD];
+	struct unescape u = {0};
+
+	EACH_CALL(s, at, n)
+	unescape_piece(&u, (const uint8_t *)s->p + at, n, out);
 }
 
 static void grow_framing(const struct sized *s)
@@ -448,14 +417,14 @@ static const struct growth {
 	GROW("lines of one event", "", "data:\n", grow_sse),
 	GROW("events", "", "data:x\n\n", grow_sse),
 	GROW("unknown fields", "", "x\n", grow_sse),
-	GROW("JSON, one line", "", "x", grow_ndjson),
-	GROW("JSON, lines", "", "{}\n", grow_ndjson),
 	GROW("fragments", "\x01\x01x", "\x00\x01x", grow_websocket),
 	GROW("messages", "", "\x81\x01x", grow_websocket),
 	GROW("dashes", "", "-", grow_secrets),
 	GROW("prefixes", "", "sk-sk-ghp_eyJ--key=", grow_secrets),
 	GROW("names", "", "\"api_key\":", grow_secrets),
 	GROW("backslashes", "\"api_key\":\"", "\\", grow_secrets),
+	GROW("escapes", "", "\\u0026", grow_unescape),
+	GROW("backslashes alone", "", "\\", grow_unescape),
 	GROW("sizes", "", "\r\n1", grow_framing),
 	GROW("line ends", "", "\r", grow_framing),
 #undef GROW

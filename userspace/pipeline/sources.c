@@ -339,6 +339,9 @@ static void follow(struct sources *s, const struct proc *p, uint32_t flags)
 		log_warning("process %u cannot be followed: %s", p->tgid, strerror(-r));
 	if (r < 0)
 		s->follow_error = r;
+	/* it may have ended meanwhile: the hook of its end has found nothing to take out */
+	if (procfs_gone(s->procfs, p))
+		proc_source_unfollow(s->proc, p->tgid);
 }
 
 static void found(void *context, const struct proc *p, uint32_t flags)

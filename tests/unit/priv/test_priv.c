@@ -56,7 +56,7 @@ static int split(void)
 
 	/* who asked may have forgotten it by then */
 	strcpy(path, allowed);
-	priv_output_allow(path);
+	priv_output_allow(path, 2);
 	memset(path, 'x', sizeof(path) - 1);
 	return priv_split(&(struct priv_options){}, &e);
 }
@@ -240,10 +240,10 @@ static int outputs(void)
 	struct stat st;
 	int fd = -1;
 
-	EXPECT(priv_output_open(allowed, true, 0600, &fd, &e) == 0);
+	EXPECT(priv_output_open(allowed, true, &fd, &e) == 0);
 	EXPECT(write(fd, "12", 2) == 2);
-	EXPECT(priv_output_open(other, true, 0600, &fd, &e) == -EINVAL);
-	EXPECT(priv_output_open("/etc/passwd", true, 0600, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_open(other, true, &fd, &e) == -EINVAL);
+	EXPECT(priv_output_open("/etc/passwd", true, &fd, &e) == -EINVAL);
 	EXPECT(priv_output_rotate(other, 2, &fd, &e) == -EINVAL);
 	EXPECT(priv_output_rotate(allowed, 2, &fd, &e) == 0);
 	EXPECT(fstat(fd, &st) == 0 && st.st_size == 0);

@@ -572,6 +572,28 @@ static void user_and_system_time_add_up_to_the_exact_sum(void **state)
 	assert_int_equal(rows->system_ns, 25 * MS + 1);
 }
 
+/* Ticks are an estimate: of a process that ran before, user time may become less than at the first look. */
+static void the_split_of_a_tree_is_never_more_than_its_sum(void **state)
+{
+	task(10, 10, 1, SEC, 100 * MS);
+	more()->usage.user_ns = 100 * MS;
+	sample(10 * SEC);
+	for (uint64_t i = 1; i < 5; i++) {
+		task(10, 10, 1, SEC, 100 * MS + i * MS / 2);
+		more()->usage.user_ns = 100 * MS;
+		more()->usage.system_ns = 4 * MS;
+		sample((10 + i) * SEC);
+		assert_int_equal(tree.cpu_ns, i * MS / 2);
+		assert_int_equal(tree.user_ns + tree.system_ns, tree.cpu_ns);
+		assert_true(tree.user_ns <= tree.cpu_ns);
+	}
+	feed_exit(10, 1, SEC, 99 * MS, 4 * MS);
+	sample(15 * SEC);
+	assert_int_equal(tree.cpu_ns, 3 * MS);
+	assert_int_equal(tree.user_ns + tree.system_ns, tree.cpu_ns);
+	assert_true(tree.user_ns <= tree.cpu_ns);
+}
+
 /* ---- /proc ---- */
 
 static char root[64];
@@ -895,6 +917,7 @@ int main(void)
 		TREE_TEST(bytes_of_the_network_count_for_the_living_and_the_ended),
 		TREE_TEST(a_root_must_be_known),
 		TREE_TEST(user_and_system_time_add_up_to_the_exact_sum),
+		TREE_TEST(the_split_of_a_tree_is_never_more_than_its_sum),
 		PROC_TEST(proc_gives_ticks_memory_and_io),
 		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
 		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),
