@@ -148,13 +148,6 @@ static void user_note(struct tls_source *t, uint32_t tgid, const struct tls_file
 		t->users[tgid & (CACHE_SIZE - 1)] = (struct user){tgid, f->number};
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 /* ---- from sites to probes ---- */
 
 /* The numbers in tls_sites.h and in agentsight/tls.h are the same on purpose. */
@@ -539,13 +532,13 @@ static void sites_attach(struct tls_source *t, struct tls_file *f, const struct 
 
 static bool is_library(const char *path)
 {
-	return strstr(base_name(path), ".so") != NULL;
+	return strstr(basename(path), ".so") != NULL;
 }
 
 /* Any library may have TLS linked in; those that are named so are TLS libraries themselves. */
 static enum tls_find_kind find_kind(const char *path)
 {
-	const char *name = base_name(path);
+	const char *name = basename(path);
 
 	return !is_library(path) || strcasestr(name, "ssl") || strcasestr(name, "gnutls")
 		       ? TLS_FIND_LIKELY
@@ -1174,7 +1167,7 @@ static bool script_interpreter(int fd, char *ret, size_t cap)
 		word = strsep(&rest, " \t");
 	if (!word)
 		return false;
-	if (!strcmp(base_name(word), "env")) {
+	if (!strcmp(basename(word), "env")) {
 		word = strsep(&rest, " \t");
 		while (word && (!*word || *word == '-' || strchr(word, '=')))
 			word = strsep(&rest, " \t");
@@ -1290,7 +1283,7 @@ const char *tls_source_library(struct tls_source *t, uint32_t number, uint32_t t
 	if (!f)
 		return NULL;
 	tls_file_called(f, clock_boot_ns());
-	return base_name(f->path);
+	return basename(f->path);
 }
 
 struct tls_counts tls_source_counts(const struct tls_source *t)
