@@ -2,8 +2,12 @@
 /*
  * A core that was taken over asks the broker for anything: requests of any service with any bytes and descriptors.
  * It gets files of processes, ELF files and the file that the user named, and nothing else; and the broker goes on.
+ * Whoever starts the user's command for alerts starts nothing else.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <regex.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,8 +26,15 @@
 #include "base/cleanup.h"
 #include "priv/output.h"
 #include "priv/priv.h"
+#include "sink/notify.h"
 
 #define REQUESTS 50000
+
+/* The name of one that has ended meanwhile says so. */
+#define LISTED                                                          \
+	"^/proc/[0-9]+/(task/[0-9]+/)?"                                 \
+	"(cgroup|cmdline|environ|io|maps|schedstat|smaps|smaps_rollup|" \
+	"stat|statm|status|fdinfo|fdinfo/[0-9]+)( \\(deleted\\))?$"
 
 struct result {
 	size_t asked, given, proc, elf, output;
@@ -33,6 +45,7 @@ struct result {
 static struct result *result;                                       /* shared with the child */
 static char output[64] = "/tmp/agentsight-broker-XXXXXX/recording"; /* in a directory of its own */
 static struct stat proc_stat;
+static regex_t listed; /* what of a process may be read, as userspace/priv/proc.c lists it */
 
 static uint64_t dice = 0x9e3779b97f4a7c15ULL;
 
@@ -109,19 +122,21 @@ static size_t make_path(char *text, size_t cap)
 	return n;
 }
 
-/* What would be given, and is not quite that. */
+/* What would be given, or is not quite that. */
 static size_t make_near_miss(char *text)
 {
 	static const char *const good[][2] = {
 		{"", "/environ"},
 		{"", "/statm"},
 		{"", "/fdinfo/0"},
+		{"", "/mem"},
 		{"", "/exe"},
 		{"", "/cwd"},
 		{"/proc/", "/root/bin/sh"},
 		{"/proc/", "/exe"},
 		{"/proc/", "/root//bin/cat"},
 		{"/proc/", "/root/etc/passwd"},
+		{"/proc/", "/root/proc/kcore"},
 	};
 	size_t pick = roll() % ARRAY_SIZE(good);
 	size_t n = (size_t)sprintf(text, "%s%d%s", good[pick][0], getppid(), good[pick][1]) + 1;
@@ -165,11 +180,18 @@ static size_t make_request(char *data, size_t cap)
 	case 2: /* the user's file, as the core asks for it */
 		memset(data, 0, PATH_MAX + 32);
 		memcpy(data, output, sizeof(output));
-		n = PATH_MAX + roll() % 32;
+		n = PATH_MAX + roll() % 8 * sizeof(uint32_t);
+		for (size_t i = PATH_MAX; i < n; i += sizeof(uint32_t))
+			data[i] = (char)(roll() % 8);
 		break;
 	case 3:
 	case 4:
 		n = make_near_miss(data);
+		if (roll() % 2) { /* as programs are asked for, behind the number of any inode */
+			memmove(data + sizeof(uint64_t), data, n);
+			memset(data, 0, sizeof(uint64_t));
+			n = sizeof(uint64_t) + PATH_MAX;
+		}
 		break;
 	default:
 		break;
@@ -192,22 +214,31 @@ static bool is_elf(int fd)
 	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && !memcmp(magic, "\177ELF", 4);
 }
 
+/* Everything else on the same file system, /proc/1/mem or /proc/kcore, is nobody's business. */
+static bool is_listed(const char *name)
+{
+	return regexec(&listed, name, 0, NULL, 0) == 0;
+}
+
 static void judge(int fd, const struct peer_request *rq)
 {
-	struct stat st;
+	char link[32], name[PATH_MAX];
+	struct stat st = {0};
+	ssize_t n;
 
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, sizeof(name) - 1);
+	name[MAX(n, 0)] = '\0';
 	result->given++;
-	if (fstat(fd, &st) == 0 && st.st_dev == proc_stat.st_dev)
+	if (fstat(fd, &st) == 0 && st.st_dev == proc_stat.st_dev && is_listed(name))
 		result->proc++;
-	else if (is_the_users(&st))
+	else if (is_the_users(&st) && (st.st_mode & 07777) == 0600)
 		result->output++;
-	else if (S_ISREG(st.st_mode) && is_elf(fd))
+	else if (st.st_dev != proc_stat.st_dev && S_ISREG(st.st_mode) && is_elf(fd))
 		result->elf++;
 	else if (!result->wrong[0])
-		snprintf(result->wrong, sizeof(result->wrong),
-			 "service %u gave inode %llu for %.*s", rq->service,
-			 (unsigned long long)st.st_ino, (int)MIN(rq->len, (size_t)100),
-			 (const char *)rq->data);
+		snprintf(result->wrong, sizeof(result->wrong), "service %u gave '%.99s' for %.*s",
+			 rq->service, name, (int)MIN(rq->len, (size_t)100), (const char *)rq->data);
 	close(fd);
 }
 
@@ -235,7 +266,7 @@ static void core(void)
 	int some_fd = memfd_create("some", MFD_CLOEXEC);
 	struct err e = {0};
 
-	priv_output_allow(output);
+	priv_output_allow(output, 2);
 	if (!data || !room || priv_split(&(struct priv_options){0}, &e) < 0)
 		return;
 	for (size_t i = 0; i < REQUESTS && !result->ended; i++)
@@ -258,7 +289,8 @@ static void the_broker_gives_nothing_away(void **state)
 	*slash = '/';
 	fd = open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
-	stat("/proc/1", &proc_stat);
+	assert_int_equal(stat("/proc/1", &proc_stat), 0);
+	assert_int_equal(regcomp(&listed, LISTED, REG_EXTENDED | REG_NOSUB), 0);
 	close(fd);
 	result = mmap(NULL, sizeof(*result), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
@@ -277,13 +309,93 @@ static void the_broker_gives_nothing_away(void **state)
 	assert_false(result->ended);
 	assert_true(result->finished && WIFEXITED(status));
 	/* it does give what it should */
-	assert_true(result->proc && result->elf);
+	assert_true(result->proc && result->elf && result->output);
+	regfree(&listed);
+}
+
+/* ---- the launcher, which is told in its own language: the core's code is not what asks ---- */
+
+struct start {
+	uint32_t service, number;
+	int32_t result;
+	uint32_t channel, quiet, env_len;
+	char env[48 << 10];
+};
+
+enum {
+	COMMAND,
+	WEBHOOK,
+};
+
+static int launcher_fd(void)
+{
+	int type;
+
+	for (int fd = STDERR_FILENO + 1; fd < 256; fd++) {
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 &&
+		    type == SOCK_SEQPACKET)
+			return fd;
+	}
+	return -1;
+}
+
+/* The process that was started, or why not. */
+static int launch(int fd, uint32_t channel, const char *env, size_t len)
+{
+	static struct start want;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr head;
+	} control = {.head = {.cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS,
+			      .cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec part = {&want, sizeof(want)};
+	struct msghdr m = {.msg_iov = &part,
+			   .msg_iovlen = 1,
+			   .msg_control = control.bytes,
+			   .msg_controllen = sizeof(control.bytes)};
+	_cleanup_(closep) int body = memfd_create("body", MFD_CLOEXEC);
+
+	want = (struct start){.channel = channel, .env_len = (uint32_t)len};
+	if (len <= sizeof(want.env))
+		memcpy(want.env, env, len);
+	memcpy(CMSG_DATA(&control.head), &body, sizeof(body));
+	assert_int_equal(sendmsg(fd, &m, 0), sizeof(want));
+	assert_true(recv(fd, &want, sizeof(want), 0) >= 12);
+	return want.result;
+}
+
+static void the_launcher_starts_what_the_user_named_and_takes_no_other_variables(void **state)
+{
+	static const char preload[] = "LD_PRELOAD=/tmp/evil.so";
+	static const char behind[] = "AGENTSIGHT_ALERT_RULE=cpu > 80\0PATH=/tmp";
+	static const char cut[] = "AGENTSIGHT_ALERT_RULE=cpu > 80";
+	struct notify *n;
+	struct err e = {0};
+	int fd;
+
+	assert_int_equal(
+		notify_open(&(struct notify_options){.command = "true", .launcher = true}, &n, &e),
+		0);
+	fd = launcher_fd();
+	assert_true(fd >= 0);
+	assert_int_equal(launch(fd, COMMAND, preload, sizeof(preload)), -EINVAL);
+	assert_int_equal(launch(fd, COMMAND, behind, sizeof(behind)), -EINVAL);
+	assert_int_equal(launch(fd, COMMAND, cut, sizeof(cut) - 1), -EINVAL);
+	assert_int_equal(launch(fd, COMMAND, "", 1), -EINVAL);
+	assert_int_equal(launch(fd, COMMAND, cut, SIZE_MAX >> 33), -EINVAL);
+	assert_int_equal(launch(fd, WEBHOOK, cut, sizeof(cut)), -EINVAL);
+	assert_int_equal(launch(fd, 2, cut, sizeof(cut)), -EINVAL);
+	assert_true(launch(fd, COMMAND, cut, sizeof(cut)) > 0);
+	notify_free(n);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_broker_gives_nothing_away),
+		cmocka_unit_test(
+			the_launcher_starts_what_the_user_named_and_takes_no_other_variables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@
 #include "http/websocket.h"
 #include "stage/framing.h"
 #include "stage/secrets.h"
+#include "stage/unescape.h"
 
 #define INPUT_MAX ((size_t)64 << 10)
 #define CUTS_MAX  4096 /* of one input; a longer one is cut here and there */
@@ -71,7 +72,8 @@ static const struct http_parser_ops ops = {
 	.end = on_end,
 };
 
-static bool searched; /* for a beginning: what is found may depend on where calls begin */
+/* For a beginning, where the input has none: what is found then may depend on where calls begin. */
+static bool searched;
 
 /* One input to one parser; @cut bytes first. */
 typedef void (*run_fn)(const uint8_t *p, size_t n, size_t cut, struct buf *told,
@@ -160,7 +162,45 @@ static const struct parser {
 	{"websocket", run_websocket, HTTP_RESPONSE, false},
 };
 
-static size_t inputs, cuts;
+/* Of the corpora, files for those that search are steps of a fuzz target, and have no beginning where it is looked for. */
+static const struct whole {
+	run_fn run;
+	enum http_side side;
+	const char *bytes;
+	size_t n;
+} wholes[] = {
+#define WHOLE(run, side, bytes)                     \
+	{                                           \
+		run, side, bytes, sizeof(bytes) - 1 \
+	}
+	WHOLE(run_http1, HTTP_REQUEST,
+	      "GET /a?b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
+	      "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+	      "\r\nPUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+	      "5;x=y\r\nhello\r\n0\r\nTrailer: t\r\n\r\nHEAD / HTTP/1.0\r\n\r\n"),
+	WHOLE(run_http1, HTTP_RESPONSE,
+	      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+	      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n"
+	      "0\r\n\r\nHTTP/1.1 204 No Content\r\nX: a\r\n b\r\n\r\n"
+	      "HTTP/1.0 200 OK\r\n\r\nto the end"),
+	/* the preface, SETTINGS, HEADERS of the static table, PING, DATA with padding, and its end */
+	WHOLE(run_http2, HTTP_REQUEST,
+	      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	      "\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x64"
+	      "\0\0\6\1\4\0\0\0\1\x83\x86\x84\x41\1h"
+	      "\0\0\x8\6\0\0\0\0\0pingpong"
+	      "\0\0\7\0\x8\0\0\0\1\2body\0\0"
+	      "\0\0\0\0\1\0\0\0\1"),
+	WHOLE(run_http2, HTTP_RESPONSE,
+	      "\0\0\0\4\0\0\0\0\0"
+	      "\0\0\0\4\1\0\0\0\0"
+	      "\0\0\1\1\4\0\0\0\1\x88"
+	      "\0\0\5\0\0\0\0\0\1hello"
+	      "\0\0\6\1\5\0\0\0\1\x40\1t\2ok"),
+#undef WHOLE
+};
+
+static size_t inputs, cuts, without; /* those without a beginning: nothing to compare with */
 
 static void cut_everywhere(const struct parser *parser, const char *name, const uint8_t *p,
 			   size_t n)
@@ -170,12 +210,15 @@ static void cut_everywhere(const struct parser *parser, const char *name, const 
 
 	searched = false;
 	parser->run(p, n, 0, &whole, parser->side);
+	if (searched) {
+		assert_true(parser->may_search);
+		without++;
+		return;
+	}
 	for (size_t at = 1; at < n; at += step) {
 		buf_reset(&cut);
 		parser->run(p, n, at, &cut, parser->side);
 		cuts++;
-		if (parser->may_search && searched)
-			return;
 		if (cut.len != whole.len || memcmp(buf_cstr(&cut), buf_cstr(&whole), cut.len))
 			fail_msg("%s, cut at %zu:\n%s\nbut whole:\n%s", name, at, buf_cstr(&cut),
 				 buf_cstr(&whole));
@@ -211,6 +254,15 @@ static void cut_directory(const struct parser *parser, const char *path)
 		closedir(dir);
 }
 
+static void cut_wholes(const struct parser *parser)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(wholes); i++) {
+		if (wholes[i].run == parser->run && wholes[i].side == parser->side)
+			cut_everywhere(parser, parser->corpus, (const uint8_t *)wholes[i].bytes,
+				       wholes[i].n);
+	}
+}
+
 /* Corpora beside the tree have one directory for each of ours. */
 static void inputs_give_the_same_wherever_they_are_cut(void **state)
 {
@@ -218,15 +270,17 @@ static void inputs_give_the_same_wherever_they_are_cut(void **state)
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(parsers); i++) {
-		inputs = cuts = 0;
+		inputs = cuts = without = 0;
+		cut_wholes(&parsers[i]);
 		snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", parsers[i].corpus);
 		cut_directory(&parsers[i], path);
-		assert_true(cuts > 0);
+		assert_true(inputs > 0 && cuts > 0);
 		if (more) {
 			snprintf(path, sizeof(path), "%s/raw/%s", more, parsers[i].corpus);
 			cut_directory(&parsers[i], path);
 		}
-		print_message("%s: %zu inputs, %zu cuts\n", parsers[i].corpus, inputs, cuts);
+		print_message("%s: %zu inputs, %zu cuts; %zu inputs without a beginning\n",
+			      parsers[i].corpus, inputs, cuts, without);
 	}
 }
 
@@ -321,6 +375,15 @@ static void grow_secrets(const struct sized *s)
 	secrets_mask(&scan, (const uint8_t *)s->p + at, n, spans, ARRAY_SIZE(spans), NULL);
 }
 
+static void grow_unescape(const struct sized *s)
+{
+	uint8_t out[4096 + UNESCAPE_HELD];
+	struct unescape u = {0};
+
+	EACH_CALL(s, at, n)
+	unescape_piece(&u, (const uint8_t *)s->p + at, n, out);
+}
+
 static void grow_framing(const struct sized *s)
 {
 	struct framing f = {0};
@@ -360,6 +423,8 @@ static const struct growth {
 	GROW("prefixes", "", "sk-sk-ghp_eyJ--key=", grow_secrets),
 	GROW("names", "", "\"api_key\":", grow_secrets),
 	GROW("backslashes", "\"api_key\":\"", "\\", grow_secrets),
+	GROW("escapes", "", "\\u0026", grow_unescape),
+	GROW("backslashes alone", "", "\\", grow_unescape),
 	GROW("sizes", "", "\r\n1", grow_framing),
 	GROW("line ends", "", "\r", grow_framing),
 #undef GROW

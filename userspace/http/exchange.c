@@ -813,7 +813,7 @@ static void on_missing(void *context, uint64_t id, enum http_side side, uint64_t
 	m = message_of(e, side);
 	m->body_wire += n;
 	m->body_error = m->body_error ?: "bytes behind these were not seen";
-	m->cut = true;
+	m->cut = m->hole = true;
 	if (s->decoder)
 		decoder_drop(e, side);
 	else if (!s->deaf)
@@ -943,6 +943,8 @@ void http_exchanges_doubt(struct http_exchanges *set)
 	{
 		state_of(e, HTTP_REQUEST)->doubt = true;
 		state_of(e, HTTP_RESPONSE)->doubt = true;
+		e->x.request.doubts++;
+		e->x.response.doubts++;
 	}
 }
 

@@ -49,6 +49,9 @@ struct http_message {
 	uint64_t begin_ns, head_ns, end_ns;
 	bool begun, headed, ended;
 	bool complete; /* ended in order, and nothing of it is known to be missing */
+	bool hole;     /* a part of the body was not seen: what comes behind it does not follow */
+	/* Losses while it was open: each may have been of it. Counted on where a WebSocket goes on. */
+	uint32_t doubts;
 	/*
 	 * The body keeps no more bytes: it reached its bound, a part of it was not seen, or it was the largest
 	 * when memory was used up, and then `body.len` has become less between two calls.

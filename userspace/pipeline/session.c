@@ -26,6 +26,7 @@
 #include "pipeline/sampling.h"
 #include "pipeline/sources.h"
 #include "pipeline/trust.h"
+#include "priv/output.h"
 #include "source/order.h"
 #include "source/ring.h"
 #include "stage/filter.h"
@@ -784,6 +785,8 @@ bool session_splits(const struct session_options *opt)
 static void split(struct session *s)
 {
 	child_offer(&s->child);
+	if (s->opt->output)
+		priv_output_allow(s->opt->output, s->opt->rotate_keep);
 	trust_split(&(struct trust_options){
 		.shared = sources_shared(s->sources),
 		.command = s->child.pid ? s->child.pid_fd : -1,

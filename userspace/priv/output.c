@@ -10,32 +10,24 @@
 #include "base/output.h"
 #include "priv/priv.h"
 
-#define PATHS_MAX 8
+/* What the user asked for; who asks the broker has no say in it. */
+#define FILE_MODE 0600
 
-static const char *allowed[PATHS_MAX];
-static size_t n_allowed;
+static char allowed[PATH_MAX];
+static unsigned int allowed_keep;
 
 /* Of fixed size, and so without anything to parse. */
 struct request {
 	char path[PATH_MAX];
-	uint32_t mode;
 	uint32_t empty;
-	uint32_t keep;
 };
 
-static bool is_allowed(const char *path)
+void priv_output_allow(const char *path, unsigned int keep)
 {
-	for (size_t i = 0; i < n_allowed; i++) {
-		if (!strcmp(path, allowed[i]))
-			return true;
-	}
-	return false;
-}
-
-void priv_output_allow(const char *path)
-{
-	if (path && n_allowed < PATHS_MAX && !is_allowed(path))
-		allowed[n_allowed++] = path;
+	/* one that is longer cannot be opened either */
+	if (strlen(path) < sizeof(allowed))
+		strcpy(allowed, path);
+	allowed_keep = keep;
 }
 
 /* ---- in the broker ---- */
@@ -46,13 +38,13 @@ static int serve_output(void *ctx, const struct peer_request *rq, struct peer_an
 	struct err e = {};
 	int fd = -1, r;
 
-	if (rq->len != sizeof(*want) || strnlen(want->path, PATH_MAX) == PATH_MAX ||
-	    !is_allowed(want->path))
+	if (rq->len != sizeof(*want) || strnlen(want->path, PATH_MAX) == PATH_MAX || !*allowed ||
+	    strcmp(want->path, allowed) != 0)
 		return -EINVAL;
 	if (rq->service == PRIV_OUTPUT_ROTATE)
-		r = output_rotate(want->path, want->keep, &fd, &e);
+		r = output_rotate(want->path, allowed_keep, &fd, &e);
 	else
-		r = output_open(want->path, 0, want->empty, want->mode, &fd, &e);
+		r = output_open(want->path, 0, want->empty, FILE_MODE, &fd, &e);
 	if (r < 0) {
 		ret->len = strlen(e.text) + 1;
 		memcpy(ret->data, e.text, ret->len);
@@ -89,18 +81,18 @@ static int call(enum priv_service service, struct request *rq, const char *path,
 	return 0;
 }
 
-int priv_output_open(const char *path, bool empty, mode_t mode, int *ret_fd, struct err *e)
+int priv_output_open(const char *path, bool empty, int *ret_fd, struct err *e)
 {
-	struct request rq = {.mode = mode, .empty = empty};
+	struct request rq = {.empty = empty};
 
 	if (!priv_is_split())
-		return output_open(path, 0, empty, mode, ret_fd, e);
+		return output_open(path, 0, empty, FILE_MODE, ret_fd, e);
 	return call(PRIV_OUTPUT_OPEN, &rq, path, ret_fd, e);
 }
 
 int priv_output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e)
 {
-	struct request rq = {.keep = keep};
+	struct request rq = {};
 
 	if (!priv_is_split())
 		return output_rotate(path, keep, ret_fd, e);

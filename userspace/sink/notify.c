@@ -383,12 +383,35 @@ enum launcher_service {
 	LAUNCHER_SERVICES,
 };
 
+/* Only what the user asked for is started. */
+static bool is_asked_for(const struct notify *n, uint32_t channel)
+{
+	const char *const what[CHANNELS] = {
+		[CHANNEL_COMMAND] = n->opt.command,
+		[CHANNEL_WEBHOOK] = n->opt.webhook,
+	};
+
+	return channel < CHANNELS && what[channel];
+}
+
+/* Whole strings, and only variables of ours: LD_PRELOAD and others run code in whoever gets them. */
+static bool env_is_ours(const char *env, size_t len)
+{
+	if (len > ENV_MAX || (len && env[len - 1]))
+		return false;
+	for (size_t i = 0; i < len; i += strlen(env + i) + 1) {
+		if (strncmp(env + i, PREFIX, strlen(PREFIX)) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int serve_start(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
 	const struct start_request *want = rq->data;
 
-	if (rq->len != sizeof(*want) || rq->n_fds != 1 || want->channel >= CHANNELS ||
-	    want->env_len > sizeof(want->env) || (want->env_len && want->env[want->env_len - 1]))
+	if (rq->len != sizeof(*want) || rq->n_fds != 1 || !is_asked_for(ctx, want->channel) ||
+	    !env_is_ours(want->env, want->env_len))
 		return -EINVAL;
 	return start(ctx, want, rq->fds[0]);
 }
@@ -448,7 +471,8 @@ static pid_t task_start(struct notify *n, const struct task *t)
 	want->channel = t->channel;
 	want->quiet = t->channel == CHANNEL_WEBHOOK && n->curl_failed;
 	want->env_len = (uint32_t)t->env.len;
-	memcpy(want->env, t->env.data, t->env.len);
+	if (t->env.len) /* a webhook has none */
+		memcpy(want->env, t->env.data, t->env.len);
 	if (!n->launcher)
 		return start(n, want, body);
 	return peer_call(n->launcher,

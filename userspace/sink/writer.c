@@ -206,7 +206,7 @@ static void open_again(struct writer *w)
 	struct err e = {};
 	int fd;
 
-	if (priv_output_open(w->path, false, 0600, &fd, &e) < 0) {
+	if (priv_output_open(w->path, false, &fd, &e) < 0) {
 		log_warning("%s; going on with the file that is open", e.text);
 		return;
 	}
@@ -738,8 +738,7 @@ static int open_output(struct writer *w, struct err *e)
 		w->path = strdup(w->opt.path);
 		if (!w->path)
 			return -ENOMEM;
-		priv_output_allow(w->path);
-		r = priv_output_open(w->path, true, 0600, &fd, e);
+		r = priv_output_open(w->path, true, &fd, e);
 	} else {
 		r = open_stdout(&fd, e);
 	}
