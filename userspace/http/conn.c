@@ -246,6 +246,14 @@ static bool parser_failed(const struct http_conn *c)
 	return c->http2 && http2_failed(c->http2, NULL);
 }
 
+/* There is nothing to take from a parser: where there is no room, who owns the connections ends some. */
+static void hold_parser(struct http_conn *c)
+{
+	size_t n = c->http1 ? http1_memory(c->http1) : c->http2 ? http2_memory(c->http2) : 0;
+
+	http_exchanges_hold(c->exchanges, n);
+}
+
 static void feed_protocol(struct http_conn *c, uint32_t direction, const char *p, size_t n,
 			  const struct http_origin *origin)
 {
@@ -271,6 +279,8 @@ static void feed_protocol(struct http_conn *c, uint32_t direction, const char *p
 		close_parsers(c);
 	else if (parser_failed(c))
 		restart(c, false);
+	else
+		hold_parser(c);
 }
 
 /* Keeps what is too short. What does not fit is longer than any beginning that is still in doubt. */

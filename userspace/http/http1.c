@@ -784,6 +784,11 @@ uint64_t http1_skipped(const struct http1 *h, enum http_side side)
 	return h->sides[side].skipped;
 }
 
+size_t http1_memory(const struct http1 *h)
+{
+	return h->sides[HTTP_REQUEST].text.cap + h->sides[HTTP_RESPONSE].text.cap + h->held.cap;
+}
+
 void http1_free(struct http1 *h)
 {
 	if (!h)

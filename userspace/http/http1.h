@@ -58,6 +58,9 @@ bool http1_upgraded(const struct http1 *h);
 /* Bytes of @side that were fed and not understood: before the first head, behind a gap, behind the end. */
 uint64_t http1_skipped(const struct http1 *h, enum http_side side);
 
+/* Bytes that it keeps until a line or an answer is complete. */
+size_t http1_memory(const struct http1 *h);
+
 void http1_free(struct http1 *h);
 DEFINE_FREEP(struct http1 *, http1_free)
 

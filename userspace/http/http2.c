@@ -933,6 +933,15 @@ int http2_new(const struct http_parser_ops *ops, void *context, struct http2 **r
 	return 0;
 }
 
+size_t http2_memory(const struct http2 *h)
+{
+	size_t n = h->streams.cap * (sizeof(*h->streams.pool) + sizeof(*h->streams.buckets));
+
+	for (size_t i = 0; i < ARRAY_SIZE(h->directions); i++)
+		n += hpack_memory(&h->directions[i].hpack) + h->directions[i].block.text.cap;
+	return n;
+}
+
 void http2_free(struct http2 *h)
 {
 	if (!h)

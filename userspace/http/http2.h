@@ -68,6 +68,9 @@ bool http2_failed(const struct http2 *h, const char **reason);
 
 const struct http2_counts *http2_counts(const struct http2 *h);
 
+/* Bytes of memory that it uses besides itself, about: tables of streams and of header fields. */
+size_t http2_memory(const struct http2 *h);
+
 /* Ends nothing: that is what http2_eof() of both sides is for. Accepts NULL. */
 void http2_free(struct http2 *h);
 

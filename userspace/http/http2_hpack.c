@@ -8,12 +8,14 @@
 
 #include "base/cleanup.h"
 
-#define TABLE_DEFAULT 4096U
-#define ENTRY_MIN     32U /* what an entry with neither name nor value counts, RFC 7541, 4.1 */
+#define TABLE_DEFAULT  4096U
+#define ENTRY_MIN      32U  /* what an entry with neither name nor value counts, RFC 7541, 4.1 */
+#define ENTRY_MEMORY   160U /* what it costs */
+#define STATIC_ENTRIES 61U  /* of every table, which cost nothing */
 
 /*
  * How many unknown entries a table gets, by how often it was not enough. No table of the default size
- * has more than 128; real ones have some 60, and each costs 160 bytes here.
+ * has more than 128; real ones have some 60, and each costs ENTRY_MEMORY here.
  */
 static const struct {
 	uint32_t table_size;
@@ -147,6 +149,16 @@ void hpack_lose(struct hpack *z)
 			(uint32_t)nghttp2_hd_inflate_get_max_dynamic_table_size(z->inflater);
 	hpack_done(z);
 	z->blind = true;
+}
+
+size_t hpack_memory(const struct hpack *z)
+{
+	size_t entries;
+
+	if (!z->inflater)
+		return 0;
+	entries = nghttp2_hd_inflate_get_num_table_entries(z->inflater) - STATIC_ENTRIES;
+	return entries * ENTRY_MEMORY + nghttp2_hd_inflate_get_dynamic_table_size(z->inflater);
 }
 
 void hpack_done(struct hpack *z)

@@ -55,6 +55,9 @@ int hpack_decode(struct hpack *z, const uint8_t *p, size_t n, bool last, hpack_f
 /* Bytes of this direction are missing: what the table holds is no longer known. */
 void hpack_lose(struct hpack *z);
 
+/* Bytes of memory that the table uses, about. */
+size_t hpack_memory(const struct hpack *z);
+
 void hpack_done(struct hpack *z);
 
 #endif

@@ -555,6 +555,7 @@ static void on_ws_message(void *context, struct http_exchange *x, enum http_side
 			  struct http_text payload, uint64_t boot_ns)
 {
 	struct value v = value_at(payload.p, payload.len);
+	bool whole = x->message_full <= payload.len && !x->message_incomplete;
 	struct call *c = x->user;
 
 	if (!text || llm_format_at(x->request.head.path) != &llm_openai_responses)
@@ -566,7 +567,7 @@ static void on_ws_message(void *context, struct http_exchange *x, enum http_side
 			return;
 		if (c)
 			end_call(x, boot_ns);
-		begin_call(context, x, payload, x->message_full <= payload.len, true, boot_ns);
+		begin_call(context, x, payload, whole, true, boot_ns);
 		return;
 	}
 	if (!c)

@@ -473,20 +473,20 @@ static bool descends(const struct tool_run *t, const struct call *c, const struc
 static unsigned evidence_of_environment(const struct call *c, const struct start *s)
 {
 	static const char session[] = "CLAUDE_CODE_SESSION_ID=";
-	const char *p = s->env.data, *end = p + s->env.len;
 	unsigned found = s->env.len ? EVIDENCE_ENV : 0;
 
-	for (size_t len; p < end; p += len + 1) {
-		const char *value;
+	for (size_t at = 0, len; at < s->env.len; at += len + 1) {
+		const char *p = s->env.data + at, *value;
 
-		len = strnlen(p, end - p);
+		len = strnlen(p, s->env.len - at);
 		value = memchr(p, '=', len);
 		if (!value++)
 			continue;
 		if (strlen(c->id) >= PHRASE_MIN && (size_t)(p + len - value) == strlen(c->id) &&
 		    !memcmp(value, c->id, strlen(c->id)))
 			found |= EVIDENCE_ID;
-		if (!strncmp(p, session, strlen(session)) && c->session[0] &&
+		if (len > strlen(session) && !memcmp(p, session, strlen(session)) &&
+		    c->session[0] &&
 		    !memmem(c->session, strlen(c->session), value, p + len - value))
 			return 0;
 	}

@@ -812,6 +812,30 @@ static void decoders_are_bounded_and_one_that_ends_is_told(void **state)
 	assert_non_null(strstr(told.data, "(the memory for bodies is used up)"));
 }
 
+static void what_parsers_hold_counts_as_memory(void **state)
+{
+	const struct http_pool_counts *counts = http_pool_counts(pool);
+	static char bytes[100 << 10];
+
+	memset(bytes, 'x', sizeof(bytes));
+	feed(WRITE, "GET /a HTTP/1.1\r\nX: ");
+	feed_to(conn, WRITE, bytes, sizeof(bytes));
+	assert_true(counts->memory >= sizeof(bytes));
+	h2_start();
+	h2_get(1, "/a");
+	send_wire(WRITE);
+	for (uint32_t i = 0; i < 40; i++)
+		frame(1, 5, 2 * i + 3, "\100\001n\001v", 5);
+	send_wire(WRITE);
+	for (uint32_t i = 0; i < 41; i++)
+		frame(3, 0, 2 * i + 1, "\0\0\0\2", 4);
+	send_wire(READ);
+	assert_int_equal(counts->open, 0);
+	assert_true(counts->memory >= 40 * 100);
+	http_conn_end(conn, 1);
+	assert_int_equal(counts->memory, 0);
+}
+
 static void messages_of_a_WebSocket_are_bounded_together_with_bodies(void **state)
 {
 	static char bytes[256 << 10];
@@ -967,6 +991,7 @@ int main(void)
 		TEST(the_largest_body_gives_way),
 		TEST(many_small_bodies_are_bounded_too),
 		TEST(decoders_are_bounded_and_one_that_ends_is_told),
+		TEST(what_parsers_hold_counts_as_memory),
 		TEST(messages_of_a_WebSocket_are_bounded_together_with_bodies),
 		TEST(endless_headers_are_cut),
 		TEST(requests_that_nobody_answers_are_told_and_bounded),

@@ -70,6 +70,16 @@ static void a_text_without_such_escapes_is_not_looked_at_twice(void **state)
 	assert_true(unescape_needed(bytes("\\\\u0026"), 7));
 	assert_true(unescape_needed(bytes("a\\"), 2));
 	assert_false(unescape_needed(bytes(""), 0));
+	/* wherever it stands, and only there */
+	for (size_t at = 0; at < 60; at++) {
+		char text[61];
+
+		memset(text, 'x', sizeof(text));
+		memcpy(text + at, "\\/", MIN(sizeof(text) - at, (size_t)2));
+		assert_true(unescape_needed(bytes(text), sizeof(text)));
+		text[at] = 'x';
+		assert_false(unescape_needed(bytes(text), sizeof(text)));
+	}
 }
 
 /* The words of the text that it becomes, masked in the text that it is. */
