@@ -109,7 +109,10 @@ static int proc_open(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
+/*
+ * First as a mere handle: opening a pipe or a device that has been put there may block or do harm. Opening a file that
+ * somebody has leased for writing waits for him, 45 s at most: -EWOULDBLOCK instead.
+ */
 static int regular_open(const char *path, struct stat *ret)
 {
 	_cleanup_(closep) int handle = open(path, O_PATH | O_CLOEXEC);
@@ -121,7 +124,7 @@ static int regular_open(const char *path, struct stat *ret)
 	if (!S_ISREG(ret->st_mode))
 		return -EINVAL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", handle);
-	fd = open(link, O_RDONLY | O_CLOEXEC);
+	fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
 

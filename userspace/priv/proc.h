@@ -22,7 +22,8 @@ ssize_t priv_proc_link(const char *path, char *buf, size_t cap);
 
 /*
  * The file behind "/proc/PID/exe", "/proc/PID/map_files/..." or a path below "/proc/PID/root", if it is a regular
- * file; without a broker any other path, too. The broker opens ELF programs and libraries only.
+ * file; without a broker any other path, too. The broker opens ELF programs and libraries only. -EWOULDBLOCK when
+ * somebody has a lease of it, which he is told to give back.
  */
 int priv_program_open(const char *path, struct stat *ret);
 
