@@ -436,9 +436,10 @@ static int add_pids(struct session *s)
 {
 	size_t n = s->opt->n_pids;
 
-	s->pid_fds = calloc(n ? n : 1, sizeof(*s->pid_fds));
+	s->pid_fds = malloc((n ? n : 1) * sizeof(*s->pid_fds));
 	if (!s->pid_fds)
 		return -ENOMEM;
+	memset(s->pid_fds, -1, n * sizeof(*s->pid_fds));
 	for (size_t i = 0; i < n; i++) {
 		struct epoll_event ev = {.events = EPOLLIN, .data.u32 = FD_PIDS + i};
 
@@ -552,7 +553,7 @@ static void on_duration(struct session *s)
 static void on_child(struct session *s)
 {
 	child_look(&s->child, &s->end);
-	if (s->end.ended)
+	if (s->end.ended && !s->end.unknown)
 		sources_waited(s->sources, s->child.pid, &s->end.used);
 	s->stop_reason = "command ended";
 }
@@ -763,6 +764,11 @@ static void breathe(void *context)
 	chain_flush(s->chain);
 }
 
+bool session_released(const struct session *s)
+{
+	return s->child.pid && s->child.gate_fd < 0;
+}
+
 int session_start(struct session *s, struct err *e)
 {
 	int r;
@@ -856,6 +862,7 @@ static void end_command(struct session *s)
 	r = child_signal(&s->child, SIGTERM);
 	for (int i = 0; r == 0 && i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
 		nanosleep(&moment, NULL);
+		breathe(s);
 		child_look(&s->child, &s->end);
 	}
 	if (r == 0 && !s->end.ended)
@@ -892,6 +899,7 @@ void session_close(struct session *s, struct session_result *ret)
 		finish(s); /* what has begun ends in order, also when it could not go on */
 	}
 	s->result.command_ended = s->end.ended;
+	s->result.status_unknown = s->end.unknown;
 	s->result.command_status = s->end.status;
 	if (s->chain)
 		s->result.alerts = chain_alerts_started(s->chain);
