@@ -257,6 +257,65 @@ static void a_leased_file_is_not_waited_for(void **state)
 	signal(SIGIO, SIG_DFL);
 }
 
+static int lease_of(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : priv_lease(fd);
+
+	close(fd);
+	return r;
+}
+
+static int leases(void)
+{
+	EXPECT(lease_of("/etc/passwd") == -ENOEXEC);
+	EXPECT(lease_of("/dev/null") == -ENOEXEC);
+	EXPECT(lease_of("/proc/self/exe") == 0);
+	return 0;
+}
+
+static void leases_are_of_programs_and_nothing_else(void **state)
+{
+	run(leases);
+}
+
+#define SOCKETS 400
+
+/* In portions, as they are asked for; what lies between them is none. */
+static int sockets_of_root(void)
+{
+	struct priv_socket got[64];
+	uint32_t from = 0, last = 0, n = 0;
+	ssize_t r;
+
+	while ((r = priv_proc_sockets((uint32_t)getppid(), from, got, 64)) > 0) {
+		for (ssize_t i = 0; i < r; i++) {
+			EXPECT(got[i].inode && (!n || got[i].fd > last));
+			last = got[i].fd;
+			n++;
+		}
+		from = last + 1;
+	}
+	EXPECT(r == 0 && n >= SOCKETS && n < SOCKETS + 16);
+	return 0;
+}
+
+static void each_socket_is_told_once(void **state)
+{
+	int fds[SOCKETS], others[SOCKETS];
+
+	for (size_t i = 0; i < SOCKETS; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		others[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		assert_true(fds[i] >= 0 && others[i] >= 0);
+	}
+	run(sockets_of_root);
+	for (size_t i = 0; i < SOCKETS; i++) {
+		close(fds[i]);
+		close(others[i]);
+	}
+}
+
 /* ---- where privileges are other than usual ---- */
 
 /* As root has them in a container: CAP_CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, NET_RAW and so on. */
@@ -424,6 +483,8 @@ int main(void)
 		cmocka_unit_test(of_processes_only_listed_files_are_given_out),
 		cmocka_unit_test(programs_are_elf_files_that_run_and_nothing_else),
 		cmocka_unit_test(a_leased_file_is_not_waited_for),
+		cmocka_unit_test(leases_are_of_programs_and_nothing_else),
+		cmocka_unit_test(each_socket_is_told_once),
 		cmocka_unit_test(root_of_a_container_sees_as_much_as_before),
 		cmocka_unit_test(with_hidepid_the_core_sees_processes_nevertheless),
 		cmocka_unit_test(nobody_splits_who_would_be_blind_then),
