@@ -69,7 +69,6 @@ struct session {
 	volatile struct as_shared *doorbell; /* NULL without kernel programs */
 	int epoll_fd;
 	int fds[FD_COUNT]; /* of which the rings' are borrowed */
-	sigset_t old_signals;
 	uint64_t start_ns;
 	struct ledger reported;       /* what loss events have said */
 	uint64_t unmade[AS_EV_COUNT]; /* records for which there was no memory */
@@ -425,7 +424,7 @@ static int open_signals(struct session *s)
 	if (s->opt->command_first)
 		sigaddset(&set, SIGQUIT);
 	signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &set, &s->old_signals) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	s->fds[FD_SIGNAL] = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->fds[FD_SIGNAL] < 0 ? -errno : 0;
@@ -652,7 +651,7 @@ static void prepare_poll(struct session *s)
 void session_kick(struct session *s)
 {
 	if (s->fds[FD_KICK] >= 0)
-		timer_set(s->fds[FD_KICK], 1);
+		timer_set(s->fds[FD_KICK], clock_boot_ns());
 }
 
 bool session_step(struct session *s, int timeout_ms)

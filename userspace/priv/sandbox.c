@@ -338,7 +338,6 @@ static const struct {
 	{SYS_bpf, BROKER},
 	{SYS_perf_event_open, BROKER},
 	{SYS_ioctl, BROKER},
-	{SYS_kill, BROKER},
 	{SYS_pidfd_send_signal, BROKER},
 
 #ifdef SYS_open /* what newer architectures never had */
