@@ -56,7 +56,7 @@ LDHARDENING ?= -pie -Wl,-z,relro,-z,now
 ifeq ($(DEVELOPER),1)
 WARNINGS += -Werror
 endif
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(WARNINGS) -D_GNU_SOURCE -DAGENTSIGHT_VERSION='"$(VERSION)"' -DAGENTSIGHT_DATADIR='"$(DATADIR)"' \
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(WARNINGS) -D_GNU_SOURCE -DAGENTSIGHT_VERSION='"$(VERSION)"' $(PLACES) \
 	-Iinclude -Iuserspace -I$(O)/bpf -I$(O)/gen $(LLHTTP_CFLAGS) $(PC_CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS = $(LDHARDENING) $(LDFLAGS) $(EXTRA_LDFLAGS)
 BPF_CFLAGS := -O2 -g -Wall -Werror --target=bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -I. -Iinclude
@@ -118,7 +118,7 @@ $(O)/gen/syscalls.inc: $(O)/.probed
 # The probes run once, and again when tools/probe.sh changes.
 $(O)/.probed: tools/probe.sh
 	$(Q)mkdir -p $(O)
-	$(Q)CC='$(CC)' CLANG='$(CLANG)' BPFTOOL='$(BPFTOOL)' PKG_CONFIG='$(PKG_CONFIG)' sh tools/probe.sh build
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' BPFTOOL='$(BPFTOOL)' PKG_CONFIG='$(PKG_CONFIG)' sh tools/probe.sh
 	$(Q)touch $@
 
 include tools/package.mk

@@ -216,7 +216,6 @@ struct inode {
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
-	struct inode *d_inode;
 };
 
 struct vfsmount {
@@ -364,7 +363,6 @@ struct task_struct {
 	struct files_struct *files;
 	struct signal_struct *signal;
 	struct task_io_accounting ioac;
-	u64 start_time;
 	unsigned long nvcsw;
 	unsigned long nivcsw;
 	unsigned long min_flt;
@@ -379,6 +377,7 @@ struct task_struct___v510 {
 
 struct trace_event_raw_sched_process_exec {
 	u32 __data_loc_filename;
+	pid_t old_pid; /* of the thread; it has its process's number by now */
 };
 
 struct trace_event_raw_sched_process_fork {
@@ -462,11 +461,8 @@ struct minmax {
 struct tcp_sock {
 	u32 rcv_nxt;
 	u32 copied_seq;
-	u32 snd_nxt;
 	u32 snd_una;
 	u32 write_seq;
-	u64 bytes_sent;
-	u64 bytes_retrans;
 	u64 bytes_acked;
 	u64 bytes_received;
 	u32 srtt_us;

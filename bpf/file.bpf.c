@@ -28,11 +28,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define S_IFIFO      0010000
 #define S_IFSOCK     0140000
 #define EBADF        9
-#define EINTR        4
-
-/* The kernel's own: the call is run again, or the program sees EINTR. */
-#define ERESTART_FIRST 512
-#define ERESTART_LAST  516
 
 #define STDIO_WRITTEN (1U << 31) /* beside a descriptor: it was written to */
 
@@ -131,15 +126,6 @@ __noinline __u32 path_add(__u32 at, __s32 dirfd, __u64 str, __u32 off)
 }
 
 /* ---- events ---- */
-
-static __always_inline __s32 call_error(long ret)
-{
-	if (ret >= 0)
-		return 0;
-	if (ret <= -ERESTART_FIRST && ret >= -ERESTART_LAST)
-		return EINTR;
-	return -ret;
-}
 
 /* The record ends at @off, which the verifier knows nothing about. */
 static __always_inline void scratch_output(struct scratch *s, __u32 type, __u32 off)

@@ -137,8 +137,10 @@ static __always_inline void ended(const struct sock *sk, struct sock_entry *s, i
 		close_emit(sk, s, sk, sums.tx, sums.rx);
 		return;
 	}
-	s->flow_tx = sums.tx;
-	s->flow_rx = sums.rx;
+	if (cfg.net_each_call && s->flags & ENTRY_OWNED)
+		calls_settle(s, sums.tx, sums.rx);
+	s->told_tx = sums.tx;
+	s->told_rx = sums.rx;
 	s->flags |= ENTRY_ENDED | (held ? ENTRY_HELD : 0);
 }
 
@@ -228,9 +230,9 @@ int BPF_PROG(net_destroy, const struct sock *sk)
 	tcp_sums_exact(&sums, s);
 	if (s->flags & ENTRY_ENDED) {
 		/* nothing is sent any more, and a disconnect has set the socket's own sums to zero */
-		sums.tx = s->flow_tx;
-		if (sums.rx < s->flow_rx || sums.rx - s->flow_rx > 1U << 31)
-			sums.rx = s->flow_rx;
+		sums.tx = s->told_tx;
+		if (sums.rx < s->told_rx || sums.rx - s->told_rx > 1U << 31)
+			sums.rx = s->told_rx;
 	}
 	close_emit(sk, s, sk, sums.tx, sums.rx);
 	return 0;

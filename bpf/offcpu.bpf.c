@@ -156,11 +156,18 @@ static __always_inline struct as_wait_thread *thread_get(__u32 tid, __u64 start_
 	return t;
 }
 
-static __always_inline void thread_end(__u32 tid)
+/*
+ * The leader's entry stays until the process ends: a thread that execs takes over its number and start time,
+ * and with them the entry.
+ */
+static __always_inline void thread_end(__u32 tgid, __u32 tid)
 {
-	struct as_wait_thread *t = bpf_map_lookup_elem(&wait_threads, &tid);
+	struct as_wait_thread *t;
 
-	if (!t || t->ended)
+	if (tid == tgid)
+		return;
+	t = bpf_map_lookup_elem(&wait_threads, &tid);
+	if (!t || t->ended || t->life.tgid != tgid)
 		return;
 	t->since_ns = 0;
 	t->ended = 1;
@@ -171,20 +178,20 @@ static __always_inline void thread_end(__u32 tid)
 
 static __always_inline void switch_out(struct task_struct *task, bool preempted, __u64 state)
 {
-	__u32 tid = (__u32)bpf_get_current_pid_tgid(), flags;
+	__u64 id = bpf_get_current_pid_tgid(), now;
 	struct as_wait_thread *t;
-	__u64 now;
+	__u32 flags;
 
-	if (!tid || !current_watched())
+	if (!id || !thread_watched(id))
 		return;
 	flags = BPF_CORE_READ(task, flags);
 	if (flags & TASK_KERNEL)
 		return;
 	if (state & STATE_DEAD || flags & TASK_EXITING) {
-		thread_end(tid);
+		thread_end(id >> 32, id);
 		return;
 	}
-	t = thread_get(tid, BPF_CORE_READ(task, start_boottime));
+	t = thread_get(id, BPF_CORE_READ(task, start_boottime));
 	if (!t) {
 		ledger_add(AS_EV_OFFCPU, shed, 1);
 		return;
@@ -310,5 +317,13 @@ int offcpu_wakeup(struct bpf_raw_tracepoint_args *ctx)
 
 	if (t && t->since_ns && !t->ready_ns)
 		t->ready_ns = bpf_ktime_get_boot_ns();
+	return 0;
+}
+
+/* A thread that execs has its process's number by now, and another process may have its own already. */
+SEC("raw_tp/sched_process_exec")
+int offcpu_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	thread_end(bpf_get_current_pid_tgid() >> 32, ctx->args[1]);
 	return 0;
 }

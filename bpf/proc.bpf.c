@@ -450,6 +450,16 @@ static __always_inline bool child_follows(__u32 parent, __u32 child, __u64 start
 	return true;
 }
 
+/* Who had its number before was followed, and nothing told its end. */
+static __always_inline void former_forget(__u32 pid, __u64 start_ns)
+{
+	struct as_proc *former = bpf_map_lookup_elem(&procs, &pid);
+
+	/* else /proc has just been read: it is the child itself */
+	if (former && former->start_ns / AS_TICK_NS != start_ns / AS_TICK_NS)
+		bpf_map_delete_elem(&procs, &pid);
+}
+
 SEC("tp/sched/sched_process_fork")
 int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 {
@@ -468,8 +478,10 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 	if (!child)
 		return 0; /* a thread */
 	start_ns = LOAD(child, start_boottime);
-	if (cfg.by_process && !child_follows(tgid, child_pid, start_ns))
+	if (cfg.by_process && !child_follows(tgid, child_pid, start_ns)) {
+		former_forget(child_pid, start_ns);
 		return 0;
+	}
 	if (!user_wanted())
 		return 0;
 
@@ -687,14 +699,18 @@ static __always_inline __u64 unaccounted_ns(struct task_struct *task)
 /* Splits the exact run time by the sampled user and system times, as getrusage() does. */
 static __always_inline void usage_split(const struct usage *u, struct as_exit *e)
 {
-	__u64 ratio, sum = u->utime + u->stime;
+	__u64 ratio, stime = u->stime, sum = u->utime + stime;
 
-	if (!u->stime || !sum) {
+	if (!stime || !sum) {
 		e->cpu_user_ns = u->runtime;
 		e->cpu_system_ns = 0;
 		return;
 	}
-	ratio = (u->stime << 16) / sum; /* of 65536; exact enough up to 78 hours of system time */
+	if (sum >> 40) { /* 18 minutes and more: a shift by 16 shall not lose bits */
+		stime >>= 16;
+		sum >>= 16;
+	}
+	ratio = (stime << 16) / sum; /* of 65536 */
 	e->cpu_system_ns = (u->runtime >> 16) * ratio + (((u->runtime & 0xffff) * ratio) >> 16);
 	e->cpu_user_ns = u->runtime - e->cpu_system_ns;
 }

@@ -17,13 +17,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define EINTR   4
-#define X32_BIT 0x40000000
-
-/* The kernel's own: the call is run again, or the program sees EINTR. */
-#define ERESTART_FIRST 512
-#define ERESTART_LAST  516
-
+#define X32_BIT    0x40000000
 #define ERROR_LAST 4095 /* MAX_ERRNO: larger values are results */
 
 const volatile __u32 nr_sigreturn = 0; /* returns what the interrupted code had in its register */
@@ -118,8 +112,6 @@ static __always_inline void error_add(struct as_call_sums *s, struct as_call_key
 	__u64 *n, zero = 0;
 
 	__sync_fetch_and_add(&s->errors, 1);
-	if (error >= ERESTART_FIRST && error <= ERESTART_LAST)
-		error = EINTR;
 	if (error >= AS_ERRORS_MAX)
 		error = AS_ERRORS_MAX - 1;
 	key->error = error;
@@ -153,7 +145,7 @@ static __always_inline void call_add(const struct thread_call *t, __u32 nr, long
 		peak_add(s->peaks, ns);
 	}
 	if (ret < 0 && ret >= -ERROR_LAST && nr != nr_sigreturn)
-		error_add(s, &key, -ret);
+		error_add(s, &key, call_error(ret));
 }
 
 /* ---- hooks ---- */
@@ -196,7 +188,25 @@ int calls_exit(struct trace_event_raw_sys_exit *ctx)
 	return 0;
 }
 
-/* Of every thread: its entry goes with it. */
+/* A thread that execs becomes its process's first one, in the middle of the call: its entry goes with it. */
+SEC("tp/sched/sched_process_exec")
+int calls_exec(struct trace_event_raw_sched_process_exec *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), old = id >> 32 << 32 | (__u32)ctx->old_pid;
+	struct thread_call *t, moved;
+
+	if (old == id)
+		return 0;
+	t = bpf_map_lookup_elem(&call_threads, &old);
+	if (!t)
+		return 0;
+	moved = *t;
+	bpf_map_delete_elem(&call_threads, &old);
+	bpf_map_update_elem(&call_threads, &id, &moved, BPF_ANY);
+	return 0;
+}
+
+/* Of every thread: its entry ends with it. */
 SEC("tp/sched/sched_process_exit")
 int calls_thread_exit(void *ctx)
 {

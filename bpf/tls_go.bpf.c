@@ -5,6 +5,7 @@
  * again by its goroutine and its distance from the end of the stack, which is what moving preserves.
  */
 #include "lib/tls_data.bpf.h"
+#include "lib/caller.bpf.h"
 #include "lib/ends.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -75,15 +76,9 @@ static __always_inline int conn_descriptor(__u64 conn)
 
 static __always_inline struct sock *descriptor_sock(int n)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **files = BPF_CORE_READ(table, fd);
-	struct file *file = NULL;
+	struct file *file = fd_file(n);
 	struct socket *socket;
 
-	if (n < 0 || (__u32)n >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), files + n);
 	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return NULL;
 	socket = BPF_CORE_READ(file, private_data);

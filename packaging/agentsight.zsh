@@ -36,6 +36,7 @@ _agentsight() {
 		'--queue-size[memory for output that cannot be written yet]:MB:'
 		'--prices[what models cost]:file:_files'
 		'--no-redact[keep secrets in the output]'
+		{-q,--quiet}'[only errors on standard error]'
 	)
 	sources=(
 		'--ssl=-[plaintext at TLS library calls]::switch:(true false)'
@@ -89,7 +90,6 @@ _agentsight() {
 	say=(
 		{-j,--json}'[JSON also on a terminal]'
 		'--no-color[no colours]'
-		{-q,--quiet}'[only errors on standard error]'
 		{-v,--verbose}'[say more on standard error]'
 		{-h,--help}'[the options]'
 	)

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 #
 # check-all.sh PART...: run the parts of the test suite and print one closing line over all of them,
-# "N passed, N failed, N skipped". Parts: unit fuzz hostile corpora judge golden library python live real
+# "N passed, N failed, N skipped". Parts: unit fuzz hostile corpora judge source golden library python live real
 # faults validate.
 #
-# A part that prints no closing line, or none that says anything ran, has failed. Exit status: 0 when
-# something passed and nothing failed.
+# A part that prints no closing line, or none that says anything ran, or that ends badly without saying what failed,
+# has failed. Exit status: 0 when something passed and nothing failed.
 
 set -uo pipefail
 
@@ -14,9 +14,52 @@ cd "$(dirname "$0")/.." || exit 2
 O=${O:-out}
 SYSTEM_PYTHON=${SYSTEM_PYTHON:-python3}
 LIVETEST=${LIVETEST:-$O/tests/live/livetest}
-passed=0 failed=0 skipped=0
+CLOSING='[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped'
 
-# tap_count FILE: turns the TAP that cmocka writes into our lines, and counts.
+# judge_end NAME STATUS FILE: the closing line of what ended with STATUS and wrote FILE, in $closing; what died without
+# one, or badly and with no failure to show for it, has failed.
+judge_end()
+{
+	closing=$(tail -n 1 "$3")
+	if [[ ! $closing =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+		echo "not ok $1 - it ended with status $2 and without a closing line"
+		closing='0 passed, 1 failed, 0 skipped'
+	elif ((BASH_REMATCH[1] + BASH_REMATCH[2] + BASH_REMATCH[3] == 0)); then
+		echo "not ok $1 - nothing ran"
+		closing='0 passed, 1 failed, 0 skipped'
+	elif (($2 != 0 && BASH_REMATCH[2] == 0)); then
+		echo "not ok $1 - it ended with status $2"
+		closing="${BASH_REMATCH[1]} passed, 1 failed, ${BASH_REMATCH[3]} skipped"
+	fi
+}
+
+# summed SUMS NAME COMMAND...: passes on the lines of a command, less the closing one, which goes into the file SUMS.
+summed()
+{
+	local sums=$1 name=$2 closing
+
+	shift 2
+	"$@" | tee "$sums.last" | grep -vxE "$CLOSING"
+	judge_end "$name" "${PIPESTATUS[0]}" "$sums.last"
+	echo "$closing" >>"$sums"
+}
+
+# program_one NAME COMMAND...: a program that counts nothing; its status tells.
+program_one()
+{
+	local name=$1
+
+	shift
+	if "$@"; then
+		echo "ok $name"
+		echo '1 passed, 0 failed, 0 skipped' >>"$tmp/sums"
+	else
+		echo "not ok $name"
+		echo '0 passed, 1 failed, 0 skipped' >>"$tmp/sums"
+	fi
+}
+
+# unit_one PROGRAM: turns the TAP that cmocka writes into our lines, and counts.
 unit_one()
 {
 	local program=$1 name=${1#"$O"/tests/} status=0
@@ -120,15 +163,31 @@ part_fuzz()
 	sums_print
 }
 
+# sums_print [SUMS]: their closing line
 sums_print()
 {
 	awk '{ passed += $1; failed += $3; skipped += $5 }
-		END { print passed + 0 " passed, " failed + 0 " failed, " skipped + 0 " skipped" }' "$tmp/sums"
+		END { print passed + 0 " passed, " failed + 0 " failed, " skipped + 0 " skipped" }' "${1:-$tmp/sums}"
 }
 
+# What judges others: of guests, and this script itself.
 part_judge()
 {
-	sh tests/vm/test_judge.sh
+	: >"$tmp/sums"
+	summed "$tmp/sums" test_judge.sh sh tests/vm/test_judge.sh
+	summed "$tmp/sums" test_vm_run.sh bash tests/vm/test_run.sh
+	summed "$tmp/sums" test_check_all.sh bash tests/test_check_all.sh
+	sums_print
+}
+
+# The source itself: who includes whom, headers alone, options that documents and completions know.
+part_source()
+{
+	: >"$tmp/sums"
+	program_one check-layers sh tools/check-layers.sh
+	program_one check-headers env O="$O" CC="${CC:-cc}" CLANG="${CLANG:-clang}" sh tools/check-headers.sh
+	program_one check-docs bash tests/check-docs.sh
+	sums_print
 }
 
 part_golden()
@@ -174,11 +233,8 @@ part_faults()
 		return
 	fi
 	: >"$tmp/sums"
-	for program in 'faults.py --few' 'surroundings.py --few'; do
-		# shellcheck disable=SC2086 # a program and its option
-		"$SYSTEM_PYTHON" tests/faults/$program | tee "$tmp/faults" | grep -vxE '[0-9]+ passed, .*'
-		tail -n 1 "$tmp/faults" >>"$tmp/sums"
-	done
+	summed "$tmp/sums" faults.py "$SYSTEM_PYTHON" tests/faults/faults.py --few
+	summed "$tmp/sums" surroundings.py "$SYSTEM_PYTHON" tests/faults/surroundings.py --few
 	sums_print
 }
 
@@ -187,34 +243,15 @@ part_validate()
 	"$SYSTEM_PYTHON" tests/validate.py "$O/tests/output"
 }
 
-# part_run NAME: passes its output on, less the closing line, which is added to the sums.
-part_run()
-{
-	local closing
-
-	# the last line only when it is a closing line: a part that died says nothing
-	part_"$1" | tee "$tmp/part" | grep -vxE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped'
-	closing=$(tail -n 1 "$tmp/part")
-	if [[ ! $closing =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-		echo "not ok $1 - it ended without a closing line"
-		failed=$((failed + 1))
-		return
-	fi
-	if ((BASH_REMATCH[1] + BASH_REMATCH[2] + BASH_REMATCH[3] == 0)); then
-		echo "not ok $1 - nothing ran"
-		failed=$((failed + 1))
-	fi
-	passed=$((passed + BASH_REMATCH[1]))
-	failed=$((failed + BASH_REMATCH[2]))
-	skipped=$((skipped + BASH_REMATCH[3]))
-}
-
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/check-all.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
+: >"$tmp/all"
 
 for part; do
 	case $part in
-	unit | fuzz | hostile | corpora | judge | golden | library | python | live | real | faults | validate) part_run "$part" ;;
+	unit | fuzz | hostile | corpora | judge | source | golden | library | python | live | real | faults | validate)
+		summed "$tmp/all" "$part" "part_$part"
+		;;
 	*)
 		echo "check-all.sh: no part '$part'" >&2
 		exit 2
@@ -222,5 +259,6 @@ for part; do
 	esac
 done
 
-echo "$passed passed, $failed failed, $skipped skipped"
-((failed == 0 && passed > 0))
+closing=$(sums_print "$tmp/all")
+echo "$closing"
+[[ $closing =~ ^[1-9][0-9]*\ passed,\ 0\ failed ]]

@@ -17,6 +17,46 @@ options_of() {
 	"$program" "$1" --help | sed -n 's/^ .\{5\}\(--[a-z-]*\).*/\1/p' | sort
 }
 
+# What a completion offers for a command is what it does when it is run: bash runs all three, since what the others
+# write in their files are words that it can be taught.
+
+offered_by_bash() (
+	# shellcheck source=/dev/null
+	. packaging/agentsight.bash
+	COMP_WORDS=(agentsight "$1" --) COMP_CWORD=2
+	_agentsight agentsight -- "$1"
+	printf '%s\n' "${COMPREPLY[@]}"
+)
+
+# shellcheck disable=SC2034,SC2317,SC2329 # what the sourced text uses
+offered_by_zsh() (
+	command=$1 CURRENT=3
+	_arguments() { printf '%s\n' "$@" | sed -nE 's/^\*?(--[a-z][a-z-]*).*/\1/p'; }
+	# $list is all of a list there, and words are counted from 1
+	# shellcheck source=/dev/null
+	. <(sed -E -e 's/\$words\[2\]/$command/' -e 's/([[:blank:]])\$([a-z]+)/\1"${\2[@]}"/g' packaging/agentsight.zsh)
+)
+
+# shellcheck disable=SC2034,SC2317,SC2329 # what the sourced text uses
+offered_by_fish() (
+	command=$1
+	set() { printf -v "$2" %s "${*:3}"; } # set -l NAME WORD...
+	complete() {
+		local condition='' option=''
+		while (($#)); do
+			case $1 in
+			-n) condition=$2 ;;
+			-l) option=$2 ;;
+			esac
+			shift
+		done
+		# without a condition it is for all
+		[[ -z $option || ($condition && " $condition " != *" $command "*) ]] || echo "--$option"
+	}
+	# shellcheck source=/dev/null
+	. <(sed 's/ -n \(\$[a-z]*\)/ -n "\1"/' packaging/agentsight.fish)
+)
+
 # compare WHAT EXPECTED FOUND: both are lists
 compare() {
 	difference=$(diff <(sort -u <<<"$2") <(sort -u <<<"$3")) && return
@@ -34,15 +74,9 @@ for command in $commands; do
 	}
 	all+=$options$'\n'
 
-	# what bash really offers for this command
-	offered=$(
-		# shellcheck source=/dev/null
-		. packaging/agentsight.bash
-		COMP_WORDS=(agentsight "$command" --) COMP_CWORD=2
-		_agentsight agentsight -- "$command"
-		printf '%s\n' "${COMPREPLY[@]}"
-	)
-	compare "packaging/agentsight.bash for '$command'" "$options" "$offered"
+	for shell in bash zsh fish; do
+		compare "packaging/agentsight.$shell for '$command'" "$options" "$(offered_by_$shell "$command")"
+	done
 	for file in agentsight.8 agentsight.zsh agentsight.fish; do
 		grep -qw -- "$command" "packaging/$file" || {
 			echo "check-docs: packaging/$file does not know the command '$command'" >&2
@@ -55,6 +89,4 @@ all=$(sort -u <<<"${all%$'\n'}")
 compare packaging/agentsight.8 "$all" \
 	"$(sed -e '/^\.SH OPTIONS/,/^\.SH SIGNALS/!d' -e 's/\\-/-/g' packaging/agentsight.8 |
 		grep -oE -- '--[a-z][a-z-]*')"
-compare packaging/agentsight.zsh "$all" "$(grep -v '^#' packaging/agentsight.zsh | grep -oE -- '--[a-z][a-z-]*')"
-compare packaging/agentsight.fish "$all" "$(sed -n 's/^complete .* -l \([a-z-]*\).*/--\1/p' packaging/agentsight.fish)"
 exit $bad

@@ -106,7 +106,7 @@ $(LIVETEST): $(wildcard tests/live/*.c) $(wildcard tests/live/*.h)
 
 LIVE_NEEDS := agentsight $(LIVETEST) $(WORKLOADS) $(GO_WORKLOADS) $(TLS_WORKLOADS)
 CHECK_NEEDS := agentsight $(UNIT_TESTS) $(FUZZ_PLAIN) $(HOSTILE_TESTS)
-RUN_TESTS = O=$(O) CC='$(CC)' CXX='$(CXX)' SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
+RUN_TESTS = O=$(O) CC='$(CC)' CXX='$(CXX)' CLANG='$(CLANG)' SYSTEM_PYTHON=$(SYSTEM_PYTHON) tests/check-all.sh
 
 tests: $(CHECK_NEEDS) $(LIVE_NEEDS) ## build all tests
 
@@ -126,7 +126,7 @@ check-python: $(LIBRARY) ## the Python module; needs python3-pytest
 	$(Q)$(RUN_TESTS) python
 
 test-run: $(CHECK_NEEDS) $(LIVE_NEEDS) $(LIBRARY) ## all tests that this machine can run; needs root
-	$(Q)$(RUN_TESTS) unit fuzz hostile judge golden library python live real faults validate
+	$(Q)$(RUN_TESTS) unit fuzz hostile judge source golden library python live real faults validate
 
 # This very build, not the static one that may lie about from yesterday.
 VM_FILES = agentsight:/agentsight tests/live $(O)/tests/live:/out/tests/live $(O)/tests/workloads:/out/tests/workloads

@@ -22,6 +22,16 @@ endif
 
 # ---- installing ----
 
+# The place of the data is compiled into those who read them: they are compiled again when it is another one, as in
+# `make && make install PREFIX=/usr`.
+DATA_READERS := $(O)/userspace/llm/price.o $(O)/userspace/source/tls_finder.o
+
+$(DATA_READERS): PLACES = -DAGENTSIGHT_DATADIR='"$(DATADIR)"'
+$(DATA_READERS): $(O)/.data-in
+$(O)/.data-in: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(DATADIR)' | cmp -s - $@ || echo '$(DATADIR)' >$@
+
 INSTALLED = \
 	$(BINDIR)/agentsight \
 	$(LIBDIR)/libagentsight.so.1 \

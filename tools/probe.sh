@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Looks for what a step needs and names every missing piece with the package that brings it.
-# Usage: tools/probe.sh build | test   (exit status 1 when something is missing)
+# Looks for what the build needs and names every missing piece with the package that brings it.
+# Exit status 1 when something is missing.
 set -u
 missing=0
 
@@ -29,34 +29,18 @@ has_llhttp() {
 	has_library libllhttp || [ -e "${LLHTTP_SOURCES:-/usr/share/llhttp}/llhttp.c" ]
 }
 
-case ${1:-build} in
-build)
-	need "a C compiler" gcc "${CC:-cc}" --version
-	need "clang with the BPF target" "clang llvm" has_clang_bpf
-	need bpftool bpftool "${BPFTOOL:-bpftool}" version
-	need pkg-config pkg-config "${PKG_CONFIG:-pkg-config}" --version
-	need "libbpf (1.1 or newer)" libbpf-dev "${PKG_CONFIG:-pkg-config}" --atleast-version=1.1 libbpf
-	need json-c libjson-c-dev has_library json-c
-	need libelf libelf-dev has_library libelf
-	need zlib zlib1g-dev has_library zlib
-	need nghttp2 libnghttp2-dev has_library libnghttp2
-	need brotli libbrotli-dev has_library libbrotlidec
-	need zstd libzstd-dev has_library libzstd
-	need llhttp node-llhttp has_llhttp
-	;;
-test)
-	need cmocka libcmocka-dev has_library cmocka
-	need "OpenSSL headers" libssl-dev has_library openssl
-	need python3-jsonschema python3-jsonschema /usr/bin/python3 -c 'import jsonschema'
-	need curl curl curl --version
-	need jq jq jq --version
-	need openssl openssl openssl version
-	;;
-*)
-	echo "usage: $0 build | test" >&2
-	exit 2
-	;;
-esac
+need "a C compiler" gcc "${CC:-cc}" --version
+need "clang with the BPF target" "clang llvm" has_clang_bpf
+need bpftool bpftool "${BPFTOOL:-bpftool}" version
+need pkg-config pkg-config "${PKG_CONFIG:-pkg-config}" --version
+need "libbpf (1.1 or newer)" libbpf-dev "${PKG_CONFIG:-pkg-config}" --atleast-version=1.1 libbpf
+need json-c libjson-c-dev has_library json-c
+need libelf libelf-dev has_library libelf
+need zlib zlib1g-dev has_library zlib
+need nghttp2 libnghttp2-dev has_library libnghttp2
+need brotli libbrotli-dev has_library libbrotlidec
+need zstd libzstd-dev has_library libzstd
+need llhttp node-llhttp has_llhttp
 
 if [ "$missing" = 1 ]; then
 	echo "'sudo make deps' installs them on Debian and Ubuntu." >&2

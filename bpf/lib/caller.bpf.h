@@ -103,6 +103,22 @@ static __always_inline bool caller_is_32bit(void)
 	return BPF_CORE_READ(task, CALLER_STATUS) & CALLER_32BIT;
 }
 
+#define EINTR 4
+
+/* The kernel's own: the call is run again, or the program sees EINTR. */
+#define ERESTART_FIRST 512
+#define ERESTART_LAST  516
+
+/* The error that the program sees; 0 if there is none. */
+static __always_inline __s32 call_error(long ret)
+{
+	if (ret >= 0)
+		return 0;
+	if (ret <= -ERESTART_FIRST && ret >= -ERESTART_LAST)
+		return EINTR;
+	return -ret;
+}
+
 /* ---- from inside a call, where no hook hands over the registers ---- */
 
 struct caller {

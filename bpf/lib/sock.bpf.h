@@ -76,11 +76,11 @@ struct sock_entry {
 	__u64 begin_ns;
 	__u64 end_ns;
 	__u64 flow_ns; /* of the last flow event */
-	__u64 flow_tx; /* sums as of then; at the end, what is known for sure */
+	__u64 flow_tx; /* sums as of then */
 	__u64 flow_rx;
 	__u64 base_tx; /* already sent when the tracing began */
 	__u64 base_rx;
-	__u64 told_tx; /* base and what send events have told; UDP: the sum itself */
+	__u64 told_tx; /* base and what send events have told; UDP, and at the end of TCP: the sum itself */
 	__u64 told_rx;
 	__u32 tx_seq0; /* sequence number of the first byte of payload */
 	__u32 rx_seq0;
@@ -117,7 +117,7 @@ struct {
 	__type(value, struct listener);
 } listeners SEC(".maps");
 
-/* conn_id of connections whose owner was found: two threads at the same instant are one accept. */
+/* conn_id of connections whose owner was found, or of sockets found to be gone: once, though by two threads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -551,12 +551,17 @@ static __always_inline void stale_end(const struct sock *key, struct sock_entry 
 
 #define PF_EXITING 0x4
 
-static __always_inline bool entry_own(struct sock_entry *s, struct task_struct *task)
+/* Of several that come upon the entry @id at the same instant, one is the first. */
+static __always_inline bool entry_claim(__u64 id)
 {
-	__u64 id = s->id;
 	__u32 one = 1;
 
-	if (bpf_map_update_elem(&claims, &id, &one, BPF_NOEXIST))
+	return !bpf_map_update_elem(&claims, &id, &one, BPF_NOEXIST);
+}
+
+static __always_inline bool entry_own(struct sock_entry *s, struct task_struct *task)
+{
+	if (!entry_claim(s->id))
 		return false;
 	owner_read(&s->owner, task);
 	s->flags |= ENTRY_OWNED;
@@ -607,7 +612,7 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u3
 		owner_read(&s.owner, (void *)bpf_get_current_task());
 		s.flags |= ENTRY_OWNED;
 	}
-	if (!entry_insert(sk, &s, BPF_NOEXIST))
+	if (!entry_insert(sk, &s, BPF_NOEXIST) && !entry_find(sk))
 		connection_shed(sk, AS_EV_ACCEPT);
 	return entry_find(sk);
 }
@@ -671,27 +676,36 @@ static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 	s.flags = ENTRY_OWNED | ENTRY_UP;
 	known.start_ns = s.owner.start_ns;
 	bpf_map_update_elem(&udp_owners, &s.owner.tgid, &known, BPF_ANY);
-	if (!entry_insert(sk, &s, BPF_ANY))
-		return NULL;
+	entry_insert(sk, &s, BPF_NOEXIST); /* or another thread has just done so */
 	return entry_find(sk);
+}
+
+/* Else the socket that lay at this address is gone, or has another peer now. */
+static __always_inline bool udp_is_of(const struct sock_entry *s, const struct sock *sk)
+{
+	return s->protocol == AS_PROTO_UDP && s->local.port == sock_local_port(sk) &&
+	       s->remote.port == sock_remote_port(sk);
 }
 
 static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
 				     bool sent)
 {
+	__u64 id_before;
 	__u32 type = sent ? AS_EV_SEND : AS_EV_RECV;
 
 	if (ret <= 0)
 		return;
-	/* the socket that lay at this address is gone, or has another peer now */
-	if (s && (s->protocol != AS_PROTO_UDP || s->local.port != sock_local_port(sk) ||
-		  s->remote.port != sock_remote_port(sk))) {
-		stale_end(sk, s);
+	/* read before it is judged: its memory may become that of another entry */
+	id_before = s ? s->id : 0;
+	if (s && !udp_is_of(s, sk)) {
+		if (entry_claim(id_before))
+			stale_end(sk, s);
 		s = NULL;
 	}
 	if (!s)
 		s = udp_entry_new(sk);
-	if (!s) {
+	/* also when another thread has not yet ended the last one */
+	if (!s || !udp_is_of(s, sk)) {
 		count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
 		return;
 	}

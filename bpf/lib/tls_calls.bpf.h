@@ -350,6 +350,16 @@ static __always_inline void handshake_enter(const struct as_tls_key *key)
 	}
 }
 
+/* The object that lay at this address was freed in the midst of its handshake: this is another's. */
+static __always_inline void handshake_renew(const struct as_tls_key *key,
+					    const struct as_tls_thread *t, __u64 call_ns)
+{
+	struct as_tls_session *s = session_get(key);
+
+	if (s && s->joined && t->bound == AS_TLS_BOUND && !conn_same(&s->conn, &t->conn))
+		s->handshake_ns = call_ns;
+}
+
 enum handshake_result {
 	HANDSHAKE_PENDING,
 	HANDSHAKE_DONE,
@@ -425,11 +435,13 @@ static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread
 					    const struct as_tls_call *c, int ret)
 {
 	struct as_tls_key key = {.tgid = id >> 32, .ssl = c->ssl};
-	struct as_tls_session *s = session_used(&key, t);
 	enum handshake_result result;
+	struct as_tls_session *s;
 	struct ssl_st ssl = {};
 	__u32 version = 0;
 
+	handshake_renew(&key, t, c->count);
+	s = session_used(&key, t);
 	if (!s || !s->handshake_ns)
 		return;
 	if (AS_TLS_SPEC_SHAPE(c->spec) == AS_TLS_SHAPE_RET_SSIZE) {
@@ -531,11 +543,15 @@ static __always_inline void name_enter(struct pt_regs *ctx, __u64 spec)
 {
 	struct as_tls_key key = {.ssl = PT_REGS_PARM1(ctx)};
 	struct server_name name = {};
+	struct as_tls_session *s;
 
 	if (name_read(ctx, spec, &name) < 0)
 		return;
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
 	bpf_map_update_elem(&tls_names, &key, &name, BPF_ANY);
+	s = bpf_map_lookup_elem(&tls_sessions, &key);
+	if (s)
+		s->handshake_ns = 0; /* of who had this address before: names are given first */
 }
 
 static __always_inline int call_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
@@ -563,6 +579,7 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 		t->pending_ssl = 0;
 	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_HANDSHAKE) {
 		key.ssl = t->ssl;
+		c->count = bpf_ktime_get_boot_ns();
 		handshake_enter(&key);
 	}
 	return 0;

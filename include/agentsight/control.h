@@ -57,12 +57,13 @@ struct as_task_io {
  * that ended to the same sum as that of children that were waited for.
  */
 struct as_proc {
-	__u64 start_ns;
+	__u64 start_ns; /* as /proc tells it in steps of AS_TICK_NS, or exact */
 	__u32 flags;
 	__u32 pad;
 	struct as_task_io ended_io; /* of its threads that ended since it belongs */
 };
 
+#define AS_TICK_NS  10000000
 #define AS_NAME_LEN 64
 
 /* Key of `names`: a base name, NUL-padded. */

@@ -620,6 +620,8 @@ struct as_ws_message {
 	struct as_span alpn;
 	struct as_span data;
 	__u32 direction;
+	__u32 incomplete;
+	__u32 plaintext;
 };
 #define AS_WS_MESSAGE_FIELDS(F, S)                                                               \
 	F(S, ENUM, direction, "direction", AS_ALWAYS, "seen from the process", tls_direction)    \
@@ -628,6 +630,8 @@ struct as_ws_message {
 	F(S, STR, path, "request.path", AS_ALWAYS, "of that request")                            \
 	F(S, STR, host, "request.host", AS_OPT, "of that request")                               \
 	F(S, U64, full, "len", AS_ALWAYS, "bytes of the whole message")                          \
+	F(S, BOOL, incomplete, "incomplete", AS_OPT, "it was cut off")                           \
+	F(S, BOOL, plaintext, "plaintext", AS_OPT, "it went over the network without TLS")       \
 	F(S, STR, server_name, "server_name", AS_OPT, "SNI of the TLS session, when known")      \
 	F(S, STR, alpn, "alpn", AS_OPT, "protocol that the TLS session agreed upon, when known") \
 	F(S, CONN, conn, "connection", AS_OPT, "the socket underneath, when known")              \

@@ -74,19 +74,19 @@ struct log {
 	X(mem)                                                                                     \
 	X(open)                                                                                    \
 	X(openat)                                                                                  \
-	X(read) X(pread) X(write) X(readlink) X(fopen) X(fdopen) X(opendir) X(readdir) X(          \
-		scandir) X(fgets) X(fread) X(fwrite) X(fflush) X(fclose) X(fstat) X(fstatat)       \
-		X(access) X(fcntl) X(ioctl) X(mmap) X(munmap) X(epoll_create) X(epoll_ctl) X(      \
-			epoll_wait) X(poll) X(eventfd) X(signalfd) X(timerfd_create)               \
-			X(timerfd_settime) X(socket) X(socketpair) X(bind) X(send) X(recv) X(      \
-				setsockopt) X(getsockname) X(pipe) X(dup) X(fork)                  \
-				X(pthread_create) X(rename) X(unlink) X(mkdir) X(ftruncate) X(     \
-					fchmod) X(fchown) X(lseek) X(memfd_create) X(wait) X(kill) \
-					X(prctl) X(setpriority) X(setrlimit) X(getrlimit) X(uname) \
-						X(getrandom) X(realpath) X(dlopen) X(sigprocmask)  \
-							X(read_event) X(write_event)               \
-								X(perf_event_open) X(pidfd_open)   \
-									X(syscall) X(bpf)
+	X(read)                                                                                    \
+	X(pread) X(write) X(readlink) X(fopen) X(fdopen) X(opendir) X(readdir) X(scandir) X(       \
+		fgets) X(fread) X(fwrite) X(fflush) X(fclose) X(fstat) X(fstatat) X(access)        \
+		X(fcntl) X(ioctl) X(mmap) X(munmap) X(epoll_create) X(epoll_ctl) X(epoll_wait) X(  \
+			poll) X(eventfd) X(signalfd) X(timerfd_create) X(timerfd_settime)          \
+			X(socket) X(socketpair) X(bind) X(send) X(recv) X(setsockopt) X(           \
+				getsockname) X(pipe) X(dup) X(fork) X(pthread_create) X(rename)    \
+				X(unlink) X(mkdir) X(ftruncate) X(fchmod) X(fchown) X(lseek)       \
+					X(memfd_create) X(wait) X(kill) X(prctl) X(setpriority) X( \
+						setrlimit) X(getrlimit) X(uname) X(getrandom)      \
+						X(realpath) X(dlopen) X(sigprocmask) X(read_event) \
+							X(write_event) X(perf_event_open)          \
+								X(pidfd_open) X(syscall) X(bpf)
 
 enum function {
 #define X(name) F_##name,
@@ -253,6 +253,28 @@ EXPORT int posix_memalign(void **ret, size_t align, size_t size)
 	return fails(F_mem) > 0 ? ENOMEM : real(ret, align, size);
 }
 
+/* What is done with a stream also leaves its mark on it, which ferror() sees: a bit that has no other way in. */
+#define STREAM_ERROR 0x20 /* glibc's _IO_ERR_SEEN */
+
+#define WRAP_STREAM(function, type, bad, name, params, args) \
+	EXPORT type name params;                             \
+	EXPORT type name params                              \
+	{                                                    \
+		static type(*real) params;                   \
+		int error;                                   \
+                                                             \
+		if (!real)                                   \
+			real = (type(*) params)next(#name);  \
+		error = fails(F_##function);                 \
+		if (error > 0) {                             \
+			if (f)                               \
+				f->_flags |= STREAM_ERROR;   \
+			errno = error;                       \
+			return bad;                          \
+		}                                            \
+		return real args;                            \
+	}
+
 #define WRAP_OPEN(name)                                                      \
 	EXPORT int name(const char *path, int flags, ...);                   \
 	EXPORT int name(const char *path, int flags, ...)                    \
@@ -390,10 +412,11 @@ WRAP(scandir, int, -1, scandir,
      (const char *path, struct dirent ***list, int (*filter)(const struct dirent *),
       int (*compare)(const struct dirent **, const struct dirent **)),
      (path, list, filter, compare))
-WRAP(fgets, char *, NULL, fgets, (char *p, int n, FILE *f), (p, n, f))
-WRAP(fread, size_t, 0, fread, (void *p, size_t size, size_t n, FILE *f), (p, size, n, f))
-WRAP(fwrite, size_t, 0, fwrite, (const void *p, size_t size, size_t n, FILE *f), (p, size, n, f))
-WRAP(fflush, int, EOF, fflush, (FILE * f), (f))
+WRAP_STREAM(fgets, char *, NULL, fgets, (char *p, int n, FILE *f), (p, n, f))
+WRAP_STREAM(fread, size_t, 0, fread, (void *p, size_t size, size_t n, FILE *f), (p, size, n, f))
+WRAP_STREAM(fwrite, size_t, 0, fwrite, (const void *p, size_t size, size_t n, FILE *f),
+	    (p, size, n, f))
+WRAP_STREAM(fflush, int, EOF, fflush, (FILE * f), (f))
 WRAP(fstat, int, -1, fstat, (int fd, struct stat *st), (fd, st))
 WRAP(fstatat, int, -1, stat, (const char *path, struct stat *st), (path, st))
 WRAP(fstatat, int, -1, fstatat, (int dir, const char *path, struct stat *st, int flags),

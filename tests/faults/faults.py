@@ -23,6 +23,7 @@ import json
 import mmap
 import os
 import random
+import re
 import shutil
 import signal
 import struct
@@ -164,8 +165,9 @@ class Fault:
 
 
 class Session:
-    """`args` are agentsight's; {pid}, {recording}, {libraries} are replaced. What it reports is looked at by `output`:
-    "events", "report" or None. `status` is that of success. The calls of `process` alone fail, if one is named."""
+    """`args` are agentsight's; {pid}, {recording}, {libraries} are replaced. What it writes is "events", or text, of
+    which `output` takes the lines that are there whatever fails, unless it is said why not. `status` is that of
+    success, and `also` if there is one. The calls of `process` alone fail, if one is named."""
 
     def __init__(self, name, args, output="events", status=0, works=True, cold=False, files=("out",), also=None,
                  process=None):
@@ -178,6 +180,21 @@ class Session:
 def broker(name, args, **other):
     """The process that keeps the privileges: what it does for the one that reads events fails."""
     return Session(f"broker-{name}", args, process="agentsight-priv", **other)
+
+
+def all_lines(text):
+    return text.splitlines()
+
+
+def rows(text):
+    """What `doctor` has looked at: names between a mark and how it is done, which a fault may change. Not libraries:
+    which of them somebody has mapped changes by the second."""
+    return re.findall(r"^  (?:ok|! |- ) ([^ /].*?)(?:  |$)", text, re.M)
+
+
+def labels(text):
+    """Titles of what `run` tells at its end: the numbers, and which of them there are, follow the clock."""
+    return re.findall(r"^([A-Z][A-Za-z ]*)$", text, re.M)
 
 
 WORK_ARGS = ["--", str(WORK), "mark"]
@@ -193,18 +210,18 @@ SESSIONS = [
             works=False),
     Session("run", ["run", "-i", "10", "--threads", "--syscalls", "--offcpu", "--pressure", "--alert", "cpu > 0",
                     "--on-alert", "true", "--env", "HOME", "-o", "out", *WORK_ARGS], status=7),
-    Session("lines", ["run", "-n", "-i", "10", *WORK_ARGS], output=None, status=7, files=()),
+    Session("lines", ["run", "-n", "-i", "10", *WORK_ARGS], output=labels, status=7, files=("stderr",)),
     Session("pipe", ["process", *WORK_ARGS], files=("stdout",)),
     Session("reopen", ["process", "-o", "out", *WORK_ARGS, "hangup"], files=("out",)),
     Session("rotate", ["files", "--rotate-size", "1", "--rotate-keep", "9", "-o", "out", *WORK_ARGS, "many"],
             files=("out",)),
-    Session("stats", ["stats", "{recording}"], output=None, works=False, files=("stdout",)),
-    Session("report", ["stats", "--html", "report.html", "{recording}"], output=None, works=False,
+    Session("stats", ["stats", "{recording}"], output=all_lines, works=False, files=("stdout",)),
+    Session("report", ["stats", "--html", "report.html", "{recording}"], output=all_lines, works=False,
             files=("report.html", "stdout")),
-    Session("diff", ["diff", "{recording}", "{recording}"], output=None, works=False, files=("stdout",)),
+    Session("diff", ["diff", "{recording}", "{recording}"], output=all_lines, works=False, files=("stdout",)),
     # it says on standard output what is missing, and ends with 1 then
-    Session("doctor", ["doctor"], output=None, works=False, files=("stdout",), also=1),
-    Session("schema", ["schema", "--json"], output=None, works=False, files=("stdout",)),
+    Session("doctor", ["doctor"], output=rows, works=False, files=("stdout",), also=1),
+    Session("schema", ["schema", "--json"], output=all_lines, works=False, files=("stdout",)),
     broker("record", ["record", "-o", "out", *WORK_ARGS]),
     broker("tls", ["trace", "--ssl", "-o", "out", "--", "/bin/sh", "-c", LATE_TLS], works=False, cold=True),
     broker("go", ["trace", "--ssl", "-o", "out", "--", "/bin/sh", "-c", LATE_GO], works=False, cold=True),
@@ -212,7 +229,8 @@ SESSIONS = [
                       "-o", "out"], works=False),
     broker("reopen", ["process", "-o", "out", *WORK_ARGS, "hangup"]),
     broker("rotate", ["files", "--rotate-size", "1", "--rotate-keep", "9", "-o", "out", *WORK_ARGS, "many"]),
-    broker("stop", ["run", "-n", "-d", "0.3", *WORK_ARGS, "long"], output=None, status=124, works=False, files=()),
+    broker("stop", ["run", "-n", "-d", "0.3", *WORK_ARGS, "long"], output=labels, status=124, works=False,
+           files=("stderr",)),
 ]
 BY_NAME = {s.name: s for s in SESSIONS}
 
@@ -254,6 +272,7 @@ class Result:
         self.status, self.stderr, self.seconds = 0, "", 0.0
         self.lines, self.events, self.wrong = [], collections.Counter(), []
         self.capabilities, self.stop, self.mark = set(), None, None
+        self.text = collections.Counter()  # lines of what is no stream of events
         self.injected, self.frames = True, []
 
 
@@ -388,7 +407,11 @@ class Runner:
             base = path.name.split(".")[0] if session.name.endswith("rotate") else path.name
             if path.name not in ("stdout", "stderr", "mark") and base not in session.files:
                 r.wrong.append(f"left: a file '{path.name}'")
-        if session.output == "events":
+        if session.output != "events":
+            for path in (self.dir / f for f in session.files):
+                if path.exists():
+                    r.text.update(session.output(path.read_text(errors="replace")))
+        else:
             rotated = sorted(self.dir.glob("out.*"), key=lambda p: -int(p.suffix[1:]) if p.suffix[1:].isdigit() else 0)
             for path in [*rotated, *(self.dir / f for f in session.files)]:
                 if path.exists():
@@ -461,11 +484,14 @@ def judge_stop(session, r):
         yield f"ledger: {r.stop['delivered']} delivered, {lines} lines beside `stop`"
 
 
-def judge_told(session, base, r):
+def judge_told(session, fault, base, r):
     """What the run without a fault had and this one has not is explained."""
+    if session.files == ("stderr",) and fault.name in ("fwrite", "fflush", "write"):
+        return  # there is nowhere to say it
     if session.output != "events":
-        if session.output is None and r.status == session.status and session.files:
-            return
+        missing = base.text - r.text
+        if missing and not set(said(r.stderr)) - set(said(base.stderr)):
+            yield f"told: nothing says why these lines are missing: {list(missing)[:3]}"
         return
     if r.mark is None and session.works:
         return  # nothing was run, so nothing is missing
@@ -485,8 +511,8 @@ def judge(session, fault, r):
         wrong += judge_status(session, fault, r)
         wrong += judge_work(session, r)
         wrong += judge_stop(session, r)
-        if r.status == session.status:
-            wrong += judge_told(session, base, r)
+        if r.status in (session.status, session.also):
+            wrong += judge_told(session, fault, base, r)
     if "Sanitizer" in r.stderr or "runtime error" in r.stderr:
         wrong.append("sanitizer: " + next(line for line in r.stderr.splitlines() if "Sanitizer" in line or "runtime error" in line))
     return wrong
@@ -568,6 +594,7 @@ def worker_base(name):
     _runner.run(session)
     base = _runner.run(session)
     counted = _runner.run(session, "count", timeout_s=60)
+    base.text &= counted.text  # what is always there
     return base, counted, list(_runner.log.calls())
 
 
@@ -630,6 +657,7 @@ def one(arguments, top):
     runner.run(BY_NAME["record"])
     shutil.copy(runner.dir / "out", f"{top}/recording")
     session.base = runner.run(session)
+    session.base.text &= runner.run(session).text
     r, wrong = run_fault(runner, session, fault)
     print(f"status {r.status}, {r.seconds:.2f} s, {'injected' if r.injected else 'not reached'}, mark {r.mark!r}")
     print(f"in {' < '.join(symbols(r.frames))}")

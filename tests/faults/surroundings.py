@@ -24,7 +24,9 @@ sys.dont_write_bytecode = True
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/real"))
 
-from real import AGENTSIGHT, ENVIRONMENT, Bench, Failure, Sight, Skip, Stream, check, check_equal, wait_until  # noqa: E402
+from real import (  # noqa: E402
+    AGENTSIGHT, ENVIRONMENT, Bench, Failure, Sight, Skip, Stream, bpf_held_by, bpf_left, check, check_equal, need, wait_until,
+)
 
 OUT = Path(os.environ.get("O", TOP / "out")).resolve()
 WORK = OUT / "tests/faults/work"
@@ -427,27 +429,23 @@ def killed(bench):
 
 
 def nothing_stays(bench):
-    """After kill -9 of a full recording its programs are gone, with the descriptors that held them."""
+    """After kill -9 of a full recording its broker ends by itself, and what both held is gone: links, programs, maps."""
+    need("bpftool")
     process = start(bench, ["record", "-v", "-o", "out", "-p", os.getpid()])
     wait_until("it to watch", lambda: b"watching" in process.stderr.readline())
+    held = bpf_held_by([process.pid, wait_until("the broker", lambda: broker_of(process))])
+    check_equal({kind for kind in held if held[kind]}, set(bpf_left(held)), "what is held, and what bpftool knows of it")
+    check(held["prog"] and held["map"], f"nothing was held: {held}")
     process.kill()
     process.wait()
+    wait_until("what they held to be gone", lambda: not bpf_left(held), 5)
     pinned = Path("/sys/fs/bpf")
     check(not pinned.exists() or not list(pinned.glob("agentsight*")), "something is pinned")
-    bpftool = next((p for p in ("/usr/sbin/bpftool", "/usr/local/sbin/bpftool") if os.path.exists(p)), None)
-    if not bpftool:
-        return "bpftool is missing, so only pins were looked for"
-
-    def held():
-        listing = subprocess.run([bpftool, "-j", "prog", "list"], capture_output=True, text=True, check=False).stdout
-        programs = json.loads(listing or "[]")
-        return any(p.get("pid") == process.pid for q in programs for p in q.get("pids", []))
-
-    wait_until("its programs to be gone", lambda: not held(), 5)
 
 
 def rotations(bench):
-    """kill -9 in the middle of rotations: the files have whole lines, and the next run cleans up."""
+    """kill -9 in the middle of rotations: the files have whole lines, and the next rotation clears away what the killed
+    one left half made."""
     for _ in range(20 if LONG else 3):
         for path in bench.dir.glob("rot*"):
             path.unlink()
@@ -464,9 +462,13 @@ def rotations(bench):
         work.wait()
         torn = [p.name for p in bench.dir.glob("rot*") if whole_lines(p)[1]]
         check(set(torn) <= {"rot"}, f"cut lines in {torn}")
-        (bench.dir / "rot.new").touch()
-        run(bench, "process", "-o", "rot", "--rotate-size", "1", "--", str(WORK), "mark")
-        check((bench.dir / "rot").exists(), "no output of the next run")
+        for path in bench.dir.glob("rot.*"):
+            path.unlink()
+        (bench.dir / "rot.new").write_text("half made\n")
+        run(bench, "files", "-o", "rot", "--rotate-size", "1", "--rotate-keep", "30", "--", str(WORK), "mark", "many")
+        check(whole_lines(bench.dir / "rot")[0][-1]["data"]["type"] == "stop", "the next run did not end its output")
+        check((bench.dir / "rot.1").exists(), "the next run did not rotate")
+        check(not (bench.dir / "rot.new").exists(), "what the killed run left is there")
 
 
 def broker_of(process):

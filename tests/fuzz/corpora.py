@@ -109,7 +109,7 @@ class Corpora:
 
     def json(self, data):
         self.target(data, "value", "json", "line", "stats")
-        self.target(b"\0" + data, "ndjson", "sse")
+        self.target(b"\0" + data, "sse")
         for form in range(6):
             self.target(bytes([form, 7]) + data, "llm")
 

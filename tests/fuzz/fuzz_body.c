@@ -51,7 +51,6 @@ static const char *run(const char *encoding, const uint8_t *p, size_t n, unsigne
 	}
 	body_decoder_finish(d);
 	error = body_decoder_error(d);
-	must(body_decoder_full(d) == out->len, "what is counted came out");
 	body_decoder_free(d);
 	return error;
 }

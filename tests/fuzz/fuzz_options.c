@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any command line: the first two bytes choose the command, lines are the arguments. What is accepted
- * keeps within its limits; what is refused has a sentence.
+ * Any command line: the first byte chooses the command ('A' is the first one), lines are the arguments. What is
+ * accepted keeps within its limits; what is refused has a sentence.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cmd/options.h"
+#include "cmd/cmd.h"
 
 #include "fuzz.h"
 
@@ -37,13 +37,20 @@ static void check(const struct session_options *s)
 		must(s->binary_paths[i][0]);
 	must(s->n_names <= 64);
 	must(!s->interval_ns || s->interval_ns >= 10 * NSEC_PER_MSEC);
-	must(s->interval_ns < 1000000001 * NSEC_PER_SEC);
-	must(s->duration_ns < 1000000001 * NSEC_PER_SEC);
+	must(s->interval_ns <= INT64_MAX && s->duration_ns <= INT64_MAX);
 	must(s->ring_bytes <= 1U << 30 && !(s->ring_bytes & (s->ring_bytes - 1)));
 	must(!s->ring_bytes || s->ring_bytes >= 1 << 20);
 	must(s->rotate_keep <= 10000 && s->rotate_bytes >> 20 <= 1 << 20);
 	must(!s->filter || s->filter[0]);
 	must(!s->output || s->output[0]);
+	must(!s->pace.base_ns || s->pace.base_ns >= NSEC_PER_MSEC);
+	must(!s->pace.max_ns || s->pace.max_ns >= NSEC_PER_MSEC);
+	must(s->pace.base_ns <= INT64_MAX && s->pace.max_ns <= INT64_MAX);
+	must(s->pss_interval_ns <= INT64_MAX);
+	for (size_t i = 0; i < s->n_env_names; i++)
+		must(s->env_names[i][0] && !strpbrk(s->env_names[i], ",="));
+	for (size_t i = 0; i < s->n_alerts; i++)
+		must(s->alerts[i][0]);
 	must(!s->command || s->command[0]);
 }
 
@@ -55,10 +62,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned command;
 	int argc;
 
-	if (size < 2)
+	if (size < 1)
 		return 0;
-	command = 1U << (data[0] + data[1]) % 9;
-	text = strndup((const char *)data + 2, size - 2);
+	command = commands[(uint8_t)(data[0] - 'A') % n_commands].bit;
+	text = strndup((const char *)data + 1, size - 1);
 	must(text);
 	argc = split(text, argv);
 	if (options_parse(argc, argv, command, &o, &e) < 0)

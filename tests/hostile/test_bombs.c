@@ -190,22 +190,27 @@ static void repeat(const struct bomb *b)
 
 /* ---- compressed bodies ---- */
 
-static void response(const char *encoding, size_t n)
+static void response(const char *type, const char *encoding, size_t n)
 {
 	char head[256];
 
 	str(WRITE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
 	snprintf(head, sizeof(head),
-		 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: %s\r\n"
+		 "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Encoding: %s\r\n"
 		 "Content-Length: %zu\r\n\r\n",
-		 encoding, n);
+		 type, encoding, n);
 	str(READ, head);
+}
+
+static void respond_as(const char *type, const char *encoding, const struct buf *body)
+{
+	response(type, encoding, body->len);
+	calls(READ, body->data, body->len);
 }
 
 static void respond(const char *encoding, const struct buf *body)
 {
-	response(encoding, body->len);
-	calls(READ, body->data, body->len);
+	respond_as("application/json", encoding, body);
 }
 
 static void deflate_add(struct buf *b, z_stream *z, int flush)
@@ -221,13 +226,13 @@ static void deflate_add(struct buf *b, z_stream *z, int flush)
 }
 
 /* A stream without end: a MiB of zeros is packed once, and repeated. */
-static void gzip_zeros(struct buf *b, size_t mib)
+static void gzip_zeros_by(struct buf *b, size_t mib, int strategy)
 {
 	_cleanup_(freep) char *zeros = calloc(1, MIB);
 	struct buf one = {0};
 	z_stream z = {0};
 
-	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, strategy);
 	deflate_add(b, &z, Z_FULL_FLUSH);
 	z.next_in = (void *)zeros;
 	z.avail_in = MIB;
@@ -238,18 +243,28 @@ static void gzip_zeros(struct buf *b, size_t mib)
 	buf_done(&one);
 }
 
-static void gzip_again(struct buf *b)
+static void gzip_zeros(struct buf *b, size_t mib)
+{
+	gzip_zeros_by(b, mib, Z_DEFAULT_STRATEGY);
+}
+
+static void gzip_again_by(struct buf *b, int strategy)
 {
 	struct buf packed = {0};
 	z_stream z = {0};
 
-	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+	deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, strategy);
 	z.next_in = (void *)b->data;
 	z.avail_in = (uInt)b->len;
 	deflate_add(&packed, &z, Z_FINISH);
 	deflateEnd(&z);
 	buf_done(b);
 	*b = packed;
+}
+
+static void gzip_again(struct buf *b)
+{
+	gzip_again_by(b, Z_DEFAULT_STRATEGY);
 }
 
 static void gzip_bomb(const struct bomb *bomb)
@@ -269,6 +284,18 @@ static void gzip_nested_bomb(const struct bomb *bomb)
 	gzip_again(&b);
 	gzip_again(&b);
 	respond("gzip, gzip, gzip", &b);
+	buf_done(&b);
+}
+
+/* Fixed codes pack 158 to 1, which no layer minds; and an event stream may be long. */
+static void gzip_nested_stream(const struct bomb *bomb)
+{
+	struct buf b = {0};
+
+	gzip_zeros_by(&b, 512, Z_FIXED);
+	gzip_again_by(&b, Z_FIXED);
+	gzip_again_by(&b, Z_FIXED);
+	respond_as("text/event-stream", "gzip, gzip, gzip", &b);
 	buf_done(&b);
 }
 
@@ -458,6 +485,21 @@ static void table_sizes(const struct bomb *bomb)
 	buf_done(&b);
 }
 
+/* A large table is lost, and made anew, again and again. */
+static void rebuilt_tables(const struct bomb *bomb)
+{
+	struct buf b = {0};
+
+	preface(&b);
+	frame(&b, 1, 4, 1, "\x3f\xe1\xff\x03\x82\x84\x87", 7);
+	for (int i = 0; i < 1700; i++) {
+		frame(&b, 1, 0, 1, "", 0);
+		frame(&b, 1, 4, 1, "\x82", 1);
+	}
+	calls(WRITE, b.data, b.len);
+	buf_done(&b);
+}
+
 /* ---- WebSocket ---- */
 
 static void upgrade(const char *extension)
@@ -511,6 +553,9 @@ static void websocket_fragments(const struct bomb *b)
 static const struct bomb bodies[] = {
 	{.name = "gzip, 1 GiB of zeros", .run = gzip_bomb, .must_say = "\"body_error\""},
 	{.name = "gzip, three times", .run = gzip_nested_bomb, .must_say = "\"body_error\""},
+	{.name = "gzip, three times, a stream",
+	 .run = gzip_nested_stream,
+	 .must_say = "\"body_error\""},
 	{.name = "gzip, six times", .run = too_many_layers, .must_say = "\"body_error\""},
 	{.name = "br, 1 GiB of zeros", .run = brotli_bomb, .must_say = "\"body_error\""},
 	{.name = "zstd, 1 GiB of zeros", .run = zstd_bomb, .must_say = "\"body_error\""},
@@ -586,6 +631,7 @@ static const struct bomb frames[] = {
 	{.name = "frames of one byte", .run = tiny_frames},
 	{.name = "streams opened and reset", .run = rapid_reset},
 	{.name = "HPACK, tables resized", .run = table_sizes},
+	{.name = "HPACK, tables made anew", .run = rebuilt_tables},
 };
 
 static const struct bomb messages[] = {

@@ -18,8 +18,10 @@
 #include <zlib.h>
 
 #include "base/cleanup.h"
+#include "event/field.h"
 #include "hostile/run.h"
 #include "stage/secrets.h"
+#include "stage/select.h"
 
 #define READ    AS_TLS_READ
 #define WRITE   AS_TLS_WRITE
@@ -564,6 +566,26 @@ static void bare_texts(void)
 	in_body("{\"c\":\"export A=\\n", "\\n\"}");
 }
 
+/* As Go, .NET, Gson and PHP write JSON, and JSON inside a string of it. */
+static void escaped_members(void)
+{
+	in_body("{\"c\":\"http://h/x?a=1\\u0026api_key=", " is it\"}");
+	in_body("{\"c\":\"http://h/x?a=1\\\\u0026api_key=", "\\\\u0026b=2\"}");
+	in_body("{\"c\":\"{\\u0022password\\u0022:\\u0022", "\\u0022}\"}");
+	in_body("{\"c\":\"{\\u0022password\\u0022:\\u0022a\\\\\\u0022", "\\u0022}\"}");
+	in_body("{\"c\":\"{\\\\u0022password\\\\u0022:\\\\u0022", "\\\\u0022}\"}");
+	in_body("{\"c\":\"AWS_SECRET_ACCESS_KEY=wJalr\\/", "\\/k\"}");
+	in_body("{\"c\":\"DB_PASSWORD\\u003da\\u00e9\\u002b", "\"}");
+	in_chunks("{\"c\":\"http://h/x?a=1\\u0026api_key=", "\"}");
+}
+
+static void escaped_texts(void)
+{
+	in_body("{\"c\":\"export KEY\\u003d", "\"}");
+	in_body("{\"c\":\"it is\\u000a", "\"}");
+	in_body("{\"c\":\"c\\u2019est\\u00a0", "\"}");
+}
+
 static void chunks(void)
 {
 	in_chunks("{\"model\":\"m\",\"api_key\":\"", "\",\"n\":1}");
@@ -638,6 +660,8 @@ PLACE(keys_in_other_headers_are_masked_wherever_a_call_ends, bare_headers, false
 PLACE(keys_in_a_query_are_masked_wherever_a_call_ends, query, true)
 PLACE(members_that_hold_keys_are_masked_wherever_a_call_ends, named_members, true)
 PLACE(keys_in_a_text_are_masked_wherever_a_call_ends, bare_texts, false)
+PLACE(members_behind_escapes_are_masked_wherever_a_call_ends, escaped_members, true)
+PLACE(keys_behind_escapes_are_masked_wherever_a_call_ends, escaped_texts, false)
 PLACE(members_that_hold_keys_are_masked_wherever_a_chunk_ends, chunks, true)
 PLACE(keys_in_a_text_are_masked_wherever_a_chunk_ends, bare_chunks, false)
 PLACE(keys_in_an_event_stream_are_masked_wherever_a_chunk_ends, events, true)
@@ -662,6 +686,70 @@ static void the_summary_holds_none_of_them(void **state)
 	assert_non_null(text);
 	must_not_hold("the summary", text, strlen(text));
 	assert_int_equal(leaks, 0);
+}
+
+/* What is told at the end: as an event, and on the screen. */
+static void the_statistics_hold_no_command_lines_keys(void **state)
+{
+	_cleanup_(freep) char *text = NULL;
+	struct text argv = {.n = 0};
+
+	key_make(&makers[0]);
+	add_f(&argv, "curl -H 'Authorization: Bearer %s'%c--password=%s%c%0400d ", key, 0, key, 0,
+	      7);
+	add_f(&argv, "%s", key); /* across what is kept of a command line */
+	run_exec(&run, "/usr/bin/curl", argv.p, argv.n, "", 0);
+	run_finish(&run);
+	chain_emit_statistics(run.chain, run.who.boot_ns);
+	text = run_summary(&run);
+	assert_non_null(strstr(text, "curl"));
+	must_not_hold("the summary", text, strlen(text));
+	assert_int_equal(leaks, 0);
+}
+
+static void a_name_that_the_filter_keeps_back_still_names_a_key(void **state)
+{
+	struct chain_options opt = {.session = &run.session, .procs = run.procs};
+	struct filter *filter = NULL;
+	struct filter_error why;
+	struct err e = {0};
+
+	assert_true(field_init() >= 0);
+	assert_int_equal(filter_compile("data.len > 11", select_schema(), &filter, &why), 0);
+	chain_free(run.chain);
+	opt.filter = filter;
+	assert_int_equal(chain_open(&opt, &run.chain, &e), 0);
+	key_make(&(struct maker){"a password", "", ALNUM, 16, true, false});
+	run_data(&run, 1, WRITE, "x-api-key: ", 11);
+	run_data(&run, 1, WRITE, key, key_n);
+	assert_true(lines > 0);
+	assert_int_equal(leaks, 0);
+	run_finish(&run);
+	chain_free(run.chain);
+	run.chain = NULL;
+	filter_free(filter);
+}
+
+/* A prompt is kept up to its 1,024th byte. */
+static void a_key_that_the_end_of_the_prompt_cuts_is_masked(void **state)
+{
+	static const struct maker google = {"Google", "AIzaSy", URL64, 33, false, false};
+
+	for (size_t before = 1024 - 38; before < 1024 - 12; before++) {
+		struct text t = {.n = 0}, body = {.n = 0};
+
+		key_make(&google);
+		add_str(&body, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"");
+		for (size_t i = 0; i < before; i++)
+			add_str(&body, i % 8 && i < before - 1 ? "x" : " ");
+		add_f(&body, "%s is it\"}]}", key);
+		request_head(&t, "", body.n);
+		add(&t, body.p, body.n);
+		stream++;
+		as_request(&t, 0);
+	}
+	assert_int_equal(leaks, 0);
+	assert_true(lines > 2 * 26);
 }
 
 /* ---- blocks of lines ---- */
@@ -770,9 +858,17 @@ static int set_up(void **state)
 	return run_open(&run);
 }
 
+static int set_up_statistics(void **state)
+{
+	leaks = cases = lines = 0;
+	run = (struct run){.on_line = on_line, .session.statistics = true};
+	return run_open(&run);
+}
+
 static int tear_down(void **state)
 {
-	run_finish(&run);
+	if (run.chain)
+		run_finish(&run);
 	run_close(&run);
 	return 0;
 }
@@ -787,6 +883,8 @@ int main(void)
 		TEST(keys_in_a_query_are_masked_wherever_a_call_ends),
 		TEST(members_that_hold_keys_are_masked_wherever_a_call_ends),
 		TEST(keys_in_a_text_are_masked_wherever_a_call_ends),
+		TEST(members_behind_escapes_are_masked_wherever_a_call_ends),
+		TEST(keys_behind_escapes_are_masked_wherever_a_call_ends),
 		TEST(members_that_hold_keys_are_masked_wherever_a_chunk_ends),
 		TEST(keys_in_a_text_are_masked_wherever_a_chunk_ends),
 		TEST(keys_in_an_event_stream_are_masked_wherever_a_chunk_ends),
@@ -798,6 +896,10 @@ int main(void)
 		TEST(words_that_hold_keys_are_masked),
 		TEST(keys_among_words_are_masked),
 		TEST(messages_that_hold_keys_are_masked),
+		cmocka_unit_test_setup_teardown(the_statistics_hold_no_command_lines_keys,
+						set_up_statistics, tear_down),
+		TEST(a_name_that_the_filter_keeps_back_still_names_a_key),
+		TEST(a_key_that_the_end_of_the_prompt_cuts_is_masked),
 		TEST(the_summary_holds_none_of_them),
 		TEST(private_keys_are_masked_wherever_a_call_ends),
 		TEST(ordinary_text_is_left_alone),

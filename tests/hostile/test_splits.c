@@ -21,11 +21,11 @@
 #include "base/clock.h"
 #include "http/http1.h"
 #include "http/http2.h"
-#include "http/ndjson.h"
 #include "http/sse.h"
 #include "http/websocket.h"
 #include "stage/framing.h"
 #include "stage/secrets.h"
+#include "stage/unescape.h"
 
 #define INPUT_MAX ((size_t)64 << 10)
 #define CUTS_MAX  4096 /* of one input; a longer one is cut here and there */
@@ -72,7 +72,8 @@ static const struct http_parser_ops ops = {
 	.end = on_end,
 };
 
-static bool searched; /* for a beginning: what is found may depend on where calls begin */
+/* For a beginning, where the input has none: what is found then may depend on where calls begin. */
+static bool searched;
 
 /* One input to one parser; @cut bytes first. */
 typedef void (*run_fn)(const uint8_t *p, size_t n, size_t cut, struct buf *told,
@@ -118,26 +119,7 @@ static void run_sse(const uint8_t *p, size_t n, size_t cut, struct buf *told, en
 	assert_int_equal(sse_new(on_event, told, &s), 0);
 	sse_feed(s, p, cut);
 	sse_feed(s, p + cut, n - cut);
-	buf_printf(told, "%llu", (unsigned long long)sse_pending(s));
 	sse_free(s);
-}
-
-static void on_ndjson(void *told, struct http_text line, uint64_t full)
-{
-	buf_printf(told, "\n%llu ", (unsigned long long)full);
-	buf_add(told, line.p, line.len);
-}
-
-static void run_ndjson(const uint8_t *p, size_t n, size_t cut, struct buf *told,
-		       enum http_side side)
-{
-	struct ndjson *j;
-
-	assert_int_equal(ndjson_new(on_ndjson, told, &j), 0);
-	ndjson_feed(j, p, cut);
-	ndjson_feed(j, p + cut, n - cut);
-	ndjson_finish(j);
-	ndjson_free(j);
 }
 
 static void on_message(void *told, enum http_side side, const struct websocket_message *m)
@@ -147,17 +129,10 @@ static void on_message(void *told, enum http_side side, const struct websocket_m
 	buf_add(told, m->payload.p, m->payload.len);
 }
 
-static void on_close(void *told, enum http_side side, unsigned code, struct http_text reason)
-{
-	buf_printf(told, "\nc%u ", code);
-	buf_add(told, reason.p, reason.len);
-}
-
 static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *told,
 			  enum http_side side)
 {
-	static const struct websocket_ops websocket_ops = {.message = on_message,
-							   .close = on_close};
+	static const struct websocket_ops websocket_ops = {.message = on_message};
 	const struct websocket_params params = {.deflate = true, .window_bits = {15, 15}};
 	const char *reason = "";
 	struct websocket *w;
@@ -165,6 +140,7 @@ static void run_websocket(const uint8_t *p, size_t n, size_t cut, struct buf *to
 	assert_int_equal(websocket_new(side, &params, &websocket_ops, told, &w), 0);
 	websocket_feed(w, p, cut);
 	websocket_feed(w, p + cut, n - cut);
+	websocket_eof(w);
 	websocket_failed(w, &reason);
 	buf_add_str(told, reason);
 	websocket_free(w);
@@ -183,11 +159,48 @@ static const struct parser {
 	{"http2", run_http2, HTTP_REQUEST, true},
 	{"http2", run_http2, HTTP_RESPONSE, true},
 	{"sse", run_sse, HTTP_RESPONSE, false},
-	{"ndjson", run_ndjson, HTTP_RESPONSE, false},
 	{"websocket", run_websocket, HTTP_RESPONSE, false},
 };
 
-static size_t inputs, cuts;
+/* Of the corpora, files for those that search are steps of a fuzz target, and have no beginning where it is looked for. */
+static const struct whole {
+	run_fn run;
+	enum http_side side;
+	const char *bytes;
+	size_t n;
+} wholes[] = {
+#define WHOLE(run, side, bytes)                     \
+	{                                           \
+		run, side, bytes, sizeof(bytes) - 1 \
+	}
+	WHOLE(run_http1, HTTP_REQUEST,
+	      "GET /a?b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
+	      "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+	      "\r\nPUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+	      "5;x=y\r\nhello\r\n0\r\nTrailer: t\r\n\r\nHEAD / HTTP/1.0\r\n\r\n"),
+	WHOLE(run_http1, HTTP_RESPONSE,
+	      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+	      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n"
+	      "0\r\n\r\nHTTP/1.1 204 No Content\r\nX: a\r\n b\r\n\r\n"
+	      "HTTP/1.0 200 OK\r\n\r\nto the end"),
+	/* the preface, SETTINGS, HEADERS of the static table, PING, DATA with padding, and its end */
+	WHOLE(run_http2, HTTP_REQUEST,
+	      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	      "\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x64"
+	      "\0\0\6\1\4\0\0\0\1\x83\x86\x84\x41\1h"
+	      "\0\0\x8\6\0\0\0\0\0pingpong"
+	      "\0\0\7\0\x8\0\0\0\1\2body\0\0"
+	      "\0\0\0\0\1\0\0\0\1"),
+	WHOLE(run_http2, HTTP_RESPONSE,
+	      "\0\0\0\4\0\0\0\0\0"
+	      "\0\0\0\4\1\0\0\0\0"
+	      "\0\0\1\1\4\0\0\0\1\x88"
+	      "\0\0\5\0\0\0\0\0\1hello"
+	      "\0\0\6\1\5\0\0\0\1\x40\1t\2ok"),
+#undef WHOLE
+};
+
+static size_t inputs, cuts, without; /* those without a beginning: nothing to compare with */
 
 static void cut_everywhere(const struct parser *parser, const char *name, const uint8_t *p,
 			   size_t n)
@@ -197,12 +210,15 @@ static void cut_everywhere(const struct parser *parser, const char *name, const 
 
 	searched = false;
 	parser->run(p, n, 0, &whole, parser->side);
+	if (searched) {
+		assert_true(parser->may_search);
+		without++;
+		return;
+	}
 	for (size_t at = 1; at < n; at += step) {
 		buf_reset(&cut);
 		parser->run(p, n, at, &cut, parser->side);
 		cuts++;
-		if (parser->may_search && searched)
-			return;
 		if (cut.len != whole.len || memcmp(buf_cstr(&cut), buf_cstr(&whole), cut.len))
 			fail_msg("%s, cut at %zu:\n%s\nbut whole:\n%s", name, at, buf_cstr(&cut),
 				 buf_cstr(&whole));
@@ -238,6 +254,15 @@ static void cut_directory(const struct parser *parser, const char *path)
 		closedir(dir);
 }
 
+static void cut_wholes(const struct parser *parser)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(wholes); i++) {
+		if (wholes[i].run == parser->run && wholes[i].side == parser->side)
+			cut_everywhere(parser, parser->corpus, (const uint8_t *)wholes[i].bytes,
+				       wholes[i].n);
+	}
+}
+
 /* Corpora beside the tree have one directory for each of ours. */
 static void inputs_give_the_same_wherever_they_are_cut(void **state)
 {
@@ -245,15 +270,17 @@ static void inputs_give_the_same_wherever_they_are_cut(void **state)
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(parsers); i++) {
-		inputs = cuts = 0;
+		inputs = cuts = without = 0;
+		cut_wholes(&parsers[i]);
 		snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", parsers[i].corpus);
 		cut_directory(&parsers[i], path);
-		assert_true(cuts > 0);
+		assert_true(inputs > 0 && cuts > 0);
 		if (more) {
 			snprintf(path, sizeof(path), "%s/raw/%s", more, parsers[i].corpus);
 			cut_directory(&parsers[i], path);
 		}
-		print_message("%s: %zu inputs, %zu cuts\n", parsers[i].corpus, inputs, cuts);
+		print_message("%s: %zu inputs, %zu cuts; %zu inputs without a beginning\n",
+			      parsers[i].corpus, inputs, cuts, without);
 	}
 }
 
@@ -293,10 +320,6 @@ static void quiet_event(void *told, const struct sse_event *e)
 {
 }
 
-static void quiet_line(void *told, struct http_text line, uint64_t full)
-{
-}
-
 /* In calls of 4 KiB, as they come. */
 #define EACH_CALL(s, at, n) \
 	for (size_t at = 0, n; n = MIN((size_t)4096, (s)->n - at), at < (s)->n; at += n)
@@ -331,16 +354,6 @@ static void grow_sse(const struct sized *s)
 	sse_free(e);
 }
 
-static void grow_ndjson(const struct sized *s)
-{
-	struct ndjson *j;
-
-	assert_int_equal(ndjson_new(quiet_line, NULL, &j), 0);
-	EACH_CALL(s, at, n)
-	ndjson_feed(j, s->p + at, n);
-	ndjson_free(j);
-}
-
 static void grow_websocket(const struct sized *s)
 {
 	static const struct websocket_ops none = {0};
@@ -360,6 +373,15 @@ static void grow_secrets(const struct sized *s)
 
 	EACH_CALL(s, at, n)
 	secrets_mask(&scan, (const uint8_t *)s->p + at, n, spans, ARRAY_SIZE(spans), NULL);
+}
+
+static void grow_unescape(const struct sized *s)
+{
+	uint8_t out[4096 + UNESCAPE_HELD];
+	struct unescape u = {0};
+
+	EACH_CALL(s, at, n)
+	unescape_piece(&u, (const uint8_t *)s->p + at, n, out);
 }
 
 static void grow_framing(const struct sized *s)
@@ -395,14 +417,14 @@ static const struct growth {
 	GROW("lines of one event", "", "data:\n", grow_sse),
 	GROW("events", "", "data:x\n\n", grow_sse),
 	GROW("unknown fields", "", "x\n", grow_sse),
-	GROW("JSON, one line", "", "x", grow_ndjson),
-	GROW("JSON, lines", "", "{}\n", grow_ndjson),
 	GROW("fragments", "\x01\x01x", "\x00\x01x", grow_websocket),
 	GROW("messages", "", "\x81\x01x", grow_websocket),
 	GROW("dashes", "", "-", grow_secrets),
 	GROW("prefixes", "", "sk-sk-ghp_eyJ--key=", grow_secrets),
 	GROW("names", "", "\"api_key\":", grow_secrets),
 	GROW("backslashes", "\"api_key\":\"", "\\", grow_secrets),
+	GROW("escapes", "", "\\u0026", grow_unescape),
+	GROW("backslashes alone", "", "\\", grow_unescape),
 	GROW("sizes", "", "\r\n1", grow_framing),
 	GROW("line ends", "", "\r", grow_framing),
 #undef GROW

@@ -5,6 +5,9 @@
 # pkg-config, compiled with its header and nothing else of this tree. Prints a line per test and closes with
 # "N passed, N failed, N skipped". As root the tests run a second time as an ordinary user.
 #
+# It was built for PREFIX=/usr/local, or for whatever was asked for, and is installed for another place, out of a
+# copy: the build itself stays what it is.
+#
 # CC, CXX: the compilers. LIBRARY: another build of it instead of the installed one, with LIBRARY_CFLAGS.
 
 # shellcheck disable=SC2317 # functions that try() calls
@@ -55,6 +58,32 @@ close()
 	rm -rf "$tmp"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	exit $((failed > 0))
+}
+
+# The tree and what is built of it, with their times.
+copy_built()
+{
+	mkdir -p "$tmp/src/out" &&
+		cp -a Makefile tools packaging userspace include bpf agentsight "$tmp/src/" &&
+		find "${O:-out}" -mindepth 1 -maxdepth 1 \( -name userspace -o -name bpf -o -name gen -o -name llhttp -o \
+			-name 'lib*' -o -name .probed -o -name .data-in \) -exec cp -a -t "$tmp/src/out" {} +
+}
+
+# what_looks_for FILE: those of what was installed that have its name in them
+what_looks_for()
+{
+	grep -laF "$1" "$prefix/bin/agentsight" "$prefix/lib/libagentsight.so.1"
+}
+
+data_are_looked_for_where_they_are()
+{
+	local name
+
+	for name in prices.txt offsets.txt; do
+		test -s "$prefix/share/agentsight/$name" || return
+		test "$(what_looks_for "/opt/agentsight/share/agentsight/$name" | wc -l)" = 2 || return
+	done
+	! what_looks_for /usr/local/share/agentsight
 }
 
 # What is in the header's comment, inside a main() that has its arguments.
@@ -117,7 +146,9 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/agentsight-library.XXXXXX")
 chmod 755 "$tmp" # another user runs what is in it
 prefix=$tmp/opt/agentsight
 
-try 'it is installed' make -s install O="${O:-out}" DESTDIR="$tmp" PREFIX=/opt/agentsight || close
+try 'there is something to install' copy_built || close
+try 'it is installed' make -s -C "$tmp/src" install O=out DESTDIR="$tmp" PREFIX=/opt/agentsight || close
+try 'it looks for its data where they were installed' data_are_looked_for_where_they_are
 [[ -z ${LIBRARY:-} ]] || cp "$LIBRARY" "$prefix/lib/libagentsight.so.1"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$tmp
 export LD_LIBRARY_PATH=$prefix/lib

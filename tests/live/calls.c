@@ -2,12 +2,16 @@
 /* Sums of system calls and of waits: the workload `calls` knows what they come to. */
 #include "live.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/bpf.h>
 
 static json_object *told(const struct workload *w)
 {
@@ -104,14 +108,14 @@ static int64_t wait_sum(const struct stream *st, pid_t pid, const char *path)
 }
 
 /* The program sees a wait end when it runs again: what it waited in the run queue is in its times. */
-static void waits(void)
+static void check_waits(const char *what)
 {
 	int64_t runqueue_ns;
 	struct workload w;
 	struct stream st;
 	struct sight s;
 
-	workload_hold(&w, "calls", "wait", NULL);
+	workload_hold(&w, "calls", what, NULL);
 	sight_start(&s, "system", "--offcpu", "-p", live_printf("%d", w.pid), NULL);
 	workload_finish(&w);
 	sight_stop(&s);
@@ -132,6 +136,16 @@ static void waits(void)
 		      "%s: %lld ns instead of %lld (run queues: %lld)", reason, (long long)seen,
 		      (long long)real, (long long)runqueue_ns);
 	}
+}
+
+static void waits(void)
+{
+	check_waits("wait");
+}
+
+static void waits_behind_exec(void)
+{
+	check_waits("exec-wait");
 }
 
 static bool says_waiting(void *context)
@@ -179,6 +193,98 @@ static void open_waits(void)
 	      json_object_to_json_string(l->json));
 }
 
+/* ---- execs by threads ---- */
+
+static int bpf_call(int cmd, union bpf_attr *attr)
+{
+	return syscall(SYS_bpf, cmd, attr, sizeof(*attr));
+}
+
+typedef bool is_wanted(uint64_t key, pid_t pid);
+
+static size_t count_keys(int fd, is_wanted *wanted, pid_t pid)
+{
+	uint64_t key = 0, last = 0;
+	size_t n = 0;
+
+	for (;; last = key) {
+		union bpf_attr attr = {.map_fd = fd,
+				       .key = last ? (uintptr_t)&last : 0,
+				       .next_key = (uintptr_t)&key};
+
+		if (bpf_call(BPF_MAP_GET_NEXT_KEY, &attr) < 0)
+			return n;
+		n += wanted(key, pid);
+	}
+}
+
+/* In all maps of this name, since others may be recording as well. */
+static size_t count_entries(const char *map, is_wanted *wanted, pid_t pid)
+{
+	union bpf_attr next = {};
+	size_t n = 0;
+
+	for (; bpf_call(BPF_MAP_GET_NEXT_ID, &next) == 0; next.start_id = next.next_id) {
+		struct bpf_map_info info = {};
+		union bpf_attr get = {.map_id = next.next_id};
+		int fd = bpf_call(BPF_MAP_GET_FD_BY_ID, &get);
+		union bpf_attr ask = {
+			.info = {.bpf_fd = fd, .info_len = sizeof(info), .info = (uintptr_t)&info}};
+
+		if (fd < 0)
+			continue;
+		if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, &ask) == 0 && !strcmp(info.name, map))
+			n += count_keys(fd, wanted, pid);
+		close(fd);
+	}
+	return n;
+}
+
+/* What bpf_get_current_pid_tgid() said. */
+static bool is_of_process(uint64_t key, pid_t pid)
+{
+	return key >> 32 == (uint64_t)pid;
+}
+
+/* The number of a thread that is no more. */
+static bool is_of_nobody(uint64_t key, pid_t pid)
+{
+	return kill(key, 0) < 0 && errno == ESRCH;
+}
+
+static bool ended_are_forgotten(void *context)
+{
+	return count_entries("wait_threads", is_of_nobody, 0) == 0;
+}
+
+static bool says_execve(void *context)
+{
+	return strstr(live_read_file(context), "execve") != NULL;
+}
+
+/* A thread that execs becomes the process's first one: what was known under its own number is known no more. */
+static void execs_by_threads(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t n;
+
+	workload_hold(&w, "calls", "execs", "20", NULL);
+	sight_start(&s, "system", "--syscalls", "--offcpu", "-p", live_printf("%d", w.pid), NULL);
+	workload_release(&w);
+	live_wait("the last program", says_execve, w.out, 30);
+	n = count_entries("call_threads", is_of_process, w.pid);
+	live_wait("the threads that are no more are forgotten", ended_are_forgotten, NULL, 10);
+	kill(w.pid, SIGKILL);
+	workload_wait(&w);
+	sight_stop(&s);
+	CHECK(n == 1, "%zu threads are remembered, of one", n);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	json_object_object_foreach(told(&w), name, row) check_call(&st, w.pid, name, row);
+}
+
 /* ---- both ---- */
 
 static void count_calls(struct workload *w, struct stream *st, const char *pause_ms)
@@ -224,8 +330,10 @@ static void counts_in_parts(void)
 
 const struct live_test calls_tests[] = {
 	{"system_calls_and_their_errors_are_counted_exactly", counts, 60},
+	{"execs_by_threads_are_counted_and_their_threads_forgotten", execs_by_threads, 60},
 	{"sums_of_system_calls_are_exact_over_several_events", counts_in_parts, 90},
 	{"waits_are_told_by_reason_as_often_and_as_long_as_they_were", waits, 60},
+	{"waits_of_a_program_that_a_thread_has_execd_are_told", waits_behind_exec, 60},
 	{"a_wait_that_goes_on_at_the_end_is_told_as_far_as_it_came", open_waits, 60},
 	{},
 };

@@ -113,6 +113,28 @@ static void udp_peek(void)
 	exchange("udp", "peek", "300", "700", "::1");
 }
 
+/* What neither thread's hook can put anywhere, because the other is just at it, is counted. */
+static void udp_together(void)
+{
+	unsigned long n = live_scaled(3000), sent = 0;
+	struct line *l;
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+
+	workload_hold(&w, "udp", "together", live_printf("%lu", n), "100", NULL);
+	sight_start(&s, "network", "-p", live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_whole(&st);
+	while ((l = stream_find(&st, &i, w.pid, "network", "close")))
+		sent += line_int(l, "tx_bytes") / 100;
+	sent += stop_count(&st, "shed");
+	CHECK(sent == 2 * n, "%lu datagrams told or counted, %lu were sent", sent, 2 * n);
+}
+
 static int listen_silently(in_port_t *port)
 {
 	struct sockaddr_in where = {.sin_family = AF_INET};
@@ -364,6 +386,7 @@ const struct live_test network_tests[] = {
 	{"a_connection_tells_its_sums_once_a_second", flow, 60},
 	{"datagrams_of_a_connected_socket_add_up", udp_connected, 30},
 	{"datagrams_of_an_unconnected_socket_add_up", udp_unconnected, 30},
+	{"first_datagrams_of_two_threads_add_up", udp_together, 30},
 	{"peeking_at_a_datagram_is_not_receiving_it", udp_peek, 30},
 	{},
 };

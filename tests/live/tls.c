@@ -532,6 +532,37 @@ static void named_library(void)
 	compare_sides(&st, w.out);
 }
 
+static bool is_there(void *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+/* Both map the library once. What the first one had is not to be seen any more when it is looked for. */
+static void brief_and_longer(void)
+{
+	char *copy = library_copy(library_path());
+	char *flag = live_printf("%s/flag", live_dir());
+	char *script = live_printf("LD_PRELOAD=%s /bin/true; : >%s; LD_PRELOAD=%s /bin/sleep 4",
+				   copy, flag, copy);
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	if (access("/bin/true", X_OK) < 0 || access("/bin/sleep", X_OK) < 0)
+		live_skip("no programs to load a library into");
+	workload_hold(&w, "/bin/sh", "-c", script, NULL);
+	sight_start(&s, "ssl",
+		    NULL); /* of all: nobody looks at a process that is watched no more */
+	sight_pause(&s);
+	workload_release(&w);
+	live_wait("the first one to end", is_there, flag, 10);
+	sight_resume(&s);
+	workload_wait(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	check_attached(&st, "private-copy.so", "SSL_read");
+}
+
 /* ---- more files than can be probed at once ---- */
 
 #define PROBED_MAX 256
@@ -610,6 +641,7 @@ const struct live_test tls_tests[] = {
 	{"SSL_read_ex_and_SSL_write_ex_of_OpenSSL_1_1_1_are_seen", openssl11_ex, 60},
 	{"a_named_file_without_TLS_functions_is_an_error", named_without_functions, 30},
 	{"a_library_under_another_name_is_captured_when_named", named_library, 60},
+	{"a_process_that_is_gone_hides_no_library_from_the_next_one", brief_and_longer, 60},
 	{"more_files_than_can_be_probed_at_once_are_seen_one_after_the_other", bundles, 300},
 	{},
 };

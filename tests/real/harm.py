@@ -17,7 +17,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from real import AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, check, check_equal, need, wait_until
+from real import (
+    AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, bpf_held_by, bpf_left, check, check_equal, children, need, wait_until,
+)
 from tls import busy, check_library, private_copy, progress
 
 HARM = TOP / "tests/harm"
@@ -514,12 +516,6 @@ def library_original(library):
 # ---- a hard end ----
 
 
-def ids(kind):
-    """Ids of all links, programs or maps of this machine."""
-    listing = subprocess.run(["bpftool", kind, "show"], capture_output=True, text=True, check=False).stdout
-    return set(re.findall(r"^(\d+):", listing, re.M))
-
-
 def pinned():
     directory = Path("/sys/fs/bpf")
     return sorted(map(str, directory.rglob("*"))) if directory.is_dir() else []
@@ -531,26 +527,6 @@ def has_probes(victim):
     maps = Path(f"/proc/{process.pid}/maps").read_text()
     process.communicate(b"\n")
     return "[uprobes]" in maps
-
-
-def children(pid):
-    try:
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def held_by(pids):
-    """Ids of all links, programs and maps that these have open."""
-    held = {kind: set() for kind in ("link", "prog", "map")}
-    for path in (path for pid in pids for path in Path(f"/proc/{pid}/fdinfo").iterdir()):
-        try:
-            text = path.read_text()
-        except OSError:
-            continue
-        for kind, number in re.findall(r"^(link|prog|map)_id:\s*(\d+)", text, re.M):
-            held[kind].add(number)
-    return held
 
 
 def a_hard_kill_leaves_nothing_behind(bench):
@@ -574,21 +550,17 @@ def a_hard_kill_leaves_nothing_behind(bench):
         family = [process.pid, *children(process.pid)]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
-        held = held_by(family)
+        held = bpf_held_by(family)
         random.shuffle(family)
         for pid in family:
             os.kill(pid, signal.SIGKILL)
         process.wait()
         if not turn:
             check(held["link"] and held["prog"] and held["map"], f"nothing was held: {held}")
-
-        def left():
-            return {k: sorted(held[k] & ids(k)) for k in held if held[k] & ids(k)}
-
         end = time.monotonic() + 1
-        while left() and time.monotonic() < end:
+        while (left := bpf_left(held)) and time.monotonic() < end:
             time.sleep(0.05)
-        check(not left(), f"a second after the end there are still {left()}")
+        check(not left, f"a second after the end there are still {left}")
         check(not has_probes(victim), "programs that start now have breakpoints")
         waiting.communicate(b"\n")
         progress(bench, client, 20)

@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,38 @@ def library_of(program, name="libssl.so"):
         if words and words[0].startswith(name) and len(words) > 2:
             return Path(words[2])
     return None
+
+
+# ---- what is in the kernel ----
+
+
+def children(pid):
+    try:
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def bpf_held_by(pids):
+    """Ids of all links, programs and maps that these have open."""
+    held = {kind: set() for kind in ("link", "prog", "map")}
+    for path in (path for pid in pids for path in Path(f"/proc/{pid}/fdinfo").iterdir()):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        for kind, number in re.findall(r"^(link|prog|map)_id:\s*(\d+)", text, re.M):
+            held[kind].add(number)
+    return held
+
+
+def bpf_left(held):
+    """What there still is of these."""
+    left = {}
+    for kind, numbers in held.items():
+        listing = subprocess.run([need("bpftool"), kind, "show"], capture_output=True, text=True, check=False).stdout
+        left[kind] = sorted(numbers & set(re.findall(r"^(\d+):", listing, re.M)))
+    return {kind: numbers for kind, numbers in left.items() if numbers}
 
 
 # ---- the schema ----

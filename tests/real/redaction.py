@@ -13,7 +13,7 @@ import threading
 
 from exchanges import nginx
 from models import ModelServer
-from real import HERE, PYTHON, check
+from real import AGENTSIGHT, ENVIRONMENT, HERE, PYTHON, check
 
 RUN = 12  # bytes of a secret that may not appear anywhere
 
@@ -175,4 +175,23 @@ def every_secret_is_shown_when_asked_for(bench):
     check(not any(e["data"].get("redacted") for e in stream.events), "an event says that it was redacted")
 
 
-TESTS = [no_planted_secret_is_in_any_output, every_secret_is_shown_when_asked_for]
+# What a program is given is told by its summary as well, twice.
+SUMMED_UP = ("bearer", "option", "option2", "form")
+
+
+def no_planted_secret_is_in_what_run_tells(bench):
+    secrets = make_secrets()
+    words = ["sh", "-c", "sleep 0.3; :", "sh", "-H", f"Authorization: Bearer {secrets['bearer']}"]
+    words += ["--api-key", secrets["option"], f"--password={secrets['option2']}", f"a=b&password={secrets['form']}"]
+    told = b""
+    for options in (["--json"], []):  # as events, and as a table
+        done = subprocess.run([AGENTSIGHT, "run", "-i", "50", *options, "--", *words], env=ENVIRONMENT, cwd=bench.dir,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        told += done.stdout + done.stderr
+        check(b"Authorization: Bearer ***" in done.stdout + done.stderr, f"the command is not told: {told}")
+    check(b'"type":"summary"' in told, "the summary is not in the output")
+    leaks = [name for name in SUMMED_UP if secrets[name][-RUN:].encode() in told]
+    check(not leaks, f"in the output: {', '.join(leaks)}")
+
+
+TESTS = [no_planted_secret_is_in_what_run_tells, no_planted_secret_is_in_any_output, every_secret_is_shown_when_asked_for]

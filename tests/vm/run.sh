@@ -5,6 +5,8 @@
 #
 # A guest is presumed to have failed until its last line says otherwise: silence, a panic and a
 # time-out are failures. A kernel that cannot be had is a skip. Needs no privilege and no KVM.
+#
+# Exit status: 0 all is well, 1 something failed, 2 it could not begin, 77 nothing failed, but nothing was tested.
 
 set -euo pipefail
 
@@ -164,7 +166,8 @@ guest_report()
 
 	image=$("$vm/fetch-kernel.sh" "$name" 2>fetch) || status=$?
 	if ((status == 77)); then
-		echo "skip the whole kernel - $(tail -n 1 fetch)"
+		tail -n 1 fetch >skipped
+		echo "skip the whole kernel - $(cat skipped)"
 		echo '0 passed, 0 failed, 1 skipped' >closing
 		return
 	elif ((status)); then
@@ -196,13 +199,20 @@ worker()
 	) 9>"$work/lock"
 }
 
-# The sum of the closing lines; a worker that left none has failed.
+# Which kernels were skipped and why, and the sum of the closing lines; a worker that left none has failed.
 summary_print()
 {
 	for name in "${kernels[@]}"; do
-		cat "$work/$name/closing" 2>/dev/null || echo '0 passed, 1 failed, 0 skipped'
+		[[ ! -s $work/$name/skipped ]] || echo "run.sh: $name was not tested: $(cat "$work/$name/skipped")" >&2
+	done
+	for name in "${kernels[@]}"; do
+		grep -xE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped.*' "$work/$name/closing" 2>/dev/null ||
+			echo '0 passed, 1 failed, 0 skipped'
 	done | awk '{ passed += $1; failed += $3; skipped += $5 }
-		END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 }'
+		END {
+			printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+			exit failed ? 1 : passed ? 0 : 77
+		}'
 }
 
 # shellcheck disable=SC2317 # called by the trap
@@ -288,5 +298,6 @@ wait
 
 status=0
 summary_print || status=$?
-((status)) || rm -rf "$work"
+((status != 77)) || echo 'run.sh: nothing was tested' >&2
+((status == 1)) || rm -rf "$work"
 exit "$status"

@@ -5,6 +5,8 @@
  *   calls count [PAUSE_MS]   {"getuid":{"count":N,"errors":0},"fchdir":{"count":N,"errors":N,"errno":"EBADF"},...}
  *   calls wait               {"sleep":{"count":N,"time_ns":T},"lock":...}: by reason
  *   calls hang               prints "waiting", then waits in poll() until it is killed
+ *   calls execs N            is exec'd N times, each time by a thread, prints {"execve":...} and waits to be killed
+ *   calls exec-wait          the same line for a program that waits, which a thread has exec'd
  */
 #include "tell.h"
 
@@ -12,6 +14,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -204,6 +207,20 @@ static void *parent(void *arg)
 	return NULL;
 }
 
+static void sums_tell(void)
+{
+	const char *comma = "{";
+
+	for (int i = 0; i < REASONS; i++) {
+		if (!sums[i].count)
+			continue;
+		tell("%s\"%s\":{\"count\":%ld,\"time_ns\":%ld}", comma, reason_names[i],
+		     sums[i].count, sums[i].time_ns);
+		comma = ",";
+	}
+	tell("}\n");
+}
+
 static void wait_all(void)
 {
 	void *(*const run[])(void *) = {sleeper, locker, poller, reader, feeder, parent};
@@ -219,10 +236,7 @@ static void wait_all(void)
 		pthread_create(&thread, NULL, run[i], NULL);
 	sigwaitinfo(&set, NULL);
 
-	for (int i = 0; i < REASONS; i++)
-		tell("%s\"%s\":{\"count\":%ld,\"time_ns\":%ld}", i ? "," : "{", reason_names[i],
-		     sums[i].count, sums[i].time_ns);
-	tell("}\n");
+	sums_tell();
 }
 
 static void *hanger(void *arg)
@@ -240,6 +254,52 @@ static void hang(void)
 	poll(NULL, 0, -1);
 }
 
+/* ---- execs by threads ---- */
+
+static void *execer(void *arg)
+{
+	char *const *argv = arg;
+
+	usleep(20000); /* the first thread waits by now */
+	execv("/proc/self/exe", argv);
+	exit(1);
+}
+
+/* On one processor the first thread has left it for good before the other one takes over its number. */
+static void exec_by_thread(char *const argv[])
+{
+	pthread_t thread;
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	MUST(sched_setaffinity(0, sizeof(one), &one));
+	pthread_create(&thread, NULL, execer, (void *)argv);
+	for (;;)
+		pause();
+}
+
+/* One exec was that of the workload itself. */
+static void execs(long more, long made, char *self)
+{
+	char more_text[24], made_text[24];
+
+	snprintf(more_text, sizeof(more_text), "%ld", more - 1);
+	snprintf(made_text, sizeof(made_text), "%ld", made + 1);
+	if (more)
+		exec_by_thread((char *[]){self, "execs", more_text, made_text, NULL});
+	tell("{\"execve\":{\"count\":%ld,\"errors\":0}}\n", made + 1);
+	tell_end();
+	pause();
+}
+
+/* Longer than what is looked at once a second. */
+static void wait_long(void)
+{
+	WAIT(POLL, poll(NULL, 0, 2500));
+	sums_tell();
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -251,6 +311,12 @@ int main(int argc, char **argv)
 		wait_all();
 	else if (!strcmp(what, "hang"))
 		hang();
+	else if (!strcmp(what, "execs"))
+		execs(argc > 2 ? atol(argv[2]) : 20, argc > 3 ? atol(argv[3]) : 0, argv[0]);
+	else if (!strcmp(what, "exec-wait"))
+		exec_by_thread((char *[]){argv[0], "wait-long", NULL});
+	else if (!strcmp(what, "wait-long"))
+		wait_long();
 	else
 		return 2;
 	tell_end();

@@ -4,10 +4,16 @@
  * loopback. Each prints the sums that a tracer must show when the process has ended, as JSON.
  *
  *	udp connected|unconnected|peek [N] [SIZE] [ADDRESS]
+ *
+ * Or two threads send one datagram each on each of N sockets, at the same instant.
+ *
+ *	udp together N SIZE
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -129,6 +135,58 @@ static void visit(void)
 	expect(fd, tx, rx);
 }
 
+/* ---- two threads ---- */
+
+static int shared_fd;
+static unsigned long begun, ended; /* how many sends, of both threads */
+
+static void wait_for(const unsigned long *counter, unsigned long n)
+{
+	/* is there but one processor? */
+	for (unsigned long spins = 0; __atomic_load_n(counter, __ATOMIC_SEQ_CST) < n; spins++) {
+		if (spins > 100000)
+			sched_yield();
+	}
+}
+
+static void send_one(unsigned long i)
+{
+	__atomic_fetch_add(&begun, 1, __ATOMIC_SEQ_CST);
+	wait_for(&begun, 2 * (i + 1));
+	if (sendto(shared_fd, bytes, size, 0, &where.any, where_len) != (ssize_t)size)
+		err(1, "sendto");
+	__atomic_fetch_add(&ended, 1, __ATOMIC_SEQ_CST);
+	wait_for(&ended, 2 * (i + 1));
+}
+
+static void *send_beside(void *unused)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		wait_for(&begun, 2 * i + 1);
+		send_one(i);
+	}
+	return NULL;
+}
+
+/* The kernel gives the next socket the memory of the last one. */
+static void send_together(void)
+{
+	union address any = where;
+	pthread_t other;
+
+	any.v4.sin_port = 0;
+	if (pthread_create(&other, NULL, send_beside, NULL))
+		errx(1, "no thread");
+	for (unsigned long i = 0; i < count; i++) {
+		shared_fd = udp_socket();
+		if (bind(shared_fd, &any.any, where_len))
+			err(1, "bind");
+		send_one(i);
+		close(shared_fd);
+	}
+	pthread_join(other, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	int fd, status;
@@ -150,6 +208,10 @@ int main(int argc, char **argv)
 	fd = udp_socket();
 	if (bind(fd, &where.any, where_len) || getsockname(fd, &where.any, &where_len))
 		err(1, "bind");
+	if (!strcmp(argv[1], "together")) {
+		send_together();
+		return 0;
+	}
 	child = fork();
 	if (child < 0)
 		err(1, "fork");

@@ -7,6 +7,7 @@
 #ifndef AGENTSIGHT_BASE_UTF8_H
 #define AGENTSIGHT_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,5 +19,17 @@ size_t utf8_sequence(const uint8_t *p, size_t n);
 
 /* Where utf8_sequence() said 0: the length (1 to 3) of what one U+FFFD replaces; 0 only when @n is 0. */
 size_t utf8_bad_subpart(const uint8_t *p, size_t n);
+
+/* Is it a byte of a sequence behind its first? */
+static inline bool utf8_continues(char c)
+{
+	return ((uint8_t)c & 0xc0) == 0x80;
+}
+
+/* Writes the character @c, up to U+10FFFF; returns how many bytes (1 to 4) it took. */
+size_t utf8_put(char out[4], uint32_t c);
+
+/* Where a reader finds the byte at @off, in characters from 1 on. */
+size_t utf8_column(const char *text, size_t off);
 
 #endif

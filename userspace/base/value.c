@@ -7,6 +7,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/cleanup.h"
 #include "base/utf8.h"
 
 static bool is_space(char c)
@@ -364,24 +365,8 @@ bool value_u64(struct value v, uint64_t *ret)
 static void put_utf8(struct buf *out, uint32_t c)
 {
 	char s[4];
-	size_t n = 0;
 
-	if (c < 0x80) {
-		s[n++] = (char)c;
-	} else if (c < 0x800) {
-		s[n++] = (char)(0xc0 | c >> 6);
-		s[n++] = (char)(0x80 | (c & 63));
-	} else if (c < 0x10000) {
-		s[n++] = (char)(0xe0 | c >> 12);
-		s[n++] = (char)(0x80 | (c >> 6 & 63));
-		s[n++] = (char)(0x80 | (c & 63));
-	} else {
-		s[n++] = (char)(0xf0 | c >> 18);
-		s[n++] = (char)(0x80 | (c >> 12 & 63));
-		s[n++] = (char)(0x80 | (c >> 6 & 63));
-		s[n++] = (char)(0x80 | (c & 63));
-	}
-	buf_add(out, s, n);
+	buf_add(out, s, utf8_put(s, c));
 }
 
 static uint32_t four_digits(const char *p)
@@ -424,24 +409,46 @@ static const char *put_escape(struct buf *out, const char *p, const char *end)
 	return p + 2;
 }
 
-void value_text(struct value v, struct buf *out)
+/* Back to where a character begins, behind @from. */
+static void cut_text(struct buf *out, size_t from, size_t max)
+{
+	if (out->len <= from + max)
+		return;
+	out->len = from + max;
+	while (out->len > from && utf8_continues(out->data[out->len]))
+		out->len--;
+}
+
+bool value_text_upto(struct value v, struct buf *out, size_t max)
 {
 	const char *p, *end;
+	size_t start = out->len;
 
 	if (value_kind(v) != VALUE_STRING)
-		return;
+		return true;
 	p = v.p + 1;
 	end = v.p + v.len - 1;
-	while (p < end) {
+	/* one byte more than wanted tells whether a character ends there */
+	while (p < end && !out->failed && out->len - start <= max) {
+		size_t n = MIN((size_t)(end - p), max + 1 - (out->len - start));
 		const char *from = p;
 
-		p = memchr(p, '\\', (size_t)(end - p));
+		p = memchr(p, '\\', n);
 		if (!p)
-			p = end;
+			p = from + n;
 		buf_add(out, from, (size_t)(p - from));
-		if (p < end)
+		if (p < end && *p == '\\' && out->len - start <= max)
 			p = put_escape(out, p, end);
 	}
+	if (out->failed || out->len - start <= max)
+		return !out->failed;
+	cut_text(out, start, max);
+	return false;
+}
+
+void value_text(struct value v, struct buf *out)
+{
+	value_text_upto(v, out, SIZE_MAX / 2);
 }
 
 /* Everything but ill-formed UTF-8 stays; that becomes U+FFFD, as in all of our output. */
@@ -461,6 +468,48 @@ static void copy_utf8(struct buf *out, const char *p, size_t n)
 	}
 }
 
+/* The escape at @p as short as it can be: a character, or a backslash before it; 0: it is. */
+static size_t shorter_escape(const char *p, char text[2])
+{
+	size_t len = 0;
+	uint32_t c;
+
+	if (p[1] != '/' && p[1] != 'u')
+		return 0;
+	c = p[1] == '/' ? '/' : four_digits(p + 2);
+	if (c < ' ' || c > '~')
+		return 0;
+	if (c == '"' || c == '\\')
+		text[len++] = '\\';
+	text[len++] = (char)c;
+	return len;
+}
+
+/* The string at @p, of which what stands before @from was copied; moves @from to what was not. */
+static const char *copy_string(struct buf *out, const char *p, const char *end, const char **from)
+{
+	for (p++; p;) {
+		const char *next;
+		char text[2];
+		size_t len;
+
+		p = find_stop(p, end);
+		if (p == end)
+			return NULL;
+		if (*p == '"')
+			return p + 1;
+		next = *p == '\\' ? skip_escape(p, end) : NULL;
+		len = next ? shorter_escape(p, text) : 0;
+		if (len) {
+			copy_utf8(out, *from, (size_t)(p - *from));
+			buf_add(out, text, len);
+			*from = next;
+		}
+		p = next;
+	}
+	return NULL;
+}
+
 void value_copy(struct value v, struct buf *out)
 {
 	const char *p = v.p, *from = p, *end;
@@ -470,7 +519,7 @@ void value_copy(struct value v, struct buf *out)
 	end = p + v.len;
 	while (p < end) {
 		if (*p == '"') {
-			p = skip_string(p, end);
+			p = copy_string(out, p, end, &from);
 			if (!p)
 				return; /* not checked before, against the contract */
 		} else if (is_space(*p)) {

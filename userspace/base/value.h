@@ -70,7 +70,13 @@ bool value_u64(struct value v, uint64_t *ret);
 /* Appends what a string says, escapes undone; nothing when it is no string. */
 void value_text(struct value v, struct buf *out);
 
-/* Appends a checked value without space between its tokens, in valid UTF-8. */
+/* The same, but not more than @max bytes; true when that was all. It is cut between two characters. */
+bool value_text_upto(struct value v, struct buf *out, size_t max);
+
+/*
+ * Appends a checked value without space between its tokens, in valid UTF-8. Escapes that need not be,
+ * \/ and those of printable ASCII, are undone: what is looked for in the text is not hidden by them.
+ */
 void value_copy(struct value v, struct buf *out);
 
 #endif

@@ -144,9 +144,9 @@ static void put_text(struct buf *b, const char *key, const char *text)
 	json_string(b, text ? text : "", text ? strlen(text) : 0);
 }
 
-static void print_json(const struct capability *all, size_t n)
+static int print_json(const struct capability *all, size_t n, struct err *e)
 {
-	struct buf b = {};
+	_cleanup_(buf_done) struct buf b = {};
 
 	for (size_t i = 0; i < n; i++) {
 		buf_add_char(&b, '{');
@@ -161,9 +161,10 @@ static void print_json(const struct capability *all, size_t n)
 		put_text(&b, "reason", all[i].reason);
 		buf_add_lit(&b, "}\n");
 	}
-	if (!b.failed)
-		fwrite(b.data, 1, b.len, stdout);
-	buf_done(&b);
+	if (b.failed)
+		return err_set(e, -ENOMEM, "not enough memory for all of it");
+	fwrite(b.data, 1, b.len, stdout);
+	return 0;
 }
 
 static bool complete(const struct capability *all, size_t n)
@@ -222,7 +223,9 @@ int cmd_doctor(const struct command *c, struct options *o)
 		all = bpf_capabilities(sources_shared(sources), &n);
 	}
 	if (o->json) {
-		print_json(all, n);
+		int shortage = print_json(all, n, &e);
+
+		r = r < 0 ? r : shortage;
 	} else {
 		fit_columns(&p, all, n);
 		print_machine(&p);

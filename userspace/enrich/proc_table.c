@@ -396,10 +396,10 @@ static void tree_credit(struct proc *p, const struct proc_totals *all)
 
 		if (i >= TOTAL_RCHAR && i <= TOTAL_WRITE && folds(tree, p))
 			continue;
-		/* how the sum of both is split is an estimate, and the last one counts */
+		/* how the sum of both is split is an estimate, which may fall, and the last one counts */
 		if (all && (i == TOTAL_USER || i == TOTAL_SYSTEM))
-			v = MAX(all->v[i], base->v[i]);
-		tree->ended.v[i] += v - base->v[i];
+			v = all->v[i];
+		tree->ended.v[i] += MAX(v, base->v[i]) - base->v[i];
 	}
 	if (tree->root == p)
 		root_freeze(tree, p);

@@ -22,7 +22,7 @@
 #define PROC_TABLE_TREES_MAX 4096
 
 /* /proc tells a start time in steps of 1/USER_HZ, which is 10 ms on every machine that we serve. */
-#define PROC_TICK_NS 10000000ULL
+#define PROC_TICK_NS ((uint64_t)AS_TICK_NS)
 
 /* What the sampler remembers of a process, here so that a sample needs no look-up of its own. */
 struct proc_sample {

@@ -2,15 +2,16 @@
 /*
  * A cache file is text:
  *
- *	agentsight-find 3
+ *	agentsight-find 4
  *	key id d72a… size 381121040
  *	library BoringSSL
  *	site write ret-int 0x311d660 554889e5…
  *	reason …
  *	end
  *
- * The number in the first line changes with what the finder can tell. A build id is only a claim, so a site's
- * code is compared as well.
+ * The number in the first line changes with what the finder can tell. A build id is only a claim, which anybody's
+ * file can make: it is believed of root's files alone, and a site's code is compared as well. That there is nothing
+ * cannot be compared with anything, so it is remembered of one file as it is, whose key is its inode.
  */
 #include "find/cache.h"
 
@@ -22,15 +23,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "find/library.h"
 #include "priv/priv.h"
 
-#define MAGIC    "agentsight-find 3"
+#define MAGIC    "agentsight-find 4"
 #define FILE_MAX (32U << 10)
-#define KEY_MAX  160
+#define KEY_MAX  192
 
 #define NAME_CHARACTERS "0123456789abcdef-.tx" /* of a key's file */
 
@@ -62,30 +64,42 @@ static void hex_add(char *ret, const uint8_t *bytes, size_t len)
 		snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
 }
 
-static int key_make(int fd, const struct image_id *id, struct key *ret)
+/* Root's, and on a file system that is not somebody else's: such are mounted without set-user-id programs. */
+static bool is_roots(int fd, const struct stat *st)
+{
+	struct statvfs fs;
+
+	return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH)) && fstatvfs(fd, &fs) == 0 &&
+	       !(fs.f_flag & ST_NOSUID);
+}
+
+/* Programs that pack scripts behind one runtime share its build id. */
+static void key_of_id(const struct stat *st, const struct image_id *id, struct key *ret)
 {
 	char hex[2 * IMAGE_BUILD_ID_MAX + 1] = "";
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
 
 	hex_add(hex, id->bytes, id->len);
-	if (id->len >= 8) {
-		/* Programs that pack scripts behind one runtime share its build id. */
-		snprintf(ret->file, sizeof(ret->file), "%s-%" PRIx64 ".txt", hex,
-			 (uint64_t)st.st_size);
-		snprintf(ret->line, sizeof(ret->line), "key id %s size %" PRId64, hex,
-			 (int64_t)st.st_size);
-		return 0;
-	}
-	snprintf(ret->file, sizeof(ret->file), "%" PRIx64 "-%" PRIx64 ".txt", (uint64_t)st.st_dev,
-		 (uint64_t)st.st_ino);
+	snprintf(ret->file, sizeof(ret->file), "%s-%" PRIx64 ".txt", hex, (uint64_t)st->st_size);
+	snprintf(ret->line, sizeof(ret->line), "key id %s size %" PRId64, hex,
+		 (int64_t)st->st_size);
+}
+
+/* Nobody can set the time of the last change of an inode. */
+static void key_of_inode(const struct stat *st, struct key *ret)
+{
+	snprintf(ret->file, sizeof(ret->file), "%" PRIx64 "-%" PRIx64 ".txt", (uint64_t)st->st_dev,
+		 (uint64_t)st->st_ino);
 	snprintf(ret->line, sizeof(ret->line),
-		 "key dev %" PRIu64 " ino %" PRIu64 " size %" PRId64 " mtime %" PRId64 ".%09ld",
-		 (uint64_t)st.st_dev, (uint64_t)st.st_ino, (int64_t)st.st_size,
-		 (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-	return 0;
+		 "key dev %" PRIu64 " ino %" PRIu64 " size %" PRId64 " mtime %" PRId64
+		 ".%09ld ctime %" PRId64 ".%09ld",
+		 (uint64_t)st->st_dev, (uint64_t)st->st_ino, (int64_t)st->st_size,
+		 (int64_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (int64_t)st->st_ctim.tv_sec,
+		 st->st_ctim.tv_nsec);
+}
+
+static bool has_id_key(int fd, const struct stat *st, const struct image_id *id)
+{
+	return id->len >= 8 && is_roots(fd, st);
 }
 
 /* Nobody but us and the administrator may have written it. */
@@ -137,6 +151,7 @@ static int file_read(int directory, const char *name, char *ret, size_t size)
 struct reading {
 	struct image *im;
 	const struct key *key;
+	bool one_file; /* the key stands for one file, which may be said to have nothing */
 	struct find_result *result;
 	bool key_seen;
 	bool end_seen;
@@ -247,39 +262,53 @@ static int text_take(struct reading *rd, char *text)
 		return 0;
 
 	/* That there is nothing has a reason, and no library. */
-	return *rd->result->reason && rd->result->n_libraries == 0 ? -ENOENT : -EBADMSG;
+	return rd->one_file && *rd->result->reason && rd->result->n_libraries == 0 ? -ENOENT
+										   : -EBADMSG;
+}
+
+static int entry_load(int directory, struct reading *rd)
+{
+	_cleanup_(freep) char *text = calloc(1, FILE_MAX + 1);
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	r = file_read(directory, rd->key->file, text, FILE_MAX);
+	if (r < 0)
+		return r == -ENOENT ? -ENODATA : r;
+
+	r = text_take(rd, text);
+	rd->result->cached = r == 0 || r == -ENOENT;
+	if (!rd->result->cached) {
+		find_sites_clear(rd->result);
+		rd->result->reason[0] = '\0';
+	}
+	return r;
 }
 
 int find_cache_load(const char *directory, int fd, struct image *im, struct find_result *ret)
 {
 	_cleanup_(closep) int dir = directory_open(directory);
-	_cleanup_(freep) char *text = NULL;
-	struct reading rd = {.im = im, .result = ret};
 	struct key key;
-	int r;
+	struct reading rd = {.im = im, .key = &key, .result = ret};
+	int r = -ENODATA, of_inode;
+	struct stat st;
 
 	if (dir < 0)
 		return dir == -ENOENT ? -ENODATA : dir;
-	r = key_make(fd, &ret->id, &key);
-	if (r < 0)
-		return r;
-	rd.key = &key;
+	if (fstat(fd, &st) < 0)
+		return -errno;
 
-	text = calloc(1, FILE_MAX + 1);
-	if (!text)
-		return -ENOMEM;
-	r = file_read(dir, key.file, text, FILE_MAX);
-	if (r < 0)
-		return r == -ENOENT ? -ENODATA : r;
-
-	r = text_take(&rd, text);
-	if (r < 0 && r != -ENOENT) {
-		find_sites_clear(ret);
-		ret->reason[0] = '\0';
-		return r;
+	if (has_id_key(fd, &st, &ret->id)) {
+		key_of_id(&st, &ret->id, &key);
+		r = entry_load(dir, &rd);
 	}
-	ret->cached = true;
-	return r;
+	if (r == 0)
+		return 0;
+	key_of_inode(&st, &key);
+	rd = (struct reading){.im = im, .key = &key, .result = ret, .one_file = true};
+	of_inode = entry_load(dir, &rd);
+	return of_inode == -ENODATA ? r : of_inode;
 }
 
 static void text_make(const struct key *key, const struct find_result *result, struct buf *b)
@@ -439,14 +468,16 @@ static int store_there(const char *name, const struct buf *b)
 			 NULL);
 }
 
-int find_cache_store(const char *directory, int fd, const struct find_result *result)
+int find_cache_store(const char *directory, int fd, const struct stat *st,
+		     const struct find_result *result)
 {
 	_cleanup_(buf_done) struct buf b = {};
 	struct key key;
-	int r = key_make(fd, &result->id, &key);
 
-	if (r < 0)
-		return r;
+	if (result->n && has_id_key(fd, st, &result->id))
+		key_of_id(st, &result->id, &key);
+	else
+		key_of_inode(st, &key);
 	text_make(&key, result, &b);
 	if (b.failed)
 		return -ENOMEM;

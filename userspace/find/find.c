@@ -253,7 +253,8 @@ static int known_look(int fd, struct image *im, const struct find_options *o,
 static int file_find(int fd, const struct find_options *o, struct find_result *ret)
 {
 	_cleanup_(image_freep) struct image *im = NULL;
-	int r = image_open(fd, o->stop, &im);
+	struct stat before;
+	int r = fstat(fd, &before) < 0 ? -errno : image_open(fd, o->stop, &im);
 
 	if (r < 0)
 		return r;
@@ -269,7 +270,7 @@ static int file_find(int fd, const struct find_options *o, struct find_result *r
 
 	r = image_search(im, ret);
 	if (o->cache && (r == 0 || r == -ENOENT))
-		(void)find_cache_store(o->cache, fd, ret);
+		(void)find_cache_store(o->cache, fd, &before, ret);
 	return r;
 }
 

@@ -86,7 +86,6 @@ struct find_result {
 };
 
 struct find_table;
-struct find_cache;
 
 struct find_options {
 	const struct find_table *table; /* known executables, see find/table.h; may be NULL */

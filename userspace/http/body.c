@@ -6,10 +6,10 @@
 #include "http/body.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <brotli/decode.h>
 #include <zlib.h>
@@ -25,6 +25,8 @@
 #define WINDOW_DEFAULT 23
 #define BR_BEYOND      1024 /* what its window has besides */
 #define PIECE          16384
+#define Z_MEMORY       (48U << 10)  /* zlib's state, and its window of 32 KiB */
+#define ZSTD_MEMORY    (256U << 10) /* what zstd touches besides its window */
 
 static const char out_of_memory[] = "out of memory";
 static const char trailing[] = "bytes behind the end of the compressed body";
@@ -37,6 +39,7 @@ struct coding {
 	int (*open)(struct layer *l);
 	int (*feed)(struct layer *l, const uint8_t *p, size_t n);
 	void (*close)(struct layer *l);
+	size_t (*memory)(const struct layer *l);
 };
 
 struct layer {
@@ -48,6 +51,7 @@ struct layer {
 	bool whole; /* at least one stream was */
 	uint8_t peek[2]; /* deflate: the first bytes, until they show what it is */
 	uint8_t n_peek;
+	size_t allocated; /* br: bytes */
 	union {
 		z_stream z;
 		BrotliDecoderState *brotli;
@@ -62,7 +66,6 @@ struct body_decoder {
 	size_t n_layers;
 	const char *error;
 	bool stopped;
-	uint64_t wire, full;
 	body_out out;
 	void *context;
 };
@@ -83,7 +86,6 @@ static int pass_on(struct body_decoder *d, size_t next, const uint8_t *p, size_t
 		return 0;
 	if (next < d->n_layers)
 		return layer_feed(&d->layers[next], p, n);
-	d->full += n;
 	d->out(d->context, p, n);
 	return 0;
 }
@@ -102,7 +104,9 @@ static uint64_t ratio_max(const struct layer *l)
 static int layer_emit(struct layer *l, size_t n)
 {
 	struct body_decoder *d = l->owner;
-	uint64_t max = MIN(d->limits.output, ratio_max(l));
+	/* of a chain, each layer may be in proportion while all of them are not */
+	uint64_t ratio = MIN(ratio_max(l), ratio_max(&d->layers[0]));
+	uint64_t max = MIN(d->limits.output, ratio);
 	uint64_t room = max - MIN(max, l->produced);
 	size_t next = (size_t)(l - d->layers) + 1;
 	int r;
@@ -242,21 +246,32 @@ static void z_close(struct layer *l)
 	inflateEnd(&l->z);
 }
 
+static size_t z_memory(const struct layer *l)
+{
+	return Z_MEMORY;
+}
+
 /* ---- br ---- */
 
 /*
  * Its window may be of 16 MiB, and is as large as what was decoded needs it to be. So a body that is small
  * comes out whatever its sender announced; a larger one asks for the memory, and gets no more than others.
  */
-static void *br_alloc(void *limits, size_t n)
+static void *br_alloc(void *layer, size_t n)
 {
-	const struct body_limits *l = limits;
+	struct layer *l = layer;
+	size_t most = ((size_t)1 << l->owner->limits.window_bits) + BR_BEYOND;
+	void *p = n <= most ? malloc(n) : NULL;
 
-	return n <= ((size_t)1 << l->window_bits) + BR_BEYOND ? malloc(n) : NULL;
+	l->allocated += malloc_usable_size(p);
+	return p;
 }
 
-static void br_release(void *limits, void *p)
+static void br_release(void *layer, void *p)
 {
+	struct layer *l = layer;
+
+	l->allocated -= malloc_usable_size(p);
 	free(p);
 }
 
@@ -271,7 +286,7 @@ static bool br_window_refused(const struct layer *l)
 static int br_open(struct layer *l)
 {
 	/* Windows over 16 MiB, "large windows", are refused unless they are asked for. */
-	l->brotli = BrotliDecoderCreateInstance(br_alloc, br_release, &l->owner->limits);
+	l->brotli = BrotliDecoderCreateInstance(br_alloc, br_release, l);
 	return l->brotli ? 0 : stop(l->owner, out_of_memory);
 }
 
@@ -302,6 +317,11 @@ static int br_feed(struct layer *l, const uint8_t *p, size_t n)
 static void br_close(struct layer *l)
 {
 	BrotliDecoderDestroyInstance(l->brotli);
+}
+
+static size_t br_memory(const struct layer *l)
+{
+	return l->allocated;
 }
 
 /* ---- zstd ---- */
@@ -360,13 +380,19 @@ static void zstd_close(struct layer *l)
 	ZSTD_freeDStream(l->zstd);
 }
 
+/* It asks for its whole window at once, and writes to no more of it than was decoded. */
+static size_t zstd_memory(const struct layer *l)
+{
+	return (size_t)MIN((uint64_t)ZSTD_sizeof_DStream(l->zstd), ZSTD_MEMORY + l->produced);
+}
+
 /* ---- chains ---- */
 
 static const struct coding codings[] = {
-	{{"gzip", "x-gzip", NULL}, gzip_open, gzip_feed, z_close},
-	{{"deflate", NULL, NULL}, deflate_open, deflate_feed, z_close},
-	{{"br", NULL, NULL}, br_open, br_feed, br_close},
-	{{"zstd", NULL, NULL}, zstd_open, zstd_feed, zstd_close},
+	{{"gzip", "x-gzip", NULL}, gzip_open, gzip_feed, z_close, z_memory},
+	{{"deflate", NULL, NULL}, deflate_open, deflate_feed, z_close, z_memory},
+	{{"br", NULL, NULL}, br_open, br_feed, br_close, br_memory},
+	{{"zstd", NULL, NULL}, zstd_open, zstd_feed, zstd_close, zstd_memory},
 };
 
 static int layer_open(struct layer *l)
@@ -402,16 +428,11 @@ static int layer_feed(struct layer *l, const uint8_t *p, size_t n)
 	return r;
 }
 
-static bool name_is(struct http_text t, const char *name)
-{
-	return strlen(name) == t.len && strncasecmp(name, t.p, t.len) == 0;
-}
-
 static const struct coding *coding_find(struct http_text t)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(codings); i++)
 		for (size_t k = 0; codings[i].names[k]; k++)
-			if (name_is(t, codings[i].names[k]))
+			if (http_text_is(t, codings[i].names[k]))
 				return &codings[i];
 	return NULL;
 }
@@ -446,7 +467,7 @@ static void chain_make(struct body_decoder *d, struct http_text list)
 		struct http_text name = list_pop(&list);
 		const struct coding *coding = coding_find(name);
 
-		if (name.len == 0 || name_is(name, "identity"))
+		if (name.len == 0 || http_text_is(name, "identity"))
 			continue;
 		if (!coding)
 			d->error = "unknown content encoding: not decoded";
@@ -481,7 +502,6 @@ int body_decoder_new(struct http_text content_encoding, const struct body_limits
 
 int body_decoder_feed(struct body_decoder *d, const void *p, size_t n, body_out out, void *context)
 {
-	d->wire += n;
 	if (d->stopped)
 		return -EBADMSG;
 	d->out = out;
@@ -504,14 +524,17 @@ const char *body_decoder_error(const struct body_decoder *d)
 	return d->error;
 }
 
-uint64_t body_decoder_wire(const struct body_decoder *d)
+size_t body_decoder_memory(const struct body_decoder *d)
 {
-	return d->wire;
-}
+	size_t n = sizeof(*d);
 
-uint64_t body_decoder_full(const struct body_decoder *d)
-{
-	return d->full;
+	for (size_t i = 0; i < d->n_layers; i++) {
+		const struct layer *l = &d->layers[i];
+
+		if (l->opened)
+			n += PIECE + l->coding->memory(l);
+	}
+	return n;
 }
 
 void body_decoder_free(struct body_decoder *d)

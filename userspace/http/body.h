@@ -37,7 +37,7 @@ int body_decoder_new(struct http_text content_encoding, const struct body_limits
 
 /*
  * Hands what @p decodes to to @out, in pieces, borrowed for the length of the call. 0; -EBADMSG: it cannot be
- * decoded from here on, and body_decoder_error() says why; further bytes are counted only.
+ * decoded from here on, and body_decoder_error() says why; further bytes are ignored.
  */
 int body_decoder_feed(struct body_decoder *d, const void *p, size_t n, body_out out, void *context);
 
@@ -47,9 +47,8 @@ int body_decoder_finish(struct body_decoder *d);
 /* A static string: why there is no more output, or what it is not. NULL: all is well. */
 const char *body_decoder_error(const struct body_decoder *d);
 
-/* Bytes fed, and bytes that came out. */
-uint64_t body_decoder_wire(const struct body_decoder *d);
-uint64_t body_decoder_full(const struct body_decoder *d);
+/* Bytes of memory that it uses, about. */
+size_t body_decoder_memory(const struct body_decoder *d);
 
 /* Accepts NULL. */
 void body_decoder_free(struct body_decoder *d);

@@ -12,13 +12,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <agentsight/events.h>
 
 #include "base/cleanup.h"
 #include "http/http1.h"
 #include "http/http2.h"
+#include "http/http2_frame.h"
 #include "http/websocket.h"
 
 #define SNIFF_MAX 64
@@ -115,15 +115,15 @@ static void close_parsers(struct http_conn *c)
 /* The parsers say what they hold, then all that is open is told. */
 static void finish(struct http_conn *c, uint64_t boot_ns)
 {
-	struct http_origin none = {&(const struct as_hdr){.boot_ns = boot_ns}, &c->conn};
-
+	if (c->exchanges)
+		http_exchanges_time(c->exchanges, boot_ns);
 	for (enum http_side side = HTTP_REQUEST; side <= HTTP_RESPONSE; side++) {
-		if (c->http1 || c->http2)
-			http_exchanges_piece(c->exchanges, side, &none);
 		if (c->http1)
 			http1_eof(c->http1, side);
 		if (c->http2)
 			http2_eof(c->http2, side);
+		if (c->websockets[side])
+			websocket_eof(c->websockets[side]);
 		websocket_free(TAKE_PTR(c->websockets[side]));
 	}
 	close_parsers(c);
@@ -174,18 +174,14 @@ static void on_message(void *context, enum http_side side, const struct websocke
 	struct http_conn *c = context;
 
 	c->upgraded->message_full = m->full_len;
+	c->upgraded->message_incomplete = m->incomplete;
 	http_pool_ws_message(c->pool, c->upgraded, side, m->text, m->payload, c->last_ns);
-}
-
-static bool text_is(struct http_text t, const char *s)
-{
-	return t.len == strlen(s) && !strncasecmp(t.p, s, t.len);
 }
 
 static bool is_websocket(const struct http_exchange *x)
 {
 	return x->response.head.status == 101 &&
-	       text_is(http_message_header(&x->response, "upgrade"), "websocket") &&
+	       http_text_is(http_message_header(&x->response, "upgrade"), "websocket") &&
 	       http_message_header(&x->response, "sec-websocket-accept").len;
 }
 
@@ -195,13 +191,36 @@ static void open_websocket(struct http_conn *c, struct http_exchange *x)
 	struct http_text extensions = http_message_header(&x->response, "sec-websocket-extensions");
 	struct websocket_params params;
 
-	c->protocol = PROTO_OTHER;
-	if (websocket_params_parse(extensions, &params) < 0 ||
-	    websocket_new(HTTP_REQUEST, &params, &ops, c, &c->websockets[HTTP_REQUEST]) < 0 ||
-	    websocket_new(HTTP_RESPONSE, &params, &ops, c, &c->websockets[HTTP_RESPONSE]) < 0)
-		return;
 	c->protocol = PROTO_WEBSOCKET;
 	c->upgraded = x;
+	if (websocket_params_parse(extensions, &params) < 0 ||
+	    websocket_new(HTTP_REQUEST, &params, &ops, c, &c->websockets[HTTP_REQUEST]) < 0)
+		return;
+	if (websocket_new(HTTP_RESPONSE, &params, &ops, c, &c->websockets[HTTP_RESPONSE]) < 0)
+		websocket_free(TAKE_PTR(c->websockets[HTTP_REQUEST]));
+}
+
+/* What comes behind a fault, or with an extension that is not known, is only counted. */
+static bool is_read(const struct websocket *w)
+{
+	return w && !websocket_failed(w, NULL);
+}
+
+/* What both directions hold is the pool's; where that has no more, the newest message gives way. */
+static void feed_websocket(struct http_conn *c, enum http_side side, const char *p, size_t n)
+{
+	struct websocket *const *w = c->websockets;
+
+	if (w[side])
+		websocket_feed(w[side], p, n);
+	if (n && !is_read(w[side]))
+		http_pool_ws_lost(c->pool);
+	if (!w[side])
+		return;
+	if (http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1])))
+		return;
+	websocket_drop(w[side]);
+	http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1]));
 }
 
 /* Called by the parser for each side, the request's first; it is freed once it has returned. */
@@ -215,7 +234,7 @@ static void upgraded(void *context, struct http_exchange *x, enum http_side side
 	else if (c->protocol == PROTO_HTTP1)
 		c->protocol = PROTO_OTHER;
 	if (c->protocol == PROTO_WEBSOCKET)
-		websocket_feed(c->websockets[side], rest.p, rest.len);
+		feed_websocket(c, side, rest.p, rest.len);
 }
 
 /* ---- bytes ---- */
@@ -242,7 +261,7 @@ static void feed_protocol(struct http_conn *c, uint32_t direction, const char *p
 		http2_feed(c->http2, side, p, n);
 		break;
 	case PROTO_WEBSOCKET:
-		websocket_feed(c->websockets[side], p, n);
+		feed_websocket(c, side, p, n);
 		break;
 	case PROTO_UNKNOWN:
 	case PROTO_OTHER:
@@ -313,10 +332,9 @@ static void identify_joined(struct http_conn *c, uint32_t direction, const char 
 /* Bytes that can only be the first of a connection, while another one is under way. */
 static bool begins_again(const struct http_conn *c, const char *p, size_t n)
 {
-	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	if (!c->exchanges || *p < 'A' || *p > 'Z')
 		return false;
-	if (n >= sizeof(preface) - 1 && !memcmp(p, preface, sizeof(preface) - 1))
+	if (n >= HTTP2_PREFACE_LEN && !memcmp(p, HTTP2_PREFACE, HTTP2_PREFACE_LEN))
 		return true;
 	return c->http2 && !http_exchanges_open(c->exchanges) &&
 	       http1_looks_like(HTTP_REQUEST, p, n) == HTTP1_LOOK_YES;
@@ -373,7 +391,10 @@ void http_conn_gap(struct http_conn *c, uint32_t direction, uint64_t n)
 		http2_skip(c->http2, side, n);
 		break;
 	case PROTO_WEBSOCKET:
-		websocket_gap(c->websockets[side]);
+		if (c->websockets[side])
+			websocket_gap(c->websockets[side]);
+		if (!is_read(c->websockets[side]))
+			http_pool_ws_lost(c->pool);
 		break;
 	case PROTO_UNKNOWN:
 		c->sniffs[direction].len = 0;
@@ -388,6 +409,10 @@ void http_conn_doubt(struct http_conn *c)
 {
 	if (c->exchanges)
 		http_exchanges_doubt(c->exchanges);
+	for (size_t i = 0; i < ARRAY_SIZE(c->websockets); i++) {
+		if (c->websockets[i])
+			websocket_doubt(c->websockets[i]);
+	}
 }
 
 void http_conn_handshake(struct http_conn *c, const struct http_origin *origin)
@@ -428,13 +453,7 @@ void http_conn_free(struct http_conn *c)
 	free(c);
 }
 
-const char *http_conn_protocol(const struct http_conn *c)
+size_t http_conn_memory(const struct http_conn *c)
 {
-	static const char *const names[] = {
-		[PROTO_UNKNOWN] = "",     [PROTO_HTTP1] = "HTTP/1",
-		[PROTO_HTTP2] = "HTTP/2", [PROTO_WEBSOCKET] = "WebSocket",
-		[PROTO_OTHER] = "",
-	};
-
-	return names[c->protocol];
+	return c->exchanges ? http_exchanges_memory(c->exchanges) : 0;
 }

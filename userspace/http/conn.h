@@ -43,7 +43,7 @@ void http_conn_end(struct http_conn *c, uint64_t boot_ns);
 /* The same, with the time of the last byte. */
 void http_conn_free(struct http_conn *c);
 
-/* What is spoken, for people: "HTTP/1", "HTTP/2", "WebSocket", "". */
-const char *http_conn_protocol(const struct http_conn *c);
+/* Bytes of the pool's memory that it holds. */
+size_t http_conn_memory(const struct http_conn *c);
 
 #endif

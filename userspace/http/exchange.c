@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The text of a message's head lies in one buffer that grows while headers come; its pointers move
- * along. What a message holds is charged to the pool after each change. When that has no more, the
- * largest body of all gives half of itself and keeps nothing further.
+ * along. What a message holds, with its decoder, is charged to the pool after each change. When that has
+ * no more, the largest body of all gives half of itself and keeps nothing further. When none is large, the
+ * message that asks gets nothing.
  */
 #include "http/exchange.h"
 
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/queue.h>
 
 #include "base/cleanup.h"
@@ -39,9 +39,10 @@ struct exchange {
 	struct http_exchanges *set;
 	struct message_state states[2]; /* by side */
 	bool upgraded;
+	bool large;                   /* has a body that can give some of itself */
 	TAILQ_ENTRY(exchange) of_set; /* oldest first */
 	LIST_ENTRY(exchange) of_hash;
-	LIST_ENTRY(exchange) of_pool;
+	LIST_ENTRY(exchange) of_large;
 };
 
 LIST_HEAD(exchange_list, exchange);
@@ -52,10 +53,10 @@ struct http_pool {
 	struct http_observer observer;
 	struct http_pool_counts counts;
 	uint64_t last_id;
-	struct exchange_list all;
+	struct exchange_list large; /* a few thousand: each has GIVE_MIN bytes and more */
 };
 
-/* Of one direction: when what comes next began. */
+/* Of one direction: when what comes next began. Only HTTP/1's bytes all belong to a message. */
 struct side_state {
 	uint64_t first_ns;
 	struct as_hdr first_who;
@@ -65,10 +66,12 @@ struct side_state {
 struct http_exchanges {
 	struct http_pool *pool;
 	struct http_exchanges_options opt;
-	struct http_origin origin;
 	struct as_conn conn;
 	uint64_t now_ns;
+	struct as_hdr now_who; /* of the newest piece */
 	struct side_state sides[2];
+	size_t memory; /* of the pool's */
+	size_t held;   /* of these, what its owner has */
 	struct exchange_queue open;
 	size_t n_open;
 	struct exchange_list *hash; /* grows with the number of streams; see hash_grow() */
@@ -91,7 +94,7 @@ int http_pool_new(const struct http_limits *limits, const struct http_observer *
 	if (!pool->limits.memory_max)
 		pool->limits.memory_max = HTTP_MEMORY_MAX;
 	pool->observer = *observer;
-	LIST_INIT(&pool->all);
+	LIST_INIT(&pool->large);
 	*ret = pool;
 	return 0;
 }
@@ -120,6 +123,11 @@ void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum 
 		pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
 }
 
+void http_pool_ws_lost(struct http_pool *pool)
+{
+	pool->counts.ws_lost++;
+}
+
 static struct http_message *message_of(struct exchange *e, enum http_side side)
 {
 	return side == HTTP_REQUEST ? &e->x.request : &e->x.response;
@@ -130,18 +138,46 @@ static struct message_state *state_of(struct exchange *e, enum http_side side)
 	return side == HTTP_REQUEST ? &e->states[0] : &e->states[1];
 }
 
+static void memory_change(struct http_exchanges *set, size_t was, size_t now)
+{
+	set->memory += now - was;
+	set->pool->counts.memory += now - was;
+}
+
+static void large_note(struct exchange *e)
+{
+	bool large = e->x.request.body.cap > GIVE_MIN || e->x.response.body.cap > GIVE_MIN;
+
+	if (large && !e->large)
+		LIST_INSERT_HEAD(&e->set->pool->large, e, of_large);
+	else if (!large && e->large)
+		LIST_REMOVE(e, of_large);
+	e->large = large;
+}
+
 static void charge(struct exchange *e, enum http_side side)
 {
 	struct message_state *s = state_of(e, side);
 	size_t now = message_of(e, side)->body.cap + s->text.cap +
 		     s->headers_cap * sizeof(struct http_header) +
-		     s->marks_cap * sizeof(struct http_mark);
+		     s->marks_cap * sizeof(struct http_mark) +
+		     (s->decoder ? body_decoder_memory(s->decoder) : 0);
 
-	e->set->pool->counts.memory += now - s->charged;
+	memory_change(e->set, s->charged, now);
 	s->charged = now;
+	large_note(e);
 }
 
-/* The half of a body goes back. It ends there: what came behind would stand in the wrong place. */
+/* It ends here: what came behind would stand in the wrong place. */
+static void body_stop(struct exchange *e, enum http_side side)
+{
+	struct http_message *m = message_of(e, side);
+
+	m->body_error = m->body_error ?: "the memory for bodies is used up";
+	m->cut = true;
+	e->set->pool->counts.gave_way++;
+}
+
 static void give_half(struct exchange *e, enum http_side side)
 {
 	struct http_message *m = message_of(e, side);
@@ -152,9 +188,7 @@ static void give_half(struct exchange *e, enum http_side side)
 		m->body.data = data;
 	m->body.cap = half;
 	m->body.len = MIN(m->body.len, half);
-	m->body_error = m->body_error ?: "the memory for bodies is used up";
-	m->cut = true;
-	e->set->pool->counts.gave_way++;
+	body_stop(e, side);
 	charge(e, side);
 }
 
@@ -164,7 +198,7 @@ static bool give_way(struct http_pool *pool)
 	enum http_side side = HTTP_REQUEST;
 	size_t most = GIVE_MIN;
 
-	LIST_FOREACH(e, &pool->all, of_pool)
+	LIST_FOREACH(e, &pool->large, of_large)
 	{
 		for (enum http_side i = HTTP_REQUEST; i <= HTTP_RESPONSE; i++) {
 			if (message_of(e, i)->body.cap <= most)
@@ -184,6 +218,15 @@ static bool give_way(struct http_pool *pool)
 static bool pool_room(struct http_pool *pool, size_t n)
 {
 	while (pool->counts.memory + n > pool->limits.memory_max) {
+		if (!give_way(pool))
+			return false;
+	}
+	return true;
+}
+
+bool http_pool_relieve(struct http_pool *pool)
+{
+	while (pool->counts.memory > pool->limits.memory_max / 4 * 3) {
 		if (!give_way(pool))
 			return false;
 	}
@@ -245,14 +288,14 @@ static void message_release(struct exchange *e, enum http_side side)
 	struct message_state *s = state_of(e, side);
 	struct http_message *m = message_of(e, side);
 
-	e->set->pool->counts.memory -= s->charged;
 	body_decoder_free(s->decoder);
 	buf_done(&s->text);
 	buf_done(&m->body);
 	free(m->headers);
 	free(m->marks);
-	*s = (struct message_state){.told = s->told};
+	*s = (struct message_state){.told = s->told, .charged = s->charged};
 	*m = (struct http_message){};
+	charge(e, side);
 }
 
 static void forget(struct exchange *e)
@@ -261,14 +304,13 @@ static void forget(struct exchange *e)
 	struct http_pool *pool = set->pool;
 
 	tell(pool, pool->observer.forget, e);
-	TAILQ_REMOVE(&set->open, e, of_set);
-	LIST_REMOVE(e, of_hash);
-	LIST_REMOVE(e, of_pool);
-	set->n_open--;
-	pool->counts.open--;
-	pool->counts.memory -= sizeof(*e);
 	message_release(e, HTTP_REQUEST);
 	message_release(e, HTTP_RESPONSE);
+	memory_change(set, sizeof(*e), 0);
+	TAILQ_REMOVE(&set->open, e, of_set);
+	LIST_REMOVE(e, of_hash);
+	set->n_open--;
+	pool->counts.open--;
 	free(e);
 	hash_shrink(set);
 }
@@ -440,7 +482,10 @@ static bool headers_room(struct exchange *e, enum http_side side)
 
 	if (m->n_headers < s->headers_cap)
 		return true;
-	grown = array_grow(m->headers, &s->headers_cap, sizeof(*m->headers), HTTP_HEADERS_N);
+	grown = pool_room(e->set->pool, s->headers_cap * sizeof(*m->headers))
+			? array_grow(m->headers, &s->headers_cap, sizeof(*m->headers),
+				     HTTP_HEADERS_N)
+			: NULL;
 	if (!grown) {
 		s->doubt = true;
 		return false;
@@ -448,11 +493,6 @@ static bool headers_room(struct exchange *e, enum http_side side)
 	m->headers = grown;
 	charge(e, side);
 	return true;
-}
-
-static bool text_is(struct http_text t, const char *s)
-{
-	return t.len == strlen(s) && !strncasecmp(t.p, s, t.len);
 }
 
 struct http_text http_message_header(const struct http_message *m, const char *name)
@@ -482,7 +522,7 @@ static bool is_stream(struct http_text type)
 	while (len < type.len && type.p[len] != ';' && type.p[len] != ' ')
 		len++;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (text_is((struct http_text){type.p, len}, types[i]))
+		if (http_text_is((struct http_text){type.p, len}, types[i]))
 			return true;
 	}
 	return false;
@@ -517,7 +557,10 @@ static void body_keep(struct exchange *e, enum http_side side, const char *p, si
 	size_t kept = m->cut ? 0 : MIN(n, pool->limits.body_max - m->body.len);
 
 	m->body_full += n;
-	if (!kept) {
+	if (kept > m->body.cap - m->body.len && !pool_room(pool, kept))
+		body_stop(e, side);
+	/* it may just have given way itself */
+	if (!kept || m->cut) {
 		m->cut |= n > 0;
 		return;
 	}
@@ -527,7 +570,8 @@ static void body_keep(struct exchange *e, enum http_side side, const char *p, si
 		m->body_error = m->body_error ?: "there is no memory for more";
 	m->cut |= kept < n || m->body.failed;
 	charge(e, side);
-	pool_room(pool, 0);
+	if (!pool_room(pool, 0))
+		body_stop(e, side);
 }
 
 struct piece_target {
@@ -578,6 +622,33 @@ static void decoder_open(struct exchange *e, enum http_side side)
 	note_error(m, s->decoder);
 }
 
+/* What comes of the message is counted as transferred, and no more. */
+static void decoder_drop(struct exchange *e, enum http_side side)
+{
+	struct message_state *s = state_of(e, side);
+
+	body_decoder_free(TAKE_PTR(s->decoder));
+	s->deaf = true;
+	charge(e, side);
+}
+
+static void decode(struct exchange *e, enum http_side side, struct http_text piece)
+{
+	struct message_state *s = state_of(e, side);
+	struct piece_target target = {e, side};
+
+	if (body_decoder_feed(s->decoder, piece.p, piece.len, on_decoded, &target) < 0) {
+		note_error(message_of(e, side), s->decoder);
+		decoder_drop(e, side);
+		return;
+	}
+	charge(e, side);
+	if (pool_room(e->set->pool, 0))
+		return;
+	body_stop(e, side);
+	decoder_drop(e, side);
+}
+
 static void decoder_close(struct exchange *e, enum http_side side, bool complete)
 {
 	struct message_state *s = state_of(e, side);
@@ -587,14 +658,21 @@ static void decoder_close(struct exchange *e, enum http_side side, bool complete
 	if (complete && !s->deaf && body_decoder_finish(s->decoder) < 0)
 		note_error(message_of(e, side), s->decoder);
 	body_decoder_free(TAKE_PTR(s->decoder));
+	charge(e, side);
 }
 
 /* ---- what the parser tells ---- */
 
-/* An interim response: another one follows. 101 is the last one of its connection. */
+/* 101 is the last response of its connection; HTTP/2 has none (RFC 9113, 8.6). */
+static bool switches(const struct http_message *m)
+{
+	return m->head.status == 101 && m->head.version < 20;
+}
+
+/* An interim response: another one follows. */
 static bool is_interim(const struct http_message *m)
 {
-	return m->head.status >= 100 && m->head.status < 200 && m->head.status != 101;
+	return m->head.status >= 100 && m->head.status < 200 && !switches(m);
 }
 
 static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
@@ -615,16 +693,16 @@ static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
 	e->x.tls = set->opt.tls;
 	TAILQ_INSERT_TAIL(&set->open, e, of_set);
 	LIST_INSERT_HEAD(hash_slot(set, id), e, of_hash);
-	LIST_INSERT_HEAD(&pool->all, e, of_pool);
 	pool->counts.open++;
-	pool->counts.memory += sizeof(*e);
+	memory_change(set, 0, sizeof(*e));
 	if (++set->n_open > set->n_hash * 2)
 		hash_grow(set);
 	return e;
 }
 
 /* The exchange that a head belongs to. */
-static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side)
+static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side,
+				     const struct http_head *head)
 {
 	struct exchange *e = find(set, id);
 
@@ -635,7 +713,7 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 		set->pool->counts.lost[side]++;
 		return NULL;
 	}
-	e->x.who = set->sides[side].first_who;
+	e->x.who = head->version >= 20 ? set->now_who : set->sides[side].first_who;
 	e->x.conn = set->conn;
 	return e;
 }
@@ -643,7 +721,7 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 static void on_begin(void *context, uint64_t id, enum http_side side, const struct http_head *head)
 {
 	struct http_exchanges *set = context;
-	struct exchange *e = exchange_for(set, id, side);
+	struct exchange *e = exchange_for(set, id, side, head);
 	struct http_message *m;
 
 	if (!e)
@@ -654,7 +732,7 @@ static void on_begin(void *context, uint64_t id, enum http_side side, const stru
 	if (m->begun)
 		return; /* trailers come without a head of their own */
 	m->begun = true;
-	m->begin_ns = set->sides[side].first_ns;
+	m->begin_ns = head->version >= 20 ? set->now_ns : set->sides[side].first_ns;
 	set->sides[side].between = false;
 	head_keep(e, side, head);
 }
@@ -710,20 +788,16 @@ static void on_body(void *context, uint64_t id, enum http_side side, struct http
 {
 	struct exchange *e = find(context, id);
 	struct piece_target target = {e, side};
-	struct body_decoder *d;
-	struct http_message *m;
 
 	if (!e)
 		return;
-	m = message_of(e, side);
-	d = state_of(e, side)->decoder;
-	m->body_wire += piece.len;
+	message_of(e, side)->body_wire += piece.len;
 	if (state_of(e, side)->deaf)
 		return;
-	if (!d)
+	if (state_of(e, side)->decoder)
+		decode(e, side, piece);
+	else
 		on_decoded(&target, piece.p, piece.len);
-	else if (body_decoder_feed(d, piece.p, piece.len, on_decoded, &target) < 0)
-		note_error(m, d);
 }
 
 /* Nothing can be decoded behind a hole, and nothing that comes then would stand in its place. */
@@ -739,20 +813,20 @@ static void on_missing(void *context, uint64_t id, enum http_side side, uint64_t
 	m = message_of(e, side);
 	m->body_wire += n;
 	m->body_error = m->body_error ?: "bytes behind these were not seen";
-	m->cut = true;
+	m->cut = m->hole = true;
 	if (s->decoder)
-		s->deaf = true;
-	else
+		decoder_drop(e, side);
+	else if (!s->deaf)
 		m->body_full += n;
 }
 
 /* The exchange is needed as long as what it opened. */
 static bool upgrades(const struct http_exchange *x)
 {
-	unsigned status = x->response.head.status;
+	const struct http_head *head = &x->response.head;
 
-	return status == 101 || (x->response.head.version < 20 && status / 100 == 2 &&
-				 text_is(x->request.head.method, "CONNECT"));
+	return switches(&x->response) || (head->version < 20 && head->status / 100 == 2 &&
+					  http_text_is(x->request.head.method, "CONNECT"));
 }
 
 static void message_end(struct exchange *e, enum http_side side, bool complete)
@@ -787,6 +861,13 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 	advance(e);
 }
 
+static void on_lost(void *context, enum http_side side)
+{
+	struct http_exchanges *set = context;
+
+	set->pool->counts.lost[side]++;
+}
+
 static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
 {
 	struct http_exchanges *set = context;
@@ -809,6 +890,7 @@ const struct http_parser_ops http_exchanges_ops = {
 	.body = on_body,
 	.missing = on_missing,
 	.end = on_end,
+	.lost = on_lost,
 	.upgraded = on_upgraded,
 };
 
@@ -838,6 +920,7 @@ void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
 	struct side_state *s = &set->sides[side];
 
 	set->now_ns = origin->who->boot_ns;
+	set->now_who = *origin->who;
 	if (origin->conn->local.family)
 		set->conn = *origin->conn;
 	if (!s->between)
@@ -845,6 +928,11 @@ void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
 	s->between = false;
 	s->first_ns = set->now_ns;
 	s->first_who = *origin->who;
+}
+
+void http_exchanges_time(struct http_exchanges *set, uint64_t boot_ns)
+{
+	set->now_ns = boot_ns;
 }
 
 void http_exchanges_doubt(struct http_exchanges *set)
@@ -855,6 +943,8 @@ void http_exchanges_doubt(struct http_exchanges *set)
 	{
 		state_of(e, HTTP_REQUEST)->doubt = true;
 		state_of(e, HTTP_RESPONSE)->doubt = true;
+		e->x.request.doubts++;
+		e->x.response.doubts++;
 	}
 }
 
@@ -869,9 +959,22 @@ void http_exchanges_free(struct http_exchanges *set)
 	if (!set)
 		return;
 	http_exchanges_end(set, set->now_ns);
+	http_exchanges_hold(set, 0);
 	if (set->hash != set->few)
 		free(set->hash);
 	free(set);
+}
+
+size_t http_exchanges_memory(const struct http_exchanges *set)
+{
+	return set->memory;
+}
+
+bool http_exchanges_hold(struct http_exchanges *set, size_t n)
+{
+	memory_change(set, set->held, n);
+	set->held = n;
+	return pool_room(set->pool, 0);
 }
 
 size_t http_exchanges_open(const struct http_exchanges *set)

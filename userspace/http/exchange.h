@@ -4,8 +4,8 @@
  * together. What the LLM room and the HTTP stage read.
  *
  * What a stranger can make this room keep is bounded: the headers of a message, its body, its marks,
- * the open exchanges of a connection, and the memory of all connections together, where the
- * largest body gives way first.
+ * the open exchanges of a connection, and the memory of all connections together, with that of decoders
+ * and of WebSocket messages. There the largest body gives way first; where all are small, what comes is left out.
  */
 #ifndef AGENTSIGHT_HTTP_EXCHANGE_H
 #define AGENTSIGHT_HTTP_EXCHANGE_H
@@ -16,7 +16,7 @@
 #include "http/message.h"
 
 #define HTTP_BODY_MAX    (16U << 20) /* kept of one decoded body, where nothing else is asked for */
-#define HTTP_MEMORY_MAX  (256U << 20) /* all open exchanges together */
+#define HTTP_MEMORY_MAX  (256U << 20) /* all connections together */
 #define HTTP_HEADERS_MAX (256U << 10) /* text of one message's head */
 #define HTTP_HEADERS_N   4096
 #define HTTP_MARKS_MAX   4096
@@ -49,6 +49,9 @@ struct http_message {
 	uint64_t begin_ns, head_ns, end_ns;
 	bool begun, headed, ended;
 	bool complete; /* ended in order, and nothing of it is known to be missing */
+	bool hole;     /* a part of the body was not seen: what comes behind it does not follow */
+	/* Losses while it was open: each may have been of it. Counted on where a WebSocket goes on. */
+	uint32_t doubts;
 	/*
 	 * The body keeps no more bytes: it reached its bound, a part of it was not seen, or it was the largest
 	 * when memory was used up, and then `body.len` has become less between two calls.
@@ -67,8 +70,10 @@ struct http_exchange {
 	bool tls;            /* else plain text */
 	struct http_message request;
 	struct http_message response;
-	uint64_t message_full; /* during `ws_message`: bytes of the whole message, kept or not */
-	void *user;            /* the observer's, NULL at first; see http_observer */
+	/* during `ws_message`: bytes of the whole message, kept or not; that it was cut off */
+	uint64_t message_full;
+	bool message_incomplete;
+	void *user; /* the observer's, NULL at first; see http_observer */
 };
 
 /* The value of the header @name (lower case); empty when there is none. The first of several. */
@@ -104,13 +109,18 @@ struct http_pool_counts {
 	size_t memory;     /* bytes held now */
 	size_t open;       /* exchanges now */
 	uint64_t gave_way; /* bodies that were cut since memory was used up */
-	uint64_t lost[2];  /* per side: messages that never became part of an exchange: no memory */
+	/* per side: messages that never became part of an exchange: no memory, or in bytes that are missing */
+	uint64_t lost[2];
+	uint64_t ws_lost; /* calls with messages of a WebSocket that cannot be read any more */
 };
 
 /* @observer is copied; its context must outlive the pool. */
 int http_pool_new(const struct http_limits *limits, const struct http_observer *observer,
 		  struct http_pool **ret);
 void http_pool_free(struct http_pool *pool); /* after all its exchanges */
+
+/* Large bodies give way until a quarter of the memory is free; false: something else has to. */
+bool http_pool_relieve(struct http_pool *pool);
 
 const struct http_pool_counts *http_pool_counts(const struct http_pool *pool);
 
@@ -144,6 +154,9 @@ extern const struct http_parser_ops http_exchanges_ops;
 void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
 			  const struct http_origin *origin);
 
+/* The same where no bytes come any more. */
+void http_exchanges_time(struct http_exchanges *set, uint64_t boot_ns);
+
 /* Somewhere something was lost: what is open now will not be told as complete. */
 void http_exchanges_doubt(struct http_exchanges *set);
 
@@ -154,7 +167,14 @@ void http_exchanges_free(struct http_exchanges *set);
 
 size_t http_exchanges_open(const struct http_exchanges *set);
 
+/* Bytes of the pool's that it holds. */
+size_t http_exchanges_memory(const struct http_exchanges *set);
+
+/* Its owner keeps @n bytes for it now. false: the pool has no room for them. */
+bool http_exchanges_hold(struct http_exchanges *set, size_t n);
+
 void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
 			  bool text, struct http_text payload, uint64_t boot_ns);
+void http_pool_ws_lost(struct http_pool *pool);
 
 #endif

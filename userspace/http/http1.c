@@ -151,13 +151,23 @@ static void response_over(struct side *s)
 	s->owner->next_response++;
 }
 
+static void tell_lost(struct side *s)
+{
+	struct http1 *h = s->owner;
+
+	if (h->ops->lost)
+		h->ops->lost(h->context, s->which);
+}
+
 static void message_end(struct side *s, bool complete)
 {
 	struct http1 *h = s->owner;
 
 	if (!s->open)
 		return;
-	if (s->told && h->ops->end)
+	if (!s->told)
+		tell_lost(s);
+	else if (h->ops->end)
 		h->ops->end(h->context, s->id, s->which, complete && !s->holed);
 	if (s->which == HTTP_RESPONSE)
 		response_over(s);
@@ -655,6 +665,8 @@ void http1_gap(struct http1 *h, enum http_side side)
 
 	if (over(h) || s->state == SIDE_CLOSED)
 		return;
+	if (s->state != SIDE_LOST && !s->open)
+		tell_lost(s);
 	if (s->state == SIDE_HELD) {
 		/* What was held may be the beginning of anything. */
 		s->skipped += h->held.len;

@@ -21,6 +21,10 @@
 #define FIELD_OVERHEAD 32 /* RFC 9113, 6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE */
 #define RECENT         16
 
+/* A byte may stand for a field of any length: a block is not longer than this, and so many times its bytes. */
+#define LIST_FREE  (16U << 10)
+#define LIST_RATIO 256
+
 /* Bytes without a frame, and frames that cannot be between two complete messages: it is not HTTP/2. */
 #define HUNTED_MAX   (4ULL << 20)
 #define NONSENSE_MAX 256
@@ -65,6 +69,7 @@ struct block {
 	uint32_t id;
 	uint32_t frame_id; /* the stream that its frames are on: another one when it is a promise */
 	size_t list_size;
+	size_t wire; /* bytes of its frames so far: whole ones, wherever calls cut them */
 	struct buf text;
 	struct {
 		size_t offset, len;
@@ -262,6 +267,7 @@ static void block_open(struct http2 *h, struct direction *d, enum http_side side
 		.id = id,
 		.frame_id = d->frame.id,
 		.end_stream = end_stream,
+		.wire = d->left,
 	};
 	if (s)
 		s->sides[side] |= CLAIMED;
@@ -343,16 +349,21 @@ struct field_context {
 	struct http2_stream *stream; /* NULL: decoded for the table only */
 };
 
+static size_t list_max(const struct block *b)
+{
+	return MIN(HTTP2_HEADER_LIST_MAX, LIST_FREE + b->wire * LIST_RATIO);
+}
+
 static void block_field(void *context, struct http_text name, struct http_text value)
 {
 	struct field_context *x = context;
 	struct block *b = x->block;
-	bool was_within = b->list_size <= HTTP2_HEADER_LIST_MAX;
+	bool was_within = b->list_size <= list_max(b);
 
 	if (!x->stream)
 		return;
 	b->list_size += name.len + value.len + FIELD_OVERHEAD;
-	if (b->list_size > HTTP2_HEADER_LIST_MAX) {
+	if (b->list_size > list_max(b)) {
 		x->h->counts.long_blocks += was_within;
 		x->stream->sides[b->side] |= CUT;
 		return;
@@ -436,6 +447,8 @@ static void direction_unknown(struct http2 *h, enum http_side side)
 static void direction_lose(struct http2 *h, enum http_side side)
 {
 	struct direction *d = &h->directions[side];
+	/* what was said before we listened is not lost */
+	bool shows = d->place == HUNT || (d->place == START && d->have);
 
 	h->counts.resyncs++;
 	block_abandon(h, d);
@@ -446,9 +459,12 @@ static void direction_lose(struct http2 *h, enum http_side side)
 
 	for (struct http2_stream *s = http2_streams_oldest(&h->streams), *next; s; s = next) {
 		next = http2_streams_newer(&h->streams, s);
+		shows |= !(s->sides[side] & ENDED);
 		s->sides[side] |= CUT;
 		stream_settle(h, s);
 	}
+	if (!shows && h->ops->lost)
+		h->ops->lost(h->context, side);
 }
 
 static void frame_reject(struct http2 *h, enum http_side side)
@@ -507,6 +523,13 @@ static void headers_ready(struct http2 *h, enum http_side side)
 	struct direction *d = &h->directions[side];
 
 	block_open(h, d, side, d->frame.id, d->frame.flags & HTTP2_END_STREAM);
+}
+
+static void continuation_ready(struct http2 *h, enum http_side side)
+{
+	struct direction *d = &h->directions[side];
+
+	d->block.wire += d->left;
 }
 
 static uint32_t number_at(const uint8_t *p)
@@ -573,7 +596,7 @@ static const struct frame_kind {
 	[HTTP2_RST_STREAM] = {reset_ready, NULL, NULL},
 	[HTTP2_PUSH_PROMISE] = {promise_ready, block_content, block_finish},
 	[HTTP2_GOAWAY] = {goaway_ready, NULL, NULL},
-	[HTTP2_CONTINUATION] = {NULL, block_content, block_finish},
+	[HTTP2_CONTINUATION] = {continuation_ready, block_content, block_finish},
 };
 
 static const struct frame_kind *kind_of(const struct direction *d)
@@ -604,18 +627,28 @@ static void content_begin(struct http2 *h, enum http_side side)
 		frame_finish(h, side);
 }
 
+static bool block_follows(const struct direction *d)
+{
+	return d->block.open && d->frame.id == d->block.frame_id;
+}
+
 /* What may stand between the frames of a header block: nothing. */
 static void block_check(struct http2 *h, struct direction *d)
 {
 	bool follows = d->frame.type == HTTP2_CONTINUATION;
 
-	if (follows != d->block.open || (follows && d->frame.id != d->block.frame_id))
+	if (follows ? !block_follows(d) : d->block.open)
 		block_abandon(h, d);
 }
 
-/* A direction that was joined late may be joined anywhere: its first frame is not believed to be long. */
+/*
+ * A direction that was joined late may be joined anywhere, in a header block as well: its first frame is not
+ * believed to be long.
+ */
 static bool frame_believed(const struct direction *d, enum http_side side)
 {
+	if (d->known && d->frame.type == HTTP2_CONTINUATION && !block_follows(d))
+		return false;
 	if (!d->strict)
 		return http2_frame_legal(&d->frame, side);
 	return http2_frame_plausible(&d->frame, side) &&

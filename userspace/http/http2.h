@@ -24,7 +24,7 @@
 
 #include "http/message.h"
 
-/* Names and values of one block, each field counted with 32 bytes more. */
+/* Names and values of one block, each field counted with 32 bytes more; less where few bytes say so much. */
 #define HTTP2_HEADER_LIST_MAX (256U << 10)
 
 /* What could not be told, or only in part. */
@@ -32,7 +32,7 @@ struct http2_counts {
 	uint64_t evicted;        /* streams given up because too many were open */
 	uint64_t unknown_fields; /* header fields that refer to what was never seen; left out */
 	uint64_t broken_blocks;  /* header blocks of which the rest could not be read */
-	uint64_t long_blocks;    /* header blocks over HTTP2_HEADER_LIST_MAX; the rest left out */
+	uint64_t long_blocks;    /* header blocks that say too much; the rest left out */
 	uint64_t resyncs;        /* times that bytes were missing, or made no sense as frames */
 	uint64_t skipped_bytes;  /* bytes passed over in search of a frame */
 };

@@ -59,7 +59,7 @@ size_t http2_frame_fixed(const struct http2_frame *f);
 /* The first byte of its payload says how many bytes at the end mean nothing. */
 bool http2_frame_padded(const struct http2_frame *f);
 
-/* Not what a peer would close the connection for. Frames of unknown types are legal. */
+/* Not what a peer would close the connection for. Frames of unknown types are legal up to HTTP2_FRAME_DEFAULT_MAX. */
 bool http2_frame_legal(const struct http2_frame *f, enum http_side side);
 
 /* As a sender writes them: known types and flags only, nothing in what is reserved. */

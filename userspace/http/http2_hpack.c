@@ -94,10 +94,13 @@ static int fill_unknown(nghttp2_hd_inflater *inflater, uint32_t table_size, uint
 static int inflater_fill(struct hpack *z)
 {
 	size_t step = MIN((size_t)z->failures, ARRAY_SIZE(blind_fill) - 1);
+	bool often = z->fills >= HPACK_FILLS_MAX;
 
 	while (step < ARRAY_SIZE(blind_fill) - 1 && blind_fill[step].table_size < z->table_size)
 		step++;
-	return fill_unknown(z->inflater, blind_fill[step].table_size, blind_fill[step].entries);
+	z->fills += !often;
+	return fill_unknown(z->inflater, blind_fill[step].table_size,
+			    blind_fill[often ? 0 : step].entries);
 }
 
 static int inflater_make(struct hpack *z)

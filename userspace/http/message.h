@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 /* Which way bytes go. Of the two ends the client is the one that sends requests. */
 enum http_side {
@@ -23,6 +25,12 @@ struct http_text {
 	const char *p;
 	size_t len;
 };
+
+/* Whatever its case. */
+static inline bool http_text_is(struct http_text t, const char *word)
+{
+	return t.len == strlen(word) && !strncasecmp(t.p, word, t.len);
+}
 
 /* The first line, or the pseudo-headers of HTTP/2. What a side does not have is empty. */
 struct http_head {
@@ -52,6 +60,8 @@ struct http_parser_ops {
 	void (*missing)(void *context, uint64_t id, enum http_side side, uint64_t n);
 	/* The message is over; not @complete when the connection, a reset or a gap cut it off. */
 	void (*end)(void *context, uint64_t id, enum http_side side, bool complete);
+	/* Bytes are missing, or not understood, that no message shows which was told: at least one is lost. */
+	void (*lost)(void *context, enum http_side side);
 	/*
 	 * The connection is no longer HTTP from here on: both sides agreed on an upgrade (101), or a CONNECT
 	 * succeeded. The parser takes no further bytes; @rest are those it was fed behind that point.

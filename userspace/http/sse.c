@@ -302,11 +302,6 @@ bool sse_failed(const struct sse *s)
 	return s->failed;
 }
 
-uint64_t sse_pending(const struct sse *s)
-{
-	return s->data.full;
-}
-
 void sse_free(struct sse *s)
 {
 	if (!s)

@@ -31,9 +31,6 @@ void sse_feed(struct sse *s, const void *p, size_t n);
 /* Memory ran out: an event was dropped, and there will be no more. */
 bool sse_failed(const struct sse *s);
 
-/* Bytes of data that wait for their empty line. */
-uint64_t sse_pending(const struct sse *s);
-
 void sse_free(struct sse *s);
 DEFINE_FREEP(struct sse *, sse_free)
 

@@ -7,18 +7,18 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include <zlib.h>
 
 #include "base/buf.h"
 
-#define RATIO_FLOOR  (256ULL << 10) /* so much may come of next to nothing */
-#define RATIO_STEP   256            /* in which what is read is counted, wherever calls cut it */
-#define HEADER_MAX   14             /* two bytes, a length of eight, a mask of four */
-#define CONTROL_MAX  125
-#define BUF_KEEP     ((size_t)256 << 10) /* a larger buffer is given back after its message */
-#define INFLATE_STEP ((size_t)32 << 10)
+#define RATIO_FLOOR    (256ULL << 10) /* so much may come of next to nothing */
+#define RATIO_STEP     256            /* in which what is read is counted, wherever calls cut it */
+#define HEADER_MAX     14             /* two bytes, a length of eight, a mask of four */
+#define CONTROL_MAX    125
+#define BUF_KEEP       ((size_t)256 << 10) /* a larger buffer is given back after its message */
+#define INFLATE_STEP   ((size_t)32 << 10)
+#define INFLATE_MEMORY ((size_t)48 << 10) /* zlib's state, and its window */
 
 #define FRAME_FIN    0x80U
 #define FRAME_RSV1   0x40U
@@ -46,6 +46,8 @@ struct frame {
 /* The message that data frames are joined to; control frames may come between them. */
 struct assembly {
 	bool open, text, packed;
+	bool cut;   /* keeps no payload any more */
+	bool doubt; /* something of it may be missing */
 	uint64_t wire_len, full_len;
 	const char *error;
 	struct buf payload;
@@ -63,8 +65,6 @@ struct websocket {
 	uint8_t header_len;
 	bool in_payload;
 	struct frame frame;
-	uint8_t control[CONTROL_MAX];
-	uint8_t control_len;
 	struct assembly message;
 
 	z_stream *inflate; /* made for the first packed message */
@@ -73,11 +73,25 @@ struct websocket {
 	uint8_t *scratch;     /* INFLATE_STEP bytes */
 };
 
+static void message_tell(struct websocket *w, struct http_text payload, bool whole);
+
+/* What is there of a message is told: its rest will not come, or cannot be read. */
+static void message_cut_off(struct websocket *w)
+{
+	struct assembly *m = &w->message;
+
+	if (m->open)
+		message_tell(w, (struct http_text){m->payload.data, m->payload.len}, false);
+	m->open = false;
+	buf_done(&m->payload);
+}
+
 static void fail(struct websocket *w, const char *reason)
 {
-	if (!w->reason)
-		w->reason = reason;
-	buf_done(&w->message.payload);
+	if (w->reason)
+		return;
+	w->reason = reason;
+	message_cut_off(w);
 }
 
 /* ---- Sec-WebSocket-Extensions ---- */
@@ -113,11 +127,6 @@ static struct http_text next_part(struct http_text *rest, char separator)
 	return trim(part);
 }
 
-static bool text_is(struct http_text t, const char *word)
-{
-	return t.len == strlen(word) && !strncasecmp(t.p, word, t.len);
-}
-
 /* 8 to 15, maybe in quotes; 0: neither. */
 static uint8_t window_bits(struct http_text t)
 {
@@ -147,7 +156,7 @@ static int deflate_param(struct http_text param, struct websocket_params *ret)
 	uint8_t bits = window_bits(trim(param));
 
 	for (size_t i = 0; i < ARRAY_SIZE(deflate_params); i++) {
-		if (!text_is(name, deflate_params[i].name))
+		if (!http_text_is(name, deflate_params[i].name))
 			continue;
 		if (!deflate_params[i].bits)
 			ret->no_context_takeover[deflate_params[i].side] = true;
@@ -169,7 +178,7 @@ int websocket_params_parse(struct http_text extensions, struct websocket_params 
 		one = next_part(&extensions, ',');
 		if (one.len == 0)
 			continue;
-		if (params.deflate || !text_is(next_part(&one, ';'), "permessage-deflate"))
+		if (params.deflate || !http_text_is(next_part(&one, ';'), "permessage-deflate"))
 			return -EINVAL;
 		params.deflate = true;
 		while (one.len)
@@ -210,7 +219,8 @@ static void message_keep(struct websocket *w, const void *p, size_t n)
 {
 	struct assembly *m = &w->message;
 
-	buf_add(&m->payload, p, MIN(n, WEBSOCKET_MESSAGE_MAX - m->payload.len));
+	if (!m->cut)
+		buf_add(&m->payload, p, MIN(n, WEBSOCKET_MESSAGE_MAX - m->payload.len));
 	m->full_len += n;
 	if (m->payload.failed)
 		fail(w, "out of memory");
@@ -253,6 +263,7 @@ static void message_begin(struct websocket *w)
 	struct assembly *m = &w->message;
 
 	m->open = true;
+	m->cut = m->doubt = false;
 	m->text = w->frame.opcode == OP_TEXT;
 	m->packed = w->frame.flags & FRAME_RSV1;
 	m->wire_len = m->full_len = 0;
@@ -292,11 +303,20 @@ static void message_add(struct websocket *w, const uint8_t *p, size_t n)
 	message_keep(w, p, n);
 }
 
-static void message_tell(struct websocket *w, struct http_text payload)
+/* Of what was announced and did not come only the length is known. */
+static uint64_t announced(const struct websocket *w)
+{
+	bool within = w->in_payload && w->frame.opcode < OP_CLOSE && !w->message.packed;
+
+	return within ? w->frame.left : 0;
+}
+
+static void message_tell(struct websocket *w, struct http_text payload, bool whole)
 {
 	struct assembly *m = &w->message;
 	struct websocket_message told = {
 		.text = m->text,
+		.incomplete = !whole || m->doubt,
 		.payload = payload,
 		.full_len = m->full_len ? m->full_len : m->wire_len,
 		.error = m->error,
@@ -304,6 +324,8 @@ static void message_tell(struct websocket *w, struct http_text payload)
 
 	if (m->packed && !m->error)
 		told.full_len = m->full_len;
+	if (!whole)
+		told.full_len += announced(w);
 	told.truncated = m->error || told.full_len > payload.len;
 	if (w->ops->message)
 		w->ops->message(w->context, w->side, &told);
@@ -319,32 +341,13 @@ static void message_end(struct websocket *w)
 		unpack(w, tail, sizeof(tail));
 	if (w->reason)
 		return;
-	message_tell(w, (struct http_text){m->payload.data, m->payload.len});
+	message_tell(w, (struct http_text){m->payload.data, m->payload.len}, true);
 	if (w->inflate && m->packed && w->params.no_context_takeover[w->side])
 		inflateReset(w->inflate);
 	if (m->payload.cap > BUF_KEEP)
 		buf_done(&m->payload);
 	buf_reset(&m->payload);
 	m->open = false;
-}
-
-static void control_end(struct websocket *w)
-{
-	struct http_text text = {(const char *)w->control, w->control_len};
-	unsigned code = 1005;
-
-	w->closed = w->frame.opcode == OP_CLOSE;
-	if (!w->closed) {
-		if (w->ops->ping)
-			w->ops->ping(w->context, w->side, w->frame.opcode == OP_PONG, text);
-		return;
-	}
-	if (text.len >= 2) {
-		code = (unsigned)w->control[0] << 8 | w->control[1];
-		text = (struct http_text){text.p + 2, text.len - 2};
-	}
-	if (w->ops->close)
-		w->ops->close(w->context, w->side, code, text);
 }
 
 /* ---- frames ---- */
@@ -404,7 +407,6 @@ static void frame_begin(struct websocket *w)
 		return;
 	}
 	w->header_len = 0;
-	w->control_len = 0;
 	w->in_payload = true;
 	if (f->opcode == OP_TEXT || f->opcode == OP_BINARY)
 		message_begin(w);
@@ -414,19 +416,9 @@ static void frame_end(struct websocket *w)
 {
 	w->in_payload = false;
 	if (w->frame.opcode >= OP_CLOSE)
-		control_end(w);
+		w->closed |= w->frame.opcode == OP_CLOSE;
 	else if (w->frame.flags & FRAME_FIN)
 		message_end(w);
-}
-
-static void payload_add(struct websocket *w, const uint8_t *p, size_t n)
-{
-	if (w->frame.opcode < OP_CLOSE) {
-		message_add(w, p, n);
-		return;
-	}
-	memcpy(w->control + w->control_len, p, n);
-	w->control_len += (uint8_t)n;
 }
 
 /* The input is not ours to change: masked bytes go through a block on the stack. */
@@ -442,7 +434,7 @@ static void payload_unmask(struct websocket *w, const uint8_t *p, size_t n)
 			mask[i] = w->frame.mask[(at + i) & 3];
 		for (size_t i = 0; i < len; i++)
 			block[i] = p[i] ^ mask[i & 3];
-		payload_add(w, block, len);
+		message_add(w, block, len);
 	}
 }
 
@@ -456,7 +448,7 @@ static bool payload_direct(struct websocket *w, const uint8_t *p, uint64_t n)
 	    f->len > WEBSOCKET_MESSAGE_MAX)
 		return false;
 	w->message.wire_len = w->message.full_len = f->len;
-	message_tell(w, (struct http_text){(const char *)p, (size_t)f->len});
+	message_tell(w, (struct http_text){(const char *)p, (size_t)f->len}, true);
 	w->message.open = false;
 	w->in_payload = false;
 	return true;
@@ -469,10 +461,12 @@ static size_t payload_feed(struct websocket *w, const uint8_t *p, size_t n)
 
 	if (payload_direct(w, p, n))
 		return take;
-	if (w->frame.masked)
+	if (w->frame.opcode >= OP_CLOSE)
+		; /* it ends in this frame and is of no use */
+	else if (w->frame.masked)
 		payload_unmask(w, p, take);
 	else if (take)
-		payload_add(w, p, take);
+		message_add(w, p, take);
 	w->frame.left -= take;
 	if (w->frame.left == 0 && !w->reason)
 		frame_end(w);
@@ -499,10 +493,33 @@ void websocket_feed(struct websocket *w, const void *bytes, size_t n)
 	}
 }
 
+size_t websocket_memory(const struct websocket *w)
+{
+	return sizeof(*w) + w->message.payload.cap + (w->scratch ? INFLATE_STEP : 0) +
+	       (w->inflate ? INFLATE_MEMORY : 0);
+}
+
+void websocket_drop(struct websocket *w)
+{
+	buf_done(&w->message.payload);
+	w->message.cut = w->message.open;
+}
+
 void websocket_gap(struct websocket *w)
 {
 	if (!w->closed)
 		fail(w, "bytes are missing");
+}
+
+void websocket_doubt(struct websocket *w)
+{
+	w->message.doubt |= w->message.open;
+}
+
+void websocket_eof(struct websocket *w)
+{
+	if (!w->reason)
+		message_cut_off(w);
 }
 
 bool websocket_failed(const struct websocket *w, const char **reason)

@@ -28,15 +28,13 @@ struct websocket_message {
 	struct http_text payload;
 	uint64_t full_len; /* unpacked, as far as that was possible; else as transferred */
 	bool truncated;    /* @payload is not all of it */
+	bool incomplete; /* its end was not seen, or a part may be missing; @full_len is what is known */
 	const char *error; /* why it could not be unpacked to its end; NULL: fine */
 };
 
-/* Any may be NULL. All text is borrowed for the length of the call. */
+/* May be NULL. All text is borrowed for the length of the call. Of control frames nothing is told. */
 struct websocket_ops {
 	void (*message)(void *context, enum http_side side, const struct websocket_message *m);
-	void (*ping)(void *context, enum http_side side, bool pong, struct http_text payload);
-	/* @code is 1005 when none was sent. What follows is ignored. */
-	void (*close)(void *context, enum http_side side, unsigned code, struct http_text reason);
 };
 
 struct websocket;
@@ -49,8 +47,20 @@ int websocket_new(enum http_side side, const struct websocket_params *params,
 
 void websocket_feed(struct websocket *w, const void *p, size_t n);
 
+/* Bytes of memory that it uses, about. */
+size_t websocket_memory(const struct websocket *w);
+
+/* Memory is used up: of the message that is under way only the length is kept. */
+void websocket_drop(struct websocket *w);
+
 /* Bytes are missing: frames cannot be found again, the direction has failed. */
 void websocket_gap(struct websocket *w);
+
+/* Bytes may be missing: of the message that is under way. */
+void websocket_doubt(struct websocket *w);
+
+/* No more bytes: a message that is under way is told as far as it came. */
+void websocket_eof(struct websocket *w);
 
 /* Nothing more can be read, for *@reason (may be NULL; constant text). */
 bool websocket_failed(const struct websocket *w, const char **reason);

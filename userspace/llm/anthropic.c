@@ -169,8 +169,8 @@ static struct llm_block *read_block(struct llm_answer *a, uint64_t index, struct
 	b = llm_block(a, block_types[i].kind, index, 0);
 	if (!b)
 		return NULL;
-	llm_set(&b->id, v[1]);
-	llm_set(&b->name, v[2]);
+	llm_answer_set(a, &b->id, v[1]);
+	llm_answer_set(a, &b->name, v[2]);
 	if (v[3].p && !(begins && v[3].len == 2))
 		llm_block_set(a, b, v[3]);
 	llm_block_add(a, b, v[4]);
@@ -204,7 +204,7 @@ static void read_delta(struct llm_answer *a, uint64_t index, struct value delta)
 
 static void read_stop(struct llm_answer *a, struct value from)
 {
-	llm_set(&a->stop_reason, value_get(from, "stop_reason"));
+	llm_answer_set(a, &a->stop_reason, value_get(from, "stop_reason"));
 }
 
 static void read_message(struct llm_answer *a, struct value message)
@@ -215,11 +215,11 @@ static void read_message(struct llm_answer *a, struct value message)
 	uint64_t index = 0;
 
 	value_pick(message, keys, 4, v);
-	llm_set(&a->id, v[0]);
-	llm_set(&a->model, v[1]);
+	llm_answer_set(a, &a->id, v[0]);
+	llm_answer_set(a, &a->model, v[1]);
 	read_usage(a, v[2]);
 	read_stop(a, message);
-	for (w = value_walk(v[3]); value_next(&w);)
+	for (w = value_walk(v[3]); !a->full && value_next(&w);)
 		read_block(a, index++, w.item, false);
 }
 

@@ -131,8 +131,8 @@ static void read_part(struct llm_answer *a, uint64_t candidate, struct value par
 		b = llm_block(a, LLM_TOOL, candidate, a->n_blocks);
 		if (!b)
 			return;
-		llm_set(&b->id, value_get(v[2], "id"));
-		llm_set(&b->name, value_get(v[2], "name"));
+		llm_answer_set(a, &b->id, value_get(v[2], "id"));
+		llm_answer_set(a, &b->name, value_get(v[2], "name"));
 		llm_block_set(a, b, value_get(v[2], "args"));
 		llm_block_end(a, b);
 	}
@@ -155,11 +155,11 @@ static void read_candidate(struct llm_answer *a, struct value candidate)
 
 	value_pick(candidate, keys, 3, v);
 	value_u64(v[0], &index);
-	for (w = value_walk(value_get(v[1], "parts")); value_next(&w);)
+	for (w = value_walk(value_get(v[1], "parts")); !a->full && value_next(&w);)
 		read_part(a, index, w.item);
 	if (value_kind(v[2]) != VALUE_STRING)
 		return;
-	llm_set(&a->stop_reason, v[2]);
+	llm_answer_set(a, &a->stop_reason, v[2]);
 	a->done = true;
 	llm_blocks_end(a);
 }
@@ -176,14 +176,14 @@ static void piece(struct llm_answer *a, struct value response)
 	value_pick(response, keys, N, v);
 	if (value_kind(v[WRAPPED]) == VALUE_OBJECT)
 		value_pick(v[WRAPPED], keys, N, v);
-	llm_set(&a->model, v[MODEL]);
-	llm_set(&a->id, v[ID]);
-	for (w = value_walk(v[CANDIDATES]); value_next(&w);)
+	llm_answer_set(a, &a->model, v[MODEL]);
+	llm_answer_set(a, &a->id, v[ID]);
+	for (w = value_walk(v[CANDIDATES]); !a->full && value_next(&w);)
 		read_candidate(a, w.item);
 	read_usage(a, v[USAGE]);
 	blocked = value_get(v[FEEDBACK], "blockReason");
 	if (blocked.p) {
-		llm_set(&a->stop_reason, blocked);
+		llm_answer_set(a, &a->stop_reason, blocked);
 		a->done = true;
 	}
 	if (value_kind(v[ERROR]) == VALUE_OBJECT)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 /* The first that matches: what is special stands before what is general. */
 static const struct llm_format *const formats[] = {
@@ -166,7 +167,7 @@ static void cut_prompt(struct buf *b)
 	if (b->len <= LLM_PROMPT_MAX)
 		return;
 	b->len = LLM_PROMPT_MAX;
-	while (b->len && (b->data[b->len] & 0xc0) == 0x80)
+	while (b->len && utf8_continues(b->data[b->len]))
 		b->len--;
 }
 
@@ -185,6 +186,7 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 		return NULL;
 	session_from_headers(r, from);
 	value_text(r->said, &r->prompt);
+	r->prompt_full = r->prompt.len;
 	cut_prompt(&r->prompt);
 	if (r->tools.len)
 		buf_add_char(&r->tools, ']');
@@ -193,12 +195,17 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 	return request_failed(r) ? NULL : f;
 }
 
-void llm_set(struct buf *b, struct value string)
+bool llm_set(struct buf *b, struct value string)
 {
 	if (value_kind(string) != VALUE_STRING || string.len == 2)
-		return;
+		return true;
 	buf_reset(b);
-	value_text(string, b);
+	return value_text_upto(string, b, LLM_NAME_MAX);
+}
+
+void llm_answer_set(struct llm_answer *a, struct buf *b, struct value string)
+{
+	a->cut |= !llm_set(b, string);
 }
 
 static int hex_value(char c)
@@ -221,7 +228,7 @@ void llm_set_from_path(struct buf *b, struct http_text path, const char *open, c
 	stop = memmem(p, (size_t)(end - p), close, strlen(close));
 	end = stop ? stop : end;
 	buf_reset(b);
-	for (; p < end; p++) {
+	for (; p < end && b->len < LLM_NAME_MAX; p++) {
 		int high = *p == '%' && end - p > 2 ? hex_value(p[1]) : -1;
 		int low = high >= 0 ? hex_value(p[2]) : -1;
 
@@ -321,7 +328,7 @@ void llm_request_result(struct llm_request *r, struct value id, struct value con
 		return;
 	result = &r->results[r->n_results++];
 	*result = (struct llm_result){.id_at = r->texts.len, .is_error = is_error};
-	value_text(id, &r->texts);
+	value_text_upto(id, &r->texts, LLM_NAME_MAX);
 	result->id_len = r->texts.len - result->id_at;
 	result->text_at = r->texts.len;
 	llm_content_text(content, &r->texts);
@@ -400,7 +407,7 @@ struct llm_block *llm_block(struct llm_answer *a, enum llm_kind kind, uint64_t g
 		return b;
 	b = a->n_blocks < LLM_BLOCKS_MAX ? block_new(a) : NULL;
 	if (!b) {
-		a->cut = true;
+		a->cut = a->full = true;
 		return NULL;
 	}
 	*b = (struct llm_block){.kind = kind, .group = group, .part = part};
@@ -459,6 +466,14 @@ void llm_blocks_end(struct llm_answer *a)
 		llm_block_end(a, &a->blocks[i]);
 }
 
+static void error_whole(struct llm_answer *a, struct value text)
+{
+	if (text.len == 2)
+		return;
+	buf_reset(&a->error);
+	value_text(text, &a->error);
+}
+
 static void error_part(struct buf *b, struct value v, size_t start)
 {
 	if (value_kind(v) != VALUE_STRING && value_kind(v) != VALUE_NUMBER)
@@ -478,7 +493,7 @@ void llm_answer_error(struct llm_answer *a, struct value error)
 	struct value v[N];
 
 	if (value_kind(error) == VALUE_STRING)
-		llm_set(&a->error, error);
+		error_whole(a, error);
 	if (value_kind(error) != VALUE_OBJECT)
 		return;
 	value_pick(error, keys, N, v);
@@ -486,7 +501,7 @@ void llm_answer_error(struct llm_answer *a, struct value error)
 		/* once: what is wrapped deeper is no provider's */
 		error = v[ERROR];
 		if (value_kind(error) == VALUE_STRING) {
-			llm_set(&a->error, error);
+			error_whole(a, error);
 			return;
 		}
 		value_pick(error, keys, N, v);
@@ -569,6 +584,7 @@ void llm_answer_piece(struct llm_answer *a, const struct llm_format *f, const ch
 {
 	struct value v = value_at(p, n);
 
+	a->full = false;
 	if (v.len == 6 && !memcmp(v.p, "[DONE]", 6)) {
 		a->done = true;
 		llm_blocks_end(a);

@@ -18,6 +18,7 @@
 #define LLM_BLOCKS_MAX  1024
 #define LLM_RESULTS_MAX 1024
 #define LLM_PROMPT_MAX  1024
+#define LLM_NAME_MAX    1024 /* of ids and names: of calls, of models, of conversations */
 #define LLM_PARAM_MAX   1024 /* a longer parameter is a text of its own, and left out */
 
 /* What a tool gave, as the agent tells the model. Offsets into `texts`. */
@@ -36,6 +37,7 @@ struct llm_request {
 	struct buf tools;      /* JSON: names; empty: none */
 	struct buf parameters; /* JSON: an object; empty: none */
 	struct buf prompt;     /* what the user said last, as far as LLM_PROMPT_MAX */
+	size_t prompt_full;    /* its bytes, kept or not */
 	struct value said;     /* the same in the body, while it is read */
 	struct buf texts;
 	struct llm_result results[LLM_RESULTS_MAX]; /* only those behind the model's last message */
@@ -90,6 +92,7 @@ struct llm_answer {
 	uint64_t first_ns; /* of the first piece with content */
 	bool done;         /* the provider said that this is all */
 	bool cut;          /* beyond a limit */
+	bool full; /* a block of this piece found no room: what is left of its lists is passed over */
 };
 
 /* What HTTP tells about a request. */
@@ -156,8 +159,11 @@ void llm_answer_done(struct llm_answer *a);
 
 bool llm_path_ends(struct http_text path, const char *end);
 
-/* Sets a text to what a string says, unless it says nothing. */
-void llm_set(struct buf *b, struct value string);
+/* Sets an id or a name to what a string says, unless it says nothing; false when it is longer than one may be. */
+bool llm_set(struct buf *b, struct value string);
+
+/* The same in an answer. */
+void llm_answer_set(struct llm_answer *a, struct buf *b, struct value string);
 
 /* What stands between @open and @close (or the end) in a path, percent signs undone. */
 void llm_set_from_path(struct buf *b, struct http_text path, const char *open, const char *close);

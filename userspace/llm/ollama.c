@@ -64,8 +64,8 @@ static void read_call(struct llm_answer *a, struct value call)
 
 	if (!b)
 		return;
-	llm_set(&b->id, value_get(call, "id"));
-	llm_set(&b->name, value_get(function, "name"));
+	llm_answer_set(a, &b->id, value_get(call, "id"));
+	llm_answer_set(a, &b->name, value_get(function, "name"));
 	llm_block_set(a, b, value_get(function, "arguments"));
 	llm_block_end(a, b);
 }
@@ -88,7 +88,7 @@ static void read_done(struct llm_answer *a, struct value line)
 	value_pick(line, keys, 7, v);
 	u->known |= value_u64(v[0], &u->input);
 	u->known |= value_u64(v[1], &u->output);
-	llm_set(&a->stop_reason, v[2]);
+	llm_answer_set(a, &a->stop_reason, v[2]);
 	/* there is no object of its own */
 	for (size_t i = 0; i < 7; i++) {
 		if (value_kind(v[i]) != VALUE_NUMBER)
@@ -114,12 +114,12 @@ static void piece(struct llm_answer *a, struct value line)
 	struct value_walk w;
 
 	value_pick(line, keys, N, v);
-	llm_set(&a->model, v[MODEL]);
+	llm_answer_set(a, &a->model, v[MODEL]);
 	add_text(a, LLM_REASONING, v[THINKING]);
 	add_text(a, LLM_TEXT, v[RESPONSE]);
 	add_text(a, LLM_REASONING, value_get(v[MESSAGE], "thinking"));
 	add_text(a, LLM_TEXT, value_get(v[MESSAGE], "content"));
-	for (w = value_walk(value_get(v[MESSAGE], "tool_calls")); value_next(&w);)
+	for (w = value_walk(value_get(v[MESSAGE], "tool_calls")); !a->full && value_next(&w);)
 		read_call(a, w.item);
 	if (value_true(v[DONE]))
 		read_done(a, line);

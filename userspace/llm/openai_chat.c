@@ -122,8 +122,8 @@ static void read_call(struct llm_answer *a, uint64_t choice, uint64_t part, stru
 	b->text_input |= v[3].p != NULL;
 	inner = v[3].p ? v[3] : v[2];
 	input = value_get(inner, v[3].p ? "input" : "arguments");
-	llm_set(&b->id, v[1]);
-	llm_set(&b->name, value_get(inner, "name"));
+	llm_answer_set(a, &b->id, v[1]);
+	llm_answer_set(a, &b->name, value_get(inner, "name"));
 	if (value_kind(input) == VALUE_OBJECT)
 		llm_block_set(a, b, input);
 	else
@@ -149,14 +149,14 @@ static void read_delta(struct llm_answer *a, uint64_t choice, struct value delta
 		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 0), v[CONTENT]);
 	if (value_kind(v[REFUSAL]) == VALUE_STRING && v[REFUSAL].len > 2)
 		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 1), v[REFUSAL]);
-	for (w = value_walk(v[CALLS]); value_next(&w); part++)
+	for (w = value_walk(v[CALLS]); !a->full && value_next(&w); part++)
 		read_call(a, choice, part, w.item);
 	if (value_kind(v[CALL]) == VALUE_OBJECT) {
 		/* before there were several: the function itself, without an id */
 		struct llm_block *b = llm_block(a, LLM_TOOL, choice, 0);
 
 		if (b)
-			llm_set(&b->name, value_get(v[CALL], "name"));
+			llm_answer_set(a, &b->name, value_get(v[CALL], "name"));
 		llm_block_add(a, b, value_get(v[CALL], "arguments"));
 	}
 }
@@ -175,7 +175,7 @@ static void read_choice(struct llm_answer *a, struct value choice)
 		llm_block_add(a, llm_block(a, LLM_TEXT, index, 0), v[TEXT]);
 	if (value_kind(v[REASON]) != VALUE_STRING)
 		return;
-	llm_set(&a->stop_reason, v[REASON]);
+	llm_answer_set(a, &a->stop_reason, v[REASON]);
 	/* Some servers send no [DONE]; usage may still follow. */
 	a->done = true;
 	llm_blocks_end(a);
@@ -189,9 +189,9 @@ static void piece(struct llm_answer *a, struct value chunk)
 	struct value_walk w;
 
 	value_pick(chunk, keys, N, v);
-	llm_set(&a->id, v[ID]);
-	llm_set(&a->model, v[MODEL]);
-	for (w = value_walk(v[CHOICES]); value_next(&w);)
+	llm_answer_set(a, &a->id, v[ID]);
+	llm_answer_set(a, &a->model, v[MODEL]);
+	for (w = value_walk(v[CHOICES]); !a->full && value_next(&w);)
 		read_choice(a, w.item);
 	read_usage(a, v[USAGE]);
 	if (!v[USAGE].p)

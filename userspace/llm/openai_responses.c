@@ -147,11 +147,11 @@ static void read_call(struct llm_answer *a, uint64_t index, const struct call_ty
 	if (!b)
 		return;
 	b->text_input = t->text_input;
-	llm_set(&b->id, id.p ? id : value_get(item, "id"));
+	llm_answer_set(a, &b->id, id.p ? id : value_get(item, "id"));
 	if (t->name && !b->name.len)
 		buf_add_str(&b->name, t->name);
 	if (!t->name)
-		llm_set(&b->name, value_get(item, "name"));
+		llm_answer_set(a, &b->name, value_get(item, "name"));
 	llm_block_set(a, b, value_get(item, t->input));
 }
 
@@ -163,7 +163,7 @@ static void read_parts(struct llm_answer *a, enum llm_kind kind, uint64_t index,
 	struct value_walk w = value_walk(list);
 	struct value v[2];
 
-	for (; value_next(&w); part++) {
+	for (; !a->full && value_next(&w); part++) {
 		value_pick(w.item, keys, 2, v);
 		llm_block_set(a, llm_block(a, kind, index, part), v[0].p ? v[0] : v[1]);
 	}
@@ -205,17 +205,17 @@ static void read_response(struct llm_answer *a, struct value response)
 	uint64_t index = 0;
 
 	value_pick(response, keys, N, v);
-	llm_set(&a->id, v[ID]);
-	llm_set(&a->model, v[MODEL]);
+	llm_answer_set(a, &a->id, v[ID]);
+	llm_answer_set(a, &a->model, v[MODEL]);
 	read_usage(a, v[USAGE]);
 	if (value_kind(v[ERROR]) == VALUE_OBJECT)
 		llm_answer_error(a, v[ERROR]);
-	for (w = value_walk(v[OUTPUT]); value_next(&w);)
+	for (w = value_walk(v[OUTPUT]); !a->full && value_next(&w);)
 		read_item(a, index++, w.item);
 	if (value_is(v[STATUS], "in_progress") || value_is(v[STATUS], "queued"))
 		return;
 	reason = value_get(v[DETAILS], "reason");
-	llm_set(&a->stop_reason, reason.p ? reason : v[STATUS]);
+	llm_answer_set(a, &a->stop_reason, reason.p ? reason : v[STATUS]);
 	a->done = true;
 	llm_blocks_end(a);
 }

@@ -51,6 +51,7 @@ struct chain {
 	struct stage *alert;   /* NULL: no rules */
 	struct notify *notify; /* NULL: nobody is told of alerts */
 	struct stage *select;
+	struct stage *redact; /* NULL: secrets are told */
 	struct stage *file_io;
 	struct stage *tls_join;
 	struct stage *http;
@@ -88,13 +89,29 @@ static void enrich_event(struct emitter *self, const struct event *ev)
 		c->opt.on_behind(c->opt.context, ev, c->after_enrich);
 }
 
+/* The summary tells text of these, and is made without a stage. */
+static const bool is_summed_up[AS_EV_COUNT] = {
+	[AS_EV_EXEC] = true,         [AS_EV_PROCESS_INFO] = true, [AS_EV_THRESHOLD] = true,
+	[AS_EV_LLM_RESPONSE] = true, [AS_EV_TOOL_RUN] = true,
+};
+
+static void count_event(struct chain *c, const struct event *ev)
+{
+	struct event masked;
+
+	if (c->redact && is_summed_up[ev->desc->type])
+		ev = redact_view(c->redact, ev, &masked);
+	if (ev)
+		stats_event(c->stats, ev);
+}
+
 static void meter_event(struct emitter *self, const struct event *ev)
 {
 	struct chain *c = (struct chain *)((char *)self - offsetof(struct chain, meter));
 
 	c->arrived[ev->desc->type]++;
 	if (c->stats)
-		stats_event(c->stats, ev);
+		count_event(c, ev);
 	/* also of alerts that --filter keeps out of the output */
 	if (c->notify)
 		notify_event(c->notify, ev);
@@ -352,10 +369,12 @@ static int open_stages(struct chain *c)
 		if (r < 0)
 			return r;
 		chain_add(c, stage, &next);
+		c->redact = stage;
 	}
 
 	wanted_types(c->opt.session, wanted);
-	r = select_new(wanted, c->opt.filter, next, &stage);
+	r = select_new(wanted, c->opt.filter, c->redact ? redact_unseen(c->redact) : NULL, next,
+		       &stage);
 	if (r < 0)
 		return r;
 	chain_add(c, stage, &next);

@@ -75,11 +75,12 @@ struct sources {
 	size_t followed;
 	int follow_error; /* of the last process that the kernel was to follow and does not */
 	uint64_t polled_ns;
-	uint64_t active_ns; /* last exec or connection */
-	size_t poll_step;   /* next entry of the plan; beyond it: nothing is due */
-	bool poll_more;     /* discovery has more to look at right away */
-	bool who_more;      /* of who was there before, more is to be told */
-	bool ktls_told;     /* that a connection has TLS in the kernel */
+	uint64_t active_ns;   /* last exec or connection */
+	size_t poll_step;     /* next entry of the plan; beyond it: nothing is due */
+	bool poll_more;       /* discovery has more to look at right away */
+	bool who_more;        /* of who was there before, more is to be told */
+	bool ktls_told;       /* that a connection has TLS in the kernel */
+	bool samples_missing; /* said once */
 	struct loader loaders[LOADERS];
 };
 
@@ -339,6 +340,9 @@ static void follow(struct sources *s, const struct proc *p, uint32_t flags)
 		log_warning("process %u cannot be followed: %s", p->tgid, strerror(-r));
 	if (r < 0)
 		s->follow_error = r;
+	/* it may have ended meanwhile: the hook of its end has found nothing to take out */
+	if (procfs_gone(s->procfs, p))
+		proc_source_unfollow(s->proc, p->tgid);
 }
 
 static void found(void *context, const struct proc *p, uint32_t flags)
@@ -423,9 +427,11 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 	if (r < 0 && needs_kernel(opt) && !opt->best_effort)
 		return r == -EPERM || r == -EACCES ? say_missing_privilege(r, e) : r;
 	if (r < 0) {
-		log_info("no kernel programs (%s): processes that live between two samples are "
-			 "seen only as their parents' child time",
-			 e->text);
+		/* to others than root this is what the documents promise */
+		log_say(geteuid() == 0 && !opt->no_kernel ? LOG_NOTICE : LOG_INFO,
+			"no kernel programs (%s): processes that live between two samples are "
+			"seen only as their parents' child time",
+			e->text);
 		close_kernel(s);
 	}
 	r = open_who(s, e);
@@ -872,10 +878,15 @@ void sources_tick(struct sources *s, uint64_t boot_ns)
 void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
 		    uint64_t next_ns)
 {
+	int r = 0;
+
 	if (s->who)
 		who_sample(s->who, boot_ns, s->samples);
 	if (s->sampler)
-		sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
+		r = sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
+	if (r < 0 && !s->samples_missing)
+		log_warning("at least one sample is not complete: %s", strerror(-r));
+	s->samples_missing |= r < 0;
 }
 
 void sources_plan(struct sources *s,

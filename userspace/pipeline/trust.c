@@ -30,9 +30,16 @@ static void tell(struct bpf_shared *shared, const char *who, pid_t pid, const ch
 	struct sandbox_state is;
 	char caps[256];
 	bool tight;
+	int r;
 
-	if (!shared || sandbox_read(pid, &is) < 0)
+	if (!shared)
 		return;
+	r = sandbox_read(pid, &is);
+	if (r < 0) {
+		bpf_capability(shared, "trust", who, NULL, CAPABILITY_DEGRADED,
+			       "cannot read what it is: %s", strerror(-r));
+		return;
+	}
 	sandbox_describe(is.effective, caps, sizeof(caps));
 	tight = is.filtered && is.no_new_privs &&
 		(pid != getpid() || !(is.effective | is.permitted));
@@ -61,8 +68,13 @@ void trust_split(const struct trust_options *opt)
 	if (r < 0)
 		log_warning("going on with more privileges than needed: %s", e.text);
 	tell(opt->shared, "core", getpid(), e.text);
+	if (!priv_is_split())
+		return;
 	/* an answer, even that there is no such service, comes when it has begun */
-	if (priv_is_split() &&
-	    priv_call(&(struct peer_request){.service = PRIV_SERVICES}, NULL) == -ENOSYS)
+	r = priv_call(&(struct peer_request){.service = PRIV_SERVICES}, NULL);
+	if (r == -ENOSYS)
 		tell(opt->shared, "broker", priv_broker_pid(), "");
+	else if (opt->shared)
+		bpf_capability(opt->shared, "trust", "broker", NULL, CAPABILITY_MISSING,
+			       "it does not answer: %s", strerror(-r));
 }

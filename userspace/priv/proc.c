@@ -7,9 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -83,11 +87,25 @@ static bool is_range(const char *s)
 	return n && !s[n];
 }
 
+/* "/proc/PID/rest": the rest. */
+static const char *below_process(const char *path)
+{
+	return strncmp(path, "/proc/", 6) ? NULL : below_pid(path + 6);
+}
+
+/* "/proc/PID/root/usr/bin/node": "/usr/bin/node". */
+static const char *below_root(const char *path)
+{
+	const char *rest = below_process(path);
+
+	return rest && !strncmp(rest, "root/", 5) ? rest + 4 : NULL;
+}
+
 static bool is_program(const char *path)
 {
-	const char *rest = strncmp(path, "/proc/", 6) ? NULL : below_pid(path + 6);
+	const char *rest = below_process(path);
 
-	return rest && (!strcmp(rest, "exe") || !strncmp(rest, "root/", 5) ||
+	return rest && (!strcmp(rest, "exe") || below_root(path) ||
 			(!strncmp(rest, "map_files/", 10) && is_range(rest + 10)));
 }
 
@@ -110,18 +128,74 @@ static int proc_open(const char *path)
 }
 
 /*
+ * What a process calls @path, which its root directory may be made up to mislead us with: a symbolic link there would be
+ * followed in ours. What the kernel says is mapped has none.
+ */
+static int handle_below(const char *root, const char *path)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	_cleanup_(closep) int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	long fd;
+
+	if (dir < 0)
+		return -errno;
+	fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int handle_open(const char *path)
+{
+	const char *below = below_root(path);
+	char root[32];
+	int fd;
+
+	if (below) {
+		snprintf(root, sizeof(root), "%.*s", (int)(below - path), path);
+		return handle_below(root, below);
+	}
+	fd = open(path, O_PATH | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Where files are the kernel's, and opening one may do something. */
+static bool is_kernels(int fd)
+{
+	static const unsigned int kernels[] = {
+		PROC_SUPER_MAGIC,   SYSFS_MAGIC,         TRACEFS_MAGIC,
+		DEBUGFS_MAGIC,      SECURITYFS_MAGIC,    BPF_FS_MAGIC,
+		CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SELINUX_MAGIC,
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		if ((unsigned int)fs.f_type == kernels[i])
+			return true;
+	}
+	return false;
+}
+
+/*
  * First as a mere handle: opening a pipe or a device that has been put there may block or do harm. Opening a file that
  * somebody has leased for writing waits for him, 45 s at most: -EWOULDBLOCK instead.
  */
-static int regular_open(const char *path, struct stat *ret)
+static int regular_open(const char *path, uint64_t ino, struct stat *ret)
 {
-	_cleanup_(closep) int handle = open(path, O_PATH | O_CLOEXEC);
+	_cleanup_(closep) int handle = handle_open(path);
 	char link[32];
 	int fd;
 
-	if (handle < 0 || fstat(handle, ret) < 0)
+	if (handle < 0)
+		return handle;
+	if (fstat(handle, ret) < 0)
 		return -errno;
-	if (!S_ISREG(ret->st_mode))
+	if (ino && ret->st_ino != ino)
+		return -ENOENT;
+	if (!S_ISREG(ret->st_mode) || is_kernels(handle))
 		return -EINVAL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", handle);
 	fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -253,16 +327,22 @@ static int elf_check(int fd)
 	return head.type == ET_EXEC || head.type == ET_DYN ? 0 : -ENOEXEC;
 }
 
+struct program_request {
+	uint64_t ino;
+	char path[PATH_MAX];
+};
+
 static int serve_program(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const char *path = peer_request_text(rq);
+	const struct program_request *want = rq->data;
 	_cleanup_(closep) int fd = -1;
 	struct stat st;
 	int r;
 
-	if (!path || !is_program(path))
+	if (rq->len != sizeof(*want) || strnlen(want->path, PATH_MAX) == PATH_MAX ||
+	    !is_program(want->path))
 		return -EINVAL;
-	fd = regular_open(path, &st);
+	fd = regular_open(want->path, want->ino, &st);
 	if (fd < 0)
 		return fd;
 	r = elf_check(fd);
@@ -388,13 +468,19 @@ ssize_t priv_proc_link(const char *path, char *buf, size_t cap)
 	return bytes_call(PRIV_PROC_LINK, path, buf, cap);
 }
 
-int priv_program_open(const char *path, struct stat *ret)
+int priv_program_open(const char *path, uint64_t ino, struct stat *ret)
 {
+	struct program_request want = {.ino = ino};
 	int fd;
 
 	if (!priv_is_split())
-		return regular_open(path, ret);
-	fd = fd_call(PRIV_PROGRAM_OPEN, path);
+		return regular_open(path, ino, ret);
+	if (snprintf(want.path, sizeof(want.path), "%s", path) >= (int)sizeof(want.path))
+		return -ENAMETOOLONG;
+	fd = priv_call_fd(&(struct peer_request){.service = PRIV_PROGRAM_OPEN,
+						 .data = &want,
+						 .len = sizeof(want)},
+			  NULL, 0);
 	if (fd >= 0 && fstat(fd, ret) < 0)
 		closep(&(int){TAKE_FD(fd)});
 	return fd;

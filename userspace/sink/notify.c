@@ -471,7 +471,8 @@ static pid_t task_start(struct notify *n, const struct task *t)
 	want->channel = t->channel;
 	want->quiet = t->channel == CHANNEL_WEBHOOK && n->curl_failed;
 	want->env_len = (uint32_t)t->env.len;
-	memcpy(want->env, t->env.data, t->env.len);
+	if (t->env.len) /* a webhook has none */
+		memcpy(want->env, t->env.data, t->env.len);
 	if (!n->launcher)
 		return start(n, want, body);
 	return peer_call(n->launcher,

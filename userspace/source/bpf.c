@@ -380,7 +380,7 @@ int bpf_family_prepare(struct bpf_shared *s, struct bpf_object *obj, struct err 
 	}
 	map = bpf_object__find_map_by_name(obj, "scratch");
 	if (map) {
-		r = bpf_map__set_max_entries(map, s->cpus);
+		r = bpf_map__set_max_entries(map, s->cfg.cpus);
 		if (r < 0)
 			return err_set(e, r, "cannot size the scratch buffers: %s", strerror(-r));
 	}
@@ -520,7 +520,8 @@ static uint64_t program_missed(int fd)
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return 0;
-	return info.recursion_misses; /* KERNEL < 5.12: not counted, stays 0 */
+	return info
+		.recursion_misses; /* KERNEL < 5.12, of classic tracepoints and kprobes < 6.7: not counted, stays 0 */
 }
 
 uint64_t bpf_shared_missed(struct bpf_shared *s)
@@ -547,7 +548,6 @@ void bpf_shared_detach(struct bpf_shared *s, void (*meanwhile)(void *context), v
 	pthread_t threads[MAX_HOOKS];
 	bool started[MAX_HOOKS] = {};
 
-	s->missed_before = bpf_shared_missed(s);
 	for (size_t i = 0; i < s->n_hooks; i++) {
 		struct bpf_link *link = TAKE_PTR(s->hooks[i].link);
 
@@ -565,5 +565,6 @@ void bpf_shared_detach(struct bpf_shared *s, void (*meanwhile)(void *context), v
 		if (started[i])
 			pthread_join(threads[i], NULL);
 	}
+	s->missed_before = bpf_shared_missed(s); /* hooks run until they are closed */
 	s->n_hooks = 0;
 }

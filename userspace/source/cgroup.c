@@ -404,6 +404,15 @@ static void sample_close(struct sample *m)
 	m->opened = false;
 }
 
+static void sample_drop(struct cgroup_source *s, struct cgroup *c)
+{
+	if (!c->sample.opened)
+		return;
+	sample_close(&c->sample);
+	c->sample = (struct sample){0};
+	s->n_sampled--;
+}
+
 static void cgroup_free(struct cgroup *c)
 {
 	if (!c)
@@ -419,8 +428,7 @@ DEFINE_FREEP(struct cgroup *, cgroup_free)
 
 static void cgroup_forget(struct cgroup_source *s, struct cgroup *c)
 {
-	if (c->sample.opened)
-		s->n_sampled--;
+	sample_drop(s, c);
 	LIST_REMOVE(c, bucket);
 	s->n--;
 	cgroup_free(c);
@@ -928,6 +936,8 @@ static void cgroup_sample(struct cgroup_source *s, struct cgroup *c, uint64_t bo
 	}
 	if (any)
 		sample_emit(s, c, &c->sample, &now, boot_ns, out);
+	else
+		sample_drop(s, c); /* another of the same name may have taken its place */
 }
 
 /* What was the last process's until it ended. */
@@ -940,9 +950,7 @@ static void last_samples(struct cgroup_source *s, uint64_t boot_ns, struct emitt
 		if (!c->sample.opened)
 			continue;
 		cgroup_sample(s, c, boot_ns, out);
-		sample_close(&c->sample);
-		c->sample = (struct sample){0};
-		s->n_sampled--;
+		sample_drop(s, c);
 	}
 }
 

@@ -9,22 +9,15 @@
 #include <bpf/bpf.h>
 
 #include "base/cleanup.h"
+#include "source/sums.h"
 #include "file.skel.h"
 
 /* Said to the user: what the hook costs. Measured on 6.18. */
 #define COST "about 100 ns for every system call of every process"
 
-#define BATCH 1024 /* entries per look-up; no hash bucket holds as many */
-
-struct batch {
-	struct as_file_key keys[BATCH];
-	struct as_file_sums sums[BATCH];
-};
-
 struct file_source {
 	struct file_bpf *skel;
 	int sums_fd;
-	struct batch *batch;
 };
 
 DEFINE_FREEP(struct file_source *, file_source_free)
@@ -167,9 +160,6 @@ int file_source_open(struct bpf_shared *s, enum file_hook hook, struct file_sour
 
 	if (!f)
 		return -ENOMEM;
-	f->batch = malloc(sizeof(*f->batch));
-	if (!f->batch)
-		return -ENOMEM;
 	r = open_best(s, hook, &f->skel, e);
 	if (r < 0)
 		return r;
@@ -184,7 +174,6 @@ void file_source_free(struct file_source *f)
 	if (!f)
 		return;
 	file_bpf__destroy(f->skel);
-	free(f->batch);
 	free(f);
 }
 
@@ -195,21 +184,15 @@ int file_source_sums_each(void *source,
 				     const struct as_file_sums *sums),
 			  void *ctx)
 {
-	struct file_source *f = source;
-	struct batch *b = f->batch;
-	uint32_t at, n;
-	void *from = NULL;
-	int r;
+	const struct file_source *f = source;
+	_cleanup_(table_done) struct table t = {};
+	int r = table_read(f->sums_fd, sizeof(struct as_file_key), sizeof(struct as_file_sums), &t);
 
-	do {
-		n = BATCH;
-		r = bpf_map_lookup_batch(f->sums_fd, from, &at, b->keys, b->sums, &n, NULL);
-		if (r < 0 && errno != ENOENT) /* ENOENT: these were the last */
-			return -errno;
-		for (uint32_t i = 0; i < n; i++)
-			fn(ctx, &b->keys[i], &b->sums[i]);
-		from = &at;
-	} while (r == 0);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < t.n; i++)
+		fn(ctx, &((const struct as_file_key *)t.keys)[i],
+		   &((const struct as_file_sums *)t.values)[i]);
 	return 0;
 }
 

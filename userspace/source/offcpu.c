@@ -119,12 +119,16 @@ static int attach_switch(struct bpf_shared *s, struct offcpu_bpf *skel)
 	return r;
 }
 
-/* Without the wake-ups there still are waits; the time in run queues is part of them then. */
+/*
+ * Without the wake-ups there still are waits; the time in run queues is part of them then. Without the execs
+ * what is known of threads that made one stays until their process ends.
+ */
 static int attach(struct bpf_shared *s, struct offcpu_bpf *skel, struct err *e)
 {
 	int r;
 
 	bpf_hook_attach(s, "offcpu", "wake-ups", "raw_tp/sched_wakeup", skel->progs.offcpu_wakeup);
+	bpf_hook_attach(s, "offcpu", "execs", "raw_tp/sched_process_exec", skel->progs.offcpu_exec);
 	r = attach_switch(s, skel);
 	return r < 0 ? err_set(e, r, "cannot attach to the scheduler: %s", strerror(-r)) : 0;
 }

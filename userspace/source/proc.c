@@ -151,6 +151,11 @@ int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, 
 											   : 0;
 }
 
+void proc_source_unfollow(struct proc_source *p, uint32_t tgid)
+{
+	bpf_map_delete_elem(bpf_shared_procs(p->shared), &tgid);
+}
+
 int proc_source_name(struct proc_source *p, const char *name)
 {
 	struct as_name key = {};

@@ -18,8 +18,9 @@ void proc_source_free(struct proc_source *p);
  */
 void proc_source_sync_clock(struct proc_source *p);
 
-/* Puts a process into the kernel's set, or a base name into the names that exec looks for. */
+/* Puts a process into the kernel's set, or takes it out, or a base name into the names that exec looks for. */
 int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, uint32_t flags);
+void proc_source_unfollow(struct proc_source *p, uint32_t tgid);
 int proc_source_name(struct proc_source *p, const char *name);
 
 #endif

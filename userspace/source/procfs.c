@@ -21,6 +21,7 @@
 #define PASSES_MAX    16   /* who forks faster than that is found by its events */
 #define LOOKS_MAX     3    /* a new process soon becomes what it was forked for */
 #define KTHREAD_FLAG  0x00200000
+#define EXITING_FLAG  0x00000004
 
 /* ---- scanning text ---- */
 
@@ -190,7 +191,7 @@ int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret)
 	if (r < 0)
 		return r;
 	/* with more threads it is only the leader that has ended */
-	st.dead = strchr("ZXx", state) && st.threads <= 1;
+	st.dead = (strchr("ZXx", state) || v[STAT_FLAGS] & EXITING_FLAG) && st.threads <= 1;
 	*ret = st;
 	return 0;
 }
@@ -768,7 +769,7 @@ int procfs_refresh(struct procfs *fs, struct proc_table *t, const struct proc_ma
 
 /* ---- the reaper ---- */
 
-static bool gone(const struct procfs *fs, const struct proc *p)
+bool procfs_gone(const struct procfs *fs, const struct proc *p)
 {
 	struct procfs_stat st;
 	int r = procfs_read_stat(fs, p->tgid, &st);
@@ -788,7 +789,7 @@ unsigned procfs_reap(const struct procfs *fs, struct proc_table *t, unsigned bud
 	while (budget--) {
 		struct proc *p = proc_table_rotate(t);
 
-		if (!gone(fs, p)) {
+		if (!procfs_gone(fs, p)) {
 			p->missing = 0;
 			continue;
 		}

@@ -155,6 +155,9 @@ int procfs_refresh(struct procfs *fs, struct proc_table *t, const struct proc_ma
  */
 void procfs_lost(struct proc_table *t, struct proc *p);
 
+/* Has it ended, so that its number is nobody's, or another's? False when that cannot be told. */
+bool procfs_gone(const struct procfs *fs, const struct proc *p);
+
 /*
  * Looks at the @budget processes whose turn it is and ends those that are gone although no exit
  * event said so; twice in a row, since the event may be on its way. How many ended.

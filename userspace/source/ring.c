@@ -91,8 +91,9 @@ static unsigned long producer_pos(const struct ring *r)
 static void prefetch_ahead(const struct ring *r, unsigned long pos, size_t len, unsigned long end)
 {
 	unsigned long from = pos + PREFETCH_AHEAD;
-	unsigned long to = MIN(from + MIN(len, (size_t)PREFETCH_MOST), end);
+	unsigned long to = from + MIN(len, (size_t)PREFETCH_MOST);
 
+	to = MIN(to, end);
 	for (; from < to; from += CACHE_LINE)
 		__builtin_prefetch(r->data + (from & (r->size - 1)));
 }

@@ -317,6 +317,13 @@ static void cpu_split(struct proc_totals *t)
 	t->v[TOTAL_SYSTEM] = t->v[TOTAL_CPU] - user;
 }
 
+/* What is not system time is user time: the sum of both is what is known. */
+static void user_set(struct proc_totals *t)
+{
+	t->v[TOTAL_SYSTEM] = MIN(t->v[TOTAL_SYSTEM], t->v[TOTAL_CPU]);
+	t->v[TOTAL_USER] = t->v[TOTAL_CPU] - t->v[TOTAL_SYSTEM];
+}
+
 /* A thread that ends during the pass may be missed by it: what was seen before counts until it shows. */
 static void row_settle(struct sampler *s, struct proc *p)
 {
@@ -328,9 +335,7 @@ static void row_settle(struct sampler *s, struct proc *p)
 	cpu_split(&r->pass);
 	for (int i = 0; i < TOTAL_RX; i++)
 		d->total.v[i] = MAX(d->total.v[i], r->pass.v[i] + d->before.v[i]);
-	d->total.v[TOTAL_USER] = d->total.v[TOTAL_CPU] > d->total.v[TOTAL_SYSTEM]
-					 ? d->total.v[TOTAL_CPU] - d->total.v[TOTAL_SYSTEM]
-					 : 0;
+	user_set(&d->total);
 	if (!d->looked && !s->opt.since_start && ran_before(s, p))
 		d->base = d->total;
 	d->looked = true;
@@ -704,8 +709,11 @@ static void tree_add(struct sampler *s, struct proc *p)
 	if (!tree)
 		return;
 	if (p->detail) {
+		const struct proc_totals *base = &p->detail->base;
+
+		/* of these two the split is an estimate, which may fall */
 		for (int i = 0; i < TOTALS; i++)
-			tree->now.v[i] += p->detail->total.v[i] - p->detail->base.v[i];
+			tree->now.v[i] += MAX(p->detail->total.v[i], base->v[i]) - base->v[i];
 	}
 	if (p->sample.pass == s->pass)
 		tree_add_state(s, tree->sample, p);
@@ -739,11 +747,12 @@ static void tree_finish(struct sampler *s, struct proc_tree *tree, uint64_t boot
 
 	for (int i = 0; i < TOTALS; i++)
 		tree->shown.v[i] = MAX(tree->shown.v[i], tree->now.v[i]);
+	tree->now.v[TOTAL_CPU] = tree->shown.v[TOTAL_CPU];
 	/* of children that nobody saw only the sum of both is known */
-	if (tree->waited_io) {
-		tree->now.v[TOTAL_CPU] = tree->shown.v[TOTAL_CPU];
+	if (tree->waited_io)
 		cpu_split(&tree->now);
-	}
+	else
+		user_set(&tree->now);
 	tree_rate(t, tree->shown.v[TOTAL_CPU], boot_ns);
 	TOTALS_SHOW(m, &tree->shown);
 	m->user_ns = tree->now.v[TOTAL_USER];

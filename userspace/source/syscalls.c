@@ -114,6 +114,7 @@ static int attach(struct bpf_shared *s, struct syscalls_bpf *skel, struct err *e
 	} hooks[] = {
 		/* the end of calls first: one that was entered unseen is left alone */
 		{"end of threads", skel->progs.calls_thread_exit, "sched", "sched_process_exit"},
+		{"exec by threads", skel->progs.calls_exec, "sched", "sched_process_exec"},
 		{"end of calls", skel->progs.calls_exit, "raw_syscalls", "sys_exit"},
 		{"begin of calls", skel->progs.calls_enter, "raw_syscalls", "sys_enter"},
 	};

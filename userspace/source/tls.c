@@ -91,32 +91,42 @@ static size_t cache_slot(uint64_t a, uint64_t b)
 	return (x >> 32) & (CACHE_SIZE - 1);
 }
 
-/* Was this inode looked at a short while ago? If not, it is from now on. */
-static bool seen_lately(struct tls_source *t, uint64_t dev, uint64_t ino, uint64_t generation)
+/* Was this inode looked at a short while ago? */
+static bool seen_lately(const struct tls_source *t, uint64_t dev, uint64_t ino, uint64_t generation)
 {
-	struct seen *s = &t->seen[cache_slot(dev, ino)];
-	uint64_t now = clock_boot_ns();
+	const struct seen *s = &t->seen[cache_slot(dev, ino)];
 
-	if (s->dev == dev && s->ino == ino && s->generation == generation && now < s->until_ns)
-		return true;
-	*s = (struct seen){dev, ino, generation, now + SEEN_NS};
-	return false;
+	return s->dev == dev && s->ino == ino && s->generation == generation &&
+	       clock_boot_ns() < s->until_ns;
 }
 
-static struct tls_file_key key_of(const struct stat *st)
+/* It was, which does not hold of a file that could not be opened: the next process that has it may stay longer. */
+static void seen_note(struct tls_source *t, uint64_t dev, uint64_t ino, uint64_t generation)
 {
-	return (struct tls_file_key){
-		.dev = st->st_dev,
-		.ino = st->st_ino,
-		.mtime_ns =
-			(uint64_t)st->st_mtim.tv_sec * NSEC_PER_SEC + (uint64_t)st->st_mtim.tv_nsec,
-		.size = (uint64_t)st->st_size,
-	};
+	t->seen[cache_slot(dev, ino)] =
+		(struct seen){dev, ino, generation, clock_boot_ns() + SEEN_NS};
+}
+
+static void seen_forget(struct tls_source *t, uint64_t dev, uint64_t ino)
+{
+	t->seen[cache_slot(dev, ino)] = (struct seen){};
 }
 
 static bool key_equal(const struct tls_file_key *a, const struct tls_file_key *b)
 {
 	return !memcmp(a, b, sizeof(*a));
+}
+
+/* Has the file that @fd is open on become another since it had @key? */
+static bool is_changed(int fd, const struct tls_file_key *key)
+{
+	struct tls_file_key now;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return true;
+	now = tls_file_key_of(&st);
+	return !key_equal(&now, key);
 }
 
 static bool inspected_before(struct tls_source *t, const struct tls_file_key *key)
@@ -478,6 +488,8 @@ static int file_attach_locked(struct tls_source *t, struct tls_file *f,
 
 	if (!write_guard_watches(t->guard, f->number))
 		return -EAGAIN; /* the writer has come meanwhile */
+	if (is_changed(f->fd, &f->key))
+		return -ESTALE; /* he came, and was done, before it was watched */
 	r = tls_programs_attach(t->programs, probes, f->number, f->fd, links, e);
 	if (r < 0)
 		tls_links_detach(links);
@@ -503,7 +515,9 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 		pthread_mutex_unlock(&t->lock);
 	}
 	f->waiting = r == -EAGAIN && !*e.text;
-	if (f->waiting)
+	if (r == -ESTALE)
+		log_debug("tls: %s: has just changed", log_safe(f->path)); /* as file_look() sees */
+	else if (f->waiting)
 		file_report(t, f, CAPABILITY_MISSING,
 			    "not probed: it is open for writing, and its users would crash");
 	else if (r < 0)
@@ -540,10 +554,10 @@ static enum tls_find_kind find_kind(const char *path)
 		       : TLS_FIND_LIBRARY;
 }
 
-static void finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd, const char *path,
-		       uint32_t tgid)
+static void finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
+		       const struct tls_file_key *key, const char *path, uint32_t tgid)
 {
-	int r = tls_finder_submit(t->finder, kind, fd, path, tgid);
+	int r = tls_finder_submit(t->finder, kind, fd, key, path, tgid);
 
 	if (r == -E2BIG)
 		t->again = true;
@@ -584,7 +598,7 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 	if (find_kind(f->path) == TLS_FIND_LIKELY && tls_sites_find(f->fd, &sites, NULL) == 0)
 		sites_attach(t, f, &sites);
 	if (!f->calls || !is_library(f->path))
-		finder_ask(t, find_kind(f->path), f->fd, f->path, SOMEBODY);
+		finder_ask(t, find_kind(f->path), f->fd, key, f->path, SOMEBODY);
 	file_unguard(t, f);
 }
 
@@ -653,25 +667,84 @@ static void file_look(struct tls_source *t, struct tls_file *f)
 	if (fstat(f->fd, &st) < 0)
 		return;
 	f->deleted = !st.st_nlink;
-	key = key_of(&st);
+	key = tls_file_key_of(&st);
 	if (f->waiting || !key_equal(&key, &f->key))
 		file_refresh(t, f, &key);
+}
+
+/*
+ * Probes the file at @fd (a regular file) if it holds a TLS library and is not known yet. @path is for people,
+ * @tgid is who uses it.
+ */
+static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, const char *path,
+			 uint32_t tgid)
+{
+	struct tls_sites sites;
+	struct tls_file *f;
+	struct tls_file_key key;
+	struct stat st;
+	struct err e = {};
+	int r;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	key = tls_file_key_of(&st);
+	f = file_find(t, &key);
+	if (f) {
+		tls_files_use(t->files, key.ino, clock_boot_ns());
+		user_note(t, tgid, f);
+		if (f->waiting || !key_equal(&f->key, &key))
+			file_look(t, f);
+		return;
+	}
+	if (inspected_before(t, &key))
+		return;
+	if (kind == TLS_FIND_LIBRARY) {
+		finder_ask(t, kind, fd, &key, path, tgid);
+		if (t->again)
+			inspected_forget(t, &key);
+		return;
+	}
+
+	/* what has symbols is libssl's like, and holds nothing else when it is a library */
+	r = tls_sites_find(fd, &sites, &e);
+	if (r < 0) {
+		log_debug("tls: %s: %s", log_safe(path), e.text);
+		if (r == -ENOENT)
+			finder_ask(t, kind, fd, &key, path, tgid);
+		if (t->again)
+			inspected_forget(t, &key);
+		return;
+	}
+	f = file_add(t, &key, fd, path, tgid);
+	if (!f)
+		return;
+	sites_attach(t, f, &sites);
+	if (!is_library(path))
+		finder_ask(t, kind, fd, &key, path, tgid);
+}
+
+/* Has other content than what was searched: the places that were found are anywhere. */
+static void found_late(struct tls_source *t, const struct tls_find *find)
+{
+	log_debug("tls: %s: has changed while it was searched", log_safe(find->path));
+	seen_forget(t, find->key.dev, find->key.ino);
+	file_inspect(t, find->kind, find->fd, find->path, find->tgid);
 }
 
 /* Attaches to what was found without symbols, unless the file has changed since. */
 static void found_attach(struct tls_source *t, const struct tls_find *find)
 {
 	struct tls_probes probes;
-	struct tls_file_key key;
 	struct tls_file *f;
-	struct stat st;
 	char text[160];
 
-	if (fstat(find->fd, &st) < 0)
+	if (is_changed(find->fd, &find->key)) {
+		found_late(t, find);
 		return;
-	key = key_of(&st);
-	f = file_find(t, &key);
-	if (f && (file_leaves(t, f) || !key_equal(&f->key, &key)))
+	}
+	f = file_find(t, &find->key);
+	if (f && (file_leaves(t, f) || !key_equal(&f->key, &find->key)))
 		return; /* the next look at it asks again */
 	if (find->symbols.n)
 		probes_of_sites(&find->symbols, &probes);
@@ -688,7 +761,7 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 		pthread_mutex_unlock(&t->lock);
 	}
 	if (!f)
-		f = file_add(t, &key, find->fd, find->path, find->tgid);
+		f = file_add(t, &find->key, find->fd, find->path, find->tgid);
 	if (!f)
 		return;
 	if (find->symbols.n)
@@ -711,63 +784,11 @@ static void finder_poll(struct tls_source *t)
 	}
 }
 
-/*
- * Probes the file at @fd (a regular file) if it holds a TLS library and is not known yet. @path is for people,
- * @tgid is who uses it.
- */
-static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, const char *path,
-			 uint32_t tgid)
-{
-	struct tls_sites sites;
-	struct tls_file *f;
-	struct tls_file_key key;
-	struct stat st;
-	struct err e = {};
-	int r;
-
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
-	key = key_of(&st);
-	f = file_find(t, &key);
-	if (f) {
-		tls_files_use(t->files, key.ino, clock_boot_ns());
-		user_note(t, tgid, f);
-		if (f->waiting || !key_equal(&f->key, &key))
-			file_look(t, f);
-		return;
-	}
-	if (inspected_before(t, &key))
-		return;
-	if (kind == TLS_FIND_LIBRARY) {
-		finder_ask(t, kind, fd, path, tgid);
-		if (t->again)
-			inspected_forget(t, &key);
-		return;
-	}
-
-	/* what has symbols is libssl's like, and holds nothing else when it is a library */
-	r = tls_sites_find(fd, &sites, &e);
-	if (r < 0) {
-		log_debug("tls: %s: %s", log_safe(path), e.text);
-		if (r == -ENOENT)
-			finder_ask(t, kind, fd, path, tgid);
-		if (t->again)
-			inspected_forget(t, &key);
-		return;
-	}
-	f = file_add(t, &key, fd, path, tgid);
-	if (!f)
-		return;
-	sites_attach(t, f, &sites);
-	if (!is_library(path))
-		finder_ask(t, kind, fd, path, tgid);
-}
-
 /* Many paths in library directories are links for the linker: the name of the file itself is kept. */
 static void path_inspect(struct tls_source *t, const char *path)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = priv_program_open(path, &st);
+	_cleanup_(closep) int fd = priv_program_open(path, 0, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 
 	if (real)
@@ -794,20 +815,16 @@ static bool wanted(const struct tls_source *t, uint32_t tgid)
 static int mapping_open(const struct mapping *m)
 {
 	char path[4096 + 64];
-	struct stat st = {};
+	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, m->tgid, m->addr,
 		 m->addr + m->len);
-	fd = priv_program_open(path, &st);
+	/* devices differ between the two views of a file under overlayfs; inode numbers do not */
+	fd = priv_program_open(path, m->ino, &st);
 	if (fd < 0) {
 		snprintf(path, sizeof(path), "/proc/%u/root%s", m->tgid, m->path);
-		fd = priv_program_open(path, &st);
-	}
-	/* devices differ between the two views of a file under overlayfs; inode numbers do not */
-	if (fd >= 0 && st.st_ino != m->ino) {
-		close(fd);
-		return -ENOENT;
+		fd = priv_program_open(path, m->ino, &st);
 	}
 	return fd;
 }
@@ -818,7 +835,7 @@ static int mapping_open(const struct mapping *m)
  */
 static void unopened_tell(struct tls_source *t, const char *path, int error)
 {
-	static const int usual[] = {ENOENT, ESRCH, EINVAL, ENOEXEC, ENOTDIR, ECONNRESET};
+	static const int usual[] = {ENOENT, ESRCH, EINVAL, ENOEXEC, ENOTDIR, ELOOP, ECONNRESET};
 
 	for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
 		if (error == -usual[i])
@@ -832,6 +849,12 @@ static void unopened_tell(struct tls_source *t, const char *path, int error)
 			    error == -EWOULDBLOCK ? "somebody has a lease of it; it is tried again"
 						  : strerror(-error));
 	t->unopened = true;
+}
+
+/* These errors tell of the file itself, others of who had it. */
+static bool is_no_program(int error)
+{
+	return error == -EINVAL || error == -ENOEXEC;
 }
 
 /* Most libraries are small: nothing else is to be known about them. */
@@ -859,6 +882,8 @@ static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 	fd = mapping_open(m);
 	if (fd < 0)
 		unopened_tell(t, m->path, fd);
+	if (fd >= 0 || is_no_program(fd))
+		seen_note(t, m->dev, m->ino, m->generation);
 	if (fd >= 0 && worth_a_look(fd, m->path))
 		file_inspect(t, find_kind(m->path), fd, m->path, m->tgid);
 }
@@ -1036,11 +1061,13 @@ void tls_source_exec(struct tls_source *t, const struct as_exec *e)
 	if (t->finished || (e->exe_ino && seen_lately(t, e->exe_dev, e->exe_ino, 0)))
 		return;
 	snprintf(link, sizeof(link), "/proc/%u/exe", e->h.tgid);
-	fd = priv_program_open(link, &st);
+	fd = priv_program_open(link, 0, &st);
 	if (fd < 0) {
 		unopened_tell(t, link, fd);
 		return;
 	}
+	if (st.st_ino == e->exe_ino) /* else it runs yet another one by now */
+		seen_note(t, e->exe_dev, e->exe_ino, 0);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
@@ -1161,7 +1188,7 @@ static void finder_wait(struct tls_source *t)
 int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = priv_program_open(path, &st);
+	_cleanup_(closep) int fd = priv_program_open(path, 0, &st);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 	struct find_result found = {};
 	struct tls_sites sites;
@@ -1238,7 +1265,7 @@ void tls_source_expect(struct tls_source *t, const char *name)
 
 	for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
 		_cleanup_(freep) char *real = program_path(name);
-		_cleanup_(closep) int fd = real ? priv_program_open(real, &st) : -1;
+		_cleanup_(closep) int fd = real ? priv_program_open(real, 0, &st) : -1;
 
 		if (fd < 0)
 			return;

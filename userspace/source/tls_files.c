@@ -54,6 +54,17 @@ void tls_files_free(struct tls_files *fs)
 	free(fs);
 }
 
+struct tls_file_key tls_file_key_of(const struct stat *st)
+{
+	return (struct tls_file_key){
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.mtime_ns =
+			(uint64_t)st->st_mtim.tv_sec * NSEC_PER_SEC + (uint64_t)st->st_mtim.tv_nsec,
+		.size = (uint64_t)st->st_size,
+	};
+}
+
 /* ---- places and numbers ---- */
 
 /* The one that was freed first, so that late events find the names of the others. */

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "source/tls_attach.h"
@@ -25,6 +26,8 @@ struct tls_file_key {
 	uint64_t mtime_ns;
 	uint64_t size;
 };
+
+struct tls_file_key tls_file_key_of(const struct stat *st);
 
 /* Whether its probes are being taken out, which happens in the guard's thread. */
 enum tls_leave {

@@ -193,14 +193,15 @@ void tls_finder_free(struct tls_finder *f)
 	free(f);
 }
 
-static int find_new(enum tls_find_kind kind, int fd, const char *path, uint32_t tgid,
-		    struct tls_find **ret)
+static int find_new(enum tls_find_kind kind, int fd, const struct tls_file_key *key,
+		    const char *path, uint32_t tgid, struct tls_find **ret)
 {
 	_cleanup_(tls_find_freep) struct tls_find *find = calloc(1, sizeof(*find));
 
 	if (!find)
 		return -ENOMEM;
 	find->fd = -1;
+	find->key = *key;
 	find->tgid = tgid;
 	find->kind = kind;
 	find->path = strdup(path);
@@ -211,11 +212,11 @@ static int find_new(enum tls_find_kind kind, int fd, const char *path, uint32_t 
 	return 0;
 }
 
-int tls_finder_submit(struct tls_finder *f, enum tls_find_kind kind, int fd, const char *path,
-		      uint32_t tgid)
+int tls_finder_submit(struct tls_finder *f, enum tls_find_kind kind, int fd,
+		      const struct tls_file_key *key, const char *path, uint32_t tgid)
 {
 	struct tls_find *find = NULL;
-	int r = find_new(kind, fd, path, tgid, &find);
+	int r = find_new(kind, fd, key, path, tgid, &find);
 
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "find/find.h"
+#include "source/tls_files.h"
 #include "source/tls_sites.h"
 
 struct tls_finder;
@@ -26,7 +27,8 @@ enum tls_find_kind {
 struct tls_find {
 	struct tls_find *next;
 	int fd;
-	char *path; /* for people */
+	struct tls_file_key key; /* when it was submitted: what was found is of that content */
+	char *path;              /* for people */
 	uint32_t tgid;
 	enum tls_find_kind kind;
 	struct tls_sites symbols; /* a library's; then nothing else is searched for. None: n is 0 */
@@ -40,9 +42,9 @@ int tls_finder_new(struct tls_finder **ret);
 void tls_finder_free(struct tls_finder *f);
 DEFINE_FREEP(struct tls_finder *, tls_finder_free)
 
-/* Queues the file; @fd and @path are copied. -E2BIG when many wait already: ask again later. */
-int tls_finder_submit(struct tls_finder *f, enum tls_find_kind kind, int fd, const char *path,
-		      uint32_t tgid);
+/* Queues the file; @fd, @key and @path are copied. -E2BIG when many wait already: ask again later. */
+int tls_finder_submit(struct tls_finder *f, enum tls_find_kind kind, int fd,
+		      const struct tls_file_key *key, const char *path, uint32_t tgid);
 
 /* A search that is done, or NULL. In the order of submission, the likely ones first. */
 struct tls_find *tls_finder_take(struct tls_finder *f);

@@ -11,8 +11,9 @@
 #include "base/clock.h"
 #include "event/record.h"
 
-#define BUCKETS     8192
-#define SWEEP_TICKS 60 /* how often what nobody speaks of any more is looked for */
+#define BUCKETS 8192
+#define SWEEP_TICKS \
+	60 /* how often what nobody speaks of any more is looked for, in two ticks that follow */
 
 /* One opening of one descriptor. */
 struct opening {
@@ -26,6 +27,7 @@ struct opening {
 	struct as_file_sums reported;
 	uint32_t path_len;
 	bool path_cut;
+	bool gone; /* its process is */
 	char path[];
 };
 
@@ -269,24 +271,57 @@ static void file_io_event(struct emitter *in, const struct event *ev)
 
 /* ---- the timer ---- */
 
-/*
- * A key may hold a later opening than the one that is known: then FILE_DONE of the known one is on
- * its way. Entries that are not known at all wait for theirs, or for the end of the run.
- */
 struct look {
 	struct file_io *f;
 	uint64_t boot_ns;
 	enum as_file_flush reason;
 };
 
+/* What is told of an opening that FILE_SEEN has not come of: without a path, and whose it was is a number. */
+static void emit_unseen(const struct look *look, const struct as_file_key *key,
+			const struct as_file_sums *sums)
+{
+	const struct as_hdr nobody = {.tgid = key->tgid};
+	const struct report r = {&nobody, look->boot_ns, NULL, key->fd, look->reason};
+	struct as_file_sums nothing = {0};
+
+	emit_difference(look->f, &r, sums, &nothing);
+}
+
+/*
+ * There was no room for FILE_SEEN. The next transfer of the process tries again; when it has ended none comes,
+ * and the entry would take up room for good.
+ */
+static void look_at_unseen(const struct look *look, const struct as_file_key *key, uint64_t id)
+{
+	const struct file_sums_ops *ops = &look->f->ops;
+	const struct look last = {look->f, look->boot_ns, AS_FLUSH_EXIT};
+	struct as_file_sums now;
+
+	if (ops->alive(ops->source, key->tgid))
+		return;
+	/* what was copied may be from before its last transfer */
+	if (ops->read(ops->source, key, &now) < 0 || now.id != id || now.seen)
+		return;
+	emit_unseen(&last, key, &now);
+	ops->remove(ops->source, key);
+}
+
+/*
+ * A key may hold a later opening than the one that is known: then FILE_DONE of the known one is on
+ * its way. Entries that are not known although the kernel has told of them wait for that.
+ */
 static void look_at(void *ctx, const struct as_file_key *key, const struct as_file_sums *sums)
 {
 	const struct look *look = ctx;
 	struct opening *o = opening_find(look->f, sums->id);
 	struct report r = {NULL, look->boot_ns, o, key->fd, look->reason};
 
-	if (!o)
+	if (!o) {
+		if (!sums->seen)
+			look_at_unseen(look, key, sums->id);
 		return;
+	}
 	r.who = &o->who;
 	o->tick = look->f->tick;
 	emit_difference(look->f, &r, sums, &o->reported);
@@ -294,7 +329,8 @@ static void look_at(void *ctx, const struct as_file_key *key, const struct as_fi
 
 /*
  * What is left behind when a record was lost, or when a process stopped being followed: openings
- * that the kernel forgot, and those of processes that are gone.
+ * that the kernel forgot, and those of processes that are gone. What these did last may still be in
+ * the ring, so that they end only when they are met again, a tick later.
  */
 static void sweep(struct file_io *f, uint64_t boot_ns)
 {
@@ -306,8 +342,10 @@ static void sweep(struct file_io *f, uint64_t boot_ns)
 			if (f->tick - o->tick >= SWEEP_TICKS) {
 				f->counts.abandoned++;
 				opening_free(f, o);
-			} else if (!f->ops.alive(f->ops.source, o->who.tgid)) {
+			} else if (o->gone) {
 				opening_end(f, o, &o->who, boot_ns);
+			} else {
+				o->gone = !f->ops.alive(f->ops.source, o->who.tgid);
 			}
 		}
 	}
@@ -319,11 +357,9 @@ static void file_io_tick(struct stage *stage, uint64_t boot_ns)
 	struct look look = {f, boot_ns, AS_FLUSH_TIMER};
 
 	f->tick++;
-	if (f->n == 0)
-		return;
 	/* an entry that is missed because the table changes under the reader is met next time */
 	f->ops.each(f->ops.source, look_at, &look);
-	if (f->tick % SWEEP_TICKS == 0)
+	if (f->tick % SWEEP_TICKS <= 1)
 		sweep(f, boot_ns);
 }
 
@@ -331,14 +367,11 @@ static void file_io_tick(struct stage *stage, uint64_t boot_ns)
 static void look_last(void *ctx, const struct as_file_key *key, const struct as_file_sums *sums)
 {
 	const struct look *look = ctx;
-	const struct as_hdr nobody = {.tgid = key->tgid};
-	const struct report r = {&nobody, look->boot_ns, NULL, key->fd, look->reason};
-	struct as_file_sums nothing = {0};
 
 	if (opening_find(look->f, sums->id))
 		look_at(ctx, key, sums);
 	else
-		emit_difference(look->f, &r, sums, &nothing);
+		emit_unseen(look, key, sums);
 }
 
 static void file_io_finish(struct stage *stage)

@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "stage/regex.h"
 
 #define PATH_MAX_LEN 256
@@ -93,15 +94,6 @@ struct parser {
 };
 
 /* Columns count characters: bytes that continue a UTF-8 sequence do not. */
-static size_t column_of(const char *text, size_t off)
-{
-	size_t column = 1;
-
-	for (size_t i = 0; i < off; i++)
-		column += ((uint8_t)text[i] & 0xc0) != 0x80;
-	return column;
-}
-
 __attribute__((format(printf, 4, 5))) static int fail(struct parser *ps, size_t off, int r,
 						      const char *fmt, ...)
 {
@@ -110,7 +102,7 @@ __attribute__((format(printf, 4, 5))) static int fail(struct parser *ps, size_t 
 	va_start(ap, fmt);
 	vsnprintf(ps->err->msg, sizeof(ps->err->msg), fmt, ap);
 	va_end(ap);
-	ps->err->column = column_of(ps->text, off);
+	ps->err->column = utf8_column(ps->text, off);
 	return r;
 }
 
@@ -247,30 +239,6 @@ static int hex_digits(const struct parser *ps, size_t n, uint32_t *ret)
 		*ret = *ret * 16 + (uint32_t)(is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
 	}
 	return 0;
-}
-
-static size_t utf8_put(char *out, uint32_t c)
-{
-	if (c < 0x80) {
-		out[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		out[0] = (char)(0xc0 | c >> 6);
-		out[1] = (char)(0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000) {
-		out[0] = (char)(0xe0 | c >> 12);
-		out[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		out[2] = (char)(0x80 | (c & 0x3f));
-		return 3;
-	}
-	out[0] = (char)(0xf0 | c >> 18);
-	out[1] = (char)(0x80 | (c >> 12 & 0x3f));
-	out[2] = (char)(0x80 | (c >> 6 & 0x3f));
-	out[3] = (char)(0x80 | (c & 0x3f));
-	return 4;
 }
 
 /* \uHHHH, or two of them for a character outside the basic plane. The cursor is after the u. */
@@ -927,11 +895,6 @@ void filter_free(struct filter *f)
 
 #define PRINT_BEFORE 60
 #define PRINT_AFTER  40
-
-static bool utf8_continues(char c)
-{
-	return ((uint8_t)c & 0xc0) == 0x80;
-}
 
 void filter_error_print(FILE *out, const char *text, const struct filter_error *err)
 {

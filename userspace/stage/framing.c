@@ -5,8 +5,6 @@
 
 #include "base/cleanup.h"
 
-#define PREFACE       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#define PREFACE_LEN   (sizeof(PREFACE) - 1)
 #define SIZE_LINE_MAX 200 /* of a chunk, with its extensions */
 #define SIZE_MAX_HEX  8
 
@@ -14,14 +12,6 @@ enum kind {
 	FRESH,
 	CHUNKS,
 	FRAMES,
-};
-
-enum frame_type {
-	FRAME_DATA = 0,
-	FRAME_HEADERS = 1,
-	FRAME_SETTINGS = 4,
-	FRAME_PUSH_PROMISE = 5,
-	FRAME_CONTINUATION = 9,
 };
 
 /* "\r\n1f;name=value\r\n": what was seen last. */
@@ -126,8 +116,8 @@ static void frame_begin(struct framing *f)
 {
 	f->n = 0;
 	f->left = (uint32_t)f->head[0] << 16 | (uint32_t)f->head[1] << 8 | f->head[2];
-	f->text = f->head[3] == FRAME_DATA || f->head[3] == FRAME_HEADERS ||
-		  f->head[3] == FRAME_PUSH_PROMISE || f->head[3] == FRAME_CONTINUATION;
+	f->text = f->head[3] == HTTP2_DATA || f->head[3] == HTTP2_HEADERS ||
+		  f->head[3] == HTTP2_PUSH_PROMISE || f->head[3] == HTTP2_CONTINUATION;
 }
 
 static size_t frames_next(struct framing *f, const uint8_t *p, size_t n, bool *ret_content)
@@ -140,29 +130,23 @@ static size_t frames_next(struct framing *f, const uint8_t *p, size_t n, bool *r
 		*ret_content = f->text;
 		return len;
 	}
-	len = MIN((size_t)FRAMING_HEAD - f->n, n);
+	len = MIN((size_t)HTTP2_FRAME_HEAD - f->n, n);
 	memcpy(f->head + f->n, p, len);
 	f->n += (uint8_t)len;
-	if (f->n == FRAMING_HEAD)
+	if (f->n == HTTP2_FRAME_HEAD)
 		frame_begin(f);
 	*ret_content = false;
 	return len;
 }
 
 /* Both sides of HTTP/2 begin with their settings, the client with a preface before. */
-static bool begins_with_settings(const uint8_t *p, size_t n)
-{
-	return n >= FRAMING_HEAD && p[0] == 0 && p[1] == 0 && p[2] % 6 == 0 &&
-	       p[3] == FRAME_SETTINGS && p[4] == 0 && !memcmp(p + 5, "\0\0\0\0", 4);
-}
-
 static void kind_find(struct framing *f, const uint8_t *p, size_t n)
 {
 	f->kind = CHUNKS;
-	if (n >= PREFACE_LEN && !memcmp(p, PREFACE, PREFACE_LEN)) {
+	if (n >= HTTP2_PREFACE_LEN && !memcmp(p, HTTP2_PREFACE, HTTP2_PREFACE_LEN)) {
 		f->kind = FRAMES;
-		f->left = PREFACE_LEN;
-	} else if (begins_with_settings(p, n)) {
+		f->left = HTTP2_PREFACE_LEN;
+	} else if (n >= HTTP2_FRAME_HEAD && http2_frame_begins(p)) {
 		f->kind = FRAMES;
 	}
 }

@@ -11,14 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FRAMING_HEAD 9 /* bytes before a frame of HTTP/2 */
+#include "http/http2_frame.h"
 
 /* One direction of a connection. All zeroes is a fresh one; there is nothing to release. */
 struct framing {
 	uint8_t kind;
 	uint8_t state; /* of a chunk's size: what the next byte may be */
 	uint8_t n;     /* bytes of that, or of a frame's header, so far */
-	uint8_t head[FRAMING_HEAD];
+	uint8_t head[HTTP2_FRAME_HEAD];
 	bool text;     /* the payload of the frame may be text */
 	uint32_t left; /* bytes of it to come */
 };

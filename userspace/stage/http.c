@@ -318,6 +318,8 @@ static void emit_message(struct http_stage *s, const struct http_exchange *x, en
 	r.stream_id = x->stream_id;
 	r.exchange_id = x->id;
 	r.full = x->message_full;
+	r.incomplete = x->message_incomplete;
+	r.plaintext = !x->tls;
 	r.path = add_text(s, x->request.head.path);
 	r.host = add_text(s, x->request.head.authority);
 	r.data = add_text(s, payload);
@@ -375,6 +377,8 @@ static void on_ws_message(void *context, struct http_exchange *x, enum http_side
 {
 	struct http_stage *s = context;
 
+	if (s->freed)
+		return;
 	emit_message(s, x, side, payload);
 	if (s->observer.ws_message)
 		s->observer.ws_message(s->observer.context, x, side, text, payload, boot_ns);
@@ -444,6 +448,38 @@ static void evict_oldest(struct http_stage *s)
 	entry_remove(s, e ? e : TAILQ_FIRST(&s->used));
 }
 
+static struct entry *largest_of(const struct entry_queue *queue, struct entry *largest)
+{
+	struct entry *e;
+
+	TAILQ_FOREACH(e, queue, by_use)
+	{
+		if (!largest || http_conn_memory(e->conn) > http_conn_memory(largest->conn))
+			largest = e;
+	}
+	return largest;
+}
+
+static void evict_largest(struct http_stage *s)
+{
+	struct entry *e = largest_of(&s->used, largest_of(&s->closed, NULL));
+
+	s->counts.evicted += !e->closed_ns;
+	entry_remove(s, e);
+}
+
+/*
+ * Exchanges and memory of all connections: @keep of these stay, whatever they hold. So the one that holds most
+ * does not do so at the cost of others.
+ */
+static void bound_open(struct http_stage *s, size_t keep)
+{
+	while (http_pool_counts(s->pool)->open > HTTP_OPEN_ALL && s->counts.connections > keep)
+		evict_oldest(s);
+	while (s->counts.connections > keep && !http_pool_relieve(s->pool))
+		evict_largest(s);
+}
+
 static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uint64_t stream_id,
 			       bool fresh)
 {
@@ -453,6 +489,7 @@ static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uin
 
 	if (s->counts.connections >= HTTP_STAGE_CONNECTIONS)
 		evict_oldest(s);
+	bound_open(s, 0);
 	e = calloc(1, sizeof(*e));
 	if (!e || http_conn_new(s->pool, &opt, &e->conn) < 0) {
 		s->counts.unwatched++;
@@ -483,13 +520,6 @@ static void entry_use(struct http_stage *s, struct entry *e, const struct as_con
 	bool moved = conn->local.family && memcmp(&e->socket, conn, sizeof(*conn));
 
 	entry_queue_again(s, e, e->closed_ns && !moved ? s->now_ns : 0);
-}
-
-/* Exchanges of all connections: the newest connection keeps its own. */
-static void bound_open(struct http_stage *s)
-{
-	while (http_pool_counts(s->pool)->open > HTTP_OPEN_ALL && s->counts.connections > 1)
-		evict_oldest(s);
 }
 
 /* ---- events ---- */
@@ -531,7 +561,7 @@ static void data_event(struct http_stage *s, const struct event *ev)
 		       &origin);
 	if (missing > d->data.len)
 		http_conn_gap(e->conn, d->direction, missing - d->data.len);
-	bound_open(s);
+	bound_open(s, 1);
 }
 
 static void text_set(struct text *t, const struct as_hdr *rec, const struct as_span *span)
@@ -752,4 +782,5 @@ void http_stage_shed(const struct stage *stage, uint64_t shed[AS_EV_COUNT])
 		shed[type] += s->counts.shed[type];
 	shed[AS_EV_HTTP_REQUEST] += pool->lost[HTTP_REQUEST];
 	shed[AS_EV_HTTP_RESPONSE] += pool->lost[HTTP_RESPONSE];
+	shed[AS_EV_WS_MESSAGE] += pool->ws_lost;
 }

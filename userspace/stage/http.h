@@ -31,7 +31,7 @@ int http_stage_new(const struct http_stage_options *opt, struct emitter *out, st
 
 const struct http_stage_counts *http_stage_counts(const struct stage *s);
 
-/* Adds the events that were not made, for lack of memory. */
+/* Adds the events that were not made, for lack of memory or of bytes. */
 void http_stage_shed(const struct stage *s, uint64_t shed[AS_EV_COUNT]);
 
 #endif

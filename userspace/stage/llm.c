@@ -29,6 +29,7 @@ struct call {
 	uint64_t begin_ns;   /* first byte of the request */
 	uint64_t request_ns; /* its last byte */
 	uint64_t end_ns;
+	uint32_t doubts; /* of the response when the call began */
 	bool fed;
 	bool socket; /* one of the requests of a WebSocket */
 };
@@ -78,6 +79,15 @@ static struct as_span add_buf(struct llm_stage *s, const struct buf *b)
 {
 	s->rec.failed |= b->failed;
 	return record_add(&s->rec, b->data, b->len);
+}
+
+/* The beginning of a text that had @full bytes. */
+static struct as_span add_begin(struct llm_stage *s, const struct buf *b, size_t full)
+{
+	struct as_span span = add_buf(s, b);
+
+	span.full = (uint32_t)MIN(full, (size_t)UINT32_MAX);
+	return span;
 }
 
 static struct as_span add_text(struct llm_stage *s, struct http_text t)
@@ -141,7 +151,7 @@ static void emit_request(struct llm_stage *s, const struct http_exchange *x, uin
 	SET_SPAN(s, as_llm_request, tools, add_buf(s, &r->tools));
 	SET_SPAN(s, as_llm_request, tool_results, add_buf(s, &s->text));
 	SET_SPAN(s, as_llm_request, parameters, add_buf(s, &r->parameters));
-	SET_SPAN(s, as_llm_request, prompt, add_buf(s, &r->prompt));
+	SET_SPAN(s, as_llm_request, prompt, add_begin(s, &r->prompt, r->prompt_full));
 	if (!s->rec.failed) {
 		rec = record_struct(&s->rec, as_llm_request);
 		rec->conn = x->conn;
@@ -302,6 +312,17 @@ static uint64_t span_ns(uint64_t from, uint64_t to)
 	return from && to > from ? to - from : 0;
 }
 
+/* That its connection was cut behind the last piece says nothing: agents close there. */
+static bool answer_incomplete(const struct call *c)
+{
+	const struct http_message *m = &c->x->response;
+
+	if (is_error(c->x) && !c->socket)
+		return !m->complete;
+	return !c->answer.done || c->answer.cut || c->pieces.lost || m->hole ||
+	       m->doubts != c->doubts;
+}
+
 static void fill_response(struct call *c, struct as_llm_response *rec)
 {
 	const struct llm_answer *a = &c->answer;
@@ -326,8 +347,7 @@ static void fill_response(struct call *c, struct as_llm_response *rec)
 	rec->duration_ns = span_ns(c->begin_ns, c->end_ns);
 	rec->status = c->x->response.head.status;
 	rec->role = role_of(c->x);
-	rec->incomplete = is_error(c->x) && !c->socket ? !c->x->response.complete
-						       : !a->done || a->cut || c->pieces.lost;
+	rec->incomplete = answer_incomplete(c);
 }
 
 static bool is_tool(const struct llm_block *b)
@@ -438,6 +458,7 @@ static void begin_call(struct llm_stage *s, struct http_exchange *x, struct http
 		c->begin_ns = socket ? boot_ns : x->request.begin_ns;
 		c->request_ns = boot_ns;
 		c->socket = socket;
+		c->doubts = x->response.doubts;
 		x->user = c;
 	} else {
 		s->counts.responses.unmade++;

@@ -12,12 +12,24 @@
 #include "event/schema.h"
 #include "stage/framing.h"
 #include "stage/secrets.h"
+#include "stage/unescape.h"
 
 /* Sessions whose state is kept: a session has a few places, so that two rarely share one. What is
  * longest unused is forgotten. */
 #define SETS      256
 #define WAYS      4
 #define MAX_SPANS 256
+
+/* Large ones are rare enough to be given back each time. */
+#define KEPT_MAX ((size_t)1 << 20)
+
+/* Of one text in pieces. While it has escapes it is searched as it is and with them undone. */
+struct text_scan {
+	struct secret_scan plain;
+	struct secret_scan undone;
+	struct unescape escape;
+	bool escaped;
+};
 
 struct stream {
 	uint64_t id;
@@ -26,14 +38,16 @@ struct stream {
 	uint32_t direction;
 	bool framed; /* there was framing; from then on it is searched without, too */
 	struct framing framing;
-	struct secret_scan scan;
-	struct secret_scan inner; /* of what lies between the framing */
+	struct text_scan scan;
+	struct text_scan inner; /* of what lies between the framing */
 };
 
 struct redact {
 	struct stage stage;
+	struct emitter unseen;
 	bool has_text[AS_EV_COUNT]; /* most types have none */
 	struct buf copy;            /* of the record, made when the first secret in it is found */
+	struct buf undone;          /* a text with its escapes undone */
 	struct secret_span spans[MAX_SPANS];
 	struct stream streams[SETS][WAYS];
 	uint64_t uses;
@@ -169,25 +183,96 @@ static void mask_copy(struct redact *r, const struct as_hdr *rec)
 		buf_add(&r->copy, rec, rec->len);
 }
 
-static void redact_json(struct redact *r, const struct as_hdr *rec, const struct as_span *span)
-{
-	const uint8_t *in = (const uint8_t *)rec + span->off;
-	size_t n = secrets_mask(NULL, in, span->len, r->spans, MAX_SPANS, NULL);
-	struct json_walk w = {.in = in, .n = span->len, .spans = r->spans, .n_spans = n};
+/* ---- searching ---- */
 
-	if (!n && !memchr(in, '[', span->len))
+/* Finds the secrets in a text, and masks them as its kind demands. */
+struct search {
+	struct redact *r;
+	const struct as_hdr *rec;
+	size_t off, len;        /* in the record */
+	struct text_scan *scan; /* NULL: the text stands alone, and is whole */
+	void (*mask)(struct search *s, size_t n_spans);
+};
+
+static void search_plain(struct search *s)
+{
+	struct secret_scan *scan = s->scan ? &s->scan->plain : NULL;
+	const uint8_t *in = (const uint8_t *)s->rec + s->off;
+
+	s->mask(s, secrets_mask(scan, in, s->len, s->r->spans, MAX_SPANS, NULL));
+}
+
+static void search_undone(struct search *s)
+{
+	struct unescape alone = {}, *u = s->scan ? &s->scan->escape : &alone, before = *u;
+	const uint8_t *in = (const uint8_t *)s->rec + s->off;
+	struct buf *b = &s->r->undone;
+	size_t n;
+
+	buf_reset(b);
+	if (!buf_room(b, s->len + UNESCAPE_HELD)) {
+		s->r->copy.failed = true;
+		return;
+	}
+	n = unescape_piece(u, in, s->len, (uint8_t *)b->data);
+	if (!s->scan)
+		n += unescape_end(u, (uint8_t *)b->data + n);
+	n = secrets_mask(s->scan ? &s->scan->undone : NULL, (uint8_t *)b->data, n, s->r->spans,
+			 MAX_SPANS, NULL);
+	unescape_map(before, in, s->len, s->r->spans, n);
+	if (n)
+		s->mask(s, n);
+	if (b->cap > KEPT_MAX)
+		buf_done(b);
+}
+
+static void search(struct search *s)
+{
+	bool needed = unescape_needed((const uint8_t *)s->rec + s->off, s->len);
+	struct text_scan *scan = s->scan;
+
+	if (scan && needed && !scan->escaped) {
+		scan->undone = scan->plain;
+		scan->escape = (struct unescape){};
+		scan->escaped = true;
+	}
+	search_plain(s);
+	if (scan ? scan->escaped : needed)
+		search_undone(s);
+	if (scan && scan->escaped && !scan->escape.n_held)
+		scan->escaped = !secrets_agree(&scan->plain, &scan->undone);
+}
+
+static void mask_json(struct search *s, size_t n_spans)
+{
+	struct redact *r = s->r;
+	const uint8_t *in = (const uint8_t *)s->rec + s->off;
+	struct json_walk w = {.in = in, .n = s->len, .spans = r->spans, .n_spans = n_spans};
+
+	if (!n_spans && !memchr(in, '[', s->len))
 		return;
 	json_mask(&w);
 	if (!w.found)
 		return;
-	mask_copy(r, rec);
+	mask_copy(r, s->rec);
 	if (r->copy.failed)
 		return;
-	w.out = (uint8_t *)r->copy.data + span->off;
+	w.out = (uint8_t *)r->copy.data + s->off;
 	w.spans = r->spans;
-	w.n_spans = n;
+	w.n_spans = n_spans;
 	json_mask(&w);
 }
+
+static void mask_text(struct search *s, size_t n_spans)
+{
+	if (!n_spans)
+		return;
+	mask_copy(s->r, s->rec);
+	if (!s->r->copy.failed)
+		secrets_apply((uint8_t *)s->r->copy.data + s->off, s->len, s->r->spans, n_spans);
+}
+
+/* ---- events ---- */
 
 static bool has_text(const struct event_desc *d)
 {
@@ -205,17 +290,11 @@ static bool is_payload(const struct as_hdr *rec)
 	       rec->type == AS_EV_STDIO_DATA;
 }
 
-/* Masks @len bytes at @off in the copy; the scan itself reads the record where it lies. */
-static void redact_text(struct redact *r, const struct as_hdr *rec, size_t off, size_t len,
-			struct secret_scan *scan)
+/* A piece of a stream; the scan itself reads the record where it lies. */
+static void redact_piece(struct redact *r, const struct as_hdr *rec, size_t off, size_t len,
+			 struct text_scan *scan)
 {
-	size_t n = secrets_mask(scan, (const uint8_t *)rec + off, len, r->spans, MAX_SPANS, NULL);
-
-	if (!n)
-		return;
-	mask_copy(r, rec);
-	if (!r->copy.failed)
-		secrets_apply((uint8_t *)r->copy.data + off, len, r->spans, n);
+	search(&(struct search){r, rec, off, len, scan, mask_text});
 }
 
 /* Also sees where framing begins, and lets the search without it begin there. */
@@ -245,14 +324,14 @@ static void redact_payload(struct redact *r, const struct as_hdr *rec, const str
 	size_t at = span->off, end = span->off + span->len;
 	bool framed = has_framing(s, (const uint8_t *)rec + at, span->len);
 
-	redact_text(r, rec, at, span->len, &s->scan);
+	redact_piece(r, rec, at, span->len, &s->scan);
 	while (framed && at < end) {
 		bool content;
 		size_t len =
 			framing_next(&s->framing, (const uint8_t *)rec + at, end - at, &content);
 
 		if (content)
-			redact_text(r, rec, at, len, &s->inner);
+			redact_piece(r, rec, at, len, &s->inner);
 		at += len;
 	}
 	if (span_cut(span))
@@ -262,39 +341,65 @@ static void redact_payload(struct redact *r, const struct as_hdr *rec, const str
 static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
 {
 	const struct as_span *span = (const void *)((const char *)rec + f->offset);
+	/* a text that is cut off ends like a piece: what may have become a secret there is one */
+	struct text_scan cut = {};
 
 	if (!span->len)
 		return;
-	if (f->kind == AS_KIND_JSON)
-		redact_json(r, rec, span);
-	else if (is_payload(rec))
+	if (is_payload(rec))
 		redact_payload(r, rec, span);
 	else
-		redact_text(r, rec, span->off, span->len, NULL);
+		search(&(struct search){r, rec, span->off, span->len, span_cut(span) ? &cut : NULL,
+					f->kind == AS_KIND_JSON ? mask_json : mask_text});
 }
 
-static void redact_event(struct emitter *in, const struct event *ev)
+const struct event *redact_view(struct stage *stage, const struct event *ev, struct event *ret)
 {
-	struct redact *r = (struct redact *)in;
+	struct redact *r = (struct redact *)stage;
 	const struct event_desc *d = ev->desc;
-	struct event masked = *ev;
 
-	if (!r->has_text[d->type]) {
-		event_emit(r->stage.out, ev);
-		return;
-	}
+	if (!r->has_text[d->type])
+		return ev;
 	buf_reset(&r->copy);
 	for (size_t i = 0; i < d->n_outlying; i++) {
 		if (holds_text(d->outlying[i]))
 			redact_field(r, ev->rec, d->outlying[i]);
 	}
 	if (r->copy.failed)
-		return; /* no memory: an event too few rather than a secret too many */
-	if (r->copy.len) {
-		((struct as_hdr *)r->copy.data)->flags |= AS_F_REDACTED;
-		masked.rec = (const struct as_hdr *)r->copy.data;
-	}
-	event_emit(r->stage.out, &masked);
+		return NULL;
+	if (!r->copy.len)
+		return ev;
+	((struct as_hdr *)r->copy.data)->flags |= AS_F_REDACTED;
+	*ret = *ev;
+	ret->rec = (const struct as_hdr *)r->copy.data;
+	return ret;
+}
+
+static void redact_event(struct emitter *in, const struct event *ev)
+{
+	struct redact *r = (struct redact *)in;
+	struct event masked;
+	const struct event *view = redact_view(&r->stage, ev, &masked);
+
+	/* no memory: an event too few rather than a secret too many */
+	if (view)
+		event_emit(r->stage.out, view);
+	else
+		record_made(&r->copy, ev->desc->type);
+}
+
+static void unseen_event(struct emitter *self, const struct event *ev)
+{
+	struct redact *r = (struct redact *)((char *)self - offsetof(struct redact, unseen));
+	struct event masked;
+
+	if (is_payload(ev->rec))
+		redact_view(&r->stage, ev, &masked);
+}
+
+struct emitter *redact_unseen(struct stage *stage)
+{
+	return &((struct redact *)stage)->unseen;
 }
 
 static void redact_free(struct stage *stage)
@@ -302,6 +407,7 @@ static void redact_free(struct stage *stage)
 	struct redact *r = (struct redact *)stage;
 
 	buf_done(&r->copy);
+	buf_done(&r->undone);
 	free(r);
 }
 
@@ -312,6 +418,7 @@ int redact_new(struct emitter *out, struct stage **ret)
 	if (!r)
 		return -ENOMEM;
 	r->stage = (struct stage){.in.emit = redact_event, .out = out, .free = redact_free};
+	r->unseen.emit = unseen_event;
 	for (unsigned type = 1; type < AS_EV_COUNT; type++)
 		r->has_text[type] = has_text(schema_event(type));
 	*ret = &r->stage;

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #define HOUR_NS    3600e9
 #define DIGITS_MAX 15 /* a double holds them exactly */
@@ -257,20 +258,6 @@ struct parser {
 	struct rule_error *err;
 };
 
-static bool utf8_continues(char c)
-{
-	return ((uint8_t)c & 0xc0) == 0x80;
-}
-
-static size_t column_of(const char *text, size_t off)
-{
-	size_t column = 1;
-
-	for (size_t i = 0; i < off; i++)
-		column += !utf8_continues(text[i]);
-	return column;
-}
-
 __attribute__((format(printf, 3, 4))) static int fail(struct parser *ps, size_t off,
 						      const char *fmt, ...)
 {
@@ -279,7 +266,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct parser *ps, size_t 
 	va_start(ap, fmt);
 	vsnprintf(ps->err->msg, sizeof(ps->err->msg), fmt, ap);
 	va_end(ap);
-	ps->err->column = column_of(ps->text, off);
+	ps->err->column = utf8_column(ps->text, off);
 	return -EINVAL;
 }
 

@@ -1051,6 +1051,12 @@ size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct 
 	return w.n_spans;
 }
 
+bool secrets_agree(const struct secret_scan *a, const struct secret_scan *b)
+{
+	return a->mode == M_TEXT && b->mode == M_TEXT && a->tail_len == b->tail_len &&
+	       !memcmp(a->tail, b->tail, a->tail_len);
+}
+
 void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, size_t n_spans)
 {
 	size_t i;

@@ -52,6 +52,9 @@ _Static_assert(sizeof(struct secret_scan) <= 128, "one of these per stream");
 size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct secret_span *spans,
 		    size_t max_spans, size_t *ret_total);
 
+/* Does the rest of a stream give the same from either state? Only told of text outside of any secret. */
+bool secrets_agree(const struct secret_scan *a, const struct secret_scan *b);
+
 /* Overwrites the spans in a copy of the text with '*'. Lengths and offsets stay as they are. */
 void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, size_t n_spans);
 

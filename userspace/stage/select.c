@@ -11,6 +11,7 @@
 struct select {
 	struct stage stage;
 	const struct filter *filter;
+	struct emitter *unseen;
 	uint8_t wanted[AS_EV_COUNT];
 	uint64_t filtered[AS_EV_COUNT];
 	struct buf scratch;
@@ -62,12 +63,10 @@ static void get_value(void *ctx, int field, struct filter_value *ret)
 	}
 }
 
-static bool selected(struct select *s, const struct event *ev)
+static bool filter_passes(struct select *s, const struct event *ev)
 {
 	struct matching m = {s, ev};
 
-	if (!s->wanted[ev->desc->type])
-		return false;
 	if (!s->filter || !strcmp(ev->desc->source, "agentsight"))
 		return true;
 	return filter_match(s->filter, get_value, &m);
@@ -76,11 +75,15 @@ static bool selected(struct select *s, const struct event *ev)
 static void select_event(struct emitter *in, const struct event *ev)
 {
 	struct select *s = (struct select *)in;
+	bool wanted = s->wanted[ev->desc->type];
 
-	if (selected(s, ev))
+	if (wanted && filter_passes(s, ev)) {
 		event_emit(s->stage.out, ev);
-	else
-		s->filtered[ev->desc->type]++;
+		return;
+	}
+	s->filtered[ev->desc->type]++;
+	if (wanted && s->unseen)
+		event_emit(s->unseen, ev);
 }
 
 static void select_free(struct stage *stage)
@@ -91,8 +94,8 @@ static void select_free(struct stage *stage)
 	free(s);
 }
 
-int select_new(const uint8_t wanted[AS_EV_COUNT], const struct filter *filter, struct emitter *out,
-	       struct stage **ret)
+int select_new(const uint8_t wanted[AS_EV_COUNT], const struct filter *filter,
+	       struct emitter *unseen, struct emitter *out, struct stage **ret)
 {
 	struct select *s = calloc(1, sizeof(*s));
 
@@ -100,6 +103,7 @@ int select_new(const uint8_t wanted[AS_EV_COUNT], const struct filter *filter, s
 		return -ENOMEM;
 	s->stage = (struct stage){.in.emit = select_event, .out = out, .free = select_free};
 	s->filter = filter;
+	s->unseen = unseen;
 	memcpy(s->wanted, wanted, sizeof(s->wanted));
 	*ret = &s->stage;
 	return 0;

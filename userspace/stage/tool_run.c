@@ -2,29 +2,32 @@
 #include "stage/tool_run.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-#include <json-c/json.h>
-
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/value.h"
 #include "event/record.h"
 #include "event/schema.h"
 
-#define BUCKETS       1024        /* a power of two */
-#define ARGV_KEPT     (64 * 1024) /* wrappers put pages of shell before the command */
-#define RECENT        64          /* programs started lately, for calls that are told behind them */
-#define RECENT_NS     (5 * NSEC_PER_SEC)
-#define PHRASES       8 /* texts of a call's input that are looked for */
-#define PHRASE_MIN    4
-#define PHRASE_MAX    1024
-#define ANCESTORS     64
-#define UNREPORTED_NS (600 * NSEC_PER_SEC) /* a call nobody speaks of any more */
+#define BUCKETS        1024        /* a power of two */
+#define ARGV_KEPT      (64 * 1024) /* wrappers put pages of shell before the command */
+#define RECENT         64 /* programs started lately, for calls that are told behind them */
+#define RECENT_NS      (5 * NSEC_PER_SEC)
+#define PHRASES        8 /* texts of a call's input that are looked for */
+#define PHRASE_MIN     4
+#define PHRASE_MAX     256
+#define LOOKED_MAX     (1024 * 1024)  /* of arguments, for one program or one call: 4 ms at worst */
+#define TEXT_MAX       (PATH_MAX - 1) /* of a member of the input */
+#define INPUT_READ_MAX (1024 * 1024)  /* of an input; a longer one is no command */
+#define ANCESTORS      64
+#define UNREPORTED_NS  (600 * NSEC_PER_SEC) /* a call nobody speaks of any more */
 
 enum evidence {
 	EVIDENCE_TEXT = 1 << 0,
@@ -49,15 +52,20 @@ static const struct {
 /* A program that was started, as far as it tells what it was started for. */
 struct start {
 	struct as_hdr h;
-	struct buf argv;  /* NUL-separated */
+	struct buf argv; /* NUL-separated */
+	uint32_t argv_full;
 	struct buf plain; /* the same without blanks and quotes, see plain_text() */
 	struct buf env;   /* variables by which agents mark what they start, NUL-separated */
+	bool ended;       /* the process, and how */
+	int exit_code;
+	unsigned signal;
 };
 
 /* What a call is known to have led to. */
 struct root {
 	struct as_hdr h;
 	struct buf argv;
+	uint32_t argv_full; /* its bytes, kept or not */
 };
 
 struct phrase {
@@ -142,12 +150,15 @@ static size_t plain_text(char *out, size_t cap, const char *in, size_t len)
 	return n;
 }
 
-static bool start_holds(const struct start *s, const struct phrase *p)
+static bool start_holds(const struct start *s, const struct phrase *p, size_t *budget)
 {
 	/* a command longer than what is kept of the arguments: its beginning has to do */
 	size_t len = MIN(p->len, s->plain.len);
 
-	return len >= PHRASE_MIN && memmem(s->plain.data, s->plain.len, p->text, len);
+	if (len < PHRASE_MIN || *budget < s->plain.len)
+		return false;
+	*budget -= s->plain.len;
+	return memmem(s->plain.data, s->plain.len, p->text, len);
 }
 
 /* ---- calls ---- */
@@ -189,61 +200,58 @@ static const char *const command_keys[] = {"command", "cmd", "script", "code"};
 static const char *const path_keys[] = {"file_path", "path", "absolute_path", "notebook_path",
 					"filename"};
 
-static bool in_list(const char *const *list, size_t n, const char *word)
+static bool in_list(const char *const *list, size_t n, struct value word)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(list[i], word))
+		if (value_is(word, list[i]))
 			return true;
 	}
 	return false;
 }
 
 /* ["bash", "-lc", "make"]: what the shell is given, or the words one behind the other. */
-static void add_words(struct call *c, struct json_object *list)
+static void add_words(struct call *c, struct value list, struct buf *text)
 {
+	struct value_walk w = value_walk(list);
 	char all[PHRASE_MAX];
-	size_t n = json_object_array_length(list), len = 0;
+	size_t len = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *word = json_object_array_get_idx(list, i);
-
-		if (!json_object_is_type(word, json_type_string))
-			continue;
-		len += plain_text(all + len, sizeof(all) - len, json_object_get_string(word),
-				  json_object_get_string_len(word));
+	while (len < sizeof(all) && value_next(&w)) {
+		buf_reset(text);
+		value_text_upto(w.item, text, TEXT_MAX);
+		len += plain_text(all + len, sizeof(all) - len, text->data, text->len);
 	}
 	add_phrase(c, all, len);
 }
 
-static void read_member(struct call *c, const char *key, struct json_object *value)
+static void read_member(struct call *c, struct value key, struct value member, struct buf *text)
 {
-	bool command = in_list(command_keys, ARRAY_SIZE(command_keys), key);
+	bool command = in_list(command_keys, ARRAY_SIZE(command_keys), key), whole;
 
-	if (json_object_is_type(value, json_type_array) && command) {
+	if (value_kind(member) == VALUE_ARRAY && command) {
 		c->command = true;
-		add_words(c, value);
+		add_words(c, member, text);
 	}
-	if (!json_object_is_type(value, json_type_string))
+	if (value_kind(member) != VALUE_STRING)
 		return;
+	buf_reset(text);
+	whole = value_text_upto(member, text, TEXT_MAX);
 	c->command |= command;
-	add_phrase(c, json_object_get_string(value), json_object_get_string_len(value));
-	if (!c->path && in_list(path_keys, ARRAY_SIZE(path_keys), key))
-		c->path = strdup(json_object_get_string(value));
+	add_phrase(c, text->data, text->len);
+	/* what is longer is no path */
+	if (!c->path && whole && in_list(path_keys, ARRAY_SIZE(path_keys), key))
+		c->path = strdup(buf_cstr(text));
 }
 
 static void read_input(struct call *c, const char *input, size_t len)
 {
-	struct json_tokener *t = json_tokener_new_ex(32);
-	struct json_object *o;
+	struct value_walk w = value_walk(value_at(input, len));
+	_cleanup_(buf_done) struct buf text = {};
 
-	if (!t)
+	if (len > INPUT_READ_MAX || w.close != '}')
 		return;
-	o = json_tokener_parse_ex(t, input, (int)MIN(len, (size_t)INT32_MAX));
-	if (json_object_is_type(o, json_type_object)) {
-		json_object_object_foreach(o, key, value) read_member(c, key, value);
-	}
-	json_object_put(o);
-	json_tokener_free(t);
+	while (value_next(&w))
+		read_member(c, w.key, w.item, &text);
 }
 
 /* ---- members ---- */
@@ -377,6 +385,7 @@ static struct as_span add_root(struct tool_run *t, const struct call *c, struct 
 	if (!c->root.h.tgid)
 		return (struct as_span){};
 	*argv = record_add(&t->record, c->root.argv.data, c->root.argv.len);
+	argv->full = c->root.argv_full;
 	snprintf(id, sizeof(id), "%u@%llu", c->root.h.tgid, (unsigned long long)c->root.h.start_ns);
 	return record_add_str(&t->record, id);
 }
@@ -464,27 +473,28 @@ static bool descends(const struct tool_run *t, const struct call *c, const struc
 static unsigned evidence_of_environment(const struct call *c, const struct start *s)
 {
 	static const char session[] = "CLAUDE_CODE_SESSION_ID=";
-	const char *p = s->env.data, *end = p + s->env.len;
 	unsigned found = s->env.len ? EVIDENCE_ENV : 0;
 
-	for (size_t len; p < end; p += len + 1) {
-		const char *value;
+	for (size_t at = 0, len; at < s->env.len; at += len + 1) {
+		const char *p = s->env.data + at, *value;
 
-		len = strnlen(p, end - p);
+		len = strnlen(p, s->env.len - at);
 		value = memchr(p, '=', len);
 		if (!value++)
 			continue;
 		if (strlen(c->id) >= PHRASE_MIN && (size_t)(p + len - value) == strlen(c->id) &&
 		    !memcmp(value, c->id, strlen(c->id)))
 			found |= EVIDENCE_ID;
-		if (!strncmp(p, session, strlen(session)) && c->session[0] &&
+		if (len > strlen(session) && !memcmp(p, session, strlen(session)) &&
+		    c->session[0] &&
 		    !memmem(c->session, strlen(c->session), value, p + len - value))
 			return 0;
 	}
 	return found;
 }
 
-static unsigned evidence_of(const struct tool_run *t, const struct call *c, const struct start *s)
+static unsigned evidence_of(const struct tool_run *t, const struct call *c, const struct start *s,
+			    size_t *budget)
 {
 	unsigned found = 0;
 
@@ -492,7 +502,7 @@ static unsigned evidence_of(const struct tool_run *t, const struct call *c, cons
 		return 0;
 	found = EVIDENCE_ANCESTRY | EVIDENCE_TIME | evidence_of_environment(c, s);
 	for (size_t i = 0; i < c->n_phrases; i++) {
-		if (start_holds(s, &c->phrases[i]))
+		if (start_holds(s, &c->phrases[i], budget))
 			found |= EVIDENCE_TEXT;
 	}
 	return found;
@@ -520,39 +530,73 @@ static void call_unlink(struct tool_run *t, struct call *c)
 	c->files = c->connections = c->processes = c->living = 0;
 	c->root.h.tgid = 0;
 	c->root_ended = false;
+	c->exit_code = -1;
+	c->signal = 0;
 	c->evidence = c->confidence = 0;
+}
+
+static bool is_root(const struct call *c, const struct as_hdr *h)
+{
+	return c->root.h.tgid == h->tgid && c->root.h.start_ns == h->start_ns;
+}
+
+static void set_argv(struct root *r, const struct start *s)
+{
+	buf_reset(&r->argv);
+	buf_add(&r->argv, s->argv.data, s->argv.len);
+	r->argv_full = s->argv_full;
+}
+
+static void set_root(struct call *c, const struct start *s)
+{
+	c->root.h = s->h;
+	set_argv(&c->root, s);
+	c->root_ended = s->ended;
+	if (s->ended) {
+		c->exit_code = s->exit_code;
+		c->signal = s->signal;
+	}
 }
 
 static void link_start(struct tool_run *t, struct call *c, const struct start *s, unsigned evidence,
 		       size_t rivals)
 {
+	const struct member *m = member_find(t, s->h.tgid, s->h.start_ns);
+
+	/* what was only likely, of this call or of the one that has the process so far, gives way */
+	if (m && m->call != c && evidence & CERTAIN && !(m->call->evidence & CERTAIN))
+		call_unlink(t, m->call);
 	if (c->root.h.tgid && evidence & CERTAIN && !(c->evidence & CERTAIN))
 		call_unlink(t, c);
 	c->evidence |= evidence;
 	c->confidence = MAX(c->confidence, confidence_of(evidence, rivals));
-	member_add(t, c, s->h.tgid, s->h.start_ns);
+	if (!s->ended)
+		member_add(t, c, s->h.tgid, s->h.start_ns);
+	else
+		c->processes += !is_root(c, &s->h);
 	if (c->root.h.tgid)
 		return;
-	c->root.h = s->h;
-	buf_reset(&c->root.argv);
-	buf_add(&c->root.argv, s->argv.data, s->argv.len);
+	set_root(c, s);
 	call_tell(t, c, s->h.boot_ns, false);
 }
 
-/* Text decides; without it only a call that runs something and has no process yet comes into question. */
-static void place_start(struct tool_run *t, const struct start *s)
+/*
+ * Text decides; without it only a call that runs something and has no process yet comes into question, and
+ * only for a process that is no call's @member.
+ */
+static void place_start(struct tool_run *t, const struct start *s, bool member)
 {
 	struct call *best = NULL, *c;
+	size_t rivals = 0, budget = LOOKED_MAX;
 	unsigned evidence = 0;
-	size_t rivals = 0;
 
 	TAILQ_FOREACH(c, &t->calls, order)
 	{
-		unsigned found = evidence_of(t, c, s);
+		unsigned found = c->reported ? 0 : evidence_of(t, c, s, &budget);
 
-		if (!found || c->reported)
+		if (!found)
 			continue;
-		if (!(found & CERTAIN) && (!c->command || c->root.h.tgid))
+		if (!(found & CERTAIN) && (!c->command || c->root.h.tgid || member))
 			continue;
 		if (!best || (found & CERTAIN) > (evidence & CERTAIN)) {
 			best = c;
@@ -568,11 +612,6 @@ static void place_start(struct tool_run *t, const struct start *s)
 
 /* ---- what happens ---- */
 
-static bool is_root(const struct call *c, const struct as_hdr *h)
-{
-	return c->root.h.tgid == h->tgid && c->root.h.start_ns == h->start_ns;
-}
-
 static void start_read(struct start *s, const struct as_hdr *rec)
 {
 	const struct as_exec *e = (const struct as_exec *)rec;
@@ -580,24 +619,25 @@ static void start_read(struct start *s, const struct as_hdr *rec)
 	s->h = *rec;
 	buf_reset(&s->argv);
 	buf_add(&s->argv, record_bytes(rec, &e->argv), MIN(e->argv.len, (uint32_t)ARGV_KEPT));
+	s->argv_full = MAX(e->argv.len, e->argv.full);
 	buf_reset(&s->plain);
-	if (buf_room(&s->plain, MIN(e->argv.len, (uint32_t)ARGV_KEPT)))
-		s->plain.len = plain_text(s->plain.data, s->plain.cap, record_bytes(rec, &e->argv),
-					  e->argv.len);
+	if (buf_room(&s->plain, s->argv.len))
+		s->plain.len = plain_text(s->plain.data, s->plain.cap, s->argv.data, s->argv.len);
 	buf_reset(&s->env);
 	buf_add(&s->env, record_bytes(rec, &e->env), e->env.len);
+	s->ended = false;
 }
 
 /* The process of a call runs another program: when it has the call's text, it is the one that was meant. */
 static void root_execs(struct tool_run *t, struct call *c, const struct start *s)
 {
-	unsigned found = evidence_of(t, c, s);
+	size_t budget = LOOKED_MAX;
+	unsigned found = evidence_of(t, c, s, &budget);
 
 	if (!(found & EVIDENCE_TEXT))
 		return;
 	c->evidence |= found;
-	buf_reset(&c->root.argv);
-	buf_add(&c->root.argv, s->argv.data, s->argv.len);
+	set_argv(&c->root, s);
 }
 
 static void on_exec(struct tool_run *t, const struct as_hdr *rec)
@@ -608,7 +648,7 @@ static void on_exec(struct tool_run *t, const struct as_hdr *rec)
 	start_read(s, rec);
 	m = member_find(t, rec->tgid, rec->start_ns);
 	if (!m || !(m->call->evidence & CERTAIN))
-		place_start(t, s);
+		place_start(t, s, m != NULL);
 	else if (is_root(m->call, rec))
 		root_execs(t, m->call, s);
 }
@@ -622,12 +662,27 @@ static void on_fork(struct tool_run *t, const struct as_hdr *rec)
 		member_add(t, parent->call, f->child_pid, f->child_start_ns);
 }
 
+/* A call that is told behind the end of its process hears how it ended. */
+static void recent_end(struct tool_run *t, const struct as_exit *e)
+{
+	for (size_t i = 0; i < MIN(t->next_recent, (size_t)RECENT); i++) {
+		struct start *s = &t->recent[i];
+
+		if (s->h.tgid != e->h.tgid || s->h.start_ns != e->h.start_ns)
+			continue;
+		s->ended = true;
+		s->exit_code = (int)e->exit_code;
+		s->signal = e->signal;
+	}
+}
+
 static void on_end(struct tool_run *t, const struct as_hdr *rec)
 {
 	const struct as_exit *e = (const struct as_exit *)rec;
 	const struct member *m = member_find(t, rec->tgid, rec->start_ns);
 	struct call *c;
 
+	recent_end(t, e);
 	if (!m)
 		return;
 	c = m->call;
@@ -795,6 +850,7 @@ static void on_tool_call(void *context, const struct llm_tool_call *in)
 {
 	struct tool_run *t = context;
 	struct call *c = call_new(in);
+	size_t budget = LOOKED_MAX;
 
 	if (!c)
 		return;
@@ -808,10 +864,12 @@ static void on_tool_call(void *context, const struct llm_tool_call *in)
 	for (size_t i = t->next_recent > RECENT ? t->next_recent - RECENT : 0; i < t->next_recent;
 	     i++) {
 		const struct start *s = &t->recent[i % RECENT];
-		unsigned found = evidence_of(t, c, s);
+		const struct member *m = member_find(t, s->h.tgid, s->h.start_ns);
+		unsigned found = 0;
 
-		if (found & CERTAIN && s->h.boot_ns + RECENT_NS > in->boot_ns &&
-		    !member_find(t, s->h.tgid, s->h.start_ns))
+		if (s->h.boot_ns + RECENT_NS > in->boot_ns && !(m && m->call->evidence & CERTAIN))
+			found = evidence_of(t, c, s, &budget);
+		if (found & CERTAIN)
 			link_start(t, c, s, found, 0);
 	}
 }

@@ -220,9 +220,31 @@ static void random_texts_agree_with_the_reference(void **state)
 	}
 }
 
+static void what_is_put_is_one_sequence(void **state)
+{
+	static const uint32_t chars[] = {0, 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x10000, 0x10ffff};
+	static const size_t lens[] = {1, 1, 2, 2, 3, 3, 4, 4};
+
+	for (size_t i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
+		char out[4];
+
+		assert_int_equal(utf8_put(out, chars[i]), lens[i]);
+		assert_int_equal(utf8_sequence((uint8_t *)out, 4), lens[i]);
+	}
+}
+
+static void columns_are_counted_in_characters(void **state)
+{
+	assert_int_equal(utf8_column("abc", 0), 1);
+	assert_int_equal(utf8_column("abc", 2), 3);
+	assert_int_equal(utf8_column("\xc3\xa9\xf0\x9f\x98\x80x", 6), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_put_is_one_sequence),
+		cmocka_unit_test(columns_are_counted_in_characters),
 		cmocka_unit_test(every_code_point_is_one_sequence),
 		cmocka_unit_test(every_three_bytes_agree_with_the_reference),
 		cmocka_unit_test(wrong_forms_are_refused),

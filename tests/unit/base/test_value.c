@@ -131,6 +131,59 @@ static void a_copy_has_no_space_between_tokens_and_keeps_all_else(void **state)
 	buf_done(&b);
 }
 
+static void a_text_is_cut_between_two_characters(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t max;
+		const char *out;
+		bool whole;
+	} cases[] = {
+		{"\"abc\"", 3, "abc", true},
+		{"\"abcd\"", 3, "abc", false},
+		{"\"a\\u0062\\n\"", 3, "ab\n", true},
+		{"\"ab\\u00e9\"", 3, "ab", false},
+		{"\"ab\xc3\xa9\"", 3, "ab", false},
+		{"\"ab\xc3\xa9\"", 4, "ab\xc3\xa9", true},
+		{"\"a\\ud83d\\ude00b\"", 4, "a", false},
+		{"\"\"", 0, "", true},
+		{"\"a\"", 0, "", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct buf b = {0};
+
+		buf_add_str(&b, "before");
+		assert_int_equal(value_text_upto(at(cases[i].in), &b, cases[i].max),
+				 cases[i].whole);
+		assert_string_equal(buf_cstr(&b) + strlen("before"), cases[i].out);
+		buf_done(&b);
+	}
+}
+
+static void escapes_that_need_not_be_are_undone_in_a_copy(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{"\"a\\u0026b\\u003D\\/\"", "\"a&b=/\""},
+		{"{\"\\u0061\":[\"\\u0022x\\u005c\"]}", "{\"a\":[\"\\\"x\\\\\"]}"},
+		{"\"\\\\u0026\"", "\"\\\\u0026\""},
+		{"\"\\n\\\"\\u001f\\u007f\\u00e9\\ud83d\"",
+		 "\"\\n\\\"\\u001f\\u007f\\u00e9\\ud83d\""},
+		{"[ \"\\/\" , \"\\/\" ]", "[\"/\",\"/\"]"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct buf b = {0};
+
+		value_copy(at(cases[i].in), &b);
+		assert_string_equal(buf_cstr(&b), cases[i].out);
+		assert_true(value_whole(at(buf_cstr(&b))));
+		buf_done(&b);
+	}
+}
+
 static void members_are_picked_in_one_pass(void **state)
 {
 	static const char *const keys[] = {"b", "none", "a"};
@@ -154,6 +207,8 @@ int main(void)
 		cmocka_unit_test(numbers_must_fit),
 		cmocka_unit_test(escapes_are_undone),
 		cmocka_unit_test(a_copy_has_no_space_between_tokens_and_keeps_all_else),
+		cmocka_unit_test(a_text_is_cut_between_two_characters),
+		cmocka_unit_test(escapes_that_need_not_be_are_undone_in_a_copy),
 		cmocka_unit_test(members_are_picked_in_one_pass),
 	};
 

@@ -472,28 +472,64 @@ static void what_tells_of_alerts_needs_one(void **state)
 	}
 }
 
-static void the_help_has_each_option_of_the_command_once(void **state)
+/* To be freed. */
+static char *help_of(unsigned command)
 {
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
 	assert_non_null(f);
-	options_help(f, CMD_DOCTOR);
+	options_help(f, command);
 	fclose(f);
+	return text;
+}
+
+static void the_help_has_each_option_of_the_command_once(void **state)
+{
+	char *text = help_of(CMD_DOCTOR);
+
 	assert_non_null(strstr(text, "  -v, --verbose "));
 	assert_non_null(strstr(text, "  -j, --json "));
 	assert_null(strstr(text, "--comm"));
 	free(text);
 
-	f = open_memstream(&text, &len);
-	assert_non_null(f);
-	options_help(f, CMD_TRACE);
-	fclose(f);
+	text = help_of(CMD_TRACE);
 	assert_non_null(strstr(text, "  -c, --comm NAME[,NAME] "));
 	assert_non_null(strstr(text, "--ssl "));
 	assert_null(strstr(text, "--markdown"));
 	free(text);
+}
+
+/* `run` and `attach` choose their own. */
+static void the_help_names_the_defaults_of_the_command(void **state)
+{
+	static const struct {
+		unsigned command;
+		const char *ring, *pss;
+	} defaults[] = {
+		{CMD_RECORD, "(8)", "(never)"}, {CMD_TRACE, "(8)", "(never)"},
+		{CMD_SYSTEM, "(8)", "(never)"}, {CMD_SSL, "(8)", NULL},
+		{CMD_RUN, "(1)", "(5)"},        {CMD_ATTACH, "(1)", "(5)"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
+		char *text = help_of(defaults[i].command);
+		size_t rings = 0, looks = 0;
+
+		for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+			bool ring = strstr(line, "--ring-size "),
+			     pss = strstr(line, "--pss-interval ");
+
+			rings += ring;
+			looks += pss;
+			assert_true(!ring || strstr(line, defaults[i].ring));
+			assert_true(!pss || strstr(line, defaults[i].pss));
+		}
+		assert_int_equal(rings, 1);
+		assert_int_equal(looks, defaults[i].pss != NULL);
+		free(text);
+	}
 }
 
 #define TEST(f) cmocka_unit_test_teardown(f, tear_down)
@@ -537,6 +573,7 @@ int main(void)
 		TEST(variables_are_named_without_values),
 		TEST(what_tells_of_alerts_needs_one),
 		TEST(the_help_has_each_option_of_the_command_once),
+		TEST(the_help_names_the_defaults_of_the_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

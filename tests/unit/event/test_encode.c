@@ -460,6 +460,8 @@ static void make_ws_message(void)
 	d->stream_id = 8;
 	d->exchange_id = 2;
 	d->full = 2;
+	d->incomplete = 1;
+	d->plaintext = 1;
 	d->direction = AS_TLS_READ;
 	TEXT(as_ws_message, path, "/ws");
 	TEXT(as_ws_message, host, "example.com");
@@ -858,7 +860,8 @@ static const struct {
 	[AS_EV_WS_MESSAGE] = {make_ws_message,
 			      "{\"type\":\"ws_message\",\"direction\":\"read\",\"stream_id\":8,"
 			      "\"exchange_id\":2,\"request\":{\"path\":\"/"
-			      "ws\",\"host\":\"example.com\"},\"len\":2,\"server_name\":\"a."
+			      "ws\",\"host\":\"example.com\"},\"len\":2,\"incomplete\":true,"
+			      "\"plaintext\":true,\"server_name\":\"a."
 			      "example\",\"alpn\":\"h2\",\"connection\":{\"local\":{"
 			      "\"address\":\"10.0.0.1\",\"port\":1},\"remote\":{\"address\":\"10.0."
 			      "0.2\",\"port\":443}},\"data\":\"hi\"}"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The cache of results, for the test program itself. */
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,7 +20,7 @@
 #include "unit/find/fixture.h"
 
 static char directory[64];
-static char name[128];
+static char name[512]; /* of the cache file */
 
 struct self {
 	int fd;
@@ -39,12 +41,12 @@ static uint64_t text_vaddr(struct image *im)
 }
 
 /* An image with one library and two sites. */
-static struct self self_open(void)
+static struct self program_open(const char *path)
 {
 	struct self s = {};
 	uint64_t text;
 
-	s.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	s.fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(image_open(s.fd, NULL, &s.im), 0);
 	assert_int_equal(image_build_id(s.im, &s.result.id), 0);
 	text = text_vaddr(s.im);
@@ -54,6 +56,11 @@ static struct self self_open(void)
 	assert_int_equal(
 		find_site_add(&s.result, s.im, FIND_READ, FIND_SHAPE_COUNT_ARG4, text + 128), 0);
 	return s;
+}
+
+static struct self self_open(void)
+{
+	return program_open("/proc/self/exe");
 }
 
 static void self_close(struct self *s)
@@ -69,26 +76,69 @@ static int load(struct self *s, struct find_result *ret)
 	return find_cache_load(directory, s->fd, s->im, ret);
 }
 
+static int store(const struct self *s, const struct find_result *result)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(s->fd, &st), 0);
+	return find_cache_store(directory, s->fd, &st, result);
+}
+
+static int store_nothing(const struct self *s)
+{
+	struct find_result none = {.id = s->result.id};
+	int r;
+
+	find_refuse(&none, "%s", "nothing here");
+	r = store(s, &none);
+	find_result_done(&none);
+	return r;
+}
+
+/* The only file in the cache. */
+static void name_find(void)
+{
+	DIR *d = opendir(directory);
+	struct dirent *entry;
+
+	*name = '\0';
+	assert_non_null(d);
+	while ((entry = readdir(d))) {
+		if (entry->d_name[0] != '.')
+			snprintf(name, sizeof(name), "%s/%s", directory, entry->d_name);
+	}
+	closedir(d);
+	assert_int_equal(access(name, R_OK), 0);
+}
+
 static int stored(void **state)
 {
 	struct self s = self_open();
-	struct stat st;
 	mode_t mask;
 
 	snprintf(directory, sizeof(directory), "/tmp/agentsight-cache-XXXXXX");
 	assert_non_null(mkdtemp(directory));
 	strcat(directory, "/find");
 	mask = umask(077);
-	assert_int_equal(find_cache_store(directory, s.fd, &s.result), 0);
+	assert_int_equal(store(&s, &s.result), 0);
 	umask(mask);
-	snprintf(name, sizeof(name), "%s/", directory);
-	for (size_t i = 0; i < s.result.id.len; i++)
-		sprintf(name + strlen(name), "%02x", s.result.id.bytes[i]);
-	assert_int_equal(fstat(s.fd, &st), 0);
-	sprintf(name + strlen(name), "-%lx.txt", (unsigned long)st.st_size);
-	assert_int_equal(access(name, R_OK), 0);
+	name_find();
 	self_close(&s);
 	return 0;
+}
+
+/* This program once more, with this mode. */
+static const char *copy(mode_t mode)
+{
+	static char path[128];
+	char command[320];
+
+	snprintf(path, sizeof(path), "%.*s/copy", (int)(strrchr(directory, '/') - directory),
+		 directory);
+	snprintf(command, sizeof(command), "cp /proc/%d/exe %s && chmod %o %s", getpid(), path,
+		 mode, path);
+	assert_int_equal(system(command), 0);
+	return path;
 }
 
 static int removed(void **state)
@@ -148,15 +198,69 @@ static void what_is_stored_comes_back(void **state)
 static void that_there_is_nothing_comes_back_with_its_reason(void **state)
 {
 	struct self s = self_open();
-	struct find_result r, none = {.id = s.result.id};
+	struct find_result r;
 
-	find_refuse(&none, "%s", "nothing here");
-	assert_int_equal(find_cache_store(directory, s.fd, &none), 0);
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(store_nothing(&s), 0);
 	assert_int_equal(load(&s, &r), -ENOENT);
 	assert_true(r.cached);
 	assert_string_equal(r.reason, "nothing here");
 	find_result_done(&r);
-	find_result_done(&none);
+	self_close(&s);
+}
+
+/* Anybody can make a file with the build id and size of a program, and nothing in it. */
+static void that_there_is_nothing_is_believed_of_one_file_only(void **state)
+{
+	struct self other = program_open(copy(0755)), s = self_open();
+	struct find_result r;
+
+	assert_int_equal(store_nothing(&other), 0);
+	assert_int_equal(load(&s, &r), 0);
+	assert_int_equal(r.n, 2);
+	find_result_done(&r);
+
+	assert_int_equal(unlink(name), 0);
+	refused(-ENODATA);
+	self_close(&other);
+	self_close(&s);
+}
+
+static void that_there_is_nothing_is_not_believed_of_what_changed(void **state)
+{
+	const char *path = copy(0755);
+	struct self s = program_open(path);
+	struct find_result r;
+	struct stat st;
+
+	assert_int_equal(unlink(name), 0);
+	assert_int_equal(fstat(s.fd, &st), 0);
+	assert_int_equal(store_nothing(&s), 0);
+	/* with the time of before put back, as who wrote into it can do */
+	usleep(20000);
+	assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){st.st_atim, st.st_mtim}, 0),
+			 0);
+	assert_int_equal(load(&s, &r), -ESTALE);
+	find_result_done(&r);
+	self_close(&s);
+}
+
+static void a_build_id_is_believed_of_what_root_alone_can_write(void **state)
+{
+	struct find_result r;
+	struct statvfs fs;
+	struct self s = program_open(copy(0755));
+
+	if (geteuid() != 0 || fstatvfs(s.fd, &fs) < 0 || (fs.f_flag & ST_NOSUID) ||
+	    s.result.id.len < 8)
+		skip();
+	assert_int_equal(load(&s, &r), 0);
+	find_result_done(&r);
+	assert_int_equal(fchmod(s.fd, 0775), 0);
+	assert_int_equal(load(&s, &r), -ENODATA);
+	assert_int_equal(fchmod(s.fd, 0755), 0);
+	assert_int_equal(fchown(s.fd, 65534, 0), 0);
+	assert_int_equal(load(&s, &r), -ENODATA);
 	self_close(&s);
 }
 
@@ -181,7 +285,7 @@ static void a_directory_that_others_can_write_is_refused(void **state)
 
 static void a_link_is_refused(void **state)
 {
-	char to[160];
+	char to[sizeof(name) + 8];
 
 	snprintf(to, sizeof(to), "%s.old", name);
 	assert_int_equal(rename(name, to), 0);
@@ -215,7 +319,7 @@ static void another_size_is_another_program(void **state)
 
 static void another_finders_file_is_not_read(void **state)
 {
-	change("agentsight-find 3", "agentsight-find 0");
+	change("agentsight-find 4", "agentsight-find 0");
 	refused(-ESTALE);
 }
 
@@ -270,6 +374,9 @@ int main(void)
 						removed),
 		test(what_is_stored_comes_back),
 		test(that_there_is_nothing_comes_back_with_its_reason),
+		test(that_there_is_nothing_is_believed_of_one_file_only),
+		test(that_there_is_nothing_is_not_believed_of_what_changed),
+		test(a_build_id_is_believed_of_what_root_alone_can_write),
 		test(an_unknown_file_is_not_there),
 		test(a_file_that_others_can_write_is_refused),
 		test(a_directory_that_others_can_write_is_refused),

@@ -29,6 +29,8 @@ static size_t users; /* exchanges that the observer holds something for */
 static bool quiet;   /* count only */
 static size_t n_requests, n_responses, n_progress, progress_bytes;
 static size_t most_body, most_marks;
+static uint64_t newest_begin_ns[2]; /* by side, of the exchange that was answered last */
+static uint32_t newest_tid;
 
 /* ---- the observer ---- */
 
@@ -70,6 +72,9 @@ static void on_progress(void *context, struct http_exchange *x)
 static void on_response(void *context, struct http_exchange *x)
 {
 	n_responses++;
+	newest_begin_ns[HTTP_REQUEST] = x->request.begin_ns;
+	newest_begin_ns[HTTP_RESPONSE] = x->response.begin_ns;
+	newest_tid = x->who.tid;
 	most_body = MAX(most_body, x->response.body.cap);
 	if (!quiet)
 		put_message("response", x, &x->response);
@@ -85,9 +90,14 @@ static void on_forget(void *context, struct http_exchange *x)
 static void on_ws(void *context, struct http_exchange *x, enum http_side side, bool text,
 		  struct http_text payload, uint64_t boot_ns)
 {
-	buf_printf(&told, "%s %.*s %s [%.*s]\n", text ? "text" : "binary",
+	buf_printf(&told, "%s %.*s %s [%.*s]", text ? "text" : "binary",
 		   (int)x->request.head.path.len, x->request.head.path.p,
 		   side == HTTP_REQUEST ? "->" : "<-", (int)payload.len, payload.p);
+	if (x->message_full != payload.len)
+		buf_printf(&told, " of %llu", (unsigned long long)x->message_full);
+	if (x->message_incomplete)
+		buf_add_str(&told, " incomplete");
+	buf_add_char(&told, '\n');
 }
 
 static const struct http_observer observer = {NULL,        on_request, on_progress,
@@ -398,6 +408,52 @@ static void a_reset_stream_is_told_as_incomplete(void **state)
 	assert_int_equal(http_pool_counts(pool)->open, 0);
 }
 
+/* What of them is of other streams, or of none, begins nothing. */
+static void messages_of_HTTP_2_begin_with_their_own_bytes(void **state)
+{
+	h2_start(); /* writes at 2000, reads at 3000 */
+	h2_get(1, "/a");
+	who.tid = 1;
+	send_wire(WRITE); /* 4000 */
+	frame(6, 0, 0, "12345678", 8);
+	who.tid = 2;
+	send_wire(READ); /* 5000 */
+	frame(8, 0, 0, "\0\0\0\2", 4);
+	who.tid = 3;
+	send_wire(WRITE); /* 6000 */
+	h2_answer(1, "a", true);
+	who.tid = 4;
+	send_wire(READ); /* 7000 */
+	assert_int_equal(newest_begin_ns[HTTP_REQUEST], 4000);
+	assert_int_equal(newest_begin_ns[HTTP_RESPONSE], 7000);
+	frame(8, 0, 0, "\0\0\0\2", 4);
+	send_wire(WRITE); /* 8000 */
+	h2_get(3, "/b");
+	who.tid = 5;
+	send_wire(WRITE); /* 9000 */
+	h2_answer(3, "b", true);
+	who.tid = 6;
+	send_wire(READ); /* 10000 */
+	assert_int_equal(newest_begin_ns[HTTP_REQUEST], 9000);
+	assert_int_equal(newest_begin_ns[HTTP_RESPONSE], 10000);
+	assert_int_equal(newest_tid, 5);
+	who.tid = 8;
+}
+
+static void HTTP_2_switches_to_nothing(void **state)
+{
+	const char *const pairs[][2] = {{":status", "101"}};
+
+	h2_start();
+	h2_get(1, "/a");
+	send_wire(WRITE);
+	headers(1, 0, pairs, ARRAY_SIZE(pairs));
+	h2_answer(1, "a", true);
+	send_wire(READ);
+	expect("request GET /a []\nresponse GET /a 200 [a]\n");
+	assert_int_equal(http_pool_counts(pool)->open, 0);
+}
+
 static void a_second_preface_begins_another_connection(void **state)
 {
 	h2_start();
@@ -437,6 +493,40 @@ static void messages_follow_an_upgrade_to_WebSocket(void **state)
 	expect("");
 }
 
+static void what_is_missing_of_a_WebSocket_is_told_or_counted(void **state)
+{
+	const struct http_pool_counts *counts = http_pool_counts(pool);
+
+	feed(WRITE, UPGRADE);
+	feed(READ, SWITCHING "\x81\x05hel");
+	feed(WRITE, "\x81\x05hel");
+	buf_reset(&told);
+	http_conn_gap(conn, READ, 2);
+	expect("text /chat <- [hel] of 5 incomplete\n");
+	assert_int_equal(counts->ws_lost, 1);
+	feed(READ, "\x81\x01x");
+	assert_int_equal(counts->ws_lost, 2);
+	http_conn_doubt(conn);
+	feed(WRITE, "lo\x81\x02hi\x81\x03ho");
+	expect("text /chat -> [hello] incomplete\ntext /chat -> [hi]\n");
+	assert_int_equal(counts->ws_lost, 2);
+	http_conn_end(conn, 1);
+	expect("text /chat -> [ho] of 3 incomplete\n");
+}
+
+static void messages_with_an_unknown_extension_are_counted(void **state)
+{
+	feed(WRITE, UPGRADE);
+	feed(READ, "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
+		   "Sec-WebSocket-Extensions: x-new\r\n"
+		   "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+	buf_reset(&told);
+	feed(READ, "\xf1\x01x");
+	feed(WRITE, "\xf1\x01x");
+	expect("");
+	assert_int_equal(http_pool_counts(pool)->ws_lost, 2);
+}
+
 static void what_goes_through_a_tunnel_is_not_looked_at(void **state)
 {
 	feed(WRITE, "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n");
@@ -458,6 +548,24 @@ static void a_gap_leaves_what_follows_whole(void **state)
 	feed(WRITE, GET("/b"));
 	feed(READ, OK(2, "bb"));
 	expect("request GET /b []\nresponse GET /b 200 [bb]\n");
+}
+
+static void a_gap_that_no_message_shows_is_counted(void **state)
+{
+	const uint64_t *lost = http_pool_counts(pool)->lost;
+
+	feed(WRITE, GET("/a"));
+	http_conn_gap(conn, READ, 100);
+	assert_int_equal(lost[HTTP_RESPONSE], 1);
+	http_conn_gap(conn, WRITE, 100);
+	assert_int_equal(lost[HTTP_REQUEST], 1);
+	feed(WRITE, "GET /b HTTP/1.1\r\n");
+	feed(WRITE, "Host: h\r\n\r\n");
+	feed(WRITE, "GET /is-not-told");
+	http_conn_end(conn, 99999);
+	assert_int_equal(lost[HTTP_REQUEST], 2);
+	assert_int_equal(lost[HTTP_RESPONSE], 1);
+	expect("request GET /a []\nrequest GET /b []\n");
 }
 
 static void nothing_is_kept_behind_a_hole(void **state)
@@ -555,7 +663,6 @@ static void what_is_not_HTTP_stays_so_when_its_beginning_was_seen(void **state)
 	feed(READ, "220 mail ready\r\n");
 	feed(WRITE, GET("/a"));
 	expect("");
-	assert_string_equal(http_conn_protocol(conn), "");
 }
 
 static void a_connection_seen_from_its_middle_is_looked_at_again(void **state)
@@ -655,6 +762,74 @@ static void the_largest_body_gives_way(void **state)
 	assert_true(http_pool_counts(pool)->memory <= 1 << 20);
 	http_conn_free(small);
 	assert_int_equal(n_responses, 1);
+}
+
+/* Each is too small to give anything. */
+static void many_small_bodies_are_bounded_too(void **state)
+{
+	static char bytes[10 << 10];
+
+	set_limits(0, 1 << 20);
+	quiet = true;
+	h2_start();
+	for (uint32_t i = 0; i < 100; i++)
+		h2_get(2 * i + 1, "/a");
+	send_wire(WRITE);
+	for (uint32_t i = 0; i < 100; i++)
+		h2_answer(2 * i + 1, "", false);
+	send_wire(READ);
+	for (uint32_t i = 0; i < 600; i++) {
+		frame(0, 0, 2 * (i % 100) + 1, bytes, sizeof(bytes));
+		send_wire(READ);
+	}
+	assert_true(http_pool_counts(pool)->memory <= (1 << 20) + (64 << 10));
+	assert_true(http_pool_counts(pool)->gave_way > 0);
+}
+
+/* There is room for all that is kept of the bodies. */
+static void decoders_are_bounded_and_one_that_ends_is_told(void **state)
+{
+	static const char *const pairs[][2] = {{":status", "200"}, {"content-encoding", "zstd"}};
+	/* a window of 8 MiB, and two blocks of 128 KiB */
+	static const char body[] = "\x28\xb5\x2f\xfd\0\x68\2\0\x10\0\2\0\x10";
+
+	set_limits(64 << 10, 16 << 20);
+	h2_start();
+	for (uint32_t i = 0; i < 100; i++)
+		h2_get(2 * i + 1, "/a");
+	send_wire(WRITE);
+	for (uint32_t i = 0; i < 100; i++) {
+		headers(2 * i + 1, 0, pairs, ARRAY_SIZE(pairs));
+		frame(0, 0, 2 * i + 1, body, sizeof(body));
+		send_wire(READ);
+		assert_true(http_pool_counts(pool)->memory <= (16 << 20) + (64 << 10));
+	}
+	assert_true(http_pool_counts(pool)->gave_way > 0);
+	buf_reset(&told);
+	frame(0, 1, 199, "", 0);
+	send_wire(READ);
+	buf_cstr(&told);
+	assert_non_null(strstr(told.data, "(the memory for bodies is used up)"));
+}
+
+static void messages_of_a_WebSocket_are_bounded_together_with_bodies(void **state)
+{
+	static char bytes[256 << 10];
+
+	set_limits(0, 1 << 20);
+	feed(WRITE, UPGRADE);
+	feed(READ, SWITCHING);
+	buf_reset(&told);
+	feed_to(conn, READ, "\x81\x7f\0\0\0\0\0\x40\0\0", 10); /* 4 MiB */
+	feed_to(conn, READ, bytes, sizeof(bytes));
+	assert_true(http_pool_counts(pool)->memory >= sizeof(bytes));
+	for (int i = 1; i < 16; i++) {
+		feed_to(conn, READ, bytes, sizeof(bytes));
+		assert_true(http_pool_counts(pool)->memory <= 1 << 20);
+	}
+	expect("text /chat <- [] of 4194304\n");
+	feed(READ, "\x81\x02hi");
+	expect("text /chat <- [hi]\n");
 }
 
 static void endless_headers_are_cut(void **state)
@@ -766,10 +941,15 @@ int main(void)
 		TEST(marks_say_when_a_piece_came),
 		TEST(a_thousand_streams_of_HTTP_2_are_told_apart),
 		TEST(a_reset_stream_is_told_as_incomplete),
+		TEST(messages_of_HTTP_2_begin_with_their_own_bytes),
+		TEST(HTTP_2_switches_to_nothing),
 		TEST(a_second_preface_begins_another_connection),
 		TEST(messages_follow_an_upgrade_to_WebSocket),
+		TEST(what_is_missing_of_a_WebSocket_is_told_or_counted),
+		TEST(messages_with_an_unknown_extension_are_counted),
 		TEST(what_goes_through_a_tunnel_is_not_looked_at),
 		TEST(a_gap_leaves_what_follows_whole),
+		TEST(a_gap_that_no_message_shows_is_counted),
 		TEST(nothing_is_kept_behind_a_hole),
 		TEST(what_is_open_at_the_end_is_incomplete),
 		TEST(a_body_that_lasts_until_the_end_is_complete_with_it),
@@ -785,6 +965,9 @@ int main(void)
 		TEST(an_unknown_encoding_is_said_and_the_bytes_are_kept),
 		TEST(a_long_body_is_cut_and_counted),
 		TEST(the_largest_body_gives_way),
+		TEST(many_small_bodies_are_bounded_too),
+		TEST(decoders_are_bounded_and_one_that_ends_is_told),
+		TEST(messages_of_a_WebSocket_are_bounded_together_with_bodies),
 		TEST(endless_headers_are_cut),
 		TEST(requests_that_nobody_answers_are_told_and_bounded),
 		TEST(an_idle_connection_costs_little),

@@ -31,7 +31,7 @@ struct told {
 	enum http_side body_side;
 	bool in_body;
 	bool brief; /* only numbers, for long recordings */
-	size_t begun[2], complete[2], cut[2], headers[2];
+	size_t begun[2], complete[2], cut[2], lost[2], headers[2];
 	uint64_t body[2];
 	const void *body_at;
 };
@@ -116,7 +116,15 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 	buf_add_str(&t->text, complete ? "end\n" : "cut\n");
 }
 
+static void on_lost(void *context, enum http_side side)
+{
+	struct told *t = context;
+
+	t->lost[side]++;
+}
+
 static const struct http_parser_ops ops = {
+	.lost = on_lost,
 	.begin = on_begin,
 	.header = on_header,
 	.headers_done = on_headers_done,
@@ -500,6 +508,26 @@ static void test_other_frames_are_passed_over(void **state)
 	expect(s, "1> GET  \n1> .\n1> end\n1< 200\n1< .\n1< end\n");
 }
 
+/* Without a gap: nobody knows of the call that is lost. */
+static void test_text_that_is_taken_for_a_header_swallows_no_more_than_its_call(void **state)
+{
+	struct script *s = script(state);
+	struct told t = {.brief = false};
+	struct http2 *h;
+
+	start(s);
+	headers(s, HTTP_REQUEST, 1, HTTP2_END_HEADERS, ":method", "PUT", NULL);
+	call_add(s, FEED, HTTP_REQUEST, "\0\0\4\0\0\0\0\0\1abcd", 13);
+	call_add(s, FEED, HTTP_REQUEST, "the quick brown fox", 19);
+	headers(s, HTTP_REQUEST, 3, FAR_END, ":method", "GET", NULL);
+	headers(s, HTTP_REQUEST, 5, FAR_END, ":method", "GET", NULL);
+	h = run_told(s, WHOLE, &t);
+	assert_string_equal(buf_cstr(&t.text), "1> PUT  \n1> .\n1> [abcd]\n3> GET  \n3> .\n3> end\n"
+					       "5> GET  \n5> .\n5> end\n");
+	http2_free(h);
+	buf_done(&t.text);
+}
+
 static void test_payload_is_handed_on_where_it_lies(void **state)
 {
 	static char big[HTTP2_FRAME_HEAD + (16 << 20)] = {'\xff', '\xff', '\xff', 0, 1, 0, 0, 0, 1};
@@ -561,6 +589,46 @@ static void test_too_long_a_header_list_cuts_the_message_only(void **state)
 	assert_in_range(t.headers[HTTP_REQUEST], 7000, HTTP2_HEADER_LIST_MAX / 34 + 1);
 	assert_int_equal(t.cut[HTTP_REQUEST], 1);
 	assert_int_equal(t.complete[HTTP_REQUEST], 1);
+	http2_free(h);
+}
+
+/* 61 bytes: the same field of 4,000 bytes 60 times. */
+static void test_few_bytes_say_only_so_much(void **state)
+{
+	struct script *s = script(state);
+	_cleanup_(buf_done) struct buf b = {0};
+	struct told t = {.brief = true};
+	char value[4001] = "";
+	struct http2 *h;
+
+	memset(value, 'v', sizeof(value) - 1);
+	start(s);
+	headers(s, HTTP_REQUEST, 1, FAR_END, ":method", "GET", "n", value, NULL);
+	buf_add_char(&b, '\202');
+	for (int i = 0; i < 60; i++)
+		buf_add_char(&b, '\276');
+	frame(s, HTTP_REQUEST, HTTP2_HEADERS, FAR_END, 3, b.data, b.len);
+	h = run_told(s, WHOLE, &t);
+	assert_int_equal(t.complete[HTTP_REQUEST], 1);
+	assert_int_equal(t.cut[HTTP_REQUEST], 1);
+	assert_true(t.headers[HTTP_REQUEST] < 10);
+	assert_int_equal(http2_counts(h)->long_blocks, 1);
+	http2_free(h);
+}
+
+static void test_a_continuation_of_nothing_is_no_frame(void **state)
+{
+	struct script *s = script(state);
+	struct told t = {.brief = true};
+	struct http2 *h;
+
+	start(s);
+	headers(s, HTTP_REQUEST, 1, FAR_END, ":method", "GET", NULL);
+	frame(s, HTTP_REQUEST, HTTP2_CONTINUATION, 0, 1, NULL, 0);
+	headers(s, HTTP_REQUEST, 3, FAR_END, ":method", "GET", NULL);
+	h = run_told(s, WHOLE, &t);
+	assert_int_equal(http2_counts(h)->resyncs, 1);
+	assert_int_equal(t.complete[HTTP_REQUEST], 2);
 	http2_free(h);
 }
 
@@ -681,6 +749,26 @@ static void test_a_gap_cuts_what_may_have_been_in_it(void **state)
 	assert_int_equal(http2_counts(h)->unknown_fields, 1);
 	http2_free(h);
 	buf_done(&t.text);
+}
+
+static void test_a_gap_that_no_message_shows_is_a_lost_one(void **state)
+{
+	struct script *s = script(state);
+	struct told t = {.brief = true};
+	struct http2 *h;
+
+	start(s);
+	headers(s, HTTP_REQUEST, 1, HTTP2_END_HEADERS, ":method", "PUT", NULL);
+	call_add(s, GAP, HTTP_REQUEST, NULL, 0);
+	data(s, HTTP_REQUEST, 1, HTTP2_END_STREAM, "x");
+	h = run_told(s, WHOLE, &t);
+	assert_int_equal(t.lost[HTTP_REQUEST], 0);
+	http2_gap(h, HTTP_REQUEST);
+	assert_int_equal(t.lost[HTTP_REQUEST], 1);
+	http2_gap(h, HTTP_REQUEST);
+	assert_int_equal(t.lost[HTTP_REQUEST], 1);
+	assert_int_equal(t.lost[HTTP_RESPONSE], 0);
+	http2_free(h);
 }
 
 static void test_a_gap_of_known_length_within_payload_costs_one_message(void **state)
@@ -1077,16 +1165,20 @@ int main(void)
 		CASE(test_goaway_ends_what_will_not_be_answered),
 		CASE(test_the_end_of_the_connection_cuts_what_is_open),
 		CASE(test_other_frames_are_passed_over),
+		CASE(test_text_that_is_taken_for_a_header_swallows_no_more_than_its_call),
 		CASE(test_payload_is_handed_on_where_it_lies),
 		CASE(test_the_oldest_of_too_many_streams_is_given_up),
 		CASE(test_too_long_a_header_list_cuts_the_message_only),
 		CASE(test_an_idle_connection_is_small),
+		CASE(test_few_bytes_say_only_so_much),
+		CASE(test_a_continuation_of_nothing_is_no_frame),
 		CASE(test_what_never_has_a_frame_fails_with_a_reason),
 		CASE(test_frames_that_cannot_be_fail_in_the_end),
 		CASE(test_a_broken_block_costs_its_message_and_the_table),
 		CASE(test_a_connection_seen_from_its_middle),
 		CASE(test_the_middle_of_a_frame_is_passed_over),
 		CASE(test_a_gap_cuts_what_may_have_been_in_it),
+		CASE(test_a_gap_that_no_message_shows_is_a_lost_one),
 		CASE(test_a_gap_of_known_length_within_payload_costs_one_message),
 		CASE(test_what_frames_look_like),
 		CASE(test_what_is_late_for_a_closed_stream_opens_none),

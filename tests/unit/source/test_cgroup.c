@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "event/record.h"
@@ -411,6 +412,26 @@ static void the_last_process_leaves_one_more_event_behind(void **state)
 	assert_int_equal(n_events, 2);
 }
 
+/* A file of a cgroup that was removed cannot be read any more; here neither can a directory. */
+static void a_cgroup_that_is_made_anew_is_sampled_again(void **state)
+{
+	struct cgroup *c;
+
+	tree_put("cgroup/cgroup.controllers", "");
+	tree_put("cgroup/a/memory.current/file", "");
+	open_source(true);
+	c = hold("0::/a\n");
+	cgroup_source_sample(source, SEC, &out);
+	assert_int_equal(n_events, 0);
+	assert_int_equal(unlink(tree_path("cgroup/a/memory.current/file")), 0);
+	assert_int_equal(rmdir(tree_path("cgroup/a/memory.current")), 0);
+	tree_put("cgroup/a/memory.current", "4096\n");
+	cgroup_source_sample(source, 2 * SEC, &out);
+	assert_int_equal(n_events, 1);
+	assert_int_equal(event_of("/a")->memory_kb, 4);
+	cgroup_release(source, c);
+}
+
 static void the_root_of_one_hierarchy_beside_another_is_the_machine(void **state)
 {
 	struct cgroup *c;
@@ -461,6 +482,7 @@ int main(void)
 		TEST(version_1_has_sums_but_no_stalls),
 		TEST(what_is_not_held_or_has_no_files_gives_no_events),
 		TEST(the_last_process_leaves_one_more_event_behind),
+		TEST(a_cgroup_that_is_made_anew_is_sampled_again),
 		TEST(the_root_of_one_hierarchy_beside_another_is_the_machine),
 		TEST(without_pressure_nothing_is_sampled),
 	};

@@ -27,6 +27,7 @@ struct fake {
 	int result;
 };
 
+static const char other_comm[AS_COMM_LEN] = "other";
 static struct fake fake;
 static struct proc_table *table;
 static struct sampler *sampler;
@@ -358,7 +359,7 @@ static void the_next_sample_is_planned_by_what_this_one_shows(void **state)
 static void the_load_is_that_of_all_trees(void **state)
 {
 	struct proc_fact other = {
-		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = "other"};
+		.tgid = 20, .ppid = 1, .start_ns = SEC, .followed = true, .comm = other_comm};
 
 	proc_table_learn(table, &other);
 	assert_int_equal(sampler_root(sampler, 20), 0);
@@ -377,7 +378,7 @@ static void the_load_is_that_of_all_trees(void **state)
 static void every_row_says_which_tree_it_is_part_of(void **state)
 {
 	struct proc_fact other = {
-		.tgid = 20, .ppid = 1, .start_ns = 2 * SEC, .followed = true, .comm = "other"};
+		.tgid = 20, .ppid = 1, .start_ns = 2 * SEC, .followed = true, .comm = other_comm};
 	uint64_t first;
 
 	task(10, 10, 1, SEC, 0);
@@ -569,6 +570,28 @@ static void user_and_system_time_add_up_to_the_exact_sum(void **state)
 	assert_int_equal(rows->cpu_ns, 100 * MS + 1);
 	assert_int_equal(rows->user_ns, 75 * MS);
 	assert_int_equal(rows->system_ns, 25 * MS + 1);
+}
+
+/* Ticks are an estimate: of a process that ran before, user time may become less than at the first look. */
+static void the_split_of_a_tree_is_never_more_than_its_sum(void **state)
+{
+	task(10, 10, 1, SEC, 100 * MS);
+	more()->usage.user_ns = 100 * MS;
+	sample(10 * SEC);
+	for (uint64_t i = 1; i < 5; i++) {
+		task(10, 10, 1, SEC, 100 * MS + i * MS / 2);
+		more()->usage.user_ns = 100 * MS;
+		more()->usage.system_ns = 4 * MS;
+		sample((10 + i) * SEC);
+		assert_int_equal(tree.cpu_ns, i * MS / 2);
+		assert_int_equal(tree.user_ns + tree.system_ns, tree.cpu_ns);
+		assert_true(tree.user_ns <= tree.cpu_ns);
+	}
+	feed_exit(10, 1, SEC, 99 * MS, 4 * MS);
+	sample(15 * SEC);
+	assert_int_equal(tree.cpu_ns, 3 * MS);
+	assert_int_equal(tree.user_ns + tree.system_ns, tree.cpu_ns);
+	assert_true(tree.user_ns <= tree.cpu_ns);
 }
 
 /* ---- /proc ---- */
@@ -894,6 +917,7 @@ int main(void)
 		TREE_TEST(bytes_of_the_network_count_for_the_living_and_the_ended),
 		TREE_TEST(a_root_must_be_known),
 		TREE_TEST(user_and_system_time_add_up_to_the_exact_sum),
+		TREE_TEST(the_split_of_a_tree_is_never_more_than_its_sum),
 		PROC_TEST(proc_gives_ticks_memory_and_io),
 		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
 		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),

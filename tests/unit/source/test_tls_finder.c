@@ -14,6 +14,17 @@
 
 #include <cmocka.h>
 
+static int submit(struct tls_finder *f, enum tls_find_kind kind, int fd, const char *path,
+		  uint32_t tgid)
+{
+	struct tls_file_key key;
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	key = tls_file_key_of(&st);
+	return tls_finder_submit(f, kind, fd, &key, path, tgid);
+}
+
 static struct tls_find *wait_for_one(struct tls_finder *f)
 {
 	struct tls_find *find;
@@ -32,8 +43,8 @@ static void results_come_in_the_order_of_the_questions(void **state)
 	assert_int_equal(tls_finder_new(&f), 0);
 	assert_false(tls_finder_busy(f));
 	assert_null(tls_finder_take(f));
-	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, text, "first", 7), 0);
-	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, program, "second", 8), 0);
+	assert_int_equal(submit(f, TLS_FIND_LIKELY, text, "first", 7), 0);
+	assert_int_equal(submit(f, TLS_FIND_LIKELY, program, "second", 8), 0);
 	assert_true(tls_finder_busy(f));
 
 	for (int i = 0; i < 2; i++) {
@@ -56,7 +67,7 @@ static void it_ends_with_questions_left(void **state)
 	for (int i = 0; i < 50; i++) {
 		int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
-		assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
+		assert_int_equal(submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
 		close(fd);
 	}
 }
@@ -69,7 +80,7 @@ static void too_many_questions_are_refused(void **state)
 
 	assert_int_equal(tls_finder_new(&f), 0);
 	for (int i = 0; i < 100000 && r == 0; i++)
-		r = tls_finder_submit(f, TLS_FIND_LIKELY, fd, "program", 1);
+		r = submit(f, TLS_FIND_LIKELY, fd, "program", 1);
 	assert_true(r == -E2BIG || r == -EMFILE);
 }
 
@@ -100,7 +111,7 @@ static void symbols_of_a_library_are_looked_at_in_the_thread(void **state)
 	for (enum tls_find_kind kind = 0; kind < N_TLS_FIND_KINDS; kind++) {
 		_cleanup_(tls_find_freep) struct tls_find *find = NULL;
 
-		assert_int_equal(tls_finder_submit(f, kind, fd, "library", 1), 0);
+		assert_int_equal(submit(f, kind, fd, "library", 1), 0);
 		find = wait_for_one(f);
 		assert_int_equal(find->symbols.n, kind == TLS_FIND_LIBRARY ? 2 : 0);
 		assert_int_equal(find->found.n, 0);
@@ -116,7 +127,7 @@ static void ciphers_that_a_library_exports_are_left_to_who_uses_them(void **stat
 	if (fd < 0)
 		skip();
 	assert_int_equal(tls_finder_new(&f), 0);
-	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
+	assert_int_equal(submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
 	find = wait_for_one(f);
 	assert_int_equal(find->result, -ENOENT);
 	assert_string_equal(find->found.reason, "has ciphers for TLS in other files");
@@ -131,8 +142,8 @@ static void what_is_likely_comes_before_other_libraries(void **state)
 
 	assert_int_equal(tls_finder_new(&f), 0);
 	for (int i = 0; i < 50; i++)
-		assert_int_equal(tls_finder_submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
-	assert_int_equal(tls_finder_submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
+		assert_int_equal(submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
+	assert_int_equal(submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
 	for (int i = 0; i < 51; i++) {
 		_cleanup_(tls_find_freep) struct tls_find *find = wait_for_one(f);
 
@@ -143,6 +154,27 @@ static void what_is_likely_comes_before_other_libraries(void **state)
 	assert_true(before < 50);
 }
 
+/* What is found is of that content, whatever becomes of the file meanwhile. */
+static void a_search_keeps_what_the_file_was_like_when_it_was_asked_for(void **state)
+{
+	char path[] = "/tmp/agentsight-library-XXXXXX";
+	_cleanup_(tls_finder_freep) struct tls_finder *f = NULL;
+	_cleanup_(tls_find_freep) struct tls_find *find = NULL;
+	_cleanup_(closep) int fd = mkstemp(path);
+	struct stat before, after;
+
+	unlink(path);
+	assert_int_equal(fstat(fd, &before), 0);
+	assert_int_equal(tls_finder_new(&f), 0);
+	assert_int_equal(submit(f, TLS_FIND_LIKELY, fd, "library", 1), 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	find = wait_for_one(f);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_int_equal(find->key.ino, after.st_ino);
+	assert_int_equal(find->key.size, before.st_size);
+	assert_int_not_equal(find->key.size, after.st_size);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +183,7 @@ int main(void)
 		cmocka_unit_test(too_many_questions_are_refused),
 		cmocka_unit_test(symbols_of_a_library_are_looked_at_in_the_thread),
 		cmocka_unit_test(ciphers_that_a_library_exports_are_left_to_who_uses_them),
+		cmocka_unit_test(a_search_keeps_what_the_file_was_like_when_it_was_asked_for),
 		cmocka_unit_test(what_is_likely_comes_before_other_libraries),
 	};
 

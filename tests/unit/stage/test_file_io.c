@@ -374,11 +374,45 @@ static void a_process_whose_exit_was_lost_is_found_to_be_gone(void **state)
 	t.sums[0].write_bytes = 15;
 	t.sums[0].write_count = 2;
 	t.dead = who.tgid;
-	for (int i = 0; i < 60; i++)
+	for (int i = 0; i < 61; i++)
 		t.stage->tick(t.stage, 6000);
 	assert_int_equal(t.out[0].bytes + t.out[1].bytes, 15);
 	assert_false(t.used[0]);
 	assert_int_equal(file_io_counts(t.stage)->abandoned, 0);
+}
+
+static void what_a_process_that_is_gone_did_last_may_still_be_on_its_way(void **state)
+{
+	seen(1, 3);
+	entry(0, 1, 3, 10, 1);
+	for (int i = 0; i < 59; i++)
+		t.stage->tick(t.stage, 5000);
+	t.used[0] = false;
+	t.dead = who.tgid;
+	t.stage->tick(t.stage, 6000);
+	done(1, 3, 15, 2);
+	assert_int_equal(t.n, 2);
+	assert_out(1, 5, 1, AS_FLUSH_CLOSE, "/dir/name");
+	assert_int_equal(file_io_counts(t.stage)->pathless, 0);
+}
+
+static void the_sums_of_a_dead_process_whose_path_was_lost_are_told_and_removed(void **state)
+{
+	entry(0, 1, 3, 10, 1);
+	entry(1, 2, 4, 20, 2);
+	t.sums[1].seen = 1;
+	t.stage->tick(t.stage, 5000);
+	assert_int_equal(t.n, 0); /* it may do more, and try again */
+	t.dead = who.tgid;
+	t.stage->tick(t.stage, 6000);
+	assert_int_equal(t.n, 1);
+	assert_out(0, 10, 1, AS_FLUSH_EXIT, "");
+	assert_int_equal(t.out[0].tgid, who.tgid);
+	assert_int_equal(t.out[0].boot_ns, 6000);
+	assert_false(t.used[0]);
+	assert_true(t.used[1]); /* that path is on its way */
+	t.stage->finish(t.stage);
+	assert_out(1, 20, 2, AS_FLUSH_STOP, "");
 }
 
 static void a_full_table_costs_paths_but_no_bytes(void **state)
@@ -441,6 +475,8 @@ int main(void)
 		TEST(the_second_report_of_a_first_transfer_is_ignored),
 		TEST(what_nobody_speaks_of_any_more_is_given_up),
 		TEST(a_process_whose_exit_was_lost_is_found_to_be_gone),
+		TEST(what_a_process_that_is_gone_did_last_may_still_be_on_its_way),
+		TEST(the_sums_of_a_dead_process_whose_path_was_lost_are_told_and_removed),
 		TEST(a_full_table_costs_paths_but_no_bytes),
 		TEST(paths_take_a_bounded_amount_of_memory),
 		TEST(other_events_are_passed_on_as_they_are),

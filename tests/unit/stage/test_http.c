@@ -61,6 +61,13 @@ static int open_stage(const struct http_observer *observer)
 	return http_stage_new(&opt, &out, &stage);
 }
 
+static int open_bounded(size_t memory_max)
+{
+	const struct http_stage_options opt = {.limits = {.memory_max = memory_max}};
+
+	return http_stage_new(&opt, &out, &stage);
+}
+
 static int set_up(void **state)
 {
 	memset(n_events, 0, sizeof(n_events));
@@ -486,8 +493,46 @@ static void the_connection_longest_unused_gives_way(void **state)
 	RESPONSE("request", "path", "\"\"");
 }
 
+/* A request with a long header, @n times in one call. */
+static void ask_at_length(uint64_t stream, size_t n)
+{
+	_cleanup_(buf_done) struct buf b = {};
+
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "GET /long HTTP/1.1\r\nHost: h\r\nX: %04000d\r\n\r\n", 0);
+	call(stream, WRITE, b.data, b.len, b.len);
+}
+
+static void the_connection_that_holds_most_gives_way_when_memory_is_used_up(void **state)
+{
+	uint64_t shed[AS_EV_COUNT] = {};
+
+	stage->free(stage);
+	assert_int_equal(open_bounded(1 << 20), 0);
+	ask_at_length(1, 400);
+	http_stage_shed(stage, shed);
+	assert_int_equal(n_events[AS_EV_HTTP_REQUEST] + shed[AS_EV_HTTP_REQUEST], 400);
+	assert_true(shed[AS_EV_HTTP_REQUEST] > 0);
+	data(2, WRITE, GET("/other"));
+	REQUEST("request", "path", "\"/other\"");
+	assert_int_equal(http_stage_counts(stage)->evicted, 1);
+
+	/* and not the one that is longest unused, nor the newest */
+	ask_at_length(3, 150);
+	ask_at_length(4, 50);
+	assert_int_equal(http_stage_counts(stage)->evicted, 2);
+	data(2, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/other\"");
+	data(4, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"/long\"");
+	data(3, READ, OK(0, ""));
+	RESPONSE("request", "path", "\"\"");
+}
+
 static void messages_of_a_WebSocket_are_events(void **state)
 {
+	uint64_t shed[AS_EV_COUNT] = {};
+
 	data(1, WRITE,
 	     "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 	     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
@@ -500,6 +545,12 @@ static void messages_of_a_WebSocket_are_events(void **state)
 	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "direction"), "\"read\"");
 	assert_string_equal(text_at(AS_EV_WS_MESSAGE, "request", "path"), "\"/ws\"");
 	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "len"), "2");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "incomplete"), "absent");
+	call(1, READ, "\x81\x05hel", 5, 7);
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "data"), "\"hel\"");
+	assert_string_equal(text_at(AS_EV_WS_MESSAGE, NULL, "incomplete"), "true");
+	http_stage_shed(stage, shed);
+	assert_int_equal(shed[AS_EV_WS_MESSAGE], 1);
 }
 
 /* ---- the observer ---- */
@@ -575,6 +626,7 @@ int main(void)
 		TEST(lost_calls_make_what_is_open_doubtful),
 		TEST(the_end_of_the_run_tells_what_is_open),
 		TEST(the_connection_longest_unused_gives_way),
+		TEST(the_connection_that_holds_most_gives_way_when_memory_is_used_up),
 		TEST(messages_of_a_WebSocket_are_events),
 		TEST(an_observer_reads_along_behind_the_events),
 	};

@@ -337,6 +337,50 @@ static void a_stream_that_breaks_off_is_incomplete_and_its_open_calls_are_not_he
 	buf_done(&b);
 }
 
+static void whole_stream(struct fixture *f, void (*meanwhile)(struct http_message *m))
+{
+	struct buf b = fixture("anthropic-stream.txt");
+
+	ask(f, "/v1/messages", BODY);
+	begin_answer(f, 200, "text/event-stream");
+	answer_part(f, b.data, b.len / 2, 3000, true);
+	meanwhile(&f->x.response);
+	answer_part(f, b.data + b.len / 2, b.len - b.len / 2, 4000, true);
+	end_answer(f, false); /* agents close behind the last event */
+	buf_done(&b);
+}
+
+static void nothing(struct http_message *m)
+{
+}
+
+static void lose_bytes(struct http_message *m)
+{
+	m->hole = true;
+}
+
+static void lose_something(struct http_message *m)
+{
+	m->doubts++;
+}
+
+static void a_stream_of_which_something_was_lost_is_incomplete(void **state)
+{
+	static const struct {
+		void (*meanwhile)(struct http_message *m);
+		bool incomplete;
+	} cases[] = {{nothing, false}, {lose_bytes, true}, {lose_something, true}};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		buf_reset(&f->taker.lines);
+		whole_stream(f, cases[i].meanwhile);
+		assert_int_equal(strstr(buf_cstr(&f->taker.lines), "\"incomplete\":true") != NULL,
+				 cases[i].incomplete);
+		drop_exchange(f);
+	}
+}
+
 static void a_question_without_an_answer_is_told_at_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -441,6 +485,7 @@ int main(void)
 		TEST(an_error_status_says_why),
 		TEST(an_error_without_json_is_its_status),
 		TEST(a_stream_that_breaks_off_is_incomplete_and_its_open_calls_are_not_heard),
+		TEST(a_stream_of_which_something_was_lost_is_incomplete),
 		TEST(a_question_without_an_answer_is_told_at_the_end),
 		TEST(other_traffic_is_passed_over),
 		TEST(requests_on_a_websocket_follow_one_another),

@@ -138,6 +138,58 @@ static void a_secret_in_the_arguments_is_masked_in_a_copy(void **state)
 	line_has("\"redacted\":true");
 }
 
+/* Whatever is left of a key is one: it may have been long enough. */
+static void a_key_that_the_end_of_a_field_cuts_is_masked(void **state)
+{
+	static const char argv[] = "curl\0https://h/?x=1\0AIzaSyAbCdEfGhIjKlMnOpQrStUvWxYz01234567";
+	struct as_span span;
+
+	for (size_t n = 30; n <= sizeof(argv) - 1; n++) {
+		record_begin(&rec, AS_EV_EXEC, &who);
+		span = record_add(&rec, argv, n);
+		span.full = sizeof(argv) + 1000;
+		record_struct(&rec, as_exec)->argv = span;
+		send();
+		line_has_not("AbCd");
+		line_has("\"AIz");
+	}
+}
+
+/* A piece that is not told is seen nevertheless. */
+static void a_name_in_a_piece_that_is_not_told_makes_a_secret(void **state)
+{
+	struct as_span span;
+	struct event ev;
+
+	record_begin(&rec, AS_EV_SSL_DATA, &who);
+	span = record_add(&rec, "x-api-key: ", 11);
+	record_struct(&rec, as_ssl_data)->stream_id = 7;
+	record_struct(&rec, as_ssl_data)->data = span;
+	assert_int_equal(record_end(&rec, &ev), 0);
+	event_emit(redact_unseen(stage), &ev);
+	assert_int_equal(n_received, 0);
+	send_text((struct piece){.tgid = who.tgid, .stream = 7}, "fourteen-words\r\n");
+	line_has_not("fourteen");
+}
+
+static void the_view_of_an_event_is_what_will_be_told(void **state)
+{
+	static const char argv[] = "tool\0--password=" KEY "\0";
+	const struct event *view;
+	struct event ev, masked;
+	struct as_span span;
+
+	record_begin(&rec, AS_EV_EXEC, &who);
+	span = record_add(&rec, argv, sizeof(argv) - 1);
+	record_struct(&rec, as_exec)->argv = span;
+	assert_int_equal(record_end(&rec, &ev), 0);
+	view = redact_view(stage, &ev, &masked);
+	assert_ptr_equal(view, &masked);
+	assert_null(memmem(view->rec, view->rec->len, "AbCdEfGh", 8));
+	assert_non_null(memmem(rec.data, rec.len, "AbCdEfGh", 8));
+	assert_int_equal(n_received, 0);
+}
+
 static void a_secret_in_the_next_argument_is_found(void **state)
 {
 	static const char argv[] = "tool\0--api-key\0" KEY "\0--verbose\0";
@@ -492,6 +544,9 @@ int main(void)
 		TEST(an_event_without_a_secret_passes_as_it_is),
 		TEST(a_secret_in_the_arguments_is_masked_in_a_copy),
 		TEST(a_secret_in_the_next_argument_is_found),
+		TEST(a_key_that_the_end_of_a_field_cuts_is_masked),
+		TEST(a_name_in_a_piece_that_is_not_told_makes_a_secret),
+		TEST(the_view_of_an_event_is_what_will_be_told),
 		TEST(the_copy_is_not_used_for_the_next_event),
 		TEST(several_fields_of_one_event_are_masked),
 		TEST(lengths_stay_as_they_were),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "event/encode.h"
 #include "event/record.h"
 #include "event/schema.h"
@@ -18,6 +20,7 @@
 static struct proc_table *procs;
 static struct stage *stage;
 static char said[16384]; /* the tool runs, as text */
+static bool argv_cut;
 static uint64_t now;
 
 static void hear(struct emitter *self, const struct event *ev)
@@ -29,6 +32,7 @@ static void hear(struct emitter *self, const struct event *ev)
 	if (ev->rec->type != AS_EV_TOOL_RUN)
 		return;
 #define TEXT(span) (int)r->span.len, record_bytes(ev->rec, &r->span)
+	argv_cut = r->argv.full > r->argv.len;
 	snprintf(end, room, "%s %.*s %.*s pid=%u %.*s %u%%", r->ended ? "end" : "start", TEXT(id),
 		 TEXT(name), r->process, TEXT(evidence), r->confidence);
 	if (r->ended)
@@ -380,6 +384,107 @@ static void many_calls_and_processes_stay_within_their_bounds(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+static void the_text_of_a_call_takes_a_process_from_one_that_was_only_likely(void **state)
+{
+	asks("A", "Bash", "{\"command\":\"make all-of-it\"}", "");
+	asks("B", "Bash", "{\"command\":\"pytest the-tests\"}", "");
+	forks(AGENT, 200);
+	EXECS(200, AGENT, "/bin/wrapper\0--go");
+	HEARD("start A Bash pid=200 [\"ancestry\",\"time\"] 30%\n");
+	EXECS(200, AGENT, "sh\0-c\0pytest the-tests");
+	HEARD("start B Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	ends(200, 3, 0);
+	reports("B", false);
+	HEARD("end B Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=3 signal=0 "
+	      "files= peers= reported\n");
+	reports("A", false);
+	HEARD("end A Bash pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
+}
+
+static void a_process_that_one_call_has_is_not_another_ones_by_time(void **state)
+{
+	asks("A", "Bash", "{\"command\":\"make all-of-it\"}", "");
+	asks("B", "Bash", "{\"command\":\"pytest the-tests\"}", "");
+	forks(AGENT, 200);
+	EXECS(200, AGENT, "/bin/wrapper\0--go");
+	EXECS(200, AGENT, "/bin/wrapper\0--further");
+	HEARD("start A Bash pid=200 [\"ancestry\",\"time\"] 30%\n");
+}
+
+static void a_call_whose_process_ended_before_it_was_told_is_over_with_its_report(void **state)
+{
+	forks(AGENT, 200);
+	EXECS(200, AGENT, "sh\0-c\0pytest the-tests");
+	ends(200, 3, 0);
+	asks("B", "Bash", "{\"command\":\"pytest the-tests\"}", "");
+	HEARD("start B Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	reports("B", false);
+	HEARD("end B Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=3 signal=0 "
+	      "files= peers= reported\n");
+}
+
+static void arguments_that_are_not_kept_whole_are_told_as_cut(void **state)
+{
+	static char argv[100 * 1000];
+
+	memset(argv, 'x', sizeof(argv));
+	memcpy(argv, "sh\0-c\0pytest the-tests;", 24);
+	asks("B", "Bash", "{\"command\":\"pytest the-tests\"}", "");
+	execs(200, AGENT, argv, sizeof(argv), "", 0);
+	HEARD("start B Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	assert_true(argv_cut);
+	EXECS(200, AGENT, "sh\0-c\0pytest the-tests");
+	ends(200, 0, 0);
+	reports("B", false);
+	assert_false(argv_cut);
+}
+
+static void a_member_that_is_no_path_names_no_file(void **state)
+{
+	char input[3 * PATH_MAX], path[2 * PATH_MAX];
+
+	memset(path, 'a', sizeof(path));
+	path[0] = '/';
+	path[PATH_MAX - 1] = '\0';
+	snprintf(input, sizeof(input), "{\"file_path\":\"%s\"}", path);
+	asks("t1", "Write", input, "");
+	writes(AGENT, 1, path, 7);
+	assert_non_null(strstr(said, "start t1 Write pid=0 [\"path\""));
+	path[PATH_MAX - 1] = 'a';
+	path[sizeof(path) - 1] = '\0';
+	snprintf(input, sizeof(input), "{\"file_path\":\"%s\"}", path);
+	said[0] = '\0';
+	asks("t2", "Write", input, "");
+	writes(AGENT, 1, path, 7);
+	HEARD("");
+}
+
+/* As many as are kept, with texts that agree for long with what every program is given. */
+static void what_a_model_says_does_not_hold_up_the_programs(void **state)
+{
+	static char input[8 * 300], argv[64 * 1024];
+	uint64_t since;
+
+	memset(argv, 'a', sizeof(argv));
+	for (size_t k = 0; k < 8; k++)
+		snprintf(input + strlen(input), sizeof(input) - strlen(input),
+			 "%c\"k%zu\":\"%0*d%s", k ? ',' : '{', k, 250, 0, k < 7 ? "b\"" : "b\"}");
+	for (char *p = input; *p; p++)
+		*p = *p == '0' && p[1] != '"' ? 'a' : *p;
+	for (size_t i = 0; i < TOOL_RUN_CALLS; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "t%zu", i);
+		asks(id, "Bash", input, "");
+	}
+	forks(AGENT, 200);
+	since = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	execs(200, AGENT, argv, sizeof(argv), "", 0);
+	/* 4 ms, where it was 500 */
+	assert_true(clock_ns(CLOCK_THREAD_CPUTIME_ID) - since < 100 * NSEC_PER_MSEC);
+	HEARD("");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +504,12 @@ int main(void)
 		TEST(a_call_without_an_id_is_reported_by_its_name),
 		TEST(the_run_ends_every_call),
 		TEST(many_calls_and_processes_stay_within_their_bounds),
+		TEST(the_text_of_a_call_takes_a_process_from_one_that_was_only_likely),
+		TEST(a_process_that_one_call_has_is_not_another_ones_by_time),
+		TEST(a_call_whose_process_ended_before_it_was_told_is_over_with_its_report),
+		TEST(arguments_that_are_not_kept_whole_are_told_as_cut),
+		TEST(a_member_that_is_no_path_names_no_file),
+		TEST(what_a_model_says_does_not_hold_up_the_programs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
