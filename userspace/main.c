@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,17 @@ static void fill_standard_descriptors(void)
 	}
 }
 
+/* Whoever starts us may ignore or block it: then nobody could tell how the command ended. */
+static void take_back_sigchld(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /*
  * The C library would raise it as large pieces come and go, and then cut these from the heap, where what lives longer
  * keeps their holes open: hours of that are megabytes.
@@ -121,6 +133,7 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, LARGE_PIECE);
 
 	fill_standard_descriptors();
+	take_back_sigchld();
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;

@@ -14,7 +14,8 @@
  *	agentsight_free(a);
  *
  * Each object stands for itself: several may live in one program, each used by one thread at a time. There is no
- * state outside of them, nothing is printed, no signal is handled and none is blocked. Functions
+ * state outside of them, nothing is printed, no signal is handled and none is blocked. No limit is raised, but that
+ * of locked memory before Linux 5.11, which BPF maps count as there. Functions
  * return 0 or more, or a negative errno. As root the kernel tells; without, /proc, and the same
  * events come with fewer members.
  *
@@ -150,7 +151,7 @@ void agentsight_stop(struct agentsight *a);
 
 pid_t agentsight_pid(const struct agentsight *a); /* of the command; the first attached */
 
-/* 1 and the status as of wait(2) when the command has ended, else 0. */
+/* 1 and the status as of wait(2) when the command has ended, else 0. -ECHILD: it has, and this program ignores SIGCHLD. */
 int agentsight_status(const struct agentsight *a, int *status);
 
 /* Statistics of the run so far as JSON (docs/STATS.md), valid until the next call; NULL: no memory. */

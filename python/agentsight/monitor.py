@@ -232,7 +232,7 @@ class ProcessMonitor:
         if self._ended:
             return
         self._ended = True
-        if _native.library().agentsight_status(self._need(), byref(status)):
+        if _native.library().agentsight_status(self._need(), byref(status)) == 1:
             self._status = status.value
         if self._save:
             save_metrics(self._samples, self._save[0], self._save[1])

@@ -318,7 +318,7 @@ class Runner:
         if libc.unshare(0x00020000) == 0:  # CLONE_NEWNS
             libc.mount(b"none", b"/", None, (1 << 18) | (1 << 14), None)  # MS_PRIVATE | MS_REC
             os.makedirs(CACHE, exist_ok=True)
-            libc.mount(b"none", CACHE.encode(), b"tmpfs", 0, None)
+            libc.mount(b"none", CACHE.encode(), b"tmpfs", 0, b"mode=755")
 
     def empty_cache(self):
         for path in Path(CACHE).iterdir():

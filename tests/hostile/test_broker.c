@@ -24,9 +24,12 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "find/image.h"
 #include "priv/output.h"
 #include "priv/priv.h"
 #include "sink/notify.h"
+#include "source/bpf.h"
+#include "source/tls_attach.h"
 
 #define REQUESTS 50000
 
@@ -313,6 +316,87 @@ static void the_broker_gives_nothing_away(void **state)
 	regfree(&listed);
 }
 
+/* ---- probes, which are breakpoints in everybody's code ---- */
+
+#define REFUSED 4
+
+static int *told; /* shared with the child */
+
+static int probe(struct tls_programs *p, const char *path, uint64_t offset, size_t number)
+{
+	struct tls_probes probes = {
+		.n = 1,
+		.list = {{AS_TLS_KIND_WRITE, AS_TLS_SHAPE_RET_INT, AS_TLS_FN_SSL_WRITE, 0, offset}},
+	};
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct tls_links links = {0};
+	struct err e = {0};
+	int r = tls_programs_attach(p, &probes, number, fd, &links, &e);
+
+	tls_links_detach(&links);
+	return r;
+}
+
+static uint64_t offset_in_text(void)
+{
+	_cleanup_(closep) int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_(image_freep) struct image *im = NULL;
+	const struct image_segment *segments;
+
+	if (image_open(fd, NULL, &im) < 0)
+		return 0;
+	for (size_t n = image_segments(im, &segments); n--;) {
+		if (image_in_text(im, segments[n].vaddr))
+			return segments[n].offset + 64;
+	}
+	return 0;
+}
+
+static void ask_for_probes(void)
+{
+	uint64_t offset = offset_in_text();
+	struct tls_programs *p;
+	struct bpf_shared *s;
+	struct err e = {0};
+
+	if (bpf_shared_open(
+		    &(struct bpf_options){.ring_events_size = 1 << 16, .ring_data_size = 1 << 16},
+		    &s, &e) < 0 ||
+	    tls_programs_open(s, &p, &e) < 0)
+		_exit(77);
+	if (!offset || priv_split(&(struct priv_options){0}, &e) < 0)
+		_exit(1);
+	told[0] = probe(p, "/etc/passwd", 0, 1);
+	told[1] = probe(p, "/proc/self/exe", 0, 1);
+	told[2] = probe(p, "/proc/self/exe", 1ULL << 40, 1);
+	told[3] = probe(p, "/proc/self/exe", offset, 1 << 16);
+	told[REFUSED] = probe(p, "/proc/self/exe", offset, 1);
+	_exit(0);
+}
+
+static void probes_are_put_into_code_only(void **state)
+{
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(told, MAP_FAILED);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		ask_for_probes();
+	waitpid(pid, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip(); /* this kernel takes no programs from us */
+	assert_int_equal(status, 0);
+	assert_int_equal(told[0], -ENOEXEC);
+	for (size_t i = 1; i < REFUSED; i++)
+		assert_int_equal(told[i], -EINVAL);
+	assert_int_equal(told[REFUSED], 0);
+}
+
 /* ---- the launcher, which is told in its own language: the core's code is not what asks ---- */
 
 struct start {
@@ -394,6 +478,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_broker_gives_nothing_away),
+		cmocka_unit_test(probes_are_put_into_code_only),
 		cmocka_unit_test(
 			the_launcher_starts_what_the_user_named_and_takes_no_other_variables),
 	};

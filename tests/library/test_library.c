@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -488,6 +490,81 @@ static void signals_descriptors_and_threads_are_as_before(void **state)
 }
 
 /* In a child of our own, since this program prints. */
+/* A thread's number is none of a process. */
+static void *tells_its_number(void *argument)
+{
+	const int *held = argument;
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+
+	if (write(held[1], &tid, sizeof(tid)) == sizeof(tid))
+		pause();
+	return NULL;
+}
+
+/* A process that cannot be waited for makes the whole start fail. */
+static void what_cannot_be_attached_closes_nothing_of_the_callers(void **state)
+{
+	struct agentsight_options opt = options(AGENTSIGHT_NO_KERNEL);
+	struct agentsight *a;
+	pthread_t thread;
+	int held[2];
+	pid_t pids[2] = {0, getpid()};
+
+	assert_int_equal(pipe(held), 0);
+	assert_int_equal(pthread_create(&thread, NULL, tells_its_number, held), 0);
+	assert_int_equal(read(held[0], &pids[0], sizeof(pids[0])), sizeof(pids[0]));
+	assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+	assert_true(agentsight_attach(&opt, pids, 2, &a, error, sizeof(error)) < 0);
+	assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+	pthread_cancel(thread);
+	pthread_join(thread, NULL);
+	close(held[0]);
+	close(held[1]);
+}
+
+/* In a program that has SIGPIPE as it is by default. */
+static void a_reader_of_the_output_that_goes_ends_nobody(void **state)
+{
+	const char *fifo = in_dir("fifo");
+	struct agentsight_options opt = options(0);
+	struct agentsight *a;
+	int status, reader;
+	pid_t pid;
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	opt.output = fifo;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		reader = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		a = start(&opt, "sleep 0.5");
+		close(reader);
+		finish(a);
+		agentsight_free(a);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	unlink(fifo);
+	assert_int_equal(status, 0);
+}
+
+static void limits_are_as_before(void **state)
+{
+	struct agentsight_options opt = options(0);
+	struct rlimit before, after;
+	struct agentsight *a;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	before.rlim_cur = before.rlim_max > 1024 ? 1024 : before.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	a = start(&opt, "exit 0");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &after), 0);
+	assert_int_equal(after.rlim_cur, before.rlim_cur);
+	finish(a);
+	agentsight_free(a);
+}
+
 static void be_silent(int fd)
 {
 	static const char *const rules[] = {"nonsense", NULL};
@@ -564,6 +641,9 @@ int main(void)
 		cmocka_unit_test(a_sentence_says_what_is_wrong),
 		cmocka_unit_test(callers_of_another_age_are_served),
 		cmocka_unit_test(signals_descriptors_and_threads_are_as_before),
+		cmocka_unit_test(what_cannot_be_attached_closes_nothing_of_the_callers),
+		cmocka_unit_test(a_reader_of_the_output_that_goes_ends_nobody),
+		cmocka_unit_test(limits_are_as_before),
 		cmocka_unit_test(nothing_is_printed),
 	};
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CAP_BPF 39
@@ -156,10 +157,40 @@ static void core_killed(void)
 	live_wait("the broker's end", is_gone, &broker, 10);
 }
 
+/* Who starts us does not want to know of his children. */
+static void child_ignored(void)
+{
+	struct sight s;
+
+	signal(SIGCHLD, SIG_IGN);
+	sight_start(&s, "run", "--", "sh", "-c", "exit 7", NULL);
+	signal(SIGCHLD, SIG_DFL);
+	sight_wait(&s);
+	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 7, "status %#x: %s", s.status,
+	      sight_messages(&s));
+}
+
+/* It takes five seconds until it is killed, in which it does more than the ring holds. */
+static void stubborn_command(void)
+{
+	struct stream st;
+	struct sight s;
+
+	sight_start(&s, "run", "-d", "1", "--", "sh", "-c",
+		    "trap '' TERM; while :; do /bin/true; done", NULL);
+	sight_wait(&s);
+	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 124, "status %#x: %s", s.status,
+	      sight_messages(&s));
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+}
+
 const struct live_test trust_tests[] = {
 	{"who_reads_events_has_no_privilege_and_few_system_calls", core, 30},
 	{"no_thread_keeps_a_privilege", threads, 30},
 	{"a_broker_that_is_killed_takes_no_event_with_it", broker_killed, 60},
 	{"a_core_that_is_killed_leaves_no_broker_behind", core_killed, 30},
+	{"a_command_of_whom_ignores_its_children_has_its_status", child_ignored, 30},
+	{"a_command_that_does_not_end_when_told_is_read_to_its_end", stubborn_command, 60},
 	{},
 };

@@ -235,15 +235,32 @@ static int check_kind(const struct stat *st, const char *path, struct err *e)
 	return 0;
 }
 
-/* A regular file gets its owner and permissions. */
-static int make_ours(int fd, const struct stat *st, const char *path, mode_t mode, struct err *e)
+/* May a file with this content go to the user who called sudo? Root's he could have moved here. */
+static int check_content(const struct stat *st, const char *path, bool empty, struct err *e)
+{
+	uid_t uid = geteuid();
+	gid_t gid;
+
+	if (st->st_nlink > 1)
+		return err_set(e, -EMLINK, "'%s' has other hard links; name a new file", path);
+	if (!empty && st->st_size && output_sudo_caller(&uid, &gid) > 0 && st->st_uid != uid)
+		return err_set(e, -EEXIST, "'%s' is root's and not empty; name a new file", path);
+	return 0;
+}
+
+/* A regular file gets its owner and permissions, once it is known that no content goes to somebody else with it. */
+static int make_ours(int fd, const struct stat *st, const char *path, bool empty, mode_t mode,
+		     struct err *e)
 {
 	uid_t uid = geteuid();
 	gid_t gid;
 	bool sudo = output_sudo_caller(&uid, &gid) > 0;
+	int r = check_content(st, path, empty, e);
 
-	if (st->st_nlink > 1)
-		return err_set(e, -EMLINK, "'%s' has other hard links; name a new file", path);
+	if (r < 0)
+		return r;
+	if (empty && ftruncate(fd, 0) < 0)
+		return err_set(e, -errno, "cannot empty '%s': %s", path, strerror(errno));
 	if (fchmod(fd, mode) < 0)
 		log_warning("cannot set the permissions of '%s': %s", path, strerror(errno));
 	if (sudo && fchown(fd, uid, gid) < 0)
@@ -303,11 +320,9 @@ static int open_in(int directory, const char *path, int extra_flags, bool empty,
 	if (r < 0)
 		return r;
 	if (S_ISREG(st.st_mode)) {
-		r = make_ours(fd, &st, path, mode, e);
+		r = make_ours(fd, &st, path, empty, mode, e);
 		if (r < 0)
 			return r;
-		if (empty && ftruncate(fd, 0) < 0)
-			return err_set(e, -errno, "cannot empty '%s': %s", path, strerror(errno));
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;

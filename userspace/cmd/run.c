@@ -127,6 +127,7 @@ int cmd_run(const struct command *c, struct options *o)
 	struct session_result result;
 	struct session *s;
 	struct err e = {};
+	bool released;
 	int r;
 
 	r = choose(c, o, &e);
@@ -135,6 +136,7 @@ int cmd_run(const struct command *c, struct options *o)
 	if (r < 0)
 		return say_failure(r, &e);
 	r = session_start(s, &e);
+	released = session_released(s);
 	if (r < 0)
 		session_stop(s, "failed");
 	if (r < 0)
@@ -142,6 +144,8 @@ int cmd_run(const struct command *c, struct options *o)
 	while (session_step(s, -1))
 		;
 	session_close(s, &result);
+	if (r < 0 && !released)
+		return say_failure(r, &e);
 	if (r < 0) {
 		log_error("%s", log_safe(e.text));
 		return r == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;

@@ -383,6 +383,18 @@ static int text_write(int directory, const char *name, const char *text, size_t 
 	return -EIO;
 }
 
+/* Root's is for all to look into, whatever the umask: places in public files, and the core is another user. */
+static void directory_add(const char *path)
+{
+	_cleanup_(closep) int fd = -1;
+
+	if (mkdir(path, 0700) < 0 || geteuid() != 0)
+		return;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		(void)!fchmod(fd, 0755);
+}
+
 /* The directory and, for a new user, the one above it. */
 static void directory_make(const char *path)
 {
@@ -393,9 +405,9 @@ static void directory_make(const char *path)
 	slash = strrchr(parent, '/');
 	if (slash && slash != parent) {
 		*slash = '\0';
-		(void)mkdir(parent, 0700);
+		directory_add(parent);
 	}
-	(void)mkdir(path, 0700);
+	directory_add(path);
 }
 
 static int store(const char *directory, const char *name, const char *text, size_t len)

@@ -501,6 +501,8 @@ EXPORT int agentsight_status(const struct agentsight *a, int *status)
 {
 	if (a->session || !a->result.command_ended)
 		return 0;
+	if (a->result.status_unknown)
+		return -ECHILD;
 	*status = a->result.command_status;
 	return 1;
 }

@@ -210,6 +210,7 @@ static int open_sinks(struct chain *c, struct err *e)
 		.path = s->output,
 		.rotate_bytes = s->rotate_bytes,
 		.rotate_keep = s->rotate_keep,
+		.threaded = s->embedded,
 		.queue_bytes = s->queue_bytes,
 		.on_closed = c->opt.on_closed,
 		.context = c->opt.context,

@@ -118,20 +118,21 @@ void child_look(struct child *c, struct child_end *ret)
 	do {
 		pid = wait4(c->pid, &ret->status, WNOHANG, &ret->used);
 	} while (pid < 0 && errno == EINTR);
-	ret->ended = pid == c->pid;
-	if (ret->ended)
-		c->reaped = true;
+	/* with SIGCHLD ignored the kernel reaps it; the number may be another process's by now */
+	ret->unknown = pid < 0 && errno == ECHILD;
+	ret->ended = pid == c->pid || ret->unknown;
+	c->reaped = ret->ended;
+}
+
+/* By its descriptor, which never means another process. */
+static int send_signal(const struct child *c, int signal)
+{
+	return syscall(SYS_pidfd_send_signal, c->pid_fd, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
 static int serve_signal(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	const struct child *c = ctx;
-
-	if (rq->len != sizeof(int))
-		return -EINVAL;
-	return syscall(SYS_pidfd_send_signal, c->pid_fd, *(const int *)rq->data, NULL, 0) < 0
-		       ? -errno
-		       : 0;
+	return rq->len == sizeof(int) ? send_signal(ctx, *(const int *)rq->data) : -EINVAL;
 }
 
 void child_offer(struct child *c)
@@ -149,7 +150,7 @@ int child_signal(const struct child *c, int signal)
 						     .len = sizeof(signal)},
 			      NULL);
 	else
-		r = kill(c->pid, signal) < 0 ? -errno : 0;
+		r = send_signal(c, signal);
 	return r == -ESRCH ? 0 : r;
 }
 

@@ -20,6 +20,7 @@ struct child {
 /* How the command ended; wait4(2). */
 struct child_end {
 	bool ended;
+	bool unknown; /* nobody can tell how: this process ignores SIGCHLD */
 	int status;
 	struct rusage used; /* by it and by the children that it waited for */
 };

@@ -69,7 +69,6 @@ struct session {
 	volatile struct as_shared *doorbell; /* NULL without kernel programs */
 	int epoll_fd;
 	int fds[FD_COUNT]; /* of which the rings' are borrowed */
-	sigset_t old_signals;
 	uint64_t start_ns;
 	struct ledger reported;       /* what loss events have said */
 	uint64_t unmade[AS_EV_COUNT]; /* records for which there was no memory */
@@ -425,7 +424,7 @@ static int open_signals(struct session *s)
 	if (s->opt->command_first)
 		sigaddset(&set, SIGQUIT);
 	signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_BLOCK, &set, &s->old_signals) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	s->fds[FD_SIGNAL] = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return s->fds[FD_SIGNAL] < 0 ? -errno : 0;
@@ -436,9 +435,10 @@ static int add_pids(struct session *s)
 {
 	size_t n = s->opt->n_pids;
 
-	s->pid_fds = calloc(n ? n : 1, sizeof(*s->pid_fds));
+	s->pid_fds = malloc((n ? n : 1) * sizeof(*s->pid_fds));
 	if (!s->pid_fds)
 		return -ENOMEM;
+	memset(s->pid_fds, -1, n * sizeof(*s->pid_fds));
 	for (size_t i = 0; i < n; i++) {
 		struct epoll_event ev = {.events = EPOLLIN, .data.u32 = FD_PIDS + i};
 
@@ -552,7 +552,7 @@ static void on_duration(struct session *s)
 static void on_child(struct session *s)
 {
 	child_look(&s->child, &s->end);
-	if (s->end.ended)
+	if (s->end.ended && !s->end.unknown)
 		sources_waited(s->sources, s->child.pid, &s->end.used);
 	s->stop_reason = "command ended";
 }
@@ -651,7 +651,7 @@ static void prepare_poll(struct session *s)
 void session_kick(struct session *s)
 {
 	if (s->fds[FD_KICK] >= 0)
-		timer_set(s->fds[FD_KICK], 1);
+		timer_set(s->fds[FD_KICK], clock_boot_ns());
 }
 
 bool session_step(struct session *s, int timeout_ms)
@@ -763,6 +763,11 @@ static void breathe(void *context)
 	chain_flush(s->chain);
 }
 
+bool session_released(const struct session *s)
+{
+	return s->child.pid && s->child.gate_fd < 0;
+}
+
 int session_start(struct session *s, struct err *e)
 {
 	int r;
@@ -856,6 +861,7 @@ static void end_command(struct session *s)
 	r = child_signal(&s->child, SIGTERM);
 	for (int i = 0; r == 0 && i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
 		nanosleep(&moment, NULL);
+		breathe(s);
 		child_look(&s->child, &s->end);
 	}
 	if (r == 0 && !s->end.ended)
@@ -892,6 +898,7 @@ void session_close(struct session *s, struct session_result *ret)
 		finish(s); /* what has begun ends in order, also when it could not go on */
 	}
 	s->result.command_ended = s->end.ended;
+	s->result.status_unknown = s->end.unknown;
 	s->result.command_status = s->end.status;
 	if (s->chain)
 		s->result.alerts = chain_alerts_started(s->chain);

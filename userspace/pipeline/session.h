@@ -97,10 +97,11 @@ struct session_options {
 
 struct session_result {
 	bool command_ended;
-	int command_status; /* as of wait4(2) */
-	bool interrupted;   /* SIGINT ended the run */
-	bool timed_out;     /* its duration was over */
-	uint64_t alerts;    /* that were raised */
+	bool status_unknown; /* SIGCHLD is ignored, and so nobody can tell */
+	int command_status;  /* as of wait4(2) */
+	bool interrupted;    /* SIGINT ended the run */
+	bool timed_out;      /* its duration was over */
+	uint64_t alerts;     /* that were raised */
 };
 
 struct session;
@@ -113,6 +114,9 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 
 /* Lets the command go. An error, with a sentence, when it cannot be started. */
 int session_start(struct session *s, struct err *e);
+
+/* Has it been let go? What session_start() says is then why it could not become the command. */
+bool session_released(const struct session *s);
 
 /* For the caller's own loop: readable when session_step() has something to do. */
 int session_fd(const struct session *s);

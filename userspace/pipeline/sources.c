@@ -296,7 +296,8 @@ static int open_kernel(struct sources *s, struct err *e)
 
 	if (s->opt->no_kernel)
 		return err_set(e, -EPERM, "not asked for");
-	raise_limits();
+	if (!s->opt->embedded)
+		raise_limits(); /* libbpf raises what it cannot do without */
 	if (access(AS_KERNEL_BTF, F_OK) < 0)
 		return err_set(
 			e, -EOPNOTSUPP,

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
@@ -126,6 +127,15 @@ static void descriptors_close(const struct priv_options *opt, int requests)
 	}
 }
 
+/*
+ * Without CAP_SYS_PTRACE, as in most containers, the kernel lets root look only at those who have no capability that it
+ * has not itself: it keeps all.
+ */
+static uint64_t broker_keeps(uint64_t permitted)
+{
+	return permitted & CAP(SYS_PTRACE) ? permitted & BROKER_CAPS : permitted;
+}
+
 /* What fails here leaves the broker with more than it needs, and is said. */
 static void broker_begin(void *context, int requests)
 {
@@ -138,7 +148,7 @@ static void broker_begin(void *context, int requests)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	descriptors_close(birth->opt, requests);
-	r = sandbox_limit(birth->permitted & BROKER_CAPS);
+	r = sandbox_limit(broker_keeps(birth->permitted));
 	if (r < 0)
 		log_warning("the broker keeps its capabilities: %s", strerror(-r));
 	memory_give_back();
@@ -151,12 +161,21 @@ static void broker_begin(void *context, int requests)
 /* With hidepid another user does not see that others' processes exist at all. */
 static int try_proc(void *ctx)
 {
-	return access("/proc/1/stat", R_OK) < 0 ? -errno : 0;
+	/* not access(2), which asks for the real user, who stays root */
+	int fd = open("/proc/1/stat", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }
 
-/* What the core cannot do without, and its reason. */
-static uint64_t keep_needed(const struct priv_options *opt, const struct identity *id,
-			    struct err *why)
+/*
+ * What the core cannot do without, and its reason. It is not always there to be kept: as root of a container, who has
+ * no CAP_SYS_PTRACE, the core would see nobody at all where /proc is mounted with hidepid.
+ */
+static int keep_needed(const struct priv_options *opt, const struct identity *id,
+		       uint64_t permitted, uint64_t *ret_keep, struct err *why)
 {
 	uint64_t keep = 0;
 
@@ -171,9 +190,14 @@ static uint64_t keep_needed(const struct priv_options *opt, const struct identit
 	}
 	if (sandbox_try(id, try_proc, NULL) < 0) {
 		keep |= CAP(SYS_PTRACE);
+		if (!(permitted & CAP(SYS_PTRACE)))
+			return err_set(why, -EPERM,
+				       "/proc is mounted with hidepid, and CAP_SYS_PTRACE is not "
+				       "there to be kept");
 		err_set(why, 0, "/proc is mounted with hidepid: CAP_SYS_PTRACE stays");
 	}
-	return keep;
+	*ret_keep = keep & permitted;
+	return 0;
 }
 
 int priv_split(const struct priv_options *opt, struct err *e)
@@ -191,7 +215,11 @@ int priv_split(const struct priv_options *opt, struct err *e)
 	sandbox_identity(&id);
 	priv_proc_offer();
 	priv_output_offer();
-	keep = keep_needed(opt, &id, &why) & birth.permitted;
+	r = keep_needed(opt, &id, birth.permitted, &keep, &why);
+	if (r < 0) {
+		*e = why;
+		return r;
+	}
 	r = peer_start(&(struct peer_options){.name = "agentsight-priv",
 					      .services = services,
 					      .n_services = PRIV_SERVICES,

@@ -179,7 +179,10 @@ static bool is_kernels(int fd)
 	return false;
 }
 
-/* First as a mere handle: opening a pipe or a device that has been put there may block or do harm. */
+/*
+ * First as a mere handle: opening a pipe or a device that has been put there may block or do harm. Opening a file that
+ * somebody has leased for writing waits for him, 45 s at most: -EWOULDBLOCK instead.
+ */
 static int regular_open(const char *path, uint64_t ino, struct stat *ret)
 {
 	_cleanup_(closep) int handle = handle_open(path);
@@ -195,7 +198,7 @@ static int regular_open(const char *path, uint64_t ino, struct stat *ret)
 	if (!S_ISREG(ret->st_mode) || is_kernels(handle))
 		return -EINVAL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", handle);
-	fd = open(link, O_RDONLY | O_CLOEXEC);
+	fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -220,7 +223,9 @@ static DIR *descriptors_open(uint32_t tgid)
 	return opendir(path);
 }
 
-/* The kernel lists descriptors in ascending order. */
+/* The kernel lists descriptors in ascending order; their position is their number, behind "." and "..". */
+#define FD_POSITION 2
+
 static ssize_t sockets_read(uint32_t tgid, uint32_t from, struct priv_socket *ret, size_t max)
 {
 	_cleanup_(closedirp) DIR *dir = descriptors_open(tgid);
@@ -229,6 +234,8 @@ static ssize_t sockets_read(uint32_t tgid, uint32_t from, struct priv_socket *re
 
 	if (!dir)
 		return -errno;
+	if (from)
+		seekdir(dir, (long)from + FD_POSITION);
 	while (n < max && (errno = 0, d = readdir(dir))) {
 		uint32_t fd = isdigit((unsigned char)d->d_name[0])
 				      ? (uint32_t)strtoul(d->d_name, NULL, 10)
@@ -343,7 +350,7 @@ static int serve_program(void *ctx, const struct peer_request *rq, struct peer_a
 }
 
 struct sockets_request {
-	uint32_t tgid, from;
+	uint32_t tgid, from, max;
 };
 
 static int serve_sockets(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
@@ -354,7 +361,7 @@ static int serve_sockets(void *ctx, const struct peer_request *rq, struct peer_a
 	if (rq->len != sizeof(*s))
 		return -EINVAL;
 	n = sockets_read(s->tgid, s->from, (void *)ret->data,
-			 ret->cap / sizeof(struct priv_socket));
+			 MIN(s->max, ret->cap / sizeof(struct priv_socket)));
 	if (n < 0)
 		return (int)n;
 	ret->len = (size_t)n * sizeof(struct priv_socket);
@@ -385,7 +392,9 @@ static int lease(int fd)
 
 static int serve_lease(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
 {
-	return rq->n_fds == 1 ? lease(rq->fds[0]) : -EINVAL;
+	int r = rq->n_fds == 1 ? elf_check(rq->fds[0]) : -EINVAL;
+
+	return r < 0 ? r : lease(rq->fds[0]);
 }
 
 void priv_proc_offer(void)
@@ -479,7 +488,7 @@ int priv_program_open(const char *path, uint64_t ino, struct stat *ret)
 
 ssize_t priv_proc_sockets(uint32_t tgid, uint32_t from, struct priv_socket *ret, size_t max)
 {
-	struct sockets_request rq = {tgid, from};
+	struct sockets_request rq = {tgid, from, (uint32_t)MIN(max, (size_t)UINT32_MAX)};
 	char data[PEER_DATA_MAX];
 	struct peer_answer answer = {.data = data, .cap = sizeof(data)};
 	int r;

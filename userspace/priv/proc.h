@@ -24,6 +24,7 @@ ssize_t priv_proc_link(const char *path, char *buf, size_t cap);
  * The file behind "/proc/PID/exe", "/proc/PID/map_files/..." or a path below "/proc/PID/root" in which are no symbolic
  * links, if it is a regular file with this inode number (0: with any), and none of the kernel's own; without a broker any
  * other path, too. The broker opens ELF programs and libraries only.
+ * -EWOULDBLOCK when somebody has a lease of it, which he is told to give back.
  */
 int priv_program_open(const char *path, uint64_t ino, struct stat *ret);
 

@@ -77,23 +77,59 @@ static void bounding_set_empty(uint64_t keep)
 	}
 }
 
-/*
- * The kernel's own call, which is about one thread. With the effective user go the effective capabilities; the
- * permitted ones stay, and the way back is open.
- */
-int sandbox_try(const struct identity *id, int (*try)(void *ctx), void *ctx)
-{
-	uid_t before = geteuid();
-	int r;
+/* Whom a thread acts as: to the kernel's own calls, which are about one thread. */
+struct actor {
+	struct identity id;
+	int n_groups;
+	gid_t *groups;
+};
 
-	if (syscall(SYS_setresuid, -1, id->uid, -1) < 0)
+static int actor_now(struct actor *ret)
+{
+	int n = getgroups(0, NULL);
+
+	*ret = (struct actor){.id = {geteuid(), getegid()}, .n_groups = n};
+	ret->groups = n < 0 ? NULL : calloc((size_t)n + 1, sizeof(ret->groups[0]));
+	if (!ret->groups)
+		return n < 0 ? -errno : -ENOMEM;
+	return getgroups(n, ret->groups) < 0 ? -errno : 0;
+}
+
+static int set_groups(const struct actor *a)
+{
+	if (syscall(SYS_setgroups, a->n_groups, a->groups) < 0 ||
+	    syscall(SYS_setresgid, -1, a->id.gid, -1) < 0)
 		return -errno;
-	r = try(ctx);
-	if (syscall(SYS_setresuid, -1, before, -1) < 0) {
+	return 0;
+}
+
+/* The groups too: hidepid hides nothing from root's. */
+static int try_as(const struct identity *id, const struct actor *before, int (*try)(void *ctx),
+		  void *ctx)
+{
+	int r = set_groups(&(struct actor){.id = *id});
+
+	if (r == 0 && syscall(SYS_setresuid, -1, id->uid, -1) < 0)
+		r = -errno;
+	if (r == 0)
+		r = try(ctx);
+	if (syscall(SYS_setresuid, -1, before->id.uid, -1) < 0 || set_groups(before) < 0) {
 		/* a thread of one user among threads of another: nothing may be done like that */
-		log_error("cannot become user %u again: %s", before, strerror(errno));
+		log_error("cannot become user %u again: %s", before->id.uid, strerror(errno));
 		_exit(EXIT_FAILURE);
 	}
+	return r;
+}
+
+/* With the effective user go the effective capabilities; the permitted ones stay, and the way back is open. */
+int sandbox_try(const struct identity *id, int (*try)(void *ctx), void *ctx)
+{
+	struct actor before = {};
+	int r = actor_now(&before);
+
+	if (r == 0)
+		r = try_as(id, &before, try, ctx);
+	free(before.groups);
 	return r;
 }
 
@@ -302,7 +338,6 @@ static const struct {
 	{SYS_bpf, BROKER},
 	{SYS_perf_event_open, BROKER},
 	{SYS_ioctl, BROKER},
-	{SYS_kill, BROKER},
 	{SYS_pidfd_send_signal, BROKER},
 
 #ifdef SYS_open /* what newer architectures never had */

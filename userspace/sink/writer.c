@@ -587,8 +587,8 @@ static bool write_directly(struct writer *w)
 	struct block *b = w->current;
 	ssize_t n;
 
-	if (w->regular || w->chunk != SIZE_MAX || w->head || w->busy || w->torn || w->closed ||
-	    w->failing || w->give_up)
+	if (w->opt.threaded || w->regular || w->chunk != SIZE_MAX || w->head || w->busy ||
+	    w->torn || w->closed || w->failing || w->give_up)
 		return false;
 	n = write(w->fd, b->data, b->len);
 	if (n > 0)

@@ -17,10 +17,11 @@
 #include "base/err.h"
 
 struct writer_options {
-	const char *path;          /* NULL: standard output */
-	size_t rotate_bytes;       /* 0: never */
-	unsigned rotate_keep;      /* old files that are kept: path.1 is the newest */
-	size_t queue_bytes;        /* 0: 32 MiB */
+	const char *path;     /* NULL: standard output */
+	size_t rotate_bytes;  /* 0: never */
+	unsigned rotate_keep; /* old files that are kept: path.1 is the newest */
+	size_t queue_bytes;   /* 0: 32 MiB */
+	bool threaded; /* only the thread writes, which SIGPIPE does not reach: the caller does not ignore it */
 	void (*on_closed)(void *); /* the reader of a pipe went away; called from the thread */
 	void *context;
 };
@@ -30,7 +31,7 @@ struct writer;
 /*
  * Opens the output: a file with mode 0600, owned by the user who called sudo, never through a symbolic
  * link, never a file of another user and never anything but a regular file, pipe or terminal. -ELOOP, -EACCES, … with a sentence.
- * The caller ignores SIGPIPE.
+ * The caller ignores SIGPIPE, unless `threaded`.
  */
 int writer_open(const struct writer_options *opt, struct writer **ret, struct err *e);
 

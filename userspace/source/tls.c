@@ -34,6 +34,7 @@
 #define LIBRARY_MIN  (256U << 10)       /* a TLS library has 400 KiB, its ciphers not counted */
 #define CACHE_SIZE   4096               /* entries of each cache below, a power of two */
 #define SEEN_NS      (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
+#define LEASED_NS    (6 * NSEC_PER_SEC) /* longer than SEEN_NS */
 #define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at what processes have mapped */
 #define REPORTS_MAX  32                  /* capabilities per file */
 #define QUEUE_MAX    256
@@ -62,8 +63,10 @@ struct tls_source {
 	pthread_mutex_t
 		lock; /* of the files' links and `leave`: the guard's thread takes probes out */
 	struct mmaps *mmaps;
-	bool unopened;   /* a file could not be, which was said */
-	DIR *scan;       /* going through /proc; NULL when done */
+	bool unopened; /* a file could not be, which was said */
+	uint64_t
+		leased_ns; /* when to look again at files that somebody had leased; 0: there were none */
+	DIR *scan;         /* going through /proc; NULL when done */
 	bool scan_again; /* when it is done */
 	bool scan_blind; /* of somebody we may not know what he has mapped */
 	bool scan_void;  /* something went wrong */
@@ -832,9 +835,13 @@ static void unopened_tell(struct tls_source *t, const char *path, int error)
 		if (error == -usual[i])
 			return;
 	}
+	if (error == -EWOULDBLOCK && !t->leased_ns)
+		t->leased_ns = clock_boot_ns() + LEASED_NS;
 	if (!t->unopened)
 		log_warning("'%s' cannot be looked at, and is not probed if it should be: %s",
-			    log_safe(path), strerror(-error));
+			    log_safe(path),
+			    error == -EWOULDBLOCK ? "somebody has a lease of it; it is tried again"
+						  : strerror(-error));
 	t->unopened = true;
 }
 
@@ -1032,6 +1039,10 @@ void tls_source_tick(struct tls_source *t, uint64_t boot_ns)
 		return;
 	while ((f = tls_files_next(t->files, f)))
 		file_look(t, f);
+	if (t->leased_ns && boot_ns >= t->leased_ns) {
+		t->leased_ns = 0;
+		scan_begin(t);
+	}
 	if (!t->scan && tls_files_round_due(t->files, boot_ns))
 		scan_begin(t);
 }

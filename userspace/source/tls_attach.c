@@ -19,6 +19,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/log.h"
+#include "find/image.h"
 #include "priv/priv.h"
 
 #include "tls.skel.h"
@@ -636,17 +637,25 @@ struct attach_answer {
 	char text[256];
 };
 
-static bool request_valid(const struct peer_request *rq)
+/* Of known shapes, in code of a program or library. */
+static int request_check(const struct peer_request *rq)
 {
 	const struct attach_request *want = rq->data;
+	_cleanup_(image_freep) struct image *im = NULL;
+	int r;
 
-	if (rq->len != sizeof(*want) || rq->n_fds != 1 || want->probes.n > TLS_PROBES_MAX)
-		return false;
+	if (rq->len != sizeof(*want) || rq->n_fds != 1 || want->probes.n > TLS_PROBES_MAX ||
+	    AS_TLS_SPEC_LIBRARY(want->number) != want->number)
+		return -EINVAL;
+	r = image_open(rq->fds[0], NULL, &im);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < want->probes.n; i++) {
-		if (!shape_find(&want->probes.list[i]))
-			return false;
+		if (!shape_find(&want->probes.list[i]) ||
+		    !image_offset_in_text(im, want->probes.list[i].offset, NULL))
+			return -EINVAL;
 	}
-	return true;
+	return 0;
 }
 
 /* A descriptor that is none would keep the whole answer from being sent. */
@@ -689,8 +698,9 @@ static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_an
 	struct err e = {};
 	int r;
 
-	if (!request_valid(rq))
-		return -EINVAL;
+	r = request_check(rq);
+	if (r < 0)
+		return r;
 	for (enum group g = GROUP_CALLS; g < N_GROUPS; g++)
 		known[g] = group_object(p, g);
 	r = attach_here(p, &want->probes, want->number, rq->fds[0], &links, &e);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,6 +44,34 @@ static void a_file_gets_the_mode_that_was_asked_for(void **state)
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0644);
 	close(fd);
+}
+
+/* Who called sudo may have moved root's file to where the output is expected. */
+static void what_root_has_written_is_not_given_away(void **state)
+{
+	struct stat st;
+	int fd = -1;
+	FILE *f;
+
+	if (geteuid() != 0)
+		skip();
+	f = fopen(path, "w");
+	fputs("precious", f);
+	fclose(f);
+	setenv("SUDO_UID", "1000", 1);
+	setenv("SUDO_GID", "1000", 1);
+	assert_int_equal(output_open(path, 0, false, 0600, &fd, NULL), -EEXIST);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_uid == 0 && st.st_size == 8);
+	assert_int_equal(output_open(path, 0, true, 0600, &fd, NULL), 0);
+	assert_int_equal(write(fd, "his", 3), 3);
+	close(fd);
+	assert_int_equal(output_open(path, 0, false, 0600, &fd, NULL), 0);
+	close(fd);
+	unsetenv("SUDO_UID");
+	unsetenv("SUDO_GID");
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_uid == 1000 && st.st_size == 3);
 }
 
 static void a_symbolic_link_is_refused_and_its_target_untouched(void **state)
@@ -198,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_file_gets_the_mode_that_was_asked_for),
+		TEST(what_root_has_written_is_not_given_away),
 		TEST(a_symbolic_link_is_refused_and_its_target_untouched),
 		TEST(a_file_with_another_name_is_refused),
 		TEST(our_own_link_to_a_directory_is_followed),

@@ -114,11 +114,14 @@ static void name_find(void)
 static int stored(void **state)
 {
 	struct self s = self_open();
+	mode_t mask;
 
 	snprintf(directory, sizeof(directory), "/tmp/agentsight-cache-XXXXXX");
 	assert_non_null(mkdtemp(directory));
 	strcat(directory, "/find");
+	mask = umask(077);
 	assert_int_equal(store(&s, &s.result), 0);
+	umask(mask);
 	name_find();
 	self_close(&s);
 	return 0;
@@ -355,9 +358,20 @@ static void nothing_without_a_reason_is_not_believed(void **state)
 
 #define test(f) cmocka_unit_test_setup_teardown(f, stored, removed)
 
+/* Who looks there has given root's privileges up; an ordinary user's is his own. */
+static void roots_directory_is_for_all_to_look_into(void **state)
+{
+	struct stat st;
+
+	assert_int_equal(stat(directory, &st), 0);
+	assert_int_equal(st.st_mode & 07777, geteuid() == 0 ? 0755 : 0700);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(roots_directory_is_for_all_to_look_into, stored,
+						removed),
 		test(what_is_stored_comes_back),
 		test(that_there_is_nothing_comes_back_with_its_reason),
 		test(that_there_is_nothing_is_believed_of_one_file_only),

@@ -246,6 +246,51 @@ static void a_broken_pipe_ends_the_command_as_ever(void **state)
 	assert_int_equal(status_of(argv), SIGPIPE);
 }
 
+/* As a library in a program that wants to know of no child: the kernel reaps it. */
+static void an_end_that_nobody_can_tell_is_one(void **state)
+{
+	struct child_end end = {};
+	struct child c = {};
+	struct pollfd p;
+	char *argv[4];
+
+	signal(SIGCHLD, SIG_IGN);
+	sh("exit 7", argv);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	child_look(&c, &end);
+	assert_false(end.ended);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	p = (struct pollfd){.fd = c.pid_fd, .events = POLLIN};
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	child_look(&c, &end);
+	signal(SIGCHLD, SIG_DFL);
+	assert_true(end.ended && end.unknown);
+	child_done(&c);
+}
+
+/* Its number may be somebody else's by then. */
+static void who_has_ended_gets_no_signal(void **state)
+{
+	struct child c = {};
+	char *argv[4];
+	pid_t other;
+
+	sh("exit 0", argv);
+	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_release(&c, "sh", NULL), 0);
+	assert_int_equal(waitpid(c.pid, NULL, 0), c.pid);
+	other = fork();
+	if (other == 0) {
+		pause();
+		_exit(0);
+	}
+	c.pid = other; /* as if it had got the number */
+	assert_int_equal(child_signal(&c, SIGTERM), 0);
+	assert_int_equal(kill(other, SIGKILL), 0);
+	assert_int_equal(wait_for_end(&c).si_status, SIGKILL);
+	child_done(&c);
+}
+
 static void no_descriptor_stays_open(void **state)
 {
 	size_t before = open_files();
@@ -276,6 +321,8 @@ int main(void)
 		cmocka_unit_test(releasing_a_child_that_was_killed_harms_nobody),
 		cmocka_unit_test(blocked_signals_are_not_inherited),
 		cmocka_unit_test(a_broken_pipe_ends_the_command_as_ever),
+		cmocka_unit_test(an_end_that_nobody_can_tell_is_one),
+		cmocka_unit_test(who_has_ended_gets_no_signal),
 		cmocka_unit_test(no_descriptor_stays_open),
 	};
 

@@ -9,10 +9,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -34,6 +37,9 @@ static char dir[64];
 		if (!(condition))        \
 			return __LINE__; \
 	} while (0)
+
+#define SKIPPED (-3)
+#define DONE    (-4) /* and nothing is left to be looked at */
 
 static char allowed[96], other[96];
 
@@ -61,8 +67,18 @@ static int split(void)
 	return priv_split(&(struct priv_options){}, &e);
 }
 
+/* What of @before and @body is not so, with the split in between; what @before says other than 0 is it. */
+static int split_between(int (*before)(void), int (*body)(void))
+{
+	int line = before ? before() : 0;
+
+	if (line)
+		return line;
+	return split() < 0 ? -2 : body();
+}
+
 /* In a child, whose exit status has eight bits: the line goes through memory. */
-static void run(int (*body)(void))
+static void run_after(int (*before)(void), int (*body)(void))
 {
 	int *line = mmap(NULL, sizeof(*line), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			 -1, 0);
@@ -75,14 +91,22 @@ static void run(int (*body)(void))
 	*line = -1;
 	pid = fork();
 	if (pid == 0) {
-		*line = split() < 0 ? -2 : body();
+		*line = split_between(before, body);
 		_exit(0);
 	}
 	waitpid(pid, &status, 0);
 	assert_true(WIFEXITED(status));
-	if (*line)
-		fail_msg("line %d", *line);
+	status = *line;
 	munmap(line, sizeof(*line));
+	if (status == SKIPPED)
+		skip();
+	if (status && status != DONE)
+		fail_msg("line %d", status);
+}
+
+static void run(int (*body)(void))
+{
+	run_after(NULL, body);
 }
 
 static int state_of_the_core(void)
@@ -234,6 +258,177 @@ static void programs_are_elf_files_that_run_and_nothing_else(void **state)
 	run(programs);
 }
 
+static int leased(void)
+{
+	EXPECT(elf_open("leased") == -EWOULDBLOCK);
+	return 0;
+}
+
+/* Who holds the lease is told to give it back, and does not. */
+static void a_leased_file_is_not_waited_for(void **state)
+{
+	char path[96];
+	int fd;
+
+	if (geteuid() != 0)
+		skip();
+	put_elf("leased", ET_DYN);
+	snprintf(path, sizeof(path), "%s/leased", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	signal(SIGIO, SIG_IGN);
+	assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+	run(leased);
+	close(fd);
+	signal(SIGIO, SIG_DFL);
+}
+
+static int lease_of(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : priv_lease(fd);
+
+	close(fd);
+	return r;
+}
+
+static int leases(void)
+{
+	EXPECT(lease_of("/etc/passwd") == -ENOEXEC);
+	EXPECT(lease_of("/dev/null") == -ENOEXEC);
+	EXPECT(lease_of("/proc/self/exe") == 0);
+	return 0;
+}
+
+static void leases_are_of_programs_and_nothing_else(void **state)
+{
+	run(leases);
+}
+
+#define SOCKETS 400
+
+/* In portions, as they are asked for; what lies between them is none. */
+static int sockets_of_root(void)
+{
+	struct priv_socket got[64];
+	uint32_t from = 0, last = 0, n = 0;
+	ssize_t r;
+
+	while ((r = priv_proc_sockets((uint32_t)getppid(), from, got, 64)) > 0) {
+		for (ssize_t i = 0; i < r; i++) {
+			EXPECT(got[i].inode && (!n || got[i].fd > last));
+			last = got[i].fd;
+			n++;
+		}
+		from = last + 1;
+	}
+	EXPECT(r == 0 && n >= SOCKETS && n < SOCKETS + 16);
+	return 0;
+}
+
+static void each_socket_is_told_once(void **state)
+{
+	int fds[SOCKETS], others[SOCKETS];
+
+	for (size_t i = 0; i < SOCKETS; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		others[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		assert_true(fds[i] >= 0 && others[i] >= 0);
+	}
+	run(sockets_of_root);
+	for (size_t i = 0; i < SOCKETS; i++) {
+		close(fds[i]);
+		close(others[i]);
+	}
+}
+
+/* ---- where privileges are other than usual ---- */
+
+/* As root has them in a container: CAP_CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, NET_RAW and so on. */
+#define OF_A_CONTAINER 0xa80425fbU
+
+static pid_t neighbour;
+
+static int as_in_a_container(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {
+		{.effective = OF_A_CONTAINER, .permitted = OF_A_CONTAINER}};
+
+	int ends[2];
+	char byte;
+
+	EXPECT(pipe(ends) == 0);
+	EXPECT(syscall(SYS_capset, &head, caps) == 0);
+	neighbour = fork();
+	if (neighbour == 0) {
+		/* until its parent ends, who may no longer send it a signal then */
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) < 0);
+	}
+	close(ends[0]);
+	return 0;
+}
+
+static int neighbour_in_the_container(void)
+{
+	char path[64], text[4096];
+
+	snprintf(path, sizeof(path), "%d/environ", neighbour);
+	EXPECT(priv_proc_open(path) >= 0);
+	snprintf(path, sizeof(path), "%d/io", neighbour);
+	EXPECT(priv_proc_read(path, text, sizeof(text)) > 0);
+	return 0;
+}
+
+static void root_of_a_container_sees_as_much_as_before(void **state)
+{
+	run_after(as_in_a_container, neighbour_in_the_container);
+}
+
+static int with_hidepid(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("proc", "/proc", "proc", 0, "hidepid=2") < 0)
+		return SKIPPED;
+	return 0;
+}
+
+static int sees_others(void)
+{
+	struct sandbox_state is;
+	int fd = open(of_root("/stat"), O_RDONLY | O_CLOEXEC);
+
+	EXPECT(sandbox_read(getpid(), &is) == 0);
+	EXPECT(fd >= 0);
+	EXPECT(is.uid != 0 && is.effective == 1ULL << CAP_SYS_PTRACE);
+	return 0;
+}
+
+static void with_hidepid_the_core_sees_processes_nevertheless(void **state)
+{
+	run_after(with_hidepid, sees_others);
+}
+
+static int hidden_in_a_container(void)
+{
+	struct err e = {};
+	int r = with_hidepid();
+
+	if (r == 0)
+		r = as_in_a_container();
+	if (r)
+		return r;
+	EXPECT(priv_split(&(struct priv_options){}, &e) == -EPERM);
+	EXPECT(!priv_is_split() && getuid() == 0 && strstr(e.text, "hidepid"));
+	return DONE;
+}
+
+static void nobody_splits_who_would_be_blind_then(void **state)
+{
+	run_after(hidden_in_a_container, NULL);
+}
+
 static int outputs(void)
 {
 	struct err e = {};
@@ -313,6 +508,12 @@ int main(void)
 		cmocka_unit_test(system_calls_that_do_harm_are_refused),
 		cmocka_unit_test(of_processes_only_listed_files_are_given_out),
 		cmocka_unit_test(programs_are_elf_files_that_run_and_nothing_else),
+		cmocka_unit_test(a_leased_file_is_not_waited_for),
+		cmocka_unit_test(leases_are_of_programs_and_nothing_else),
+		cmocka_unit_test(each_socket_is_told_once),
+		cmocka_unit_test(root_of_a_container_sees_as_much_as_before),
+		cmocka_unit_test(with_hidepid_the_core_sees_processes_nevertheless),
+		cmocka_unit_test(nobody_splits_who_would_be_blind_then),
 		cmocka_unit_test(only_outputs_that_were_named_before_are_opened),
 		cmocka_unit_test(nonsense_does_not_end_the_broker),
 	};
