@@ -577,6 +577,7 @@ def main():
         print("skip the surroundings - they need root\n0 passed, 0 failed, 1 skipped")
         return 0
     signal.signal(signal.SIGALRM, out_of_time)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who starts the tests may have nohup(1) ignore it
     counts = collections.Counter(run_one(name) for name in arguments.names or TESTS)
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] else 0

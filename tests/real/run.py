@@ -80,6 +80,7 @@ def main():
         counts["failed"] += 1
     else:
         signal.signal(signal.SIGALRM, out_of_time)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who starts the tests may have nohup(1) ignore it
         for name in names:
             counts[run_one(name, tests[name])] += 1
     print(", ".join(f"{n} {what}" for what, n in counts.items()))
