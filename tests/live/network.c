@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define WHOLE "network.connect network.accept network.close"
@@ -117,6 +118,7 @@ static void udp_peek(void)
 static void udp_together(void)
 {
 	unsigned long n = live_scaled(3000), sent = 0;
+	struct utsname kernel;
 	struct line *l;
 	struct workload w;
 	struct stream st;
@@ -132,7 +134,12 @@ static void udp_together(void)
 	while ((l = stream_find(&st, &i, w.pid, "network", "close")))
 		sent += line_int(l, "tx_bytes") / 100;
 	sent += stop_count(&st, "shed");
-	CHECK(sent == 2 * n, "%lu datagrams told or counted, %lu were sent", sent, 2 * n);
+	CHECK(sent <= 2 * n, "%lu datagrams told or counted, %lu were sent", sent, 2 * n);
+	/* of a hook that the kernel skipped it is not known which it was; 5.10 does not count them */
+	uname(&kernel);
+	if (strncmp(kernel.release, "5.10.", 5) != 0)
+		CHECK(sent + stop_count(&st, "missed") >= 2 * n,
+		      "%lu datagrams told or counted, %lu were sent", sent, 2 * n);
 }
 
 static int listen_silently(in_port_t *port)
