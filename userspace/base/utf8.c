@@ -137,6 +137,15 @@ size_t utf8_put(char out[4], uint32_t c)
 	return 4;
 }
 
+size_t utf8_cut(const char *text, size_t len, size_t max)
+{
+	if (len <= max)
+		return len;
+	while (max && utf8_continues(text[max]))
+		max--;
+	return max;
+}
+
 size_t utf8_column(const char *text, size_t off)
 {
 	size_t column = 1;

@@ -29,6 +29,9 @@ static inline bool utf8_continues(char c)
 /* Writes the character @c, up to U+10FFFF; returns how many bytes (1 to 4) it took. */
 size_t utf8_put(char out[4], uint32_t c);
 
+/* How much of @text, @len bytes long, is whole characters in not more than @max bytes. */
+size_t utf8_cut(const char *text, size_t len, size_t max);
+
 /* Where a reader finds the byte at @off, in characters from 1 on. */
 size_t utf8_column(const char *text, size_t off);
 

@@ -8,6 +8,7 @@
 #endif
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/utf8.h"
 
 static bool is_space(char c)
@@ -35,14 +36,6 @@ static const bool string_stops[256] = {
 	['"'] = true,
 	['\\'] = true,
 };
-
-static int hex_digit(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static const char *skip_escape(const char *p, const char *end)
 {
@@ -409,16 +402,6 @@ static const char *put_escape(struct buf *out, const char *p, const char *end)
 	return p + 2;
 }
 
-/* Back to where a character begins, behind @from. */
-static void cut_text(struct buf *out, size_t from, size_t max)
-{
-	if (out->len <= from + max)
-		return;
-	out->len = from + max;
-	while (out->len > from && utf8_continues(out->data[out->len]))
-		out->len--;
-}
-
 bool value_text_upto(struct value v, struct buf *out, size_t max)
 {
 	const char *p, *end;
@@ -442,7 +425,7 @@ bool value_text_upto(struct value v, struct buf *out, size_t max)
 	}
 	if (out->failed || out->len - start <= max)
 		return !out->failed;
-	cut_text(out, start, max);
+	out->len = start + utf8_cut(out->data + start, out->len - start, max);
 	return false;
 }
 

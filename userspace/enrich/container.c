@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 
 #define ID_MIN     12 /* runtimes shorten an id to that */
 #define ID_LEN     64
@@ -71,11 +72,6 @@ static bool is_id(struct name a)
 	return a.n >= ID_MIN && a.n <= ID_LEN && is_hex(a);
 }
 
-static int hex_value(char c)
-{
-	return isdigit((unsigned char)c) ? c - '0' : (c | 0x20) - 'a' + 10;
-}
-
 /* systemd writes what may not stand in a unit's name as \x2d; what is in no name stays as it is. */
 static bool unescape_one(struct name *a, char *ret)
 {
@@ -83,7 +79,7 @@ static bool unescape_one(struct name *a, char *ret)
 
 	if (a->n < 4 || a->p[0] != '\\' || a->p[1] != 'x' || !is_hex((struct name){a->p + 2, 2}))
 		return false;
-	c = hex_value(a->p[2]) * 16 + hex_value(a->p[3]);
+	c = hex_digit(a->p[2]) * 16 + hex_digit(a->p[3]);
 	if (c <= ' ' || c == '/' || c == 0x7f)
 		return false;
 	*ret = (char)c;

@@ -5,6 +5,7 @@
  * stands behind padding or the end of other code, and from which the instructions lead to the address.
  */
 #include "find/function.h"
+#include "find/sorted.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -133,17 +134,9 @@ static int function_decode(struct reader *rd, struct function *f, bool open)
 /* The instruction at @vaddr, exactly; -1 when none begins there. */
 static ssize_t step_find(const struct function *f, uint64_t vaddr)
 {
-	size_t low = 0, high = f->n_steps;
+	size_t at = sorted_from(f->steps, sizeof(*f->steps), f->n_steps, vaddr);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (f->steps[mid].vaddr < vaddr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < f->n_steps && f->steps[low].vaddr == vaddr ? (ssize_t)low : -1;
+	return at < f->n_steps && f->steps[at].vaddr == vaddr ? (ssize_t)at : -1;
 }
 
 enum border {

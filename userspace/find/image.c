@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "find/sorted.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "structs are read as they lie in the file, which is little-endian"
@@ -609,28 +610,13 @@ struct wanted_list {
 	struct wanted *of; /* by address, of which some may be the same */
 };
 
-static int wanted_compare(const void *a, const void *b)
-{
-	const struct wanted *x = a, *y = b;
-
-	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
-}
-
 static int wanted_take(void *userdata, const Elf64_Rela *rela)
 {
 	const struct wanted_list *w = userdata;
-	size_t low = 0, high = w->n;
+	size_t at = sorted_from(w->of, sizeof(*w->of), w->n, rela->r_offset);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (w->of[mid].vaddr < rela->r_offset)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	for (; low < w->n && w->of[low].vaddr == rela->r_offset; low++)
-		*w->of[low].value = (uint64_t)rela->r_addend;
+	for (; at < w->n && w->of[at].vaddr == rela->r_offset; at++)
+		*w->of[at].value = (uint64_t)rela->r_addend;
 	return 0;
 }
 
@@ -646,7 +632,7 @@ int image_pointers(struct image *im, const uint64_t *vaddrs, uint64_t *ret_value
 	}
 	if (r < 0)
 		return r;
-	qsort(wanted, n, sizeof(*wanted), wanted_compare);
+	qsort(wanted, n, sizeof(*wanted), sorted_compare);
 	return rela_each(im, wanted_take, &w);
 }
 

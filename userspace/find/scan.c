@@ -4,6 +4,7 @@
  * without SSE2 each place is looked at.
  */
 #include "find/scan.h"
+#include "find/sorted.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -346,17 +347,9 @@ struct ref_pass {
 
 static const struct wanted *wanted_find(const struct ref_pass *p, uint64_t vaddr)
 {
-	size_t low = 0, high = p->n;
+	size_t at = sorted_from(p->wanted, sizeof(*p->wanted), p->n, vaddr);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (p->wanted[mid].vaddr < vaddr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < p->n && p->wanted[low].vaddr == vaddr ? &p->wanted[low] : NULL;
+	return at < p->n && p->wanted[at].vaddr == vaddr ? &p->wanted[at] : NULL;
 }
 
 static int ref_add(struct refs *ret, uint64_t vaddr, const struct wanted *w)
@@ -487,13 +480,6 @@ static int refs_block(void *userdata, uint64_t vaddr, const uint8_t *bytes, size
 	return r < 0 ? r : looks_charge(p->im, &p->looks);
 }
 
-static int ref_compare(const void *a, const void *b)
-{
-	const struct ref *x = a, *y = b;
-
-	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
-}
-
 /* Steps may overlap where blocks do, so a reference can be there twice. */
 static void refs_sort(struct refs *refs)
 {
@@ -501,19 +487,12 @@ static void refs_sort(struct refs *refs)
 
 	if (refs->n == 0)
 		return;
-	qsort(refs->refs, refs->n, sizeof(*refs->refs), ref_compare);
+	qsort(refs->refs, refs->n, sizeof(*refs->refs), sorted_compare);
 	for (size_t i = 0; i < refs->n; i++) {
 		if (n == 0 || refs->refs[n - 1].vaddr != refs->refs[i].vaddr)
 			refs->refs[n++] = refs->refs[i];
 	}
 	refs->n = n;
-}
-
-static int wanted_compare(const void *a, const void *b)
-{
-	const struct wanted *x = a, *y = b;
-
-	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
 }
 
 static void wanted_collect(struct ref_pass *p, const struct hits *hits)
@@ -522,7 +501,7 @@ static void wanted_collect(struct ref_pass *p, const struct hits *hits)
 		for (uint32_t i = 0; a != ANCHOR_OPENSSL && i < hits->n[a]; i++)
 			p->wanted[p->n++] = (struct wanted){hits->of[a][i].vaddr, a, i};
 	}
-	qsort(p->wanted, p->n, sizeof(p->wanted[0]), wanted_compare);
+	qsort(p->wanted, p->n, sizeof(p->wanted[0]), sorted_compare);
 }
 
 /* One pass over all code. */
@@ -574,19 +553,12 @@ struct target_pass {
 
 static bool range_holds(const struct target_pass *p, uint64_t vaddr)
 {
-	size_t low = 0, high = p->n;
+	size_t at;
 
 	if (vaddr < p->ranges[0].low || vaddr > p->ranges[p->n - 1].high)
 		return false;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (p->ranges[mid].high < vaddr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < p->n && vaddr >= p->ranges[low].low;
+	at = sorted_from(&p->ranges[0].high, sizeof(*p->ranges), p->n, vaddr);
+	return at < p->n && vaddr >= p->ranges[at].low;
 }
 
 static int target_add(struct targets *ret, uint64_t vaddr)
@@ -648,20 +620,13 @@ static int calls_block(void *userdata, uint64_t vaddr, const uint8_t *bytes, siz
 	return r < 0 ? r : looks_charge(p->im, &p->looks);
 }
 
-static int target_compare(const void *a, const void *b)
-{
-	const struct target *x = a, *y = b;
-
-	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
-}
-
 static void targets_sort(struct targets *t)
 {
 	size_t n = 0;
 
 	if (t->n == 0)
 		return;
-	qsort(t->targets, t->n, sizeof(*t->targets), target_compare);
+	qsort(t->targets, t->n, sizeof(*t->targets), sorted_compare);
 	for (size_t i = 0; i < t->n; i++) {
 		if (n > 0 && t->targets[n - 1].vaddr == t->targets[i].vaddr)
 			t->targets[n - 1].callers++;
@@ -724,15 +689,9 @@ int scan_callers(struct image *im, uint64_t vaddr, struct targets *ret)
 
 const struct target *targets_before(const struct targets *t, uint64_t vaddr)
 {
-	size_t low = 0, high = t->n;
+	size_t at = sorted_from(t->targets, sizeof(*t->targets), t->n, vaddr);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (t->targets[mid].vaddr <= vaddr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low ? &t->targets[low - 1] : NULL;
+	if (at < t->n && t->targets[at].vaddr == vaddr)
+		return &t->targets[at];
+	return at ? &t->targets[at - 1] : NULL;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/hex.h"
 #include "find/library.h"
 
 #define ENTRIES_MAX 65536
@@ -44,14 +45,6 @@ void find_table_free(struct find_table *table)
 	free(table);
 }
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int id_parse(const char *text, struct image_id *ret)
 {
 	size_t len = strlen(text);
@@ -59,7 +52,7 @@ static int id_parse(const char *text, struct image_id *ret)
 	if (len < 16 || len % 2 || len / 2 > sizeof(ret->bytes))
 		return -EINVAL;
 	for (size_t i = 0; i < len / 2; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return -EINVAL;

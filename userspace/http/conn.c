@@ -206,21 +206,27 @@ static bool is_read(const struct websocket *w)
 	return w && !websocket_failed(w, NULL);
 }
 
-/* What both directions hold is the pool's; where that has no more, the newest message gives way. */
+/* What both directions hold is the pool's. False: that has no more. */
+static bool hold_websockets(struct http_conn *c)
+{
+	return http_exchanges_hold(c->exchanges,
+				   websocket_memory(c->websockets[HTTP_REQUEST]) +
+					   websocket_memory(c->websockets[HTTP_RESPONSE]));
+}
+
+/* Where there is no room, the newest message gives way. */
 static void feed_websocket(struct http_conn *c, enum http_side side, const char *p, size_t n)
 {
-	struct websocket *const *w = c->websockets;
+	struct websocket *w = c->websockets[side];
 
-	if (w[side])
-		websocket_feed(w[side], p, n);
-	if (n && !is_read(w[side]))
+	if (w)
+		websocket_feed(w, p, n);
+	if (n && !is_read(w))
 		http_pool_ws_lost(c->pool);
-	if (!w[side])
+	if (!w || hold_websockets(c))
 		return;
-	if (http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1])))
-		return;
-	websocket_drop(w[side]);
-	http_exchanges_hold(c->exchanges, websocket_memory(w[0]) + websocket_memory(w[1]));
+	websocket_drop(w);
+	hold_websockets(c);
 }
 
 /* Called by the parser for each side, the request's first; it is freed once it has returned. */

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/utf8.h"
 
@@ -162,15 +163,6 @@ static bool request_failed(const struct llm_request *r)
 }
 
 /* Cuts between two characters. */
-static void cut_prompt(struct buf *b)
-{
-	if (b->len <= LLM_PROMPT_MAX)
-		return;
-	b->len = LLM_PROMPT_MAX;
-	while (b->len && utf8_continues(b->data[b->len]))
-		b->len--;
-}
-
 const struct llm_format *llm_request_read(struct llm_request *r, const struct llm_source *from,
 					  struct http_text body, bool whole)
 {
@@ -187,7 +179,7 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 	session_from_headers(r, from);
 	value_text(r->said, &r->prompt);
 	r->prompt_full = r->prompt.len;
-	cut_prompt(&r->prompt);
+	r->prompt.len = utf8_cut(r->prompt.data, r->prompt.len, LLM_PROMPT_MAX);
 	if (r->tools.len)
 		buf_add_char(&r->tools, ']');
 	if (r->parameters.len)
@@ -208,14 +200,6 @@ void llm_answer_set(struct llm_answer *a, struct buf *b, struct value string)
 	a->cut |= !llm_set(b, string);
 }
 
-static int hex_value(char c)
-{
-	const char *digits = "0123456789abcdef", *at;
-
-	at = c ? strchr(digits, c | 0x20) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
 void llm_set_from_path(struct buf *b, struct http_text path, const char *open, const char *close)
 {
 	const char *p = path.len ? memmem(path.p, path.len, open, strlen(open)) : NULL;
@@ -229,8 +213,8 @@ void llm_set_from_path(struct buf *b, struct http_text path, const char *open, c
 	end = stop ? stop : end;
 	buf_reset(b);
 	for (; p < end && b->len < LLM_NAME_MAX; p++) {
-		int high = *p == '%' && end - p > 2 ? hex_value(p[1]) : -1;
-		int low = high >= 0 ? hex_value(p[2]) : -1;
+		int high = *p == '%' && end - p > 2 ? hex_digit(p[1]) : -1;
+		int low = high >= 0 ? hex_digit(p[2]) : -1;
 
 		buf_add_char(b, low >= 0 ? (char)(high << 4 | low) : *p);
 		p += low >= 0 ? 2 : 0;

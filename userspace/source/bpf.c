@@ -520,8 +520,8 @@ static uint64_t program_missed(int fd)
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 		return 0;
-	return info
-		.recursion_misses; /* KERNEL < 5.12, of classic tracepoints and kprobes < 6.7: not counted, stays 0 */
+	/* KERNEL < 5.12, of classic tracepoints and kprobes < 6.7: not counted, stays 0 */
+	return info.recursion_misses;
 }
 
 uint64_t bpf_shared_missed(struct bpf_shared *s)

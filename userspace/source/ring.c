@@ -22,8 +22,8 @@ _Static_assert(sizeof(struct as_ssl_data) + AS_CHUNK_MAX <= AS_RECORD_MAX, "what
 
 #define CACHE_LINE     64
 #define PREFETCH_AHEAD 1024
-#define PREFETCH_MOST \
-	2048 /* of one record: that a longer one is read in turn, the processor sees */
+/* Of one record: that a longer one is read in turn, the processor sees. */
+#define PREFETCH_MOST 2048
 
 struct ring {
 	size_t page;

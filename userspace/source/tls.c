@@ -64,9 +64,9 @@ struct tls_source {
 		lock; /* of the files' links and `leave`: the guard's thread takes probes out */
 	struct mmaps *mmaps;
 	bool unopened; /* a file could not be, which was said */
-	uint64_t
-		leased_ns; /* when to look again at files that somebody had leased; 0: there were none */
-	DIR *scan;         /* going through /proc; NULL when done */
+	/* when to look again at files that somebody had leased; 0: there were none */
+	uint64_t leased_ns;
+	DIR *scan;       /* going through /proc; NULL when done */
 	bool scan_again; /* when it is done */
 	bool scan_blind; /* of somebody we may not know what he has mapped */
 	bool scan_void;  /* something went wrong */

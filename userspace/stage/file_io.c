@@ -12,8 +12,9 @@
 #include "event/record.h"
 
 #define BUCKETS 8192
-#define SWEEP_TICKS \
-	60 /* how often what nobody speaks of any more is looked for, in two ticks that follow */
+
+/* How often what nobody speaks of any more is looked for, in two ticks that follow. */
+#define SWEEP_TICKS 60
 
 /* One opening of one descriptor. */
 struct opening {

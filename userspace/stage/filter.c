@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 #include "base/utf8.h"
 #include "stage/regex.h"
 
@@ -93,7 +94,6 @@ struct parser {
 	struct filter_error *err;
 };
 
-/* Columns count characters: bytes that continue a UTF-8 sequence do not. */
 __attribute__((format(printf, 4, 5))) static int fail(struct parser *ps, size_t off, int r,
 						      const char *fmt, ...)
 {
@@ -232,11 +232,11 @@ static int hex_digits(const struct parser *ps, size_t n, uint32_t *ret)
 {
 	*ret = 0;
 	for (size_t i = 0; i < n; i++) {
-		char c = ps->text[ps->at + i];
+		int digit = hex_digit(ps->text[ps->at + i]);
 
-		if (!isxdigit((unsigned char)c))
+		if (digit < 0)
 			return -EINVAL;
-		*ret = *ret * 16 + (uint32_t)(is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
+		*ret = *ret * 16 + (uint32_t)digit;
 	}
 	return 0;
 }

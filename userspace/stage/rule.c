@@ -279,10 +279,8 @@ static void skip_space(struct parser *ps)
 static const char *found(struct parser *ps, size_t off, char out[48])
 {
 	const char *p = ps->text + off;
-	size_t n = strcspn(p, " \t"), cut = MIN(n, (size_t)32);
+	size_t n = strcspn(p, " \t"), cut = utf8_cut(p, n, 32);
 
-	while (cut < n && cut > 0 && utf8_continues(p[cut]))
-		cut--;
 	if (!n)
 		snprintf(out, 48, "the end");
 	else

@@ -7,6 +7,7 @@
 #endif
 
 #include "base/cleanup.h"
+#include "base/hex.h"
 
 #define NO_ASCII 0xff /* stands for any character that is none */
 
@@ -43,14 +44,6 @@ bool unescape_needed(const uint8_t *in, size_t n)
 	return false;
 }
 
-static int hex_digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static size_t held_slashes(const struct unescape *u)
 {
 	size_t n = 0;
@@ -65,7 +58,7 @@ static bool escape_fits(const struct unescape *u, size_t slashes, uint8_t c)
 {
 	if (slashes == u->n_held)
 		return c == '\\' ? slashes < UNESCAPE_SLASHES : c == 'u' || c == '/';
-	return hex_digit(c) >= 0;
+	return hex_digit((char)c) >= 0;
 }
 
 static size_t put(uint8_t *out, const uint8_t *p, size_t n)
@@ -97,8 +90,8 @@ static size_t put_escape(struct unescape *u, size_t slashes, uint8_t last, uint8
 	if (last != '/' || u->n_held > slashes) {
 		value = 0;
 		for (size_t i = slashes + 1; i < u->n_held; i++)
-			value = value << 4 | (unsigned)hex_digit(u->held[i]);
-		value = value << 4 | (unsigned)hex_digit(last);
+			value = value << 4 | (unsigned)hex_digit((char)u->held[i]);
+		value = value << 4 | (unsigned)hex_digit((char)last);
 	}
 	if (value == '"' || value == '\'' || value == '\\') {
 		n = slashes / 2;
