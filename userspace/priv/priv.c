@@ -147,6 +147,8 @@ static void broker_begin(void *context, int requests)
 	/* it ends with the core, and not before */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (birth->opt->started)
+		birth->opt->started(birth->opt->ctx, getpid());
 	descriptors_close(birth->opt, requests);
 	r = sandbox_limit(broker_keeps(birth->permitted));
 	if (r < 0)
@@ -228,8 +230,6 @@ int priv_split(const struct priv_options *opt, struct err *e)
 		       &broker);
 	if (r < 0)
 		return err_set(e, r, "cannot start the broker: %s", strerror(-r));
-	if (opt->started)
-		opt->started(opt->ctx, peer_pid(broker));
 	r = sandbox_become(&id, keep, e);
 	if (r < 0) {
 		priv_end();

@@ -44,7 +44,7 @@ struct priv_options {
 	const int *keep; /* descriptors that the broker needs, besides programs and maps */
 	size_t n_keep;
 	int (*try_maps)(void *ctx);               /* reads a map; -EPERM: that needs CAP_BPF here */
-	void (*started)(void *ctx, pid_t broker); /* so that it is not traced */
+	void (*started)(void *ctx, pid_t broker); /* in the broker, first: it is not to be traced */
 	void *ctx;
 };
 
