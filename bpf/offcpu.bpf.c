@@ -156,55 +156,6 @@ static __always_inline struct as_wait_thread *thread_get(__u32 tid, __u64 start_
 	return t;
 }
 
-/*
- * The leader's entry stays until the process ends: a thread that execs takes over its number and start time,
- * and with them the entry.
- */
-static __always_inline void thread_end(__u32 tgid, __u32 tid)
-{
-	struct as_wait_thread *t;
-
-	if (tid == tgid)
-		return;
-	t = bpf_map_lookup_elem(&wait_threads, &tid);
-	if (!t || t->ended || t->life.tgid != tgid)
-		return;
-	t->since_ns = 0;
-	t->ended = 1;
-	__sync_fetch_and_add(&ended, 1);
-}
-
-/* ---- the switch ---- */
-
-static __always_inline void switch_out(struct task_struct *task, bool preempted, __u64 state)
-{
-	__u64 id = bpf_get_current_pid_tgid(), now;
-	struct as_wait_thread *t;
-	__u32 flags;
-
-	if (!id || !thread_watched(id))
-		return;
-	flags = BPF_CORE_READ(task, flags);
-	if (flags & TASK_KERNEL)
-		return;
-	if (state & STATE_DEAD || flags & TASK_EXITING) {
-		thread_end(id >> 32, id);
-		return;
-	}
-	t = thread_get(id, BPF_CORE_READ(task, start_boottime));
-	if (!t) {
-		ledger_add(AS_EV_OFFCPU, shed, 1);
-		return;
-	}
-	BPF_CORE_READ_INTO(&t->name, task, comm);
-	preempted |= !state;
-	t->wait = preempted ? AS_WAIT_PREEMPTED : wait_reason(state);
-	now = bpf_ktime_get_boot_ns();
-	t->ready_ns = preempted ? now : 0;
-	barrier();
-	t->since_ns = now; /* last: from here on it may be woken */
-}
-
 static __always_inline void thread_add(struct as_wait_thread *t, __u32 wait, __u64 since_ns,
 				       __u64 ready_ns)
 {
@@ -241,6 +192,70 @@ static __always_inline void wait_add(struct as_wait_thread *t, __u64 since_ns, _
 	peak_add(w->by[wait].peaks, ns);
 	if (wait != AS_WAIT_PREEMPTED)
 		thread_add(t, wait, since_ns, ready_ns);
+}
+
+/* The kernel does not tell of every switch. Then a wait has ended when the thread was woken, if that was told. */
+static __always_inline void wait_close(struct as_wait_thread *t)
+{
+	__u64 since_ns = t->since_ns, ready_ns = t->ready_ns;
+
+	if (!since_ns)
+		return;
+	t->since_ns = 0;
+	if (ready_ns < since_ns)
+		ledger_add(AS_EV_OFFCPU, shed, 1);
+	else
+		wait_add(t, since_ns, ready_ns, ready_ns);
+}
+
+/*
+ * The leader's entry stays until the process ends: a thread that execs takes over its number and start time,
+ * and with them the entry.
+ */
+static __always_inline void thread_end(__u32 tgid, __u32 tid)
+{
+	struct as_wait_thread *t;
+
+	if (tid == tgid)
+		return;
+	t = bpf_map_lookup_elem(&wait_threads, &tid);
+	if (!t || t->ended || t->life.tgid != tgid)
+		return;
+	wait_close(t);
+	t->ended = 1;
+	__sync_fetch_and_add(&ended, 1);
+}
+
+/* ---- the switch ---- */
+
+static __always_inline void switch_out(struct task_struct *task, bool preempted, __u64 state)
+{
+	__u64 id = bpf_get_current_pid_tgid(), now;
+	struct as_wait_thread *t;
+	__u32 flags;
+
+	if (!id || !thread_watched(id))
+		return;
+	flags = BPF_CORE_READ(task, flags);
+	if (flags & TASK_KERNEL)
+		return;
+	if (state & STATE_DEAD || flags & TASK_EXITING) {
+		thread_end(id >> 32, id);
+		return;
+	}
+	t = thread_get(id, BPF_CORE_READ(task, start_boottime));
+	if (!t) {
+		ledger_add(AS_EV_OFFCPU, shed, 1);
+		return;
+	}
+	wait_close(t);
+	BPF_CORE_READ_INTO(&t->name, task, comm);
+	preempted |= !state;
+	t->wait = preempted ? AS_WAIT_PREEMPTED : wait_reason(state);
+	now = bpf_ktime_get_boot_ns();
+	t->ready_ns = preempted ? now : 0;
+	barrier();
+	t->since_ns = now; /* last: from here on it may be woken */
 }
 
 static __always_inline void switch_in(struct task_struct *next)
