@@ -186,7 +186,9 @@ static __always_inline void wait_add(struct as_wait_thread *t, __u64 since_ns, _
 		return;
 	}
 	ns = wait == AS_WAIT_PREEMPTED ? now - since_ns : ready_ns - since_ns;
-	__sync_fetch_and_add(&w->runqueue_ns, now - ready_ns);
+	/* not an atomic addition of 0, for which the compiler takes an atomic operation of 5.12 */
+	if (now > ready_ns)
+		__sync_fetch_and_add(&w->runqueue_ns, now - ready_ns);
 	__sync_fetch_and_add(&w->by[wait].count, 1);
 	__sync_fetch_and_add(&w->by[wait].time_ns, ns);
 	peak_add(w->by[wait].peaks, ns);
