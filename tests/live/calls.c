@@ -107,10 +107,29 @@ static int64_t wait_sum(const struct stream *st, pid_t pid, const char *path)
 	return sum;
 }
 
+/* Some virtual machines' kernels hide what happens on their agent's threads: switches away from them, too. */
+#define UNTOLD_MAX 2
+
+/* Nothing is lost but waits of whose end the kernel told nothing. Returns how many these are. */
+static int64_t check_lossless(const struct stream *st)
+{
+	json_object *waits = NULL, *shed = NULL;
+	int64_t untold;
+
+	json_object_object_get_ex(object_at(st->stop, "streams"), "system.offcpu", &waits);
+	json_object_object_get_ex(waits, "shed", &shed);
+	untold = json_object_get_int64(shed);
+	if (!untold || untold > UNTOLD_MAX || stop_count(st, "shed") != (uint64_t)untold)
+		stream_check_lossless(st);
+	else
+		stream_check_whole(st);
+	return untold;
+}
+
 /* The program sees a wait end when it runs again: what it waited in the run queue is in its times. */
 static void check_waits(const char *what)
 {
-	int64_t runqueue_ns;
+	int64_t runqueue_ns, untold, missing = 0;
 	struct workload w;
 	struct stream st;
 	struct sight s;
@@ -120,7 +139,7 @@ static void check_waits(const char *what)
 	workload_finish(&w);
 	sight_stop(&s);
 	stream_load(&st, s.out);
-	stream_check_lossless(&st);
+	untold = check_lossless(&st);
 	runqueue_ns = wait_sum(&st, w.pid, "runqueue_ns");
 	json_object_object_foreach(told(&w), reason, row)
 	{
@@ -130,12 +149,18 @@ static void check_waits(const char *what)
 		int64_t seen_count = wait_sum(&st, w.pid, live_printf("reasons.%s.count", reason));
 		int64_t tolerance = real / 50 + count * 2000000;
 
-		CHECK(seen_count == count, "%s: %lld waits instead of %lld", reason,
-		      (long long)seen_count, (long long)count);
-		CHECK(seen <= real + tolerance && seen >= real - tolerance - runqueue_ns,
+		CHECK(seen_count <= count && seen_count >= count - untold,
+		      "%s: %lld waits instead of %lld", reason, (long long)seen_count,
+		      (long long)count);
+		missing += count - seen_count;
+		CHECK(seen <= real + tolerance, "%s: %lld ns instead of %lld", reason,
+		      (long long)seen, (long long)real);
+		CHECK(seen_count < count || seen >= real - tolerance - runqueue_ns,
 		      "%s: %lld ns instead of %lld (run queues: %lld)", reason, (long long)seen,
 		      (long long)real, (long long)runqueue_ns);
 	}
+	CHECK(missing <= untold, "%lld waits are missing, and %lld are told to be",
+	      (long long)missing, (long long)untold);
 }
 
 static void waits(void)
@@ -184,7 +209,7 @@ static void open_waits(void)
 	workload_wait(&w);
 
 	stream_load(&st, s.out);
-	stream_check_lossless(&st);
+	check_lossless(&st);
 	l = stream_only(&st, w.pid, "system", "offcpu");
 	seen = wait_sum(&st, w.pid, "reasons.poll.time_ns") / 1e9;
 	CHECK(seen >= 2 * waited && seen <= 2 * most, "%.3f s, not %.3f to %.3f", seen, 2 * waited,
@@ -281,16 +306,18 @@ static void execs_by_threads(void)
 	sight_stop(&s);
 	CHECK(n == 1, "%zu threads are remembered, of one", n);
 	stream_load(&st, s.out);
-	stream_check_lossless(&st);
+	check_lossless(&st);
 	json_object_object_foreach(told(&w), name, row) check_call(&st, w.pid, name, row);
 }
 
 /* ---- both ---- */
 
-static void count_calls(struct workload *w, struct stream *st, const char *pause_ms)
+/* Returns how many waits are untold. */
+static int64_t count_calls(struct workload *w, struct stream *st, const char *pause_ms)
 {
 	struct sight s;
 	struct line *l;
+	int64_t untold;
 	size_t i = 0;
 
 	workload_hold(w, "calls", "count", pause_ms, NULL);
@@ -298,10 +325,11 @@ static void count_calls(struct workload *w, struct stream *st, const char *pause
 	workload_finish(w);
 	sight_stop(&s);
 	stream_load(st, s.out);
-	stream_check_lossless(st);
+	untold = check_lossless(st);
 	json_object_object_foreach(told(w), name, row) check_call(st, w->pid, name, row);
 	while ((l = stream_find(st, &i, w->pid, "system", "syscalls")))
 		check_totals(l);
+	return untold;
 }
 
 static void counts(void)
@@ -318,14 +346,14 @@ static void counts_in_parts(void)
 {
 	struct workload w;
 	struct stream st;
-	int64_t ns;
+	int64_t ns, untold = count_calls(&w, &st, "11500");
 
-	count_calls(&w, &st, "11500");
 	CHECK(stream_count(&st, "system", "syscalls") >= 2, "no event at the interval");
 	CHECK(stream_count(&st, "system", "offcpu") >= 2, "no event at the interval");
 	ns = wait_sum(&st, w.pid, "reasons.sleep.time_ns");
-	CHECK(ns >= 11499000000 && ns <= 11730000000, "it slept %lld ns", (long long)ns);
-	CHECK(wait_sum(&st, w.pid, "reasons.sleep.count") == 1, "not one sleep");
+	CHECK(untold || (ns >= 11499000000 && ns <= 11730000000), "it slept %lld ns",
+	      (long long)ns);
+	CHECK(untold || wait_sum(&st, w.pid, "reasons.sleep.count") == 1, "not one sleep");
 }
 
 const struct live_test calls_tests[] = {
