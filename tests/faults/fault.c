@@ -70,23 +70,18 @@ struct log {
 
 /* ---- what is counted ---- */
 
-#define FUNCTIONS(X)                                                                               \
-	X(mem)                                                                                     \
-	X(open)                                                                                    \
-	X(openat)                                                                                  \
-	X(read)                                                                                    \
-	X(pread) X(write) X(readlink) X(fopen) X(fdopen) X(opendir) X(readdir) X(scandir) X(       \
-		fgets) X(fread) X(fwrite) X(fflush) X(fclose) X(fstat) X(fstatat) X(access)        \
-		X(fcntl) X(ioctl) X(mmap) X(munmap) X(epoll_create) X(epoll_ctl) X(epoll_wait) X(  \
-			poll) X(eventfd) X(signalfd) X(timerfd_create) X(timerfd_settime)          \
-			X(socket) X(socketpair) X(bind) X(send) X(recv) X(setsockopt) X(           \
-				getsockname) X(pipe) X(dup) X(fork) X(pthread_create) X(rename)    \
-				X(unlink) X(mkdir) X(ftruncate) X(fchmod) X(fchown) X(lseek)       \
-					X(memfd_create) X(wait) X(kill) X(prctl) X(setpriority) X( \
-						setrlimit) X(getrlimit) X(uname) X(getrandom)      \
-						X(realpath) X(dlopen) X(sigprocmask) X(read_event) \
-							X(write_event) X(perf_event_open)          \
-								X(pidfd_open) X(syscall) X(bpf)
+/* clang-format off */
+#define FUNCTIONS(X) \
+	X(mem) X(open) X(openat) X(read) X(pread) X(write) X(readlink) X(fopen) X(fdopen) \
+	X(opendir) X(readdir) X(scandir) X(fgets) X(fread) X(fwrite) X(fflush) X(fclose) X(fstat) \
+	X(fstatat) X(access) X(fcntl) X(ioctl) X(mmap) X(munmap) X(epoll_create) X(epoll_ctl) \
+	X(epoll_wait) X(poll) X(eventfd) X(signalfd) X(timerfd_create) X(timerfd_settime) X(socket) \
+	X(socketpair) X(bind) X(send) X(recv) X(setsockopt) X(getsockname) X(pipe) X(dup) X(fork) \
+	X(pthread_create) X(rename) X(unlink) X(mkdir) X(ftruncate) X(fchmod) X(fchown) X(lseek) \
+	X(memfd_create) X(wait) X(kill) X(prctl) X(setpriority) X(setrlimit) X(getrlimit) X(uname) \
+	X(getrandom) X(realpath) X(dlopen) X(sigprocmask) X(read_event) X(write_event) \
+	X(perf_event_open) X(pidfd_open) X(syscall) X(bpf)
+/* clang-format on */
 
 enum function {
 #define X(name) F_##name,
@@ -200,42 +195,68 @@ static void *next(const char *name)
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* A function that returns @bad and sets errno. */
-#define WRAP(function, type, bad, name, params, args)       \
-	EXPORT type name params;                            \
-	EXPORT type name params                             \
-	{                                                   \
-		static type(*real) params;                  \
-		int error;                                  \
-                                                            \
-		if (!real)                                  \
-			real = (type(*) params)next(#name); \
-		error = fails(F_##function);                \
-		if (error > 0) {                            \
-			errno = error;                      \
-			return bad;                         \
-		}                                           \
-		return real args;                           \
+/* A function that returns @bad and sets errno, behind @failed; @cut is what makes it do only half of its work. */
+#define WRAP_CALL(function, type, bad, name, params, args, failed, cut) \
+	EXPORT type name params;                                        \
+	EXPORT type name params                                         \
+	{                                                               \
+		static type(*real) params;                              \
+		int error;                                              \
+                                                                        \
+		if (!real)                                              \
+			real = (type(*) params)next(#name);             \
+		error = fails(F_##function);                            \
+		if (error > 0) {                                        \
+			failed;                                         \
+			errno = error;                                  \
+			return bad;                                     \
+		}                                                       \
+		if (error < 0) {                                        \
+			cut;                                            \
+		}                                                       \
+		return real args;                                       \
 	}
 
+#define WRAP(function, type, bad, name, params, args) \
+	WRAP_CALL(function, type, bad, name, params, args, , )
+
 /* One that moves @len bytes, and may move fewer. */
-#define WRAP_BYTES(function, name, params, args)               \
-	EXPORT ssize_t name params;                            \
-	EXPORT ssize_t name params                             \
-	{                                                      \
-		static ssize_t(*real) params;                  \
-		int error;                                     \
-                                                               \
-		if (!real)                                     \
-			real = (ssize_t(*) params)next(#name); \
-		error = fails(F_##function);                   \
-		if (error > 0) {                               \
-			errno = error;                         \
-			return -1;                             \
-		}                                              \
-		if (error < 0)                                 \
-			len = (len + 1) / 2;                   \
-		return real args;                              \
+#define WRAP_BYTES(function, name, params, args) \
+	WRAP_CALL(function, ssize_t, -1, name, params, args, , len = (len + 1) / 2)
+
+/* What is done with a stream also leaves its mark on it, which ferror() sees: a bit that has no other way in. */
+#define STREAM_ERROR 0x20 /* glibc's _IO_ERR_SEEN */
+
+static void stream_mark(FILE *f)
+{
+	if (f)
+		f->_flags |= STREAM_ERROR;
+}
+
+#define WRAP_STREAM(function, type, bad, name, params, args) \
+	WRAP_CALL(function, type, bad, name, params, args, stream_mark(f), )
+
+/* A descriptor comes back, or -1. One number or pointer stands behind @params, of which @last is the last. */
+#define WRAP_VARIADIC(function, name, params, last, args)  \
+	EXPORT int name params;                            \
+	EXPORT int name params                             \
+	{                                                  \
+		static int(*real) params;                  \
+		va_list ap;                                \
+		void *arg;                                 \
+		int error;                                 \
+                                                           \
+		va_start(ap, last);                        \
+		arg = va_arg(ap, void *);                  \
+		va_end(ap);                                \
+		if (!real)                                 \
+			real = (int(*) params)next(#name); \
+		error = fails(F_##function);               \
+		if (error > 0) {                           \
+			errno = error;                     \
+			return -1;                         \
+		}                                          \
+		return real args;                          \
 	}
 
 WRAP(mem, void *, NULL, malloc, (size_t size), (size))
@@ -253,100 +274,15 @@ EXPORT int posix_memalign(void **ret, size_t align, size_t size)
 	return fails(F_mem) > 0 ? ENOMEM : real(ret, align, size);
 }
 
-/* What is done with a stream also leaves its mark on it, which ferror() sees: a bit that has no other way in. */
-#define STREAM_ERROR 0x20 /* glibc's _IO_ERR_SEEN */
-
-#define WRAP_STREAM(function, type, bad, name, params, args) \
-	EXPORT type name params;                             \
-	EXPORT type name params                              \
-	{                                                    \
-		static type(*real) params;                   \
-		int error;                                   \
-                                                             \
-		if (!real)                                   \
-			real = (type(*) params)next(#name);  \
-		error = fails(F_##function);                 \
-		if (error > 0) {                             \
-			if (f)                               \
-				f->_flags |= STREAM_ERROR;   \
-			errno = error;                       \
-			return bad;                          \
-		}                                            \
-		return real args;                            \
-	}
-
-#define WRAP_OPEN(name)                                                      \
-	EXPORT int name(const char *path, int flags, ...);                   \
-	EXPORT int name(const char *path, int flags, ...)                    \
-	{                                                                    \
-		static int (*real)(const char *, int, ...);                  \
-		va_list ap;                                                  \
-		int mode, error;                                             \
-                                                                             \
-		va_start(ap, flags);                                         \
-		mode = va_arg(ap, int);                                      \
-		va_end(ap);                                                  \
-		if (!real)                                                   \
-			real = (int (*)(const char *, int, ...))next(#name); \
-		error = fails(F_open);                                       \
-		if (error > 0) {                                             \
-			errno = error;                                       \
-			return -1;                                           \
-		}                                                            \
-		return real(path, flags, mode);                              \
-	}
-
-#define WRAP_OPENAT(name)                                                         \
-	EXPORT int name(int dir, const char *path, int flags, ...);               \
-	EXPORT int name(int dir, const char *path, int flags, ...)                \
-	{                                                                         \
-		static int (*real)(int, const char *, int, ...);                  \
-		va_list ap;                                                       \
-		int mode, error;                                                  \
-                                                                                  \
-		va_start(ap, flags);                                              \
-		mode = va_arg(ap, int);                                           \
-		va_end(ap);                                                       \
-		if (!real)                                                        \
-			real = (int (*)(int, const char *, int, ...))next(#name); \
-		error = fails(F_openat);                                          \
-		if (error > 0) {                                                  \
-			errno = error;                                            \
-			return -1;                                                \
-		}                                                                 \
-		return real(dir, path, flags, mode);                              \
-	}
-
-/* One pointer or number behind the first two. */
-#define WRAP_THIRD(function, name, second)                             \
-	EXPORT int name(int fd, second request, ...);                  \
-	EXPORT int name(int fd, second request, ...)                   \
-	{                                                              \
-		static int (*real)(int, second, ...);                  \
-		va_list ap;                                            \
-		void *arg;                                             \
-		int error;                                             \
-                                                                       \
-		va_start(ap, request);                                 \
-		arg = va_arg(ap, void *);                              \
-		va_end(ap);                                            \
-		if (!real)                                             \
-			real = (int (*)(int, second, ...))next(#name); \
-		error = fails(F_##function);                           \
-		if (error > 0) {                                       \
-			errno = error;                                 \
-			return -1;                                     \
-		}                                                      \
-		return real(fd, request, arg);                         \
-	}
-
-WRAP_OPEN(open)
-WRAP_OPEN(open64)
-WRAP_OPENAT(openat)
-WRAP_OPENAT(openat64)
-WRAP_THIRD(fcntl, fcntl, int)
-WRAP_THIRD(fcntl, fcntl64, int)
-WRAP_THIRD(ioctl, ioctl, unsigned long)
+WRAP_VARIADIC(open, open, (const char *path, int flags, ...), flags, (path, flags, arg))
+WRAP_VARIADIC(open, open64, (const char *path, int flags, ...), flags, (path, flags, arg))
+WRAP_VARIADIC(openat, openat, (int dir, const char *path, int flags, ...), flags,
+	      (dir, path, flags, arg))
+WRAP_VARIADIC(openat, openat64, (int dir, const char *path, int flags, ...), flags,
+	      (dir, path, flags, arg))
+WRAP_VARIADIC(fcntl, fcntl, (int fd, int request, ...), request, (fd, request, arg))
+WRAP_VARIADIC(fcntl, fcntl64, (int fd, int request, ...), request, (fd, request, arg))
+WRAP_VARIADIC(ioctl, ioctl, (int fd, unsigned long request, ...), request, (fd, request, arg))
 
 WRAP_BYTES(pread, pread, (int fd, void *p, size_t len, off_t at), (fd, p, len, at))
 WRAP_BYTES(pread, pread64, (int fd, void *p, size_t len, off64_t at), (fd, p, len, at))

@@ -507,31 +507,48 @@ static void a_type_without_a_view_is_key_and_value(void **state)
 
 /* ---- the sink ---- */
 
-static void hidden_events_count_as_delivered(void **state)
-{
-	char path[] = "/tmp/test_terminal.XXXXXX";
-	struct writer_options opt = {.path = path};
-	struct writer_counts counts;
-	struct event ev = {};
+struct shown {
+	char path[32];
 	struct writer *w;
 	struct sink *sink;
-	int fd = mkstemp(path);
+	struct writer_counts counts;
+};
 
+static void shown_begin(struct shown *s)
+{
+	struct writer_options opt = {.path = s->path};
+	int fd;
+
+	*s = (struct shown){.path = "/tmp/test_terminal.XXXXXX"};
+	fd = mkstemp(s->path);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(writer_open(&opt, &w, NULL), 0);
-	assert_int_equal(terminal_sink_new(w, false, 80, &sink), 0);
+	assert_int_equal(writer_open(&opt, &s->w, NULL), 0);
+	assert_int_equal(terminal_sink_new(s->w, false, 80, &s->sink), 0);
+}
+
+static void shown_end(struct shown *s)
+{
+	assert_true(writer_sync(s->w, 10000));
+	writer_counts(s->w, &s->counts);
+	s->sink->free(s->sink);
+	writer_free(s->w);
+	unlink(s->path);
+}
+
+static void hidden_events_count_as_delivered(void **state)
+{
+	struct event ev = {};
+	struct shown s;
+
+	shown_begin(&s);
 	begin(AS_EV_STATS);
 	assert_int_equal(record_end(&record, &ev), 0);
-	sink->write(sink, &ev, "{}\n", 3);
-	sink->flush(sink);
-	assert_true(writer_sync(w, 10000));
-	writer_counts(w, &counts);
-	assert_int_equal(counts.delivered[AS_EV_STATS], 1);
-	assert_int_equal(counts.bytes, 0);
-	sink->free(sink);
-	writer_free(w);
-	unlink(path);
+	s.sink->write(s.sink, &ev, "{}\n", 3);
+	s.sink->flush(s.sink);
+	shown_end(&s);
+	assert_int_equal(s.counts.delivered[AS_EV_STATS], 1);
+	assert_int_equal(s.counts.bytes, 0);
 }
 
 static bool no_memory;
@@ -547,30 +564,18 @@ void *realloc(void *p, size_t n)
 
 static void a_line_that_could_not_be_made_is_dropped(void **state)
 {
-	char path[] = "/tmp/test_terminal.XXXXXX";
-	struct writer_options opt = {.path = path};
-	struct writer_counts counts;
 	struct event ev = {};
-	struct writer *w;
-	struct sink *sink;
-	int fd = mkstemp(path);
+	struct shown s;
 
-	assert_true(fd >= 0);
-	close(fd);
-	assert_int_equal(writer_open(&opt, &w, NULL), 0);
-	assert_int_equal(terminal_sink_new(w, false, 80, &sink), 0);
+	shown_begin(&s);
 	EXEC("ls");
 	assert_int_equal(record_end(&record, &ev), 0);
 	no_memory = true;
-	sink->write(sink, &ev, NULL, 0);
+	s.sink->write(s.sink, &ev, NULL, 0);
 	no_memory = false;
-	assert_true(writer_sync(w, 10000));
-	writer_counts(w, &counts);
-	assert_int_equal(counts.delivered[AS_EV_EXEC], 0);
-	assert_int_equal(counts.dropped[AS_EV_EXEC], 1);
-	sink->free(sink);
-	writer_free(w);
-	unlink(path);
+	shown_end(&s);
+	assert_int_equal(s.counts.delivered[AS_EV_EXEC], 0);
+	assert_int_equal(s.counts.dropped[AS_EV_EXEC], 1);
 }
 
 static int set_up(void **state)

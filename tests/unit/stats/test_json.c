@@ -112,19 +112,30 @@ static const char *row(const char *text, const char *title, char out[256])
 	return out;
 }
 
-static void the_table_and_the_document_agree(void **state)
+/* To be freed. */
+static char *table(const struct stats *s, int width)
 {
-	char *text = NULL, line[256], want[64];
+	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(f);
+	assert_int_equal(stats_print(s, f, false, width), 0);
+	fclose(f);
+	assert_int_equal(strlen(text), len);
+	return text;
+}
+
+static void the_table_and_the_document_agree(void **state)
+{
+	char *text, line[256], want[64];
 	struct stats *s = NULL;
 	struct json_object *o;
 
 	stats_new(&s);
 	recording_fill(s, 1, "cc1");
 	o = document(s, NULL);
-	stats_print(s, f, false, 200);
-	fclose(f);
+	text = table(s, 200);
 
 	snprintf(want, sizeof(want), "CPU%.1f%%%.1f%%%.1f%%", number(o, "tree.cpu_percent.mean"),
 		 number(o, "tree.cpu_percent.median"), number(o, "tree.cpu_percent.p95"));
@@ -140,18 +151,15 @@ static void the_table_and_the_document_agree(void **state)
 
 static void trees_that_found_no_place_are_told_by_both(void **state)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
 	struct stats *s = NULL;
 	struct json_object *o;
+	char *text;
 
 	stats_new(&s);
 	recording_fill(s, 1, "cc1");
 	s->tree_rows_refused = 7;
 	o = document(s, NULL);
-	assert_int_equal(stats_print(s, f, false, 200), 0);
-	fclose(f);
+	text = table(s, 200);
 	assert_true(number(o, "tree_rows_refused") == 7);
 	assert_non_null(strstr(text, "7 rows of trees left out"));
 	json_object_put(o);
@@ -161,16 +169,13 @@ static void trees_that_found_no_place_are_told_by_both(void **state)
 
 static void no_line_is_wider_than_the_terminal_and_none_has_control_bytes(void **state)
 {
-	char *text = NULL, *rest;
-	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
 	struct stats *s = NULL;
+	char *text, *rest;
 
 	stats_new(&s);
 	recording_fill(s, 1, "a\x1b[31mb");
-	stats_print(s, f, false, 60);
-	fclose(f);
-	assert_null(memchr(text, '\x1b', len));
+	text = table(s, 60);
+	assert_null(strchr(text, '\x1b'));
 	rest = text;
 	for (char *line; (line = strsep(&rest, "\n"));)
 		assert_true(strlen(line) <= 60 + 8); /* the ellipsis is three bytes */
