@@ -199,6 +199,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 	const struct capability *all = NULL;
 	struct sources *sources = NULL;
 	struct err e = {};
+	uint64_t refused = 0;
 	size_t n = 0;
 	int r, status, shown;
 
@@ -221,6 +222,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 			trust_split(&(struct trust_options){.shared = sources_shared(sources),
 							    .command = -1});
 		all = bpf_capabilities(sources_shared(sources), &n);
+		refused = bpf_capabilities_refused(sources_shared(sources));
 	}
 	if (o->json) {
 		int shortage = print_json(all, n, &e);
@@ -232,6 +234,9 @@ int cmd_doctor(const struct command *c, struct options *o)
 		print_families(&p, all, n);
 	}
 	shown = report_close(stdout, EXIT_ASKED);
+	if (refused)
+		log_warning("%llu hooks are not in this list: not enough memory, or more than %d",
+			    (unsigned long long)refused, CAPABILITIES_MAX);
 
 	status = complete(all, n) ? EXIT_ASKED : EXIT_FAILED;
 	if (r < 0) {

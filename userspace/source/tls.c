@@ -7,10 +7,11 @@
 #include "source/tls.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -1049,32 +1050,64 @@ void tls_source_tick(struct tls_source *t, uint64_t boot_ns)
 
 /* ---- opening and closing ---- */
 
+static bool is_tls_library(const char *name)
+{
+	return !strncmp(name, "libssl.so", 9) || !strncmp(name, "libgnutls.so", 12) ||
+	       !strcmp(name, "libssl3.so"); /* NSS */
+}
+
+/* What is for one architecture lies a level below. glob() would read each directory once for every library. */
+static void directory_inspect(struct tls_source *t, const char *path, bool below)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(path);
+	char inner[PATH_MAX];
+	struct dirent *d;
+
+	while (dir && (errno = 0, d = readdir(dir))) {
+		bool library = is_tls_library(d->d_name);
+
+		if (!library && (below || !strstr(d->d_name, "-linux-gnu")))
+			continue;
+		snprintf(inner, sizeof(inner), "%s/%s", path, d->d_name);
+		if (library)
+			path_inspect(t, inner);
+		else
+			directory_inspect(t, inner, true);
+	}
+	if (errno && errno != ENOENT && errno != ENOTDIR)
+		log_warning("%s: cannot look for libraries there: %s; they are found when a "
+			    "process maps them",
+			    path, strerror(errno));
+}
+
 static void inspect_directories(struct tls_source *t)
 {
-	static const char *const patterns[] = {
-		"/usr/lib/libssl.so*",
-		"/usr/lib64/libssl.so*",
-		"/lib/libssl.so*",
-		"/lib64/libssl.so*",
-		"/usr/lib/*-linux-gnu*/libssl.so*",
-		"/lib/*-linux-gnu*/libssl.so*",
-		"/usr/local/lib/libssl.so*",
-		"/usr/local/lib64/libssl.so*",
-		"/usr/local/ssl/lib*/libssl.so*",
-		"/usr/lib/libssl3.so", /* NSS */
-		"/usr/lib64/libssl3.so",
-		"/usr/lib/*-linux-gnu*/libssl3.so",
-		"/usr/lib/libgnutls.so*",
-		"/usr/lib64/libgnutls.so*",
-		"/usr/lib/*-linux-gnu*/libgnutls.so*",
+	static const char *const paths[] = {
+		"/usr/lib",
+		"/usr/lib64",
+		"/lib",
+		"/lib64",
+		"/usr/local/lib",
+		"/usr/local/lib64",
+		"/usr/local/ssl/lib",
+		"/usr/local/ssl/lib64",
 	};
-	glob_t found = {};
+	struct stat seen[ARRAY_SIZE(paths)];
+	size_t n = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++)
-		glob(patterns[i], i ? GLOB_APPEND : 0, NULL, &found);
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		path_inspect(t, found.gl_pathv[i]);
-	globfree(&found);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		size_t k = 0;
+
+		if (stat(paths[i], &seen[n]) < 0)
+			continue;
+		/* one may be a link to another */
+		while (seen[k].st_dev != seen[n].st_dev || seen[k].st_ino != seen[n].st_ino)
+			k++;
+		if (k < n)
+			continue;
+		n++;
+		directory_inspect(t, paths[i], false);
+	}
 }
 
 int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e)
