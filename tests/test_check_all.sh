@@ -8,26 +8,20 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/test_check_all.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-passed=0 failed=0
+. "$here/verdict.sh"
 
 # expect NAME PART CLOSING STATUS: of a part whose Python programs do what stdin says
 expect()
 {
-	local closing status
+	local line status why=
 
 	cat >"$tmp/python"
 	chmod 755 "$tmp/python"
 	SYSTEM_PYTHON=$tmp/python "$here/check-all.sh" "$2" >"$tmp/out" 2>&1
 	status=$?
-	closing=$(tail -n 1 "$tmp/out")
-	if [[ $closing == "$3" && $status == "$4" ]]; then
-		echo "ok $1"
-		passed=$((passed + 1))
-	else
-		echo "not ok $1 - '$closing' and status $status, not '$3' and $4"
-		sed 's/^/    /' "$tmp/out" >&2
-		failed=$((failed + 1))
-	fi
+	line=$(tail -n 1 "$tmp/out")
+	[[ $line == "$3" && $status == "$4" ]] || why="'$line' and status $status, not '$3' and $4"
+	verdict "$1" "$why" "$tmp/out"
 }
 
 # of `validate`, which is one program
@@ -93,5 +87,4 @@ case $1 in
 esac
 END
 
-echo "$passed passed, $failed failed, 0 skipped"
-exit $((failed > 0))
+closing

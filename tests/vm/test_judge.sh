@@ -10,8 +10,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/test_judge.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 
-passed=0
-failed=0
+. "$here/../verdict.sh"
 
 cat >"$tmp/exceptions" <<'END'
 # comment
@@ -38,14 +37,7 @@ expect()
 		*) grep -qxF -e "$wanted" "$tmp/out" || why="${why:+$why; }lacks: $wanted" ;;
 		esac
 	done
-	if [ -z "$why" ]; then
-		echo "ok $name"
-		passed=$((passed + 1))
-	else
-		echo "not ok $name - $why"
-		sed 's/^/    /' "$tmp/out" "$tmp/err"
-		failed=$((failed + 1))
-	fi
+	verdict "$name" "$why" "$tmp/out" "$tmp/err"
 }
 
 expect a-clean-run-passes 6.12 0 'ok a' 'skip b - no perf' '1 passed, 0 failed, 1 skipped' <<'END'
@@ -174,5 +166,4 @@ expect control-bytes-are-made-visible 6.12 0 'ok a' "$(printf 'odd ?[31m? bytes 
 echo 'open-path 5.10' >"$tmp/exceptions"
 expect an-exception-needs-a-reason 6.12 2 </dev/null
 
-echo "$passed passed, $failed failed, 0 skipped"
-[ "$failed" -eq 0 ]
+closing

@@ -8,7 +8,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/test_run.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-passed=0 failed=0
+. "$here/../verdict.sh"
 
 vm=$tmp/tests/vm
 mkdir -p "$vm" "$tmp/bin"
@@ -44,7 +44,7 @@ END
 # expect NAME STATUS LINE KERNEL...: the line is one that is to be there
 expect()
 {
-	local name=$1 want=$2 line=$3 status kernel options=()
+	local name=$1 want=$2 line=$3 status kernel why= options=()
 
 	shift 3
 	for kernel; do
@@ -52,14 +52,8 @@ expect()
 	done
 	PATH=$tmp/bin:$PATH "$vm/run.sh" "${options[@]}" -- file >"$tmp/said" 2>&1
 	status=$?
-	if ((status == want)) && grep -qxF -e "$line" "$tmp/said"; then
-		echo "ok $name"
-		passed=$((passed + 1))
-	else
-		echo "not ok $name - status $status, not $want, or no line '$line'"
-		sed 's/^/    /' "$tmp/said" >&2
-		failed=$((failed + 1))
-	fi
+	((status == want)) && grep -qxF -e "$line" "$tmp/said" || why="status $status, not $want, or no line '$line'"
+	verdict "$name" "$why" "$tmp/said"
 }
 
 expect guests-that-pass-pass 0 '1 passed, 0 failed, 0 skipped' here
@@ -70,5 +64,4 @@ expect no-kernel-at-all-is-no-success 77 '0 passed, 0 failed, 2 skipped' lost go
 expect and-said 77 'run.sh: nothing was tested' lost gone
 expect a-failure-is-one-beside-skips 1 '0 passed, 1 failed, 1 skipped' broken gone
 
-echo "$passed passed, $failed failed, 0 skipped"
-exit $((failed > 0))
+closing

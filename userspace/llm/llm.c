@@ -162,7 +162,6 @@ static bool request_failed(const struct llm_request *r)
 	       r->tools.failed || r->parameters.failed || r->prompt.failed || r->texts.failed;
 }
 
-/* Cuts between two characters. */
 const struct llm_format *llm_request_read(struct llm_request *r, const struct llm_source *from,
 					  struct http_text body, bool whole)
 {
