@@ -282,6 +282,7 @@ def nginx_serving_https_is_seen_in_plaintext(bench):
 
 
 def busy(bench, peer, **kw):
+    (bench.dir / "answered").unlink(missing_ok=True)  # the count of one before would be taken for this one's
     argv = [PYTHON, "-I", "-c", BUSY, str(peer.port), str(bench.dir / "answered")]
     process = bench.spawn(argv, **kw)
     progress(bench, process, 1)
