@@ -375,9 +375,10 @@ def execute_with_monitoring(
             write_metadata,
             **options,
         )
-    if not monitor.run(timeout):
+    # what has ended in time may have left more than could be told in it; its number may be another's by now
+    if not monitor.run(timeout) and monitor.is_running():
         _kill(monitor.get_pid(), signal.SIGTERM)
-        if not monitor.run(5):
+        if not monitor.run(5) and monitor.is_running():
             _kill(monitor.get_pid(), signal.SIGKILL)
             monitor.run()
         late = TimeoutError(f"the command took longer than {timeout} s")

@@ -7,7 +7,8 @@
  *   load SECONDS RATE CHILD DIRECTORY
  *
  * RATE 1 is 500 processes, 200 connections, 50 TLS sessions and 100 datagrams a second. What this machine
- * cannot do is left out, never made up for later: the pace is a ceiling.
+ * cannot do is left out, never made up for later: the pace is a ceiling. Every three minutes all rest for some seconds,
+ * and the line says so: what is held then is held for nobody that lives.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -38,6 +39,8 @@
 #define NAMES        997 /* names of programs: symbolic links to the child */
 #define TIMEOUT_MS   2000
 #define BIG_BODY     (96 * 1024)
+#define CYCLE_NS     (180 * NSEC_PER_SEC)
+#define REST_NS      (15 * NSEC_PER_SEC) /* the last of each cycle */
 
 extern char **environ;
 
@@ -51,7 +54,7 @@ struct pace {
 
 static const char *child, *directory;
 static int null_fd;
-static uint64_t end_ns;
+static uint64_t begin_ns, end_ns;
 static int plain_listener, tls_listener;
 static uint16_t plain_port, tls_port;
 static SSL_CTX *client_ctx, *server_ctx;
@@ -491,6 +494,17 @@ static void sleep_until(uint64_t ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
+static bool resting(uint64_t now)
+{
+	return (now - begin_ns) % CYCLE_NS >= CYCLE_NS - REST_NS;
+}
+
+/* When to act that is due at `due`. */
+static uint64_t behind_a_rest(uint64_t due)
+{
+	return resting(due) ? due + CYCLE_NS - (due - begin_ns) % CYCLE_NS : due;
+}
+
 static void *pace_main(void *arg)
 {
 	struct pace *p = arg;
@@ -503,6 +517,7 @@ static void *pace_main(void *arg)
 		due += every;
 		if (due + NSEC_PER_SEC / 10 < now_ns())
 			due = now_ns();
+		due = behind_a_rest(due);
 		sleep_until(due);
 	}
 	return NULL;
@@ -523,12 +538,13 @@ static void tell(void)
 {
 	printf("{\"tls_port\": %u, \"processes\": %llu, \"spawns\": %llu, \"connections\": %llu, "
 	       "\"sessions\": %llu, "
-	       "\"datagrams\": %llu, \"session_processes\": %llu, \"failures\": %llu}\n",
+	       "\"datagrams\": %llu, \"session_processes\": %llu, \"failures\": %llu, \"resting\": %s}\n",
 	       tls_port, (unsigned long long)__atomic_load_n(&processes, __ATOMIC_RELAXED),
 	       (unsigned long long)done("spawns"), (unsigned long long)done("connections"),
 	       (unsigned long long)done("sessions"), (unsigned long long)done("datagrams"),
 	       (unsigned long long)done("session_processes"),
-	       (unsigned long long)__atomic_load_n(&failures, __ATOMIC_RELAXED));
+	       (unsigned long long)__atomic_load_n(&failures, __ATOMIC_RELAXED),
+	       resting(now_ns()) ? "true" : "false");
 	fflush(stdout);
 }
 
@@ -588,7 +604,8 @@ int main(int argc, char **argv)
 	make_contexts();
 	servers();
 
-	end_ns = now_ns() + seconds * NSEC_PER_SEC;
+	begin_ns = now_ns();
+	end_ns = begin_ns + seconds * NSEC_PER_SEC;
 	for (size_t i = 0; i < N_PACES; i++) {
 		paces[i].per_second *= rate;
 		if (pthread_create(&paces[i].thread, NULL, pace_main, &paces[i]))

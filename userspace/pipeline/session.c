@@ -193,10 +193,12 @@ static void report_losses(struct session *s, struct emitter *to)
 	s->reported = now;
 }
 
+/* Who asks may look at our memory next: what is in it then is in use. */
 static void report_stats(struct session *s)
 {
 	struct ledger now;
 
+	memory_trim();
 	take_ledger(s, &now);
 	ledger_emit_totals(&now, AS_EV_STATS, NULL, s->start_ns, order_input(s->order));
 }
@@ -229,13 +231,15 @@ static uint64_t sample_plan(void *context, uint64_t boot_ns, const struct sample
 	return s->next_ns;
 }
 
-static void sample_now(struct session *s, enum as_sample_reason reason)
+static void sample_now(struct session *s, bool requested)
 {
+	enum as_sample_reason reason;
 	uint64_t now;
 
 	/* who has ended by now is to be counted as ended: what it used belongs to this interval */
 	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
 	now = clock_boot_ns();
+	reason = requested ? AS_SAMPLE_REQUEST : s->sampling.reason;
 	s->next_ns = sampling_next(&s->sampling, now, chain_alert_nearness(s->chain));
 	sources_sample(s->sources, now, reason, s->next_ns);
 	sampling_taken(&s->sampling, now, s->next_ns);
@@ -533,13 +537,13 @@ static void on_tick(struct session *s)
 	timer_read(s->fds[FD_TICK]);
 	clock_sync();
 	sources_tick(s->sources, now);
+	/* what lies in the rings came before: to stages that wait for it, it is not missing */
+	order_drain(s->order, now - ORDER_WINDOW_NS);
 	chain_tick(s->chain, now);
 	emit_capabilities(s, order_input(s->order));
 	report_losses(s, order_input(s->order));
-	if (++s->ticks % STATS_TICKS)
-		return;
-	report_stats(s);
-	memory_trim();
+	if (++s->ticks % STATS_TICKS == 0)
+		report_stats(s);
 }
 
 static void on_duration(struct session *s)
@@ -593,7 +597,7 @@ static void handle(struct session *s, unsigned which)
 		break;
 	case FD_SAMPLE:
 		timer_read(s->fds[FD_SAMPLE]);
-		sample_now(s, s->sampling.reason);
+		sample_now(s, false);
 		break;
 	case FD_DURATION:
 		on_duration(s);
@@ -690,7 +694,7 @@ void session_stop(struct session *s, const char *reason)
 
 void session_sample(struct session *s)
 {
-	sample_now(s, AS_SAMPLE_REQUEST);
+	sample_now(s, true);
 	session_kick(s);
 }
 

@@ -549,8 +549,9 @@ static enum tls_find_kind find_kind(const char *path)
 		       : TLS_FIND_LIBRARY;
 }
 
-static void finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
-		       const struct tls_file_key *key, const char *path, uint32_t tgid)
+/* -E2BIG: many are searched already; all are looked at again when these are done. */
+static int finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
+		      const struct tls_file_key *key, const char *path, uint32_t tgid)
 {
 	int r = tls_finder_submit(t->finder, kind, fd, key, path, tgid);
 
@@ -558,6 +559,7 @@ static void finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
 		t->again = true;
 	else if (r < 0)
 		log_warning("tls: %s is not searched: %s", log_safe(path), strerror(-r));
+	return r;
 }
 
 /* Every process is looked at, from the first one on. What none of them has mapped is seen then, too. */
@@ -592,8 +594,10 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 	f->calls = false;
 	if (find_kind(f->path) == TLS_FIND_LIKELY && tls_sites_find(f->fd, &sites, NULL) == 0)
 		sites_attach(t, f, &sites);
-	if (!f->calls || !is_library(f->path))
-		finder_ask(t, find_kind(f->path), f->fd, key, f->path, SOMEBODY);
+	if ((!f->calls || !is_library(f->path)) &&
+	    finder_ask(t, find_kind(f->path), f->fd, key, f->path, SOMEBODY) == -E2BIG &&
+	    !f->calls)
+		f->waiting = true; /* who is looked at again would be taken for one that is known */
 	file_unguard(t, f);
 }
 
