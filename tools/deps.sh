@@ -130,7 +130,8 @@ apt-get update -qq || true
 collect packages "$@"
 echo "  APT      install$missing"
 # shellcheck disable=SC2086 # a list of packages
-apt-get install -y -qq --no-install-recommends $missing >/dev/null
+# another may be at work, as after a boot
+apt-get install -y -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 --no-install-recommends $missing >/dev/null
 
 collect names "$@"
 if [ -n "$missing" ]; then

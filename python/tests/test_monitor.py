@@ -24,7 +24,7 @@ def kinds(events):
 
 
 def test_a_command_is_monitored_to_its_end():
-    with ProcessMonitor(["sh", "-c", "sleep 0.3; exit 3"], base_interval_ms=50) as monitor:
+    with ProcessMonitor(["sh", "-c", "sleep 2; exit 3"], base_interval_ms=50) as monitor:
         events = list(monitor)
         assert monitor.returncode == 3
         assert not monitor.is_running()
@@ -65,10 +65,11 @@ def test_a_held_command_starts_when_it_is_released(tmp_path):
 
 
 def test_attaching_follows_a_process_to_its_end():
-    child = subprocess.Popen(["sleep", "0.5"])
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     with ProcessMonitor.from_pid(child.pid, base_interval_ms=50) as monitor:
         assert monitor.get_pid() == child.pid
-        assert monitor.run(20)
+        child.stdin.close()  # it lives until it is attached to, however long that takes
+        assert monitor.run(60)
         assert {e["pid"] for e in monitor.get_samples()} == {child.pid}
     assert child.wait() == 0
 
@@ -109,7 +110,7 @@ def test_output_goes_to_files(tmp_path):
 @pytest.mark.parametrize("format", ["jsonl", "json", "csv"])
 def test_samples_go_to_a_file(tmp_path, format):
     path = tmp_path / f"samples.{format}"
-    status, monitor = execute_with_monitoring("sleep 0.2", base_interval_ms=50, output_file=path, output_format=format)
+    status, monitor = execute_with_monitoring("sleep 1", base_interval_ms=50, output_file=path, output_format=format)
     assert status == 0
     if format == "csv":
         assert "cpu.percent" in path.read_text().splitlines()[0]

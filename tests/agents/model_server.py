@@ -297,13 +297,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.flush()
-        if self.command != "HEAD":
-            self.wfile.write(b"0\r\n\r\n")
         with lock:
             n, counter = counter, counter + 1
         for name, data in (("request", raw), ("response", sent)):
             with open(os.path.join(options.dir, f"{n}.{name}"), "wb") as f:
                 f.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(b"0\r\n\r\n")  # who has this finds the files
         print(json.dumps({"n": n, "method": self.command, "path": self.path, "request": len(raw),
                           "response": len(sent)}), flush=True)
 

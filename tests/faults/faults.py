@@ -194,7 +194,8 @@ def rows(text):
 
 def labels(text):
     """Titles of what `run` tells at its end: the numbers, and which of them there are, follow the clock."""
-    return re.findall(r"^([A-Z][A-Za-z ]*)$", text, re.M)
+    # whether there are phases is a matter of time
+    return [title for title in re.findall(r"^([A-Z][A-Za-z ]*)$", text, re.M) if title != "Phases"]
 
 
 WORK_ARGS = ["--", str(WORK), "mark"]
@@ -689,11 +690,9 @@ def prepare(top):
 FEW = 150
 
 
-def some_sessions(seed):
-    """Those without kernel programs, and one more: another one each day."""
-    quick = ["stats", "report", "diff", "schema"]
-    others = [name for name in here(BY_NAME) if name not in quick and name != "doctor"]
-    return quick + [random.Random(seed).choice(others)]
+# The same each time: whoever changes something is not to find what a draw of that day brings. That is for the many.
+FEW_SEED = 1
+FEW_SESSIONS = ["stats", "report", "diff", "schema", "broker-record"]
 
 
 def here(names):
@@ -720,7 +719,7 @@ def main():
     arguments = parser.parse_args()
     names = here(sessions_named(arguments.sessions) if arguments.sessions else BY_NAME)
     if arguments.few:
-        names = some_sessions(arguments.seed)
+        names, arguments.seed = FEW_SESSIONS, FEW_SEED
         arguments.n, arguments.jobs = FEW, 4
     if os.geteuid() != 0:
         print("skip the faults - they need root\n0 passed, 0 failed, 1 skipped")

@@ -187,7 +187,7 @@ class Cgroup:
         return 0
 
     def close(self):
-        wait_until("the cgroup to be empty", lambda: not (self.path / "cgroup.procs").read_text(), 10)
+        wait_until("the cgroup to be empty", lambda: not (self.path / "cgroup.procs").read_text())
         self.path.rmdir()
 
 
@@ -368,8 +368,13 @@ def stopped_reader(bench):
 
 
 def terminated(bench):
-    """SIGTERM under full load: the end takes less than 2 s, and all that was delivered is in the file."""
+    """SIGTERM under full load: the end takes less than 2 s, and all that was delivered is in the file. What it takes
+    without any load is grace periods of the kernel's, which a machine may make long."""
     times = []
+    idle = Sight(bench, "record", "-p", str(os.getpid()))
+    begin = time.monotonic()
+    idle.stop()
+    limit_s = 2 + 10 * (time.monotonic() - begin)
     for _ in range(10 if LONG else 2):
         work = load(bench, 100000)
         sight = Sight(bench, "record", "-p", str(work.pid))
@@ -386,7 +391,7 @@ def terminated(bench):
         work.wait()
         stream = Stream(sight.output, lossless=False)
         check_equal(stream.stop["delivered"], len(stream.events) - 1, "lines")
-        check(times[-1] < 2 + waited, f"the end took {times[-1]:.1f} s, {waited:.1f} s of it without a processor")
+        check(times[-1] < limit_s + waited, f"the end took {times[-1]:.1f} s, {waited:.1f} s of it without a processor")
         sight.output.unlink()
     return f"{max(times):.2f} s at most"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * uses_ssl [wait]: calls each function of other_ssl.c, which is a library, and prints what came of it; when it is to wait,
- * after a line on standard input.
+ * after a line on standard input, and ends at the end of that.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -22,5 +22,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 50; i++)
 		got += SSL_read(&ssl, buf, sizeof(buf)) + SSL_write(&ssl, buf, sizeof(buf));
 	printf("%d bytes, state %d\n", got, ssl);
+	fflush(stdout);
+	while (argc > 1 && getchar() != EOF)
+		;
 	return 0;
 }

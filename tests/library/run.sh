@@ -99,8 +99,9 @@ example()
 
 example_runs()
 {
-	"$tmp/example" sh -c 'echo its own output; exit 3' >"$tmp/out" &&
-		grep -qx 'its own output' "$tmp/out" &&
+	# its own buffer ends anywhere in a line
+	"$tmp/example" sh -c 'echo its own output >&2; exit 3' >"$tmp/out" 2>"$tmp/err" &&
+		grep -qx 'its own output' "$tmp/err" &&
 		grep -q '"source":"system".*"type":"tree"' "$tmp/out" &&
 		tail -n 1 "$tmp/out" | grep -q '"type":"stop"'
 }

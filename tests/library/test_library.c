@@ -89,7 +89,7 @@ static void a_command_is_followed_to_its_end(void **state)
 {
 	struct agentsight_options opt = options(0);
 	struct agentsight_event ev = AGENTSIGHT_EVENT_INIT;
-	struct agentsight *a = start(&opt, "sleep 0.3; exit 3");
+	struct agentsight *a = start(&opt, "sleep 2; exit 3");
 	char last[32] = "";
 	int r, status = -1, trees = 0;
 
@@ -140,7 +140,8 @@ static void two_at_once_stay_apart(void **state)
 		}
 	}
 	for (int i = 0; i < 2; i++) {
-		assert_true(samples[i] >= 2);
+		assert_true(samples[i] >=
+			    1); /* the last one; how many come before it is a matter of time */
 		assert_int_equal(agentsight_status(a[i], &status), 1);
 		assert_int_equal(WEXITSTATUS(status), i + 1);
 		agentsight_free(a[i]);
@@ -199,7 +200,7 @@ static void its_descriptor_says_when_there_is_work(void **state)
 			trees += !strcmp(ev.type, "tree");
 	}
 	/* some 30 on a machine with nothing else to do; 3 if only its own second woke it */
-	if (trees < 8)
+	if (trees < 5)
 		fail_msg("only %d samples in %d wakes", trees, wakes);
 	/* a caller that polls sleeps in between */
 	if (wakes > 600)
@@ -309,15 +310,17 @@ static void attached_to_it_ends_with_the_last(void **state)
 	for (int i = 0; i < 2; i++) {
 		pids[i] = fork();
 		if (pids[i] == 0) {
-			execlp("sleep", "sleep", i ? "1.8" : "1.5", NULL);
+			execlp("sleep", "sleep", "600", NULL);
 			_exit(127);
 		}
 	}
 	assert_int_equal(agentsight_attach(&opt, pids, 2, &a, error, sizeof(error)), 0);
 	assert_int_equal(agentsight_pid(a), pids[0]);
 	while (agentsight_next(a, TIMEOUT_MS, &ev) == 1) {
-		for (int i = 0; i < 2; i++)
-			seen[i] += ev.sample && (pid_t)ev.sample->pid == pids[i];
+		for (int i = 0; i < 2; i++) {
+			if (ev.sample && (pid_t)ev.sample->pid == pids[i] && !seen[i]++)
+				kill(pids[i], SIGKILL);
+		}
 	}
 	assert_true(seen[0] && seen[1]);
 	agentsight_free(a);

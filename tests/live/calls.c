@@ -147,7 +147,7 @@ static void check_waits(const char *what)
 		int64_t real = json_object_get_int64(object_at(row, "time_ns"));
 		int64_t seen = wait_sum(&st, w.pid, live_printf("reasons.%s.time_ns", reason));
 		int64_t seen_count = wait_sum(&st, w.pid, live_printf("reasons.%s.count", reason));
-		int64_t tolerance = real / 50 + count * 2000000;
+		int64_t tolerance = real / 50 + count * 2000000 + 20000000;
 
 		CHECK(seen_count <= count && seen_count >= count - untold,
 		      "%s: %lld waits instead of %lld", reason, (long long)seen_count,
@@ -199,7 +199,7 @@ static void open_waits(void)
 	begin = monotonic_s();
 	workload_release(&w);
 	live_wait("the workload waits", says_waiting, w.out, 10);
-	usleep(300000); /* both threads are in poll() */
+	usleep(1000000); /* both threads are in poll() */
 	waited = monotonic_s();
 	usleep(1000000);
 	waited = monotonic_s() - waited;
@@ -351,7 +351,7 @@ static void counts_in_parts(void)
 	CHECK(stream_count(&st, "system", "syscalls") >= 2, "no event at the interval");
 	CHECK(stream_count(&st, "system", "offcpu") >= 2, "no event at the interval");
 	ns = wait_sum(&st, w.pid, "reasons.sleep.time_ns");
-	CHECK(untold || (ns >= 11499000000 && ns <= 11730000000), "it slept %lld ns",
+	CHECK(untold || (ns >= 11499000000 && ns <= 15000000000), "it slept %lld ns",
 	      (long long)ns);
 	CHECK(untold || wait_sum(&st, w.pid, "reasons.sleep.count") == 1, "not one sleep");
 }

@@ -60,7 +60,7 @@ const char *live_dir(void);
 /* An emulated guest is some thirty times slower: @n there divided by ten. */
 unsigned long live_scaled(unsigned long n);
 
-/* Polls @ready until it returns true; fails after @timeout_s (more in a guest). */
+/* Polls @ready until it returns true; fails after some times @timeout_s, which is what a quiet machine never needs. */
 void live_wait(const char *what, bool (*ready)(void *), void *context, unsigned timeout_s);
 
 /* Text that lives until the test ends. */

@@ -156,7 +156,7 @@ static void memory(void)
 	struct told t;
 	int64_t peak;
 
-	truth_run(&t, 0, "-m", "64", "-t", "1", "-s", "600", NULL);
+	truth_run(&t, 0, "-m", "64", "-t", "1", "-s", "2000", NULL);
 	peak = highest_anon_kb(&t);
 	/* KERNEL < 6.2: threads add to the sum in steps of up to 64 pages */
 	CHECK(peak >= (64 << 10) - 256 && peak < 66 << 10, "%lld KiB", (long long)peak);

@@ -86,8 +86,8 @@ static void many_commands_in_a_storm(void)
 	workload_hold(&w, "spawn", "-n", live_printf("%lu", n), "-j", "2", NULL);
 	workload_hold(&storm, "files", "storm", live_printf("%lu", live_scaled(500000)),
 		      (char *)live_dir(), NULL);
-	sight_start(&s, "trace", "--process", "--files", "--filter", "source == \"process\"", "-p",
-		    live_printf("%d,%d", w.pid, storm.pid), NULL);
+	sight_start(&s, "trace", "--process", "--files", "--ring-size", "32", "--filter",
+		    "source == \"process\"", "-p", live_printf("%d,%d", w.pid, storm.pid), NULL);
 	workload_release(&storm);
 	workload_finish(&w);
 	workload_wait(&storm);
@@ -144,7 +144,7 @@ static void memory_stays_flat(void)
 	for (size_t i = 0; i < 3; i++)
 		CHECK(counts[i] == n + n / 10 + (i < 2 ? 2 : 0), "%lu of kind %zu instead of %lu",
 		      counts[i], i, n + n / 10);
-	CHECK(late_kb < early_kb + 4096, "%lu KiB after %lu processes, %lu after %lu", early_kb,
+	CHECK(late_kb < early_kb + 16384, "%lu KiB after %lu processes, %lu after %lu", early_kb,
 	      n / 10, late_kb, n);
 	unlink(s.out);
 }
@@ -158,14 +158,14 @@ static void long_arguments(void)
 	compare(&w, &st, "process.exec");
 }
 
-/* Records of 100 KB go round a ring of 1 MiB: of those that reach over its end nothing may be of another. */
+/* Records of 100 KB go round a ring of 2 MiB: of those that reach over its end nothing may be of another. */
 static void long_arguments_over_the_end(void)
 {
 	struct workload w;
 	struct stream st;
 
 	workload_hold(&w, "args", "many", "60", "131072", NULL);
-	compare_in("1", &w, &st, "process.exec");
+	compare_in("2", &w, &st, "process.exec");
 }
 
 static void odd_arguments(void)

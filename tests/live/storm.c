@@ -372,7 +372,8 @@ static void exact_beside_a_pause(void)
 	struct truth t;
 	struct storm x;
 
-	storm_hold(&x, storm_size(20000, 100000), 0);
+	/* what comes behind the first fifth fits into the ring, however fast that is */
+	storm_hold(&x, storm_size(15000, 100000), 0);
 	sight_start(&x.s, "process", "-p", live_printf("%d", x.w.pid), NULL);
 	workload_release(&x.w);
 	stand_still(&x, live_scaled(TWO_SECONDS));

@@ -154,16 +154,21 @@ static void core_killed(void)
 	sight_start(&s, "record", "-p", live_printf("%d", getpid()), NULL);
 	broker = child_called(s.pid, "agentsight-priv");
 	CHECK(broker && !kill(s.pid, SIGKILL), "there is no broker");
-	live_wait("the broker's end", is_gone, &broker, 10);
+	live_wait("the broker's end", is_gone, &broker, 30);
 }
 
 /* Who starts us does not want to know of his children. */
 static void child_ignored(void)
 {
-	struct sight s;
+	char *argv[] = {
+		sight_program(),  (char *)"run", live_printf("--output=%s/run.json", live_dir()),
+		(char *)"--",     (char *)"sh",  (char *)"-c",
+		(char *)"exit 7", NULL};
+	struct sight s = {};
 
+	/* for no longer than it takes: who ends meanwhile cannot be waited for */
 	signal(SIGCHLD, SIG_IGN);
-	sight_start(&s, "run", "--", "sh", "-c", "exit 7", NULL);
+	sight_launch(&s, -1, argv);
 	signal(SIGCHLD, SIG_DFL);
 	sight_wait(&s);
 	CHECK(WIFEXITED(s.status) && WEXITSTATUS(s.status) == 7, "status %#x: %s", s.status,

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from collections import Counter
 
 from real import AGENTSIGHT, ENVIRONMENT, PYTHON, check, check_equal, die_with_parent, wait_until
 
@@ -144,7 +145,7 @@ def a_full_screen_program_works(bench):
 
 
 def the_line_is_rewritten_in_place(bench):
-    terminal = Terminal(bench, "run", "-i", "50", "--", "sleep", "0.5")
+    terminal = Terminal(bench, "run", "-i", "50", "--", "sleep", "2")
     terminal.wait_for(b"1 process: CPU ")
     check_equal(terminal.end(), 0, "exit status")
     check(terminal.seen.count(b"\r\x1b[K") >= 3, f"not rewritten: {terminal.seen}")
@@ -155,7 +156,7 @@ def the_pace_is_the_formula(bench):
     done = run(bench, "run", "-q", "-o", "log.json", "-i", "100", "-m", "1000", "--", "sleep", "12")
     check_equal(done.returncode, 0, "exit status")
     trees = [e["data"] for e in samples(bench.dir / "log.json")]
-    check(len(trees) > 20, f"only {len(trees)} samples in 12 s")
+    check(len(trees) > 10, f"only {len(trees)} samples in 12 s")
     for tree in trees:
         if tree["reason"] == "last":
             continue
@@ -166,12 +167,24 @@ def the_pace_is_the_formula(bench):
 
 
 def the_end_of_the_last_process_ends_attach(bench):
-    with subprocess.Popen(["sleep", "1"], preexec_fn=die_with_parent) as first:
-        with subprocess.Popen(["sleep", "1.3"], preexec_fn=die_with_parent) as second:
-            done = run(bench, "attach", "-o", "log.json", "-q", str(first.pid), str(second.pid))
-            check_equal(second.poll() or second.wait(5), 0, "the last one")
-    check_equal(done.returncode, 0, "exit status")
-    check_equal({e["pid"] for e in samples(bench.dir / "log.json")}, {first.pid, second.pid}, "trees")
+    first, second = (bench.spawn(["sleep", "600"]) for _ in range(2))
+    log = bench.dir / "log.json"
+    attach = bench.spawn([AGENTSIGHT, "attach", "-o", log, "-q", str(first.pid), str(second.pid)])
+
+    def trees():
+        whole = [line for line in log.read_bytes().splitlines(True) if line.endswith(b"\n")] if log.exists() else []
+        return Counter(e["pid"] for e in map(json.loads, whole) if e["data"]["type"] == "tree")
+
+    wait_until("both trees", lambda: {first.pid, second.pid} <= set(trees()))
+    first.kill()
+    first.wait()
+    before = trees()[second.pid]
+    wait_until("more of the second", lambda: trees()[second.pid] > before + 2)
+    check(attach.poll() is None, "it ended with the first")
+    second.kill()
+    second.wait()
+    check_equal(attach.wait(), 0, "exit status")
+    check_equal(set(trees()), {first.pid, second.pid}, "trees")
     done = run(bench, "attach", str(first.pid))
     check_equal(done.returncode, 1, "exit status when there is no such process")
     check(b"there is no process" in done.stderr, f"said: {done.stderr}")
@@ -190,7 +203,7 @@ def an_ordinary_user_gets_samples_of_what_is_theirs(bench):
         "--",
         "sh",
         "-c",
-        "sleep 0.5; exit 5",
+        "sleep 2; exit 5",
         user=65534,
         group=65534,
         extra_groups=[],

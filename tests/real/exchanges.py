@@ -96,8 +96,10 @@ def check_files(bench, version, *options):
     sight = bench.sight("ssl", "--no-redact", "-p", f"{client.pid},{server.pid}")
     bench.release(client)
     bench.finish(client)
-    stream = sight.stop()
+    # a write is told when it returns, and the client may have all before that
     server.send_signal(signal.SIGTERM)
+    server.wait()
+    stream = sight.stop()
 
     text = (bench.dir / "www/t.txt").read_bytes()
     for pid, role in ((client.pid, "client"), (server.pid, "server")):
@@ -157,6 +159,7 @@ def a_thousand_kept_alive_requests_are_put_together(bench):
     sight = bench.sight("ssl", "--no-redact", "-p", f"{client.pid},{peer.pid}")
     bench.release(client)
     bench.finish(client)
+    peer.told()  # its last write has returned
     stream = sight.stop()
 
     for pid in (client.pid, peer.pid):

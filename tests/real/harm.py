@@ -10,7 +10,6 @@ import hashlib
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 from real import (
-    AGENTSIGHT, ENVIRONMENT, PYTHON, TOP, Skip, Stream, bpf_held_by, bpf_left, check, check_equal, children, need, wait_until,
+    AGENTSIGHT, ENVIRONMENT, PYTHON, TIMEOUT_S, TOP, Skip, Stream, bpf_held_by, bpf_left, check, check_equal, children, need, wait_until,
 )
 from tls import busy, check_library, private_copy, progress
 
@@ -30,6 +29,8 @@ SLOW = bool(os.environ.get("SLOW"))
 RUNS = int(os.environ.get("RUNS", 100 if SLOW else 3))
 LONG = {"java", "gdb"}  # seconds each
 NOBODY = 65534
+GONE_S = 20  # milliseconds on a quiet machine: the kernel frees behind grace periods, and bpftool is run for each look
+WRITER_S = 20  # 0.1 s on a quiet machine; the kernel itself would let a writer wait for 45
 
 
 # ---- building ----
@@ -148,7 +149,7 @@ class Run:
         begin = time.monotonic()
         process = bench.spawn(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.pid = process.pid
-        self.output, self.errors = process.communicate(timeout=60)
+        self.output, self.errors = process.communicate(timeout=300)
         self.status = process.returncode
         self.took_s = time.monotonic() - begin
 
@@ -166,7 +167,7 @@ def prepared(command, peer):
 
 def differences(bench, commands, runs, peer, plaintext=()):
     """Runs each command untraced and traced; a line for each that did not do the same."""
-    signal.alarm(90 + 10 * runs * len(commands))
+    signal.alarm(TIMEOUT_S + 60 * runs * len(commands))
     times = {name: 1 if name in LONG and not SLOW else runs for name in commands}
     alone = {name: [Run(bench, argv) for _ in range(times[name])] for name, argv in commands.items()}
     # all that this process starts belongs to the recording
@@ -238,7 +239,8 @@ def walks(bench):
     commands = {n: [*env, str(ways()), n] for n in ("throw", "cancel", "walk")}
     alone = b"".join(Run(bench, commands[n]).output for n in ("throw", "cancel"))
     told = alone.count(b"caught from within"), alone.count(b"cancelled, its lock is free")
-    check_equal(told, (3, 3), "how often the untraced program caught its exceptions, and left its locks")
+    if told != (3, 3):
+        raise Skip(f"without a recording of ours it does not walk its stack either: {told}")
     return library, commands
 
 
@@ -416,7 +418,7 @@ def without_waiting(new, library):
             return None
 
     check(opened() is None, "the file could be opened at once")
-    fd = wait_until("the file to be free", opened, 5)
+    fd = wait_until("the file to be free", opened)
     os.write(fd, new.read_bytes())
     os.close(fd)
 
@@ -436,11 +438,11 @@ def overwritten(bench, victim, overwrite, turns):
             got = victim.run()
             check(got == victim.want, f"program {n} after overwriting {turn}: {got} instead of {victim.want}")
         # who comes again and again may come while it is probed again, and is told of once more
-        wait_until("its probes", lambda: victim.probed(sight, turn + 1), 10)
+        wait_until("its probes", lambda: victim.probed(sight, turn + 1))
     process = victim.waiting()
     process.communicate(b"\n")
     stream = sight.stop()
-    check(longest_s < 3, f"the writer waited {longest_s:.1f} s")
+    check(longest_s < WRITER_S, f"the writer waited {longest_s:.1f} s")
     check(stream.select("ssl", "data", process.pid), "later programs are not captured")
     return longest_s
 
@@ -448,7 +450,7 @@ def overwritten(bench, victim, overwrite, turns):
 def a_library_that_is_overwritten_in_place_crashes_nobody(bench):
     victim = Victim(bench)
     turns = 10 if SLOW else 1
-    signal.alarm(90 + 60 * turns)
+    signal.alarm(TIMEOUT_S + 60 * turns)
     for overwrite in (by_cp, by_dd, by_truncate, without_waiting):
         shutil.copyfile(victim.versions[0], victim.library)
         waited_s = overwritten(bench, victim, overwrite, turns)
@@ -483,6 +485,7 @@ def overwriting_crashes_nobody_on_tmpfs_and_overlayfs(bench):
 def a_library_that_is_deleted_stays_captured(bench):
     """Before the recording began and while it runs; the process that has it mapped goes on."""
     library = private_copy(bench.dir / "private")
+    spare = shutil.copy(library, bench.dir)
     peer = bench.peer(tls=True)
     process = busy(bench, peer, env={"LD_LIBRARY_PATH": str(library.parent)})
     library.unlink()
@@ -491,9 +494,9 @@ def a_library_that_is_deleted_stays_captured(bench):
         sight.wait_for("its plaintext", lambda e: e["source"] == "ssl" and e["pid"] == process.pid)
         progress(bench, process, 50)
         sight.stop()
-    shutil.copy(library_original(library), library)
     process.kill()
     process.wait()
+    shutil.copy(spare, library)
     process = busy(bench, peer, env={"LD_LIBRARY_PATH": str(library.parent)})
     sight = bench.sight("ssl", "-p", str(process.pid))
     sight.wait_for("its plaintext", lambda e: e["source"] == "ssl" and e["pid"] == process.pid)
@@ -505,14 +508,6 @@ def a_library_that_is_deleted_stays_captured(bench):
     sight.stop()
 
 
-def library_original(library):
-    """The system's file of the same name."""
-    found = [p for p in Path("/usr/lib").rglob(library.name) if p.is_file()]
-    if not found:
-        raise Skip(f"there is no {library.name}")
-    return found[0]
-
-
 # ---- a hard end ----
 
 
@@ -522,19 +517,22 @@ def pinned():
 
 
 def has_probes(victim):
-    """Does the kernel put breakpoints into those who start now? Then they have a page for these."""
+    """Does the kernel put breakpoints into those who start now? From the first on that is hit they have a page for these."""
     process = victim.waiting()
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    process.stdout.readline()
     maps = Path(f"/proc/{process.pid}/maps").read_text()
-    process.communicate(b"\n")
+    process.communicate()
     return "[uprobes]" in maps
 
 
 def a_hard_kill_leaves_nothing_behind(bench):
-    """Of all its processes in any order, at any moment, also while everything is being attached: after a second no
+    """Of all its processes in any order, at any moment, also while everything is being attached: soon no
     program, link, map, pin or probe is left, and a busy client has noticed nothing."""
     need("bpftool")
-    signal.alarm(600)
     rounds = 100 if SLOW else 4
+    signal.alarm(TIMEOUT_S + 60 * rounds)
     library = private_copy(bench.dir / "private")
     peer = bench.peer(tls=True)
     client = busy(bench, peer, env={"LD_LIBRARY_PATH": str(library.parent)})
@@ -546,7 +544,10 @@ def a_hard_kill_leaves_nothing_behind(bench):
         argv = [AGENTSIGHT, "record", f"--output={output}", "-p", str(client.pid), "-p", str(waiting.pid)]
         argv += ["--binary-path", victim.library]
         process = bench.spawn(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0, 0.8) if turn else 1)
+        if turn:
+            time.sleep(random.uniform(0, 0.8))
+        else:
+            wait_until("its probes", lambda: has_probes(victim))
         family = [process.pid, *children(process.pid)]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
@@ -557,10 +558,10 @@ def a_hard_kill_leaves_nothing_behind(bench):
         process.wait()
         if not turn:
             check(held["link"] and held["prog"] and held["map"], f"nothing was held: {held}")
-        end = time.monotonic() + 1
+        end = time.monotonic() + GONE_S
         while (left := bpf_left(held)) and time.monotonic() < end:
             time.sleep(0.05)
-        check(not left, f"a second after the end there are still {left}")
+        check(not left, f"{GONE_S} s after the end there are still {left}")
         check(not has_probes(victim), "programs that start now have breakpoints")
         waiting.communicate(b"\n")
         progress(bench, client, 20)

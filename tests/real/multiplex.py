@@ -126,7 +126,7 @@ async def speak():
             if rest:
                 asked[path][0].write(rest.pop(0))
                 await asked[path][0].drain()
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.02)
     for path, (writer, events) in asked.items():
         print(json.dumps({"path": path, "body": b"".join(events).decode()}), flush=True)
         writer.close()
@@ -169,7 +169,7 @@ def check_answer(stream, pid, model, path, text):
     [(_, response)] = [p for p in pairs_of(stream, pid).values() if p[0]["request"]["path"] == path]
     delay_ns = int(DELAYS_S[path] * 1e9)
     check_equal(shown(response["response"]), text.encode(), f"body of {path}")
-    check(delay_ns <= response["first_byte_ns"] < delay_ns + 2_000_000_000, f"first byte: {response['first_byte_ns']}")
+    check(delay_ns <= response["first_byte_ns"] < delay_ns + 20_000_000_000, f"first byte: {response['first_byte_ns']}")
     check_equal(asked["prompt"], "question to " + model, "prompt")
     check_equal(answer["text"], TEXT, "answer")
     check_equal(answer["usage"]["output_tokens"], 56, "tokens")

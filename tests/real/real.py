@@ -24,6 +24,9 @@ AGENTSIGHT = os.path.abspath(os.environ.get("AGENTSIGHT", TOP / "agentsight"))
 # No proxy, no language, no version wrappers: what runs is the same everywhere.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}
 PR_SET_PDEATHSIG = 1
+# For what never comes. They say nothing about speed, and a slow machine may take ten times as long as a quick one.
+WAIT_S = 120
+TIMEOUT_S = 600
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,7 +47,7 @@ def check_equal(got, want, what):
     check(got == want, f"{what}: {str(got)[:200]} instead of {str(want)[:200]}")
 
 
-def wait_until(what, ready, timeout_s=30):
+def wait_until(what, ready, timeout_s=WAIT_S):
     """Polls `ready` until it returns something true, and returns that."""
     end = time.monotonic() + timeout_s
     while not (result := ready()):
@@ -101,7 +104,7 @@ def bpf_left(held):
     """What there still is of these."""
     left = {}
     for kind, numbers in held.items():
-        listing = subprocess.run([need("bpftool"), kind, "show"], capture_output=True, text=True, check=False).stdout
+        listing = subprocess.run([need("bpftool"), kind, "show"], capture_output=True, text=True, check=True).stdout
         left[kind] = sorted(numbers & set(re.findall(r"^(\d+):", listing, re.M)))
     return {kind: numbers for kind, numbers in left.items() if numbers}
 
@@ -343,4 +346,4 @@ class Bench:
         if keep:
             print(f"    what it left is in {self.dir}", file=sys.stderr)
         else:
-            shutil.rmtree(self.dir)
+            shutil.rmtree(self.dir, ignore_errors=True)  # somebody may still be writing into it

@@ -14,7 +14,8 @@ from kernel import Maps, family, process  # noqa: E402
 
 FIRST, THEN = 5000, 15000
 GREW_KB = 1024
-EXIT_S = 2
+COUNTS = ("fds", "threads", "processes")
+EXIT_S = 20  # a tenth of a second on a quiet machine; the grace periods of a busy one are long
 IDLE_S = 30 if os.environ.get("SLOW") else 5
 
 
@@ -30,18 +31,20 @@ def look(sight):
     pids = family(sight.process.pid)
     held = [process(pid) for pid in pids]
     maps = Maps().look(pids)
-    entries = sum(n for name, n in maps.counts().items() if maps.kind(name) == "hash")
+    # `listeners` has those of everybody
+    entries = sum(n for name, n in maps.counts().items() if maps.kind(name) == "hash" and name != "listeners")
     maps.close()
     return {"entries": entries, "processes": len(pids), **{name: sum(one[name] for one in held) for name in ("fds", "threads", "anon_kb")}}
 
 
-def settled(sight, wanted):
-    """The last ends are on their way when the last process has ended."""
+def settled(sight, before, warm=None):
+    """The last ends are on their way when the last process has ended, and what a burst needed is held for some seconds."""
     def ready():
         now = look(sight)
-        return now if now["entries"] <= wanted["entries"] else None
+        same = not warm or (all(now[name] == warm[name] for name in COUNTS) and now["anon_kb"] < warm["anon_kb"] + GREW_KB)
+        return now if now["entries"] <= before["entries"] and same else None
 
-    return wait_until("the tables to be as before", ready)
+    return wait_until(f"all to be as before, {warm or before}", ready)
 
 
 def twenty_thousand_processes_leave_nothing_behind(bench):
@@ -50,11 +53,7 @@ def twenty_thousand_processes_leave_nothing_behind(bench):
     bench.finish(spawner(bench, FIRST))
     warm = settled(sight, before)
     bench.finish(spawner(bench, THEN))
-    after = settled(sight, before)
-    for name in ("fds", "threads", "processes"):
-        check_equal(after[name], warm[name], name)
-    grew = after["anon_kb"] - warm["anon_kb"]
-    check(grew < GREW_KB, f"memory grew by {grew} KB over {THEN} processes")
+    settled(sight, before, warm)
     stream = sight.stop()
     check(len(stream.select("process", "exit")) >= FIRST + THEN, "not all of them are there")
 
@@ -63,17 +62,16 @@ def a_sudden_end_under_load_keeps_every_line(bench):
     sight = bench.sight("record", "-q", "-c", "spawn")
     load = spawner(bench, 10000000)
     wait_until("a thousand lines", lambda: sight.output.stat().st_size > 500000)
-    begin, waited = time.monotonic(), sight.waited_s()
+    begin = time.monotonic()
     sight.process.send_signal(signal.SIGTERM)
     sight.process.wait()
-    # what others took from it is not its own
     took = time.monotonic() - begin
     load.kill()
     stream = sight.end()
     delivered = sum(s.get("delivered", 0) for n, s in stream.stop["streams"].items() if not n.startswith("internal."))
     check_equal(len(stream.events), delivered + 1, "lines, and what `stop` counts as delivered with itself")
     check_equal(stream.stop["reason"], "terminated", "reason")
-    check(took < EXIT_S or os.getloadavg()[0] > 2 * os.cpu_count(), f"it took {took:.1f} s; it had waited {waited:.1f} s before")
+    check(took < EXIT_S, f"it took {took:.1f} s")
 
 
 def what_agentsight_does_is_in_no_stream(bench):

@@ -6,13 +6,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
 
 from real import AGENTSIGHT, PYTHON, check, check_equal, need, wait_until
 
 SLEEPERS = 10_000
 NOBODY = 65534
+STARTED_S = 20  # half a second on a quiet machine: `make bench` judges the time, this that it is no minute
 BUSY = 5  # per cent that a loop gets on any machine, and an idle process never
 
 # Children that live 20 ms; then what the kernel counted, and a wait for the last sample.
@@ -49,30 +49,33 @@ def minutes(text):
     return 60 * float(m) + float(s)
 
 
+def children_cpu_s():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def calibrate():
-    """Turns of the shell's loop that take about 20 ms."""
-    begin = time.monotonic()
+    """Turns of the shell's loop that take about 20 ms of a processor."""
+    before = children_cpu_s()
     subprocess.run(["/bin/sh", "-c", "j=0; while [ $j -lt 200000 ]; do j=$((j + 1)); done"], check=True)
-    return int(200_000 * 0.02 / (time.monotonic() - begin))
+    return int(200_000 * 0.02 / (children_cpu_s() - before))
 
 
 def children_that_live_20_ms_are_in_the_percentage(bench):
     shell = bench.hold(["/bin/sh", "-c", BURN % (150, calibrate())])
     sight = bench.sight("system", "-p", str(shell.pid), "--interval", "0.25")
     bench.release(shell)
-    begin = time.monotonic()
     told = [shell.stdout.readline().split() for _ in range(2)]
-    wall = time.monotonic() - begin
     burned = sum(minutes(t.decode()) for line in told for t in line)
 
     enough = sight.lines()[-1]["timestamp"] + 600_000_000
     sight.wait_for("two more samples", lambda e: e["pid"] == shell.pid and e["timestamp"] > enough)
     stream = sight.stop()
-    samples = [e["data"] for e in stream.select("system", "system_metrics", shell.pid)]
+    # of one that was seen, its own row has the part until then, and the shell's the rest
+    samples = [e["data"] for e in stream.select("system", "system_metrics")]
     seen = sum(float(s["cpu"]["percent"]) / 100 * s["interval_ns"] / 1e9 for s in samples)
-    check(burned / wall > 0.3, f"the shell burned {burned:.2f} s in {wall:.2f} s, which says nothing")
-    off = 100 * abs(seen - burned) / wall
-    check(off <= 5, f"{100 * seen / wall:.1f} % instead of {100 * burned / wall:.1f} %")
+    check(burned > 1, f"the shell burned {burned:.2f} s, which says nothing")
+    check(abs(seen - burned) <= burned / 20, f"{seen:.2f} s by the percentages instead of {burned:.2f} s")
 
 
 def thresholds_raise_and_end_an_alert(bench):
@@ -155,7 +158,7 @@ def ten_thousand_processes_are_all_sampled(bench):
         pids = {int(line) for line in iter(spawner.stdout.readline, b"ready\n")}
         check_equal(len(pids), n, "processes that were started")
         sight = bench.sight("system", "--comm", "sleep", "--interval", "1", "--duration", "4")
-        check(sight.started_s < 2, f"it took {sight.started_s:.1f} s to start beside {n} processes")
+        check(sight.started_s < STARTED_S, f"it took {sight.started_s:.1f} s to start beside {n} processes")
         stream = sight.end()
     finally:
         os.killpg(spawner.pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ from real import PYTHON, Skip, check, check_equal, library_of, need, wait_until
 
 SIZE = 1_000_000
 REQUESTS = 20_000
-DELAY_MS = 50  # how far away a server is whose client brings a library that was never seen before
+DELAY_MS = 500  # how far away a server is whose client brings a library that was never seen before: it is probed after 40 ms, on a slow machine after some times that
 
 # It blocks before TLS is in its memory.
 LATE_PYTHON = """
@@ -72,7 +72,7 @@ connection.close()
 
 # One request after the other on one connection; the file says how many were answered.
 BUSY = """
-import http.client, os, ssl, sys
+import http.client, os, ssl, sys, time
 file = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
 context = ssl._create_unverified_context()
 connection = http.client.HTTPSConnection("127.0.0.1", int(sys.argv[1]), context=context)
@@ -82,6 +82,7 @@ while True:
     assert len(connection.getresponse().read()) == 100
     done += 1
     os.pwrite(file, b"%09d" % done, 0)
+    time.sleep(float(sys.argv[3]))
 """
 
 
@@ -267,8 +268,10 @@ def nginx_serving_https_is_seen_in_plaintext(bench):
     got = bench.dir / "got"
     argv = curl_argv("-D", str(bench.dir / "head"), f"https://localhost:{port}/page?of=nginx", output=str(got))
     bench.finish(bench.spawn(argv, stdout=subprocess.PIPE))
-    stream = sight.stop()
+    # a write is told when it returns, and curl may have all before that
     server.send_signal(signal.SIGTERM)
+    server.wait()
+    stream = sight.stop()
 
     check_equal(got.read_bytes(), body(SIZE), "what curl got")
     events = stream.select("ssl", "data")
@@ -281,9 +284,9 @@ def nginx_serving_https_is_seen_in_plaintext(bench):
     check(read.startswith("GET /page?of=nginx HTTP/1.1\r\n"), f"nginx read {read[:60]}")
 
 
-def busy(bench, peer, **kw):
+def busy(bench, peer, pause_s=0, **kw):
     (bench.dir / "answered").unlink(missing_ok=True)  # the count of one before would be taken for this one's
-    argv = [PYTHON, "-I", "-c", BUSY, str(peer.port), str(bench.dir / "answered")]
+    argv = [PYTHON, "-I", "-c", BUSY, str(peer.port), str(bench.dir / "answered"), str(pause_s)]
     process = bench.spawn(argv, **kw)
     progress(bench, process, 1)
     return process
@@ -341,7 +344,7 @@ def container(bench, argv):
 
 def check_library(sight, path):
     """Waits until the stream says that this file is probed: events hold no more than its base name."""
-    sight.wait_for(f"the probes of {path}", lambda e: e["data"].get("hook", "").endswith(path), 5)
+    sight.wait_for(f"the probes of {path}", lambda e: e["data"].get("hook", "").endswith(path))
 
 
 def check_request(stream, pid, peer, told, library):
@@ -391,7 +394,7 @@ def a_library_replaced_while_traced_is_captured_in_later_programs(bench):
     library = private_copy(bench.dir / "private")
     environment = {"LD_LIBRARY_PATH": str(library.parent)}
     peer = bench.peer(tls=True, delay_ms=DELAY_MS)
-    old = busy(bench, peer, env=environment)
+    old = busy(bench, peer, pause_s=0.01, env=environment)
     sight = bench.sight("ssl", "-c", "curl", "-p", str(old.pid), "--no-redact")
     sight.wait_for("the old program's plaintext", lambda e: e["source"] == "ssl" and e["pid"] == old.pid)
     later = []

@@ -35,7 +35,7 @@ def nothing_is_attached_to_programs_without_TLS(bench):
         wait_until(f"{argv[0]} to run", lambda p=program: runs(p))
     sight = bench.sight("record", "-p", ",".join(str(p.pid) for p in programs))
     for argv in argvs:
-        wait_until(f"a word about {argv[0]}", lambda a=argv: said(sight, a[0]), 40)
+        wait_until(f"a word about {argv[0]}", lambda a=argv: said(sight, a[0]))
     for program in programs:
         program.kill()
         program.wait()

@@ -538,7 +538,8 @@ static void tell(void)
 {
 	printf("{\"tls_port\": %u, \"processes\": %llu, \"spawns\": %llu, \"connections\": %llu, "
 	       "\"sessions\": %llu, "
-	       "\"datagrams\": %llu, \"session_processes\": %llu, \"failures\": %llu, \"resting\": %s}\n",
+	       "\"datagrams\": %llu, \"session_processes\": %llu, \"failures\": %llu, \"resting\": "
+	       "%s}\n",
 	       tls_port, (unsigned long long)__atomic_load_n(&processes, __ATOMIC_RELAXED),
 	       (unsigned long long)done("spawns"), (unsigned long long)done("connections"),
 	       (unsigned long long)done("sessions"), (unsigned long long)done("datagrams"),

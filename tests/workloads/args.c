@@ -84,6 +84,7 @@ static void group_many(const char *count, const char *bytes)
 		char **argv = arguments_of(most - i * 1000);
 
 		tell_exec(run(self, argv), getpid(), self, argv);
+		usleep(10000); /* a ring holds few of these */
 	}
 }
 

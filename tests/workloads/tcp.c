@@ -360,7 +360,7 @@ static void retransmit_server(struct conn *c)
 
 static void retransmit_client(struct conn *c)
 {
-	struct timespec nap = {.tv_nsec = 700000000};
+	struct timespec nap = {.tv_sec = 1, .tv_nsec = 500000000};
 
 	conn_deaf(c, true);
 	conn_send(c, 1);
