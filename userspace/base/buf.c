@@ -50,6 +50,16 @@ fail:
 	return -ENOMEM;
 }
 
+void buf_fit(struct buf *b)
+{
+	char *data = b->len && b->len < b->cap ? realloc(b->data, b->len) : NULL;
+
+	if (!data)
+		return;
+	b->data = data;
+	b->cap = b->len;
+}
+
 void buf_done(struct buf *b)
 {
 	free(b->data);

@@ -21,6 +21,9 @@ struct buf {
 /* Grows so that @extra more bytes fit. 0, or -ENOMEM (and `failed` is set). */
 int buf_grow(struct buf *b, size_t extra);
 
+/* Gives back what is not used, of a buffer that is kept as it is. */
+void buf_fit(struct buf *b);
+
 /* Releases the memory; the buffer is empty and usable again. Accepts a zeroed struct. */
 void buf_done(struct buf *b);
 

@@ -124,6 +124,10 @@ struct tool_run {
 	struct buf record, text;
 	TAILQ_HEAD(, call) calls; /* oldest first */
 	size_t n_calls;
+	/* room for TOOL_RUN_CALLS: one piece, of which only what was ever used takes memory */
+	struct call *slots;
+	size_t n_slots; /* were ever used */
+	TAILQ_HEAD(, call) unused;
 	struct member *buckets[BUCKETS];
 	size_t n_members;
 	struct start *recent; /* RECENT of them, a ring */
@@ -163,7 +167,23 @@ static bool start_holds(const struct start *s, const struct phrase *p, size_t *b
 
 /* ---- calls ---- */
 
-static void call_free(struct call *c)
+/* All zero; NULL when memory ran out. There must be fewer than TOOL_RUN_CALLS. */
+static struct call *call_alloc(struct tool_run *t)
+{
+	struct call *c = TAILQ_FIRST(&t->unused);
+
+	if (!t->slots)
+		t->slots = calloc(TOOL_RUN_CALLS, sizeof(*t->slots));
+	if (!t->slots)
+		return NULL;
+	if (!c)
+		return &t->slots[t->n_slots++];
+	TAILQ_REMOVE(&t->unused, c, order);
+	*c = (struct call){};
+	return c;
+}
+
+static void call_free(struct tool_run *t, struct call *c)
 {
 	for (size_t i = 0; i < c->n_changes; i++)
 		free(c->changes[i].path);
@@ -175,7 +195,7 @@ static void call_free(struct call *c)
 	free(c->name);
 	free(c->session);
 	free(c->path);
-	free(c);
+	TAILQ_INSERT_HEAD(&t->unused, c, order);
 }
 
 static void add_phrase(struct call *c, const char *text, size_t len)
@@ -435,7 +455,7 @@ static void call_end(struct tool_run *t, struct call *c, uint64_t boot_ns)
 	TAILQ_REMOVE(&t->calls, c, order);
 	t->n_calls--;
 	members_drop(t, c);
-	call_free(c);
+	call_free(t, c);
 }
 
 /* What was reported goes on as long as its process does: work in the background. */
@@ -544,6 +564,7 @@ static void set_argv(struct root *r, const struct start *s)
 {
 	buf_reset(&r->argv);
 	buf_add(&r->argv, s->argv.data, s->argv.len);
+	buf_fit(&r->argv);
 	r->argv_full = s->argv_full;
 }
 
@@ -823,9 +844,9 @@ static void tool_run_event(struct emitter *self, const struct event *ev)
 
 /* ---- what the model says ---- */
 
-static struct call *call_new(const struct llm_tool_call *in)
+static struct call *call_new(struct tool_run *t, const struct llm_tool_call *in)
 {
-	struct call *c = calloc(1, sizeof(*c));
+	struct call *c = call_alloc(t);
 
 	if (!c)
 		return NULL;
@@ -839,9 +860,10 @@ static struct call *call_new(const struct llm_tool_call *in)
 	if (in->input_len <= TOOL_RUN_INPUT_MAX)
 		buf_add(&c->input, in->input, in->input_len);
 	if (!c->id || !c->name || !c->session || c->input.failed) {
-		call_free(c);
+		call_free(t, c);
 		return NULL;
 	}
+	buf_fit(&c->input);
 	read_input(c, in->input, in->input_len);
 	return c;
 }
@@ -849,14 +871,17 @@ static struct call *call_new(const struct llm_tool_call *in)
 static void on_tool_call(void *context, const struct llm_tool_call *in)
 {
 	struct tool_run *t = context;
-	struct call *c = call_new(in);
 	size_t budget = LOOKED_MAX;
+	struct call *c;
 
-	if (!c)
-		return;
 	if (t->n_calls == TOOL_RUN_CALLS) {
 		t->counts.forgotten++;
 		call_end(t, TAILQ_FIRST(&t->calls), in->boot_ns);
+	}
+	c = call_new(t, in);
+	if (!c) {
+		t->counts.unmade++;
+		return;
 	}
 	TAILQ_INSERT_TAIL(&t->calls, c, order);
 	t->n_calls++;
@@ -931,8 +956,9 @@ static void tool_run_free(struct stage *s)
 	while ((c = TAILQ_FIRST(&t->calls))) {
 		TAILQ_REMOVE(&t->calls, c, order);
 		members_drop(t, c);
-		call_free(c);
+		call_free(t, c);
 	}
+	free(t->slots);
 	buf_done(&t->record);
 	buf_done(&t->text);
 	for (size_t i = 0; i < RECENT; i++) {
@@ -965,6 +991,7 @@ int tool_run_new(struct emitter *out, const struct proc_table *procs, struct sta
 	t->listener = (struct llm_listener){t, on_tool_call, on_tool_result};
 	t->procs = procs;
 	TAILQ_INIT(&t->calls);
+	TAILQ_INIT(&t->unused);
 	*ret = &t->stage;
 	return 0;
 }

@@ -79,6 +79,21 @@ static void growing_where_room_is_left_changes_nothing(void **state)
 	buf_done(&b);
 }
 
+static void a_buffer_that_fits_holds_no_more_than_its_content(void **state)
+{
+	_cleanup_(buf_done) struct buf b = {};
+
+	buf_fit(&b);
+	assert_null(b.data);
+	buf_add_str(&b, "content");
+	buf_fit(&b);
+	assert_int_equal(b.cap, 7);
+	assert_memory_equal(b.data, "content", 7);
+	buf_fit(&b);
+	buf_add_str(&b, ", and more");
+	assert_memory_equal(b.data, "content, and more", 17);
+}
+
 static void a_size_that_overflows_fails_and_keeps_the_content(void **state)
 {
 	struct buf b = {0};
@@ -187,6 +202,7 @@ int main(void)
 		cmocka_unit_test(growth_doubles),
 		cmocka_unit_test(one_large_append_gets_room_at_once),
 		cmocka_unit_test(growing_where_room_is_left_changes_nothing),
+		cmocka_unit_test(a_buffer_that_fits_holds_no_more_than_its_content),
 		cmocka_unit_test(a_size_that_overflows_fails_and_keeps_the_content),
 		cmocka_unit_test(a_refused_allocation_fails),
 		cmocka_unit_test(appends_after_a_failure_do_nothing),
