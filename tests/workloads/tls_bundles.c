@@ -75,13 +75,16 @@ static void library_open(const char *path)
 	}
 }
 
-/* The kernel's breakpoint stands where the function begins. */
+/* The kernel's breakpoint stands where the function begins, or behind the landing pad of an indirect branch. */
 static bool is_probed(const void *function)
 {
 #ifdef __aarch64__
 	return *(const volatile uint32_t *)function == 0xd42000a0;
 #else
-	return *(const volatile uint8_t *)function == 0xcc;
+	const volatile uint8_t *p = function;
+	bool endbr64 = p[0] == 0xf3 && p[1] == 0x0f && p[2] == 0x1e && p[3] == 0xfa;
+
+	return p[endbr64 ? 4 : 0] == 0xcc;
 #endif
 }
 
