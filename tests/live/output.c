@@ -329,9 +329,8 @@ static char *program_for_anyone(void)
 	return live_printf("/proc/self/fd/%d", fd);
 }
 
-static void no_privilege(void)
+static int status_as_nobody(const char *command)
 {
-	char *command = live_printf("%s process --duration 1 >/dev/null", program_for_anyone());
 	pid_t pid = fork();
 	int status;
 
@@ -341,7 +340,33 @@ static void no_privilege(void)
 		_exit(shell_status(command));
 	}
 	waitpid(pid, &status, 0);
-	CHECK(WEXITSTATUS(status) == 3, "status %d instead of 3", WEXITSTATUS(status));
+	return WEXITSTATUS(status);
+}
+
+static void no_privilege(void)
+{
+	int status = status_as_nobody(
+		live_printf("%s process --duration 1 >/dev/null", program_for_anyone()));
+
+	CHECK(status == 3, "status %d instead of 3", status);
+}
+
+/* It gives up its privileges to look at what is left, and tells those that it was started with. */
+static void doctor_privilege(void)
+{
+	char *out = live_printf("%s/doctor", live_dir());
+	char *command = live_printf("%s doctor 2>&1 >'%s'", program_for_anyone(), out), *text;
+
+	CHECK(!chmod(live_dir(), 0755) && !close(open(out, O_CREAT | O_WRONLY | O_CLOEXEC, 0666)) &&
+		      !chmod(out, 0666),
+	      "%s: %s", out, strerror(errno));
+	shell_status(command);
+	text = live_read_file(out);
+	CHECK(strstr(text, "what is left of privileges") && !strstr(text, "not root"),
+	      "as root: %s", text);
+	CHECK(status_as_nobody(command) == 3, "not the status of no privilege");
+	text = live_read_file(out);
+	CHECK(strstr(text, "not root"), "as nobody: %s", text);
 }
 
 static _Noreturn void sample_as_nobody(int out_fd, pid_t pid)
@@ -548,6 +573,7 @@ const struct live_test output_tests[] = {
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
 	{"a_missing_privilege_ends_with_3", no_privilege, 30},
+	{"doctor_tells_the_privileges_that_it_was_started_with", doctor_privilege, 60},
 	{"samples_of_ones_own_processes_need_no_privilege", own_processes_without_privilege, 30},
 	{"a_duration_ends_the_run_in_order", duration, 30},
 	{"a_termination_ends_the_run_in_order", terminated, 30},

@@ -84,9 +84,9 @@ static void check_lockdown(const struct painter *p)
 			       : "");
 }
 
-static void check_privilege(const struct painter *p)
+static void check_privilege(const struct painter *p, bool root)
 {
-	if (geteuid() == 0)
+	if (root)
 		print_row(p, CAPABILITY_ATTACHED, "privilege", "root", "");
 	else
 		print_row(p, CAPABILITY_MISSING, "privilege", "",
@@ -94,7 +94,7 @@ static void check_privilege(const struct painter *p)
 			  "your own processes");
 }
 
-static void print_machine(const struct painter *p)
+static void print_machine(const struct painter *p, bool root)
 {
 	struct utsname uts;
 
@@ -103,7 +103,7 @@ static void print_machine(const struct painter *p)
 	print_row(p, CAPABILITY_ATTACHED, "kernel", uts.release, "");
 	check_btf(p);
 	check_lockdown(p);
-	check_privilege(p);
+	check_privilege(p, root);
 }
 
 /* ---- what the families say ---- */
@@ -199,6 +199,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 	const struct capability *all = NULL;
 	struct sources *sources = NULL;
 	struct err e = {};
+	bool root = geteuid() == 0; /* before it is given up, as recordings do */
 	uint64_t refused = 0;
 	size_t n = 0;
 	int r, status, shown;
@@ -230,7 +231,7 @@ int cmd_doctor(const struct command *c, struct options *o)
 		r = r < 0 ? r : shortage;
 	} else {
 		fit_columns(&p, all, n);
-		print_machine(&p);
+		print_machine(&p, root);
 		print_families(&p, all, n);
 	}
 	shown = report_close(stdout, EXIT_ASKED);
