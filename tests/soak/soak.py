@@ -35,7 +35,7 @@ AGENTSIGHT = os.path.abspath(os.environ.get("AGENTSIGHT", TOP / "agentsight"))
 SLOPE_KB_H = 100  # of memory at rest, after the warm-up
 LOADED_KB = 512  # of memory under load, altogether
 REST_SETTLE_S = 12  # from the beginning of a rest until nothing is under way, and what a burst needed is given back
-SLOPE_MIN_S = 1500  # of samples, for a slope
+SLOPE_MIN_S = 1200  # of samples, for a slope
 WARM_UP_S = 600
 SETTLE_S = 60  # after the load, until the maps are as before
 LEFT_OVER = 16  # entries in a map that belong to nobody in particular
@@ -57,12 +57,14 @@ class Reader(threading.Thread):
 
     def __init__(self, fd):
         super().__init__(daemon=True)
-        self.fd, self.lines, self.bytes, self.tail = fd, 0, 0, b""
+        self.fd, self.lines, self.bytes, self.tail, self.reports = fd, 0, 0, b"", 0
         self.start()
 
     def run(self):
         while block := os.read(self.fd, 1 << 20):
             self.lines += block.count(b"\n")
+            # one that two blocks share is missed: who waits for it looks a moment later
+            self.reports += block.count(b'"type":"stats"')
             self.bytes += len(block)
             self.tail = (self.tail + block)[-(1 << 18) :]
         os.close(self.fd)
@@ -254,12 +256,14 @@ class Run:
         return [s for s in self.samples if self.warm_up_s <= s["t_s"] - self.load_begin]
 
     def sample_at_rest(self):
-        """Behind a report, at which free memory is given back."""
-        lines, end = self.reader.lines, time.monotonic() + 2
+        """Behind a report, before which free memory is given back."""
+        reports, end = self.reader.reports, time.monotonic() + 2
         self.sight.send_signal(signal.SIGUSR1)
-        while self.reader.lines == lines and time.monotonic() < end:
+        while self.reader.reports == reports and time.monotonic() < end:
             self.still_there()
-        self.sample()["rest"] = True
+        sample = self.sample()
+        sample["rest"] = True
+        say(f"  {int(sample['t_s']):>5} s at rest  RSS {sample['rss_kb'] / 1024:.1f} MB  anonymous {sample['anon_kb'] / 1024:.2f} MB")
 
     def run(self):
         seconds = self.args.hours * 3600
