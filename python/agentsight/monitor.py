@@ -25,7 +25,7 @@ class ProcessMonitor:
 
     ``for event in monitor:`` gives every event as a dictionary (docs/EVENTS.md has their members); ``run()`` goes
     through all of them. Samples of the whole tree are kept, see ``get_samples()``. As root the numbers come from the
-    kernel and include children of any lifetime exactly; as another user they come from /proc.
+    kernel and include children of any lifetime; as another user they come from /proc.
 
     Use it as a context manager, or call ``close()``.
     """
@@ -279,8 +279,9 @@ class ProcessMonitor:
     # ---- what is known ----
 
     def is_running(self) -> bool:
-        """Whether there is more to come. Takes what has come meanwhile."""
-        while not self._ended and self.next_line(0) is not None:
+        """Whether there is more to come. Takes what has come meanwhile, for a second at most."""
+        until = time.monotonic() + 1
+        while not self._ended and self.next_line(0) is not None and time.monotonic() < until:
             pass
         return not self._ended
 

@@ -368,13 +368,14 @@ def stopped_reader(bench):
 
 
 def terminated(bench):
-    """SIGTERM under full load: the end takes less than 2 s, and all that was delivered is in the file. What it takes
-    without any load is grace periods of the kernel's, which a machine may make long."""
+    """SIGTERM under full load: the end takes 2 s more than some times what it takes without load, which is grace periods
+    of the kernel's; and all that was delivered is in the file."""
     times = []
     idle = Sight(bench, "record", "-p", str(os.getpid()))
     begin = time.monotonic()
-    idle.stop()
-    limit_s = 2 + 10 * (time.monotonic() - begin)
+    idle.process.send_signal(signal.SIGTERM)
+    idle.process.wait()
+    limit_s = 2 + 5 * (time.monotonic() - begin)
     for _ in range(10 if LONG else 2):
         work = load(bench, 100000)
         sight = Sight(bench, "record", "-p", str(work.pid))
@@ -443,7 +444,7 @@ def nothing_stays(bench):
     check(held["prog"] and held["map"], f"nothing was held: {held}")
     process.kill()
     process.wait()
-    wait_until("what they held to be gone", lambda: not bpf_left(held), 5)
+    wait_until("what they held to be gone", lambda: not bpf_left(held))
     pinned = Path("/sys/fs/bpf")
     check(not pinned.exists() or not list(pinned.glob("agentsight*")), "something is pinned")
 

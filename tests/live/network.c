@@ -283,9 +283,8 @@ static void flow(void)
 	expected_load(&x, w.out);
 	stream_match_unordered(&st, &x, WHOLE);
 	while ((end = stream_find(&st, &i, 0, "network", "close"))) {
-		struct flow_sums sums = flow_sum(&st, end);
-
 		double seconds = line_int(end, "duration_ns") / 1e9;
+		struct flow_sums sums = flow_sum(&st, end);
 
 		CHECK(sums.n >= 2 && sums.n <= 2 + seconds, "%zu flow events in %.1f s", sums.n,
 		      seconds);

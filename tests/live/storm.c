@@ -372,7 +372,7 @@ static void exact_beside_a_pause(void)
 	struct truth t;
 	struct storm x;
 
-	/* what comes behind the first fifth fits into the ring, however fast that is */
+	/* what comes behind the first fifth fits into the ring, however fast that is; with SLOW=1 the reader is quick enough for it */
 	storm_hold(&x, storm_size(15000, 100000), 0);
 	sight_start(&x.s, "process", "-p", live_printf("%d", x.w.pid), NULL);
 	workload_release(&x.w);

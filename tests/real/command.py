@@ -189,6 +189,7 @@ def the_end_of_the_last_process_ends_attach(bench):
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     done = run(bench, "attach", str(zombie.pid))
     zombie.wait()
+    check_equal(done.returncode, 0, "exit status when it has ended")
     check(b"ended before it was sampled" in done.stderr, f"said of who has ended: {done.stderr}")
     done = run(bench, "attach", str(first.pid))
     check_equal(done.returncode, 1, "exit status when there is no such process")

@@ -239,6 +239,7 @@ def walks(bench):
     commands = {n: [*env, str(ways()), n] for n in ("throw", "cancel", "walk")}
     alone = b"".join(Run(bench, commands[n]).output for n in ("throw", "cancel"))
     told = alone.count(b"caught from within"), alone.count(b"cancelled, its lock is free")
+    check(all(told), f"it never caught its exceptions, or never left its locks: {told}")
     if told != (3, 3):
         raise Skip(f"without a recording of ours it does not walk its stack either: {told}")
     return library, commands

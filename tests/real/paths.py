@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from real import AGENTSIGHT, ENVIRONMENT, check, check_equal, wait_until
+from real import AGENTSIGHT, ENVIRONMENT, WAIT_S, check, check_equal, wait_until
 
 ATTACKER, CALLER = 65534, 54321
 SUDO = {"SUDO_UID": str(CALLER), "SUDO_GID": str(CALLER)}
@@ -90,7 +90,7 @@ def unix_socket(path):
 # ---- who writes ----
 
 
-def run(scene, words, env=None, timeout=20):
+def run(scene, words, env=None, timeout=WAIT_S):
     return subprocess.run([AGENTSIGHT, *map(str, words)], cwd=scene.ours, env={**ENVIRONMENT, **(env or {})}, capture_output=True, timeout=timeout, check=False)
 
 

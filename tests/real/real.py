@@ -235,8 +235,8 @@ class Sight:
         raw = self.output.read_bytes() if self.output.exists() else b""
         return [json.loads(line) for line in raw[: raw.rfind(b"\n") + 1].splitlines()]
 
-    def wait_for(self, what, wanted, timeout_s=30):
-        return wait_until(what, lambda: next(filter(wanted, self.lines()), None), timeout_s)
+    def wait_for(self, what, wanted):
+        return wait_until(what, lambda: next(filter(wanted, self.lines()), None))
 
     def end(self):
         """Waits for an end by itself or by a signal that was sent."""

@@ -166,15 +166,18 @@ def the_report_shows_its_charts_in_a_browser_without_an_error(bench=None):
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not program:
         raise Skip("there is no chromium")
-    with tempfile.TemporaryDirectory(prefix="report.", ignore_cleanup_errors=True) as directory:
+    directory = tempfile.mkdtemp(prefix="report.")
+    try:
         source, page = os.path.join(directory, "record.jsonl"), os.path.join(directory, "report.html")
         recording(source)
-        subprocess.run([AGENTSIGHT, "stats", "--html", page, source], check=True, timeout=30)
+        subprocess.run([AGENTSIGHT, "stats", "--html", page, source], check=True, timeout=WAIT_S)
         browser = Browser(program, os.path.join(directory, "profile"))
         try:
             look_at(browser, "file://" + page)
         finally:
             browser.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)  # its helpers may still be writing
 
 
 TESTS = [the_report_shows_its_charts_in_a_browser_without_an_error]

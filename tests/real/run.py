@@ -34,6 +34,7 @@ import whole  # noqa: E402
 import without_tls  # noqa: E402
 from real import AGENTSIGHT, TIMEOUT_S, Bench, Failure, Skip  # noqa: E402
 
+
 def out_of_time(signum, frame):
     raise Failure("it did not end in time")
 

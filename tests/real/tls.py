@@ -14,7 +14,9 @@ from real import PYTHON, Skip, check, check_equal, library_of, need, wait_until
 
 SIZE = 1_000_000
 REQUESTS = 20_000
-DELAY_MS = 500  # how far away a server is whose client brings a library that was never seen before: it is probed after 40 ms, on a slow machine after some times that
+# How far away a server is whose client brings a library that was never seen before: it is probed after 40 ms, on a slow
+# machine after some times that.
+DELAY_MS = 500
 
 # It blocks before TLS is in its memory.
 LATE_PYTHON = """

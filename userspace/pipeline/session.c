@@ -239,6 +239,7 @@ static void sample_now(struct session *s, bool requested)
 	/* who has ended by now is to be counted as ended: what it used belongs to this interval */
 	order_drain(s->order, clock_boot_ns() - ORDER_WINDOW_NS);
 	now = clock_boot_ns();
+	/* what has been drained may have a process in it that this sample is for */
 	reason = requested ? AS_SAMPLE_REQUEST : s->sampling.reason;
 	s->next_ns = sampling_next(&s->sampling, now, chain_alert_nearness(s->chain));
 	sources_sample(s->sources, now, reason, s->next_ns);

@@ -544,7 +544,8 @@ static void plant_trees(struct sources *s)
 
 	for (size_t i = 0; i < s->opt->n_pids; i++) {
 		if (sampler_root(s->sampler, s->opt->pids[i]) == -ESRCH)
-			log_warning("process %u ended before it was sampled", s->opt->pids[i]);
+			log_warning("process %u ended before it was sampled, and is left out",
+				    s->opt->pids[i]);
 	}
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed && !(p->parent && p->parent->followed) && !proc_table_tree(p))

@@ -583,6 +583,12 @@ static void finder_again(struct tls_source *t)
 	scan_begin(t);
 }
 
+/* When everything is looked at again, it is one that is known. */
+static void file_search(struct tls_source *t, struct tls_file *f, uint32_t tgid)
+{
+	f->unsearched = finder_ask(t, find_kind(f->path), f->fd, &f->key, f->path, tgid) == -E2BIG;
+}
+
 /* Its content may be another now, or may be probed now. The file keeps its number. */
 static void file_refresh(struct tls_source *t, struct tls_file *f, const struct tls_file_key *key)
 {
@@ -594,10 +600,8 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 	f->calls = false;
 	if (find_kind(f->path) == TLS_FIND_LIKELY && tls_sites_find(f->fd, &sites, NULL) == 0)
 		sites_attach(t, f, &sites);
-	if ((!f->calls || !is_library(f->path)) &&
-	    finder_ask(t, find_kind(f->path), f->fd, key, f->path, SOMEBODY) == -E2BIG &&
-	    !f->calls)
-		f->waiting = true; /* who is looked at again would be taken for one that is known */
+	if (!f->calls || !is_library(f->path))
+		file_search(t, f, SOMEBODY);
 	file_unguard(t, f);
 }
 
@@ -669,6 +673,8 @@ static void file_look(struct tls_source *t, struct tls_file *f)
 	key = tls_file_key_of(&st);
 	if (f->waiting || !key_equal(&key, &f->key))
 		file_refresh(t, f, &key);
+	else if (f->unsearched)
+		file_search(t, f, SOMEBODY);
 }
 
 /*
@@ -720,7 +726,7 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 		return;
 	sites_attach(t, f, &sites);
 	if (!is_library(path))
-		finder_ask(t, kind, fd, &key, path, tgid);
+		file_search(t, f, tgid);
 }
 
 /* Has other content than what was searched: the places that were found are anywhere. */

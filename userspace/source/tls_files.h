@@ -44,9 +44,10 @@ struct tls_file {
 	struct tls_links links[2]; /* of functions with symbols, of those found without */
 	enum tls_leave leave;
 	unsigned int reports;
-	bool calls;    /* its functions have symbols, which are better than what is found without */
-	bool waiting;  /* for its writer to close it */
-	bool expected; /* probed before anybody uses it: the system's, or named by the user */
+	bool calls;   /* its functions have symbols, which are better than what is found without */
+	bool waiting; /* for its writer to close it */
+	bool unsearched; /* for the functions without symbols: others had to be searched first */
+	bool expected;   /* probed before anybody uses it: the system's, or named by the user */
 	bool deleted;
 	bool giving; /* back: as soon as its probes are out */
 

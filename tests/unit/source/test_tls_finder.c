@@ -133,16 +133,18 @@ static void ciphers_that_a_library_exports_are_left_to_who_uses_them(void **stat
 	assert_string_equal(find->found.reason, "has ciphers for TLS in other files");
 }
 
-/* How many of fifty that were asked for before come before what is likely. */
+#define OTHERS 50
+
+/* How many of OTHERS that were asked for before come before what is likely. */
 static size_t libraries_before(struct tls_finder *f, int fd)
 {
 	size_t before = 0;
 	bool seen = false;
 
-	for (int i = 0; i < 50; i++)
+	for (int i = 0; i < OTHERS; i++)
 		assert_int_equal(submit(f, TLS_FIND_LIBRARY, fd, "library", 1), 0);
 	assert_int_equal(submit(f, TLS_FIND_LIKELY, fd, "program", 1), 0);
-	for (int i = 0; i < 51; i++) {
+	for (int i = 0; i < OTHERS + 1; i++) {
 		_cleanup_(tls_find_freep) struct tls_find *find = wait_for_one(f);
 
 		seen |= find->kind == TLS_FIND_LIKELY;
@@ -156,13 +158,13 @@ static void what_is_likely_comes_before_other_libraries(void **state)
 {
 	_cleanup_(tls_finder_freep) struct tls_finder *f = NULL;
 	_cleanup_(closep) int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	size_t before = 50;
+	size_t before = OTHERS;
 
 	assert_int_equal(tls_finder_new(&f), 0);
-	/* all fifty may be done before it is asked for */
-	for (int tries = 0; before == 50 && tries < 20; tries++)
+	/* all of them may be done before it is asked for */
+	for (int tries = 0; before == OTHERS && tries < 20; tries++)
 		before = libraries_before(f, fd);
-	assert_true(before < 50);
+	assert_true(before < OTHERS);
 }
 
 /* What is found is of that content, whatever becomes of the file meanwhile. */
