@@ -360,6 +360,24 @@ static void the_run_ends_every_call(void **state)
 	      "end t2 Weird pid=0 [] 0% n=0 code=-1 signal=0 files= peers=\n");
 }
 
+static void nothing_of_a_call_that_is_over_is_told_of_a_later_one(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"make all\",\"path\":\"/old\"}", "session");
+	forks(AGENT, 200);
+	EXECS(200, AGENT, "sh\0-c\0make all");
+	writes(200, AGENT, "/src/a.o", 10);
+	connects(200, 7);
+	ends(200, 0, 9);
+	reports("t1", true);
+	said[0] = '\0';
+	asks("t2", "Read", "{}", "");
+	forks(200, 201);
+	writes(200, AGENT, "/src/b.o", 10);
+	writes(AGENT, 1, "/old", 10);
+	stage->finish(stage);
+	HEARD("end t2 Read pid=0 [] 0% n=0 code=-1 signal=0 files= peers=\n");
+}
+
 static void many_calls_and_processes_stay_within_their_bounds(void **state)
 {
 	char id[16], command[64];
@@ -503,6 +521,7 @@ int main(void)
 		TEST(work_in_the_background_ends_with_its_last_process),
 		TEST(a_call_without_an_id_is_reported_by_its_name),
 		TEST(the_run_ends_every_call),
+		TEST(nothing_of_a_call_that_is_over_is_told_of_a_later_one),
 		TEST(many_calls_and_processes_stay_within_their_bounds),
 		TEST(the_text_of_a_call_takes_a_process_from_one_that_was_only_likely),
 		TEST(a_process_that_one_call_has_is_not_another_ones_by_time),
