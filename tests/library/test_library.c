@@ -123,8 +123,8 @@ static void a_command_is_followed_to_its_end(void **state)
 static void two_at_once_stay_apart(void **state)
 {
 	struct agentsight_options opt = options(0);
-	struct agentsight *a[2] = {start(&opt, "sleep 0.4; exit 1"),
-				   start(&opt, "sleep 0.2; exit 2")};
+	struct agentsight *a[2] = {start(&opt, "sleep 2; exit 1"),
+				   start(&opt, "sleep 1.5; exit 2")};
 	int ended = 0, status, samples[2] = {0};
 
 	while (ended != 3) {
@@ -140,8 +140,7 @@ static void two_at_once_stay_apart(void **state)
 		}
 	}
 	for (int i = 0; i < 2; i++) {
-		/* the last one; how many come before it is a matter of time */
-		assert_true(samples[i] >= 1);
+		assert_true(samples[i] >= 2);
 		assert_int_equal(agentsight_status(a[i], &status), 1);
 		assert_int_equal(WEXITSTATUS(status), i + 1);
 		agentsight_free(a[i]);
@@ -200,7 +199,7 @@ static void its_descriptor_says_when_there_is_work(void **state)
 			trees += !strcmp(ev.type, "tree");
 	}
 	/* some 30 on a machine with nothing else to do; 3 if only its own second woke it */
-	if (trees < 5)
+	if (trees < 8)
 		fail_msg("only %d samples in %d wakes", trees, wakes);
 	/* a caller that polls sleeps in between */
 	if (wakes > 600)
@@ -303,8 +302,8 @@ static void what_cannot_be_started_is_named(void **state)
 static void attached_to_it_ends_with_the_last(void **state)
 {
 	struct agentsight_options opt = options(0);
-	int seen[2] = {0},
-	    left = 0; /* samples, and those of the second when the first was killed */
+	int seen[2] = {0}; /* samples */
+	int left = 0;      /* those of the second, when the first was killed */
 	pid_t pids[2];
 	struct agentsight *a;
 	struct agentsight_event ev = AGENTSIGHT_EVENT_INIT;

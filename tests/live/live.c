@@ -118,18 +118,17 @@ static uint64_t now_ms(void)
 }
 
 /* Limits are for what never ends, and a slow machine takes several times as long as a quick one. */
-static uint64_t patience_ms(unsigned timeout_s)
+static unsigned patience_s(unsigned timeout_s)
 {
-	return timeout_s * 1000ULL * (in_guest ? 10 : 4);
+	return timeout_s * (in_guest ? 10 : 4);
 }
 
 void live_wait(const char *what, bool (*ready)(void *), void *context, unsigned timeout_s)
 {
-	uint64_t end = now_ms() + patience_ms(timeout_s);
+	uint64_t end = now_ms() + patience_s(timeout_s) * 1000ULL;
 
 	while (!ready(context)) {
-		CHECK(now_ms() < end, "%s: not within %u s", what,
-		      (unsigned)(patience_ms(timeout_s) / 1000));
+		CHECK(now_ms() < end, "%s: not within %u s", what, patience_s(timeout_s));
 		usleep(2000);
 	}
 }
@@ -165,15 +164,14 @@ static _Noreturn void run_here(const struct live_test *t)
 /* Its exit status, or a sentence in @why. */
 static int wait_until(pid_t pid, unsigned timeout_s)
 {
-	uint64_t end = now_ms() + patience_ms(timeout_s);
+	uint64_t end = now_ms() + patience_s(timeout_s) * 1000ULL;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		if (now_ms() > end) {
 			kill(pid, SIGKILL);
 			waitpid(pid, &status, 0);
-			snprintf(why, WHY_LEN, "not over within %u s",
-				 (unsigned)(patience_ms(timeout_s) / 1000));
+			snprintf(why, WHY_LEN, "not over within %u s", patience_s(timeout_s));
 			return VERDICT_FAILED;
 		}
 		usleep(5000);

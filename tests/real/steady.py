@@ -39,18 +39,15 @@ def look(sight):
 
 def settled(sight, before, warm=None):
     """The last ends are on their way when the last process has ended, and what a burst needed is held for some seconds."""
-    seen = []
-
     def ready():
         now = look(sight)
-        seen[:] = [now]
         same = not warm or (all(now[name] == warm[name] for name in COUNTS) and now["anon_kb"] < warm["anon_kb"] + GREW_KB)
         return now if now["entries"] <= before["entries"] and same else None
 
     try:
         return wait_until(f"all to be as before, {warm or before}", ready)
     except Failure as e:
-        raise Failure(f"{e}: it is {seen}") from e
+        raise Failure(f"{e}: it is {look(sight)}") from e
 
 
 def twenty_thousand_processes_leave_nothing_behind(bench):
