@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/recent.h"
 #include "event/record.h"
 #include "event/schema.h"
 #include "http/conn.h"
@@ -23,8 +24,6 @@
 #define BUCKETS 4096
 /* What a socket still held when it was closed can be read for a while: then its TLS session is over. */
 #define CLOSED_NS (2 * NSEC_PER_SEC)
-/* Connections whose end was told last: a call on another processor may be told behind it. */
-#define ENDED 64
 /* A huge body shall not keep its memory for the rest of the run. */
 #define RECORD_KEEP (1U << 20)
 
@@ -63,8 +62,8 @@ struct http_stage {
 	struct entry_list buckets[BUCKETS];
 	struct entry_list processes[BUCKETS];
 	struct entry_list sockets[BUCKETS]; /* of those that have one */
-	uint64_t ended[ENDED];              /* streams, a ring */
-	size_t next_ended;
+	/* Connections and sockets whose end was told: a call of theirs may be told behind it. */
+	struct recent ended;
 	bool freed; /* nothing is told any more */
 	struct buf rec;
 	struct buf json;
@@ -386,9 +385,11 @@ static void on_ws_message(void *context, struct http_exchange *x, enum http_side
 
 /* ---- the table ---- */
 
-static size_t hash(uint64_t a, uint64_t b)
+#define GOLDEN 0x9e3779b97f4a7c15ULL
+
+static size_t bucket_of(uint64_t key)
 {
-	return (a ^ b * 0x9e3779b97f4a7c15ULL) * 0x9e3779b97f4a7c15ULL >> 52;
+	return key * GOLDEN >> 52;
 }
 _Static_assert(BUCKETS == 1 << 12, "the shift above");
 
@@ -396,7 +397,7 @@ static struct entry *entry_find(struct http_stage *s, const struct as_hdr *h, ui
 {
 	struct entry *e;
 
-	LIST_FOREACH(e, &s->buckets[hash(stream_id, h->tgid)], of_bucket)
+	LIST_FOREACH(e, &s->buckets[bucket_of(stream_id)], of_bucket)
 	{
 		if (e->stream_id == stream_id && e->tgid == h->tgid && e->start_ns == h->start_ns)
 			return e;
@@ -404,26 +405,51 @@ static struct entry *entry_find(struct http_stage *s, const struct as_hdr *h, ui
 	return NULL;
 }
 
-static size_t socket_hash(uint32_t tgid, const struct as_addr *local, const struct as_addr *remote)
+static struct entry_queue *entry_queue(struct http_stage *s, const struct entry *e)
 {
-	return hash((uint64_t)local->port << 16 | remote->port, tgid);
+	return e->closed_ns ? &s->closed : &s->used;
 }
 
-/* A session may go on over another socket. */
+/* @closed_ns: 0, or when its socket was closed. */
+static void entry_queue_again(struct http_stage *s, struct entry *e, uint64_t closed_ns)
+{
+	TAILQ_REMOVE(entry_queue(s, e), e, by_use);
+	e->closed_ns = closed_ns;
+	TAILQ_INSERT_TAIL(entry_queue(s, e), e, by_use);
+}
+
+/* What is read behind the close of its socket does not open that again. */
+static void entry_use(struct http_stage *s, struct entry *e)
+{
+	entry_queue_again(s, e, e->closed_ns ? s->now_ns : 0);
+}
+
+/* Never that of a connection, which is a time. */
+static uint64_t socket_key(uint32_t tgid, const struct as_conn *conn)
+{
+	uint64_t words[sizeof(*conn) / sizeof(uint64_t)], key = tgid;
+
+	_Static_assert(sizeof(words) == sizeof(*conn), "nothing behind the words");
+	memcpy(words, conn, sizeof(words));
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		key = (key ^ words[i]) * GOLDEN;
+		key ^= key >> 32;
+	}
+	return key | 1ULL << 63;
+}
+
+/* A session may go on over another socket, which is open unless its end was told before. */
 static void entry_socket(struct http_stage *s, struct entry *e, const struct as_conn *conn)
 {
+	uint64_t key = socket_key(e->tgid, conn);
+
 	if (!conn->local.family || !memcmp(&e->socket, conn, sizeof(*conn)))
 		return;
 	if (e->socket.local.family)
 		LIST_REMOVE(e, of_socket);
 	e->socket = *conn;
-	LIST_INSERT_HEAD(&s->sockets[socket_hash(e->tgid, &conn->local, &conn->remote)], e,
-			 of_socket);
-}
-
-static struct entry_queue *entry_queue(struct http_stage *s, const struct entry *e)
-{
-	return e->closed_ns ? &s->closed : &s->used;
+	LIST_INSERT_HEAD(&s->sockets[bucket_of(key)], e, of_socket);
+	entry_queue_again(s, e, recent_has(&s->ended, key) ? s->now_ns : 0);
 }
 
 /* What is open is told first, while the session's name is known. */
@@ -500,63 +526,47 @@ static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uin
 	e->tgid = h->tgid;
 	e->start_ns = h->start_ns;
 	TAILQ_INSERT_TAIL(&s->used, e, by_use);
-	LIST_INSERT_HEAD(&s->buckets[hash(stream_id, h->tgid)], e, of_bucket);
-	LIST_INSERT_HEAD(&s->processes[hash(h->tgid, 0)], e, of_process);
+	LIST_INSERT_HEAD(&s->buckets[bucket_of(stream_id)], e, of_bucket);
+	LIST_INSERT_HEAD(&s->processes[bucket_of(h->tgid)], e, of_process);
 	s->counts.connections++;
 	return e;
 }
 
-/* @closed_ns: 0, or when its socket was closed. */
-static void entry_queue_again(struct http_stage *s, struct entry *e, uint64_t closed_ns)
-{
-	TAILQ_REMOVE(entry_queue(s, e), e, by_use);
-	e->closed_ns = closed_ns;
-	TAILQ_INSERT_TAIL(entry_queue(s, e), e, by_use);
-}
-
-/* What is read behind the close of its socket does not open that again: another socket does. */
-static void entry_use(struct http_stage *s, struct entry *e, const struct as_conn *conn)
-{
-	bool moved = conn->local.family && memcmp(&e->socket, conn, sizeof(*conn));
-
-	entry_queue_again(s, e, e->closed_ns && !moved ? s->now_ns : 0);
-}
-
 /* ---- events ---- */
 
-/* The connection that is the stream @stream_id, with the entry @e, if any: has its end been told already? */
-static bool has_ended(const struct http_stage *s, const struct entry *e, const struct as_hdr *h,
-		      uint64_t stream_id)
+/* The connection that is a stream without TLS: a call of it is told when its end has been. */
+static bool is_told_late(const struct http_stage *s, const struct as_hdr *h, uint64_t stream_id)
 {
-	if (e)
-		return e->closed_ns;
-	if (h->flags & AS_F_CLOSED)
-		return true;
-	for (size_t i = 0; i < ENDED; i++) {
-		if (s->ended[i] == stream_id)
-			return true;
+	return h->flags & AS_F_CLOSED || recent_has(&s->ended, stream_id);
+}
+
+static struct entry *data_entry(struct http_stage *s, const struct as_hdr *h,
+				const struct as_ssl_data *d)
+{
+	struct entry *e = entry_find(s, h, d->stream_id);
+	bool plain = h->type == AS_EV_NET_DATA;
+
+	if (e) {
+		entry_use(s, e);
+	} else {
+		e = entry_new(s, h, d->stream_id, false);
+		if (e && plain && is_told_late(s, h, d->stream_id))
+			entry_queue_again(s, e, s->now_ns);
 	}
-	return false;
+	if (e && !plain)
+		entry_socket(s, e, &d->conn);
+	return e;
 }
 
 static void data_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_ssl_data *d = (const struct as_ssl_data *)ev->rec;
 	const struct http_origin origin = {ev->rec, &d->conn};
-	struct entry *e = entry_find(s, ev->rec, d->stream_id);
+	struct entry *e = data_entry(s, ev->rec, d);
 	uint64_t missing = MAX(d->len, (uint64_t)d->data.full);
-	bool plain = ev->rec->type == AS_EV_NET_DATA;
-	bool ended = plain && has_ended(s, e, ev->rec, d->stream_id);
 
 	if (!e)
-		e = entry_new(s, ev->rec, d->stream_id, false);
-	if (!e)
 		return;
-	entry_use(s, e, &d->conn);
-	if (ended)
-		entry_queue_again(s, e, s->now_ns);
-	if (!plain)
-		entry_socket(s, e, &d->conn);
 	http_conn_feed(e->conn, d->direction, record_bytes(ev->rec, &d->data), d->data.len,
 		       &origin);
 	if (missing > d->data.len)
@@ -577,7 +587,7 @@ static void handshake_event(struct http_stage *s, const struct event *ev)
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
 
 	if (e) {
-		entry_use(s, e, &d->conn);
+		entry_use(s, e);
 		http_conn_handshake(e->conn, &origin);
 	} else {
 		e = entry_new(s, ev->rec, d->stream_id, true);
@@ -595,13 +605,11 @@ static void session_event(struct http_stage *s, const struct event *ev)
 	const struct as_ssl_session *d = (const struct as_ssl_session *)ev->rec;
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
 
-	if (!d->server_name.len && !d->alpn.len)
-		return;
-	if (!e)
+	if (!e && (d->server_name.len || d->alpn.len))
 		e = entry_new(s, ev->rec, d->stream_id, false);
 	if (!e)
 		return;
-	entry_use(s, e, &d->conn);
+	entry_use(s, e);
 	entry_socket(s, e, &d->conn);
 	if (d->server_name.len)
 		text_set(&e->server_name, ev->rec, &d->server_name);
@@ -612,7 +620,7 @@ static void session_event(struct http_stage *s, const struct event *ev)
 /* Its memory is gone, and with it all sessions in it. */
 static void process_event(struct http_stage *s, const struct event *ev)
 {
-	struct entry *e = LIST_FIRST(&s->processes[hash(ev->rec->tgid, 0)]);
+	struct entry *e = LIST_FIRST(&s->processes[bucket_of(ev->rec->tgid)]);
 
 	while (e) {
 		struct entry *next = LIST_NEXT(e, of_process);
@@ -623,24 +631,59 @@ static void process_event(struct http_stage *s, const struct event *ev)
 	}
 }
 
-/*
- * Without TLS the stream is the connection: an answer may be as long as that lasts. Of a TLS session
- * nothing else tells that it is over.
- */
+/* Without TLS the stream is the connection, whoever uses it: an answer may be as long as that lasts. */
+static void stream_ended(struct http_stage *s, uint64_t stream_id)
+{
+	struct entry *e = LIST_FIRST(&s->buckets[bucket_of(stream_id)]);
+
+	while (e) {
+		struct entry *next = LIST_NEXT(e, of_bucket);
+
+		if (e->stream_id == stream_id)
+			entry_remove(s, e);
+		e = next;
+	}
+	recent_add(&s->ended, stream_id);
+}
+
+/* Of a TLS session nothing else tells that it is over. */
 static void close_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_flow *d = (const struct as_flow *)ev->rec;
 	const struct as_conn conn = {d->local, d->remote};
-	struct entry *e = entry_find(s, ev->rec, d->conn_id);
+	uint64_t key = socket_key(d->h.tgid, &conn);
+	struct entry *e;
 
-	if (e)
-		entry_remove(s, e);
-	s->ended[s->next_ended++ % ENDED] = d->conn_id;
-	LIST_FOREACH(e, &s->sockets[socket_hash(d->h.tgid, &d->local, &d->remote)], of_socket)
+	stream_ended(s, d->conn_id);
+	LIST_FOREACH(e, &s->sockets[bucket_of(key)], of_socket)
 	{
 		if (e->tgid == d->h.tgid && !memcmp(&e->socket, &conn, sizeof(conn)))
 			entry_queue_again(s, e, s->now_ns);
 	}
+	recent_add(&s->ended, key);
+}
+
+/* The next one between the same ends. */
+static void open_event(struct http_stage *s, const struct as_hdr *h, const struct as_addr *local,
+		       const struct as_addr *remote)
+{
+	const struct as_conn conn = {*local, *remote};
+
+	recent_remove(&s->ended, socket_key(h->tgid, &conn));
+}
+
+static void connect_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_connect *d = (const struct as_connect *)ev->rec;
+
+	open_event(s, ev->rec, &d->local, &d->remote);
+}
+
+static void accept_event(struct http_stage *s, const struct event *ev)
+{
+	const struct as_accept *d = (const struct as_accept *)ev->rec;
+
+	open_event(s, ev->rec, &d->local, &d->remote);
 }
 
 static bool is_lost(const struct as_loss *l, const char *what)
@@ -676,6 +719,12 @@ static void http_event(struct emitter *self, const struct event *ev)
 	case AS_EV_SSL_DATA:
 	case AS_EV_NET_DATA:
 		data_event(s, ev);
+		break;
+	case AS_EV_CONNECT:
+		connect_event(s, ev);
+		break;
+	case AS_EV_ACCEPT:
+		accept_event(s, ev);
 		break;
 	case AS_EV_CLOSE:
 		close_event(s, ev);

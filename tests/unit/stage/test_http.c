@@ -254,13 +254,32 @@ static void an_exit_ends_what_is_open(void **state)
 
 #define CLOSED_CONN 77
 
-static void socket_closed(struct as_conn socket)
+static void connection_closed(uint64_t id, struct as_conn socket)
 {
 	who.boot_ns += 1000;
 	record_begin(&rec, AS_EV_CLOSE, &who);
 	record_struct(&rec, as_flow)->local = socket.local;
 	record_struct(&rec, as_flow)->remote = socket.remote;
-	record_struct(&rec, as_flow)->conn_id = CLOSED_CONN;
+	record_struct(&rec, as_flow)->conn_id = id;
+	emit();
+}
+
+static void socket_closed(struct as_conn socket)
+{
+	connection_closed(CLOSED_CONN, socket);
+}
+
+static void socket_opened(unsigned type, struct as_conn socket)
+{
+	who.boot_ns += 1000;
+	record_begin(&rec, type, &who);
+	if (type == AS_EV_CONNECT) {
+		record_struct(&rec, as_connect)->local = socket.local;
+		record_struct(&rec, as_connect)->remote = socket.remote;
+	} else {
+		record_struct(&rec, as_accept)->local = socket.local;
+		record_struct(&rec, as_accept)->remote = socket.remote;
+	}
 	emit();
 }
 
@@ -350,6 +369,65 @@ static void a_call_that_is_told_behind_the_end_opens_nothing_for_long(void **sta
 	is_gone_soon();
 }
 
+/* A producer that has to wait for its processor holds back what follows in its ring. */
+static void others_close(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		connection_closed(1000 + i, socket_number(1000 + i));
+}
+
+static void however_many_ends_are_told_before_it(void **state)
+{
+	socket_closed(socket_number(1));
+	others_close(1000);
+	plain(CLOSED_CONN, READ, GET("/1"));
+	REQUEST("request", "path", "\"/1\"");
+	is_gone_soon();
+}
+
+static void a_session_that_is_told_behind_its_socket_is_over_soon(void **state)
+{
+	socket_of_calls = socket_number(1);
+	socket_closed(socket_of_calls);
+	others_close(1000);
+	data(1, READ, GET("/1"));
+	REQUEST("request", "path", "\"/1\"");
+	seconds(1);
+	data(1, READ, GET("/2"));
+	seconds(1);
+	is_gone_soon();
+}
+
+static void stays(unsigned type)
+{
+	socket_of_calls = socket_number(1);
+	socket_closed(socket_of_calls);
+	socket_opened(type, socket_of_calls);
+	data(1, READ, GET("/1"));
+	seconds(5);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+}
+
+static void the_next_connection_between_the_same_ends_is_another_one(void **state)
+{
+	stays(AS_EV_CONNECT);
+}
+
+static void the_next_one_that_is_accepted_as_well(void **state)
+{
+	stays(AS_EV_ACCEPT);
+}
+
+static void a_connection_ends_for_all_who_use_it(void **state)
+{
+	plain(CLOSED_CONN, READ, GET("/1"));
+	who.tgid = 99;
+	plain(CLOSED_CONN, WRITE, "HTTP/1.1 200 OK\r\n\r\n");
+	assert_int_equal(http_stage_counts(stage)->connections, 2);
+	socket_closed(socket_number(1));
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
 static void a_session_may_go_on_over_another_socket(void **state)
 {
 	socket_of_calls = socket_number(1);
@@ -399,16 +477,27 @@ static void session(unsigned type, uint64_t stream, const char *name, const char
 		struct as_ssl_handshake *h = record_struct(&rec, as_ssl_handshake);
 
 		h->stream_id = stream;
+		h->conn = socket_of_calls;
 		h->server_name = spans[0];
 		h->alpn = spans[1];
 	} else {
 		struct as_ssl_session *s = record_struct(&rec, as_ssl_session);
 
 		s->stream_id = stream;
+		s->conn = socket_of_calls;
 		s->server_name = spans[0];
 		s->alpn = spans[1];
 	}
 	emit();
+}
+
+static void a_session_ends_with_a_socket_that_showed_behind_its_calls(void **state)
+{
+	data(1, WRITE, GET("/1"));
+	socket_of_calls = socket_number(1);
+	session(AS_EV_SSL_SESSION, 1, "", "");
+	socket_closed(socket_of_calls);
+	is_gone_soon();
 }
 
 static void name_and_protocol_of_the_session_are_told_with_what_it_carries(void **state)
@@ -618,10 +707,16 @@ int main(void)
 		TEST(what_a_closed_socket_still_held_is_read),
 		TEST(what_is_read_behind_a_reset_opens_nothing_for_long),
 		TEST(a_call_that_is_told_behind_the_end_opens_nothing_for_long),
+		TEST(however_many_ends_are_told_before_it),
+		TEST(a_session_that_is_told_behind_its_socket_is_over_soon),
+		TEST(the_next_connection_between_the_same_ends_is_another_one),
+		TEST(the_next_one_that_is_accepted_as_well),
+		TEST(a_connection_ends_for_all_who_use_it),
 		TEST(a_session_may_go_on_over_another_socket),
 		TEST(a_body_without_a_length_ends_with_the_socket),
 		TEST(a_handshake_ends_what_the_session_carried_before),
 		TEST(a_call_that_is_cut_leaves_a_gap),
+		TEST(a_session_ends_with_a_socket_that_showed_behind_its_calls),
 		TEST(name_and_protocol_of_the_session_are_told_with_what_it_carries),
 		TEST(lost_calls_make_what_is_open_doubtful),
 		TEST(the_end_of_the_run_tells_what_is_open),
