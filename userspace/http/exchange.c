@@ -112,6 +112,7 @@ const struct http_pool_counts *http_pool_counts(const struct http_pool *pool)
 static void tell(const struct http_pool *pool, void (*what)(void *, struct http_exchange *),
 		 struct exchange *e)
 {
+	e->x.now_ns = e->set->now_ns;
 	if (what)
 		what(pool->observer.context, &e->x);
 }

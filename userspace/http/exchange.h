@@ -70,6 +70,7 @@ struct http_exchange {
 	bool tls;            /* else plain text */
 	struct http_message request;
 	struct http_message response;
+	uint64_t now_ns; /* while an observer is told: of its connection's newest event, or end */
 	/* during `ws_message`: bytes of the whole message, kept or not; that it was cut off */
 	uint64_t message_full;
 	bool message_incomplete;

@@ -538,9 +538,12 @@ static void on_tick(struct session *s)
 	timer_read(s->fds[FD_TICK]);
 	clock_sync();
 	sources_tick(s->sources, now);
-	/* what lies in the rings came before: to stages that wait for it, it is not missing */
+	/*
+	 * What lies in the rings came before: to stages that wait for it, it is not missing. What they tell is not
+	 * younger than what has been passed on.
+	 */
 	order_drain(s->order, now - ORDER_WINDOW_NS);
-	chain_tick(s->chain, now);
+	chain_tick(s->chain, now - ORDER_WINDOW_NS);
 	emit_capabilities(s, order_input(s->order));
 	report_losses(s, order_input(s->order));
 	if (++s->ticks % STATS_TICKS == 0)

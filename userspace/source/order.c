@@ -35,6 +35,8 @@ struct input {
 	size_t n_records;
 	size_t n_done; /* up to here the batch is passed on, or held */
 	struct run run;
+	uint64_t seen_ns;  /* up to here, all that was written to the ring has been seen */
+	uint64_t since_ns; /* watermark at which it was first held up behind that; 0: it is not */
 };
 
 struct order {
@@ -305,24 +307,57 @@ static void compact_held(struct order *o)
 	o->spare = was;
 }
 
+/* What follows in a ring is hardly older than the last one seen. */
+static uint64_t last_seen(const struct input *in)
+{
+	return in->run.n ? in->run.items[in->run.n - 1].ns : 0;
+}
+
+/* Up to where nothing older is to come from the ring, as long as it is worth waiting for that. */
+static uint64_t held_up_at(struct input *in, uint64_t watermark_ns)
+{
+	uint64_t last = last_seen(in);
+
+	if (!ring_held_up(in->ring)) {
+		in->seen_ns = watermark_ns;
+		in->since_ns = 0;
+		return watermark_ns;
+	}
+	if (last > in->seen_ns) {
+		in->seen_ns = last;
+		in->since_ns = 0;
+	}
+	if (!in->since_ns)
+		in->since_ns = watermark_ns;
+	return watermark_ns < in->since_ns + ORDER_HOLD_NS ? in->seen_ns : watermark_ns;
+}
+
+/* Reads all rings, and tells what may be passed on. */
+static uint64_t read_inputs(struct order *o, uint64_t watermark_ns, bool *ret_more)
+{
+	uint64_t limit = watermark_ns, held_up = watermark_ns;
+
+	*ret_more = false;
+	for (size_t i = 0; i < o->n_inputs; i++) {
+		struct input *in = &o->inputs[i];
+
+		input_read(o, in);
+		if (in->more && in->run.n)
+			limit = MIN(limit, last_seen(in));
+		if (watermark_ns != UINT64_MAX)
+			held_up = MIN(held_up, held_up_at(in, watermark_ns));
+		*ret_more |= in->more;
+	}
+	return *ret_more ? limit : MIN(limit, held_up);
+}
+
 void order_drain(struct order *o, uint64_t watermark_ns)
 {
 	bool more, moved;
 
 	do {
-		uint64_t limit = watermark_ns;
-
-		more = moved = false;
-		for (size_t i = 0; i < o->n_inputs; i++) {
-			struct input *in = &o->inputs[i];
-
-			input_read(o, in);
-			/* what follows in this ring is hardly older than the last one seen */
-			if (in->more && in->run.n)
-				limit = MIN(limit, in->run.items[in->run.n - 1].ns);
-			more |= in->more;
-		}
-		merge(o, limit);
+		moved = false;
+		merge(o, read_inputs(o, watermark_ns, &more));
 		for (size_t i = 0; i < o->n_inputs; i++)
 			moved |= input_release(o, &o->inputs[i]);
 		compact_held(o);

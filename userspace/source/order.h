@@ -16,6 +16,11 @@
 
 /* A producer is not held up for longer between reading the clock and reserving its record. */
 #define ORDER_WINDOW_NS 500000
+/*
+ * A producer that has to wait for its processor in the middle of a record hides what follows in its ring. For so
+ * long the other ring waits for it, unless that has a batch to give: time slices are of some milliseconds.
+ */
+#define ORDER_HOLD_NS 50000000
 
 struct order;
 

@@ -34,6 +34,7 @@ struct ring {
 	const char *data;
 	unsigned long pos;  /* consumed and released */
 	unsigned long next; /* behind what was peeked */
+	bool held_up;
 };
 
 DEFINE_FREEP(struct ring *, ring_free)
@@ -105,13 +106,14 @@ size_t ring_peek(struct ring *r, struct ring_record *out, size_t max, size_t max
 	size_t n = 0;
 
 	r->next = r->pos;
-	*ret_more = false;
+	r->held_up = *ret_more = false;
 	while (r->next < end) {
 		const char *p = r->data + (r->next & (r->size - 1));
 		uint32_t head = __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
 		uint32_t len = head & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
 
-		if (head & BPF_RINGBUF_BUSY_BIT)
+		r->held_up = head & BPF_RINGBUF_BUSY_BIT;
+		if (r->held_up)
 			break; /* its producer is not done; what follows must wait for it */
 		if (n == max || (n && r->next - r->pos > max_bytes)) {
 			*ret_more = true;
@@ -123,6 +125,11 @@ size_t ring_peek(struct ring *r, struct ring_record *out, size_t max, size_t max
 		r->next += (len + BPF_RINGBUF_HDR_SZ + 7) & ~7UL;
 	}
 	return n;
+}
+
+bool ring_held_up(const struct ring *r)
+{
+	return r->held_up;
 }
 
 /* The position behind @rec, which lies less than a ring's size behind what is released. */

@@ -30,6 +30,9 @@ void ring_free(struct ring *r);
 size_t ring_peek(struct ring *r, struct ring_record *out, size_t max, size_t max_bytes,
 		 bool *ret_more);
 
+/* What was peeked ends at a record that its producer has not finished: what follows it is not to be seen yet. */
+bool ring_held_up(const struct ring *r);
+
 /*
  * Gives the space of the records last peeked, up to and including @last, back to the kernel; the others
  * will be peeked again. NULL: of all of them.

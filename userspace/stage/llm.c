@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/json.h"
 #include "event/record.h"
 #include "llm/llm.h"
@@ -287,14 +286,6 @@ static void begin_feeding(struct call *c)
 	c->pieces.lost |= m->body_full > m->body.len;
 }
 
-/* The time of the newest piece: its mark, as long as marks are kept. */
-static uint64_t piece_ns(const struct http_message *m)
-{
-	if (m->n_marks && m->n_marks < HTTP_MARKS_MAX && !m->cut)
-		return m->marks[m->n_marks - 1].boot_ns;
-	return clock_boot_ns();
-}
-
 static uint64_t cost_of(const struct call *c, struct buf *model, bool *known)
 {
 	const struct llm_answer *a = &c->answer;
@@ -518,7 +509,7 @@ static void on_progress(void *context, struct http_exchange *x)
 	if (!c->fed) {
 		begin_feeding(c);
 	} else {
-		c->answer.now_ns = piece_ns(&x->response);
+		c->answer.now_ns = x->now_ns;
 		pieces_feed(&c->pieces, x->response.piece.p, x->response.piece.len);
 	}
 	tell_calls(c);
@@ -548,7 +539,7 @@ static void on_forget(void *context, struct http_exchange *x)
 	if (!c)
 		return;
 	c->x = x;
-	end_call(x, clock_boot_ns());
+	end_call(x, x->now_ns);
 }
 
 static void on_ws_message(void *context, struct http_exchange *x, enum http_side side, bool text,

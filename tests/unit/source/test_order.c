@@ -203,21 +203,90 @@ static void a_young_record_does_not_keep_the_ring_behind_it(void **state)
 	assert_int_equal(fake_used(&a), 0);
 }
 
-static void a_record_under_construction_holds_back_its_ring_only(void **state)
+/* A record that its producer works at, behind "10:1"; and what is written meanwhile. */
+static unsigned long under_construction(void)
 {
-	struct as_fork e = event_of(11, 2);
+	struct as_fork e = event_of(12, 2);
 	unsigned long pos;
 
 	put(&a, 10, 1);
 	pos = fake_write(&a, &e, sizeof(e), BPF_RINGBUF_BUSY_BIT);
-	put(&a, 12, 3);
-	put(&b, 13, 4);
-	order_drain(order, 12);
-	heard("10:1");
+	put(&a, 13, 3);
+	put(&b, 9, 4);
+	put(&b, 11, 5);
+	put(&b, 14, 6);
+	put_user(15, 7, NULL);
+	return pos;
+}
+
+static void a_record_under_construction_is_waited_for(void **state)
+{
+	unsigned long pos = under_construction();
+
+	order_drain(order, 100);
+	heard("9:4 10:1");
+	order_drain(order, ORDER_HOLD_NS + 99);
+	heard("");
 	assert_false(order_idle(order));
 	fake_finish(&a, pos, 0);
+	order_drain(order, ORDER_HOLD_NS + 99);
+	heard("11:5 12:2 13:3 14:6 15:7");
+	assert_int_equal(n_unsorted, 0);
+}
+
+static void but_not_for_ever(void **state)
+{
+	unsigned long pos = under_construction();
+
 	order_drain(order, 100);
-	heard("11:2 12:3 13:4");
+	heard("9:4 10:1");
+	order_drain(order, ORDER_HOLD_NS + 100);
+	heard("11:5 14:6 15:7");
+	fake_finish(&a, pos, 0);
+	order_drain(order, ORDER_HOLD_NS + 100);
+	heard("12:2 13:3");
+}
+
+static void nor_at_the_end(void **state)
+{
+	under_construction();
+	order_drain(order, UINT64_MAX);
+	heard("9:4 10:1 11:5 14:6 15:7");
+}
+
+static void nor_while_a_batch_waits(void **state)
+{
+	struct as_fork e = event_of(11, 2);
+
+	out.emit = count;
+	put(&a, 10, 1);
+	fake_write(&a, &e, sizeof(e), BPF_RINGBUF_BUSY_BIT);
+	for (uint32_t i = 0; i < 3 * BATCH; i++)
+		put(&b, 1000 + i, 3);
+	order_drain(order, 100000);
+	assert_in_range(n_said, 2 * BATCH, 3 * BATCH);
+}
+
+/* Each is waited for anew; what lies before it is passed on meanwhile. */
+static void one_record_after_the_other_is_waited_for(void **state)
+{
+	struct as_fork e = event_of(0, 0);
+	unsigned long pos;
+
+	for (uint32_t i = 1; i <= 5; i++) {
+		uint64_t ns = i * ORDER_HOLD_NS;
+
+		e = event_of(ns, i);
+		pos = fake_write(&a, &e, sizeof(e), BPF_RINGBUF_BUSY_BIT);
+		put(&b, ns + 1, 0);
+		order_drain(order, ns + 2);
+		heard("");
+		fake_finish(&a, pos, 0);
+		order_drain(order, ns + ORDER_HOLD_NS - 1);
+		assert_true(order_idle(order));
+		said[0] = '\0';
+	}
+	assert_int_equal(n_unsorted, 0);
 }
 
 static void records_that_are_none_are_counted_and_the_others_passed_on(void **state)
@@ -415,7 +484,11 @@ int main(void)
 		TEST(what_is_younger_than_the_watermark_is_kept),
 		TEST(what_comes_too_late_is_passed_on),
 		TEST(a_young_record_does_not_keep_the_ring_behind_it),
-		TEST(a_record_under_construction_holds_back_its_ring_only),
+		TEST(a_record_under_construction_is_waited_for),
+		TEST(but_not_for_ever),
+		TEST(nor_at_the_end),
+		TEST(nor_while_a_batch_waits),
+		TEST(one_record_after_the_other_is_waited_for),
 		TEST(records_that_are_none_are_counted_and_the_others_passed_on),
 		TEST(a_bad_record_is_counted_once_however_long_it_lies_there),
 		TEST(discarded_records_are_released),

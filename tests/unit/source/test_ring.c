@@ -69,12 +69,14 @@ static void a_busy_record_holds_back_what_follows(void **state)
 	put("three", 0);
 	peek_is(MANY, ALL, "one");
 	assert_false(more);
+	assert_true(ring_held_up(&f.ring));
 	ring_release(&f.ring, NULL);
 	peek_is(MANY, ALL, "");
 	ring_release(&f.ring, NULL);
 	assert_false(ring_empty(&f.ring));
 	fake_finish(&f, busy, 0);
 	peek_is(MANY, ALL, "two three");
+	assert_false(ring_held_up(&f.ring));
 }
 
 static void a_discarded_record_is_left_out_and_its_space_given_back(void **state)

@@ -647,6 +647,7 @@ static void messages_of_a_WebSocket_are_events(void **state)
 struct reader {
 	size_t requests, responses, forgotten;
 	bool behind; /* each call came behind its event */
+	bool timely; /* each had the time of the event before it */
 };
 
 static void read_request(void *context, struct http_exchange *x)
@@ -654,6 +655,7 @@ static void read_request(void *context, struct http_exchange *x)
 	struct reader *r = context;
 
 	r->behind &= n_events[AS_EV_HTTP_REQUEST] == ++r->requests;
+	r->timely &= x->now_ns == who.boot_ns;
 	x->user = r;
 }
 
@@ -662,16 +664,20 @@ static void read_response(void *context, struct http_exchange *x)
 	struct reader *r = context;
 
 	r->behind &= n_events[AS_EV_HTTP_RESPONSE] == ++r->responses && x->user == r;
+	r->timely &= x->now_ns == who.boot_ns;
 }
 
 static void read_forget(void *context, struct http_exchange *x)
 {
-	((struct reader *)context)->forgotten++;
+	struct reader *r = context;
+
+	r->forgotten++;
+	r->timely &= x->now_ns == who.boot_ns;
 }
 
 static void an_observer_reads_along_behind_the_events(void **state)
 {
-	struct reader r = {.behind = true};
+	struct reader r = {.behind = true, .timely = true};
 	const struct http_observer observer = {
 		.context = &r,
 		.request = read_request,
@@ -686,6 +692,7 @@ static void an_observer_reads_along_behind_the_events(void **state)
 	data(1, WRITE, GET("/2"));
 	stage->finish(stage);
 	assert_true(r.behind);
+	assert_true(r.timely);
 	assert_int_equal(r.requests, 2);
 	assert_int_equal(r.responses, 1);
 	assert_int_equal(r.forgotten, 2);

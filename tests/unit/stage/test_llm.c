@@ -145,6 +145,7 @@ static void answer_part(struct fixture *f, const char *p, size_t n, uint64_t boo
 		m->marks[m->n_marks++] = (struct http_mark){m->body.len, boot_ns};
 	buf_add(&m->body, p, n);
 	m->body_full += n;
+	f->x.now_ns = boot_ns;
 	if (!streams)
 		return;
 	m->piece = (struct http_text){p, n};
@@ -387,7 +388,9 @@ static void a_question_without_an_answer_is_told_at_the_end(void **state)
 
 	ask(f, "/v1/messages", BODY);
 	buf_reset(&f->taker.lines);
+	f->x.now_ns = 7000;
 	drop_exchange(f);
+	assert_non_null(strstr(buf_cstr(&f->taker.lines), "\"duration_ns\":6000,"));
 	assert_non_null(strstr(buf_cstr(&f->taker.lines), "\"status\":0,\"text\":\"\""));
 	assert_non_null(strstr(buf_cstr(&f->taker.lines), "\"incomplete\":true"));
 	assert_int_equal(llm_stage_counts(f->stage)->requests.made, 1);
