@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keys that were added last, some thousands: a set of fixed size that forgets the oldest. All zero, it is
- * empty. A key that was added is found while fewer than four thousand others follow, with more the less likely.
+ * empty. Of keys that two thousand others follow one in a thousand is forgotten, with four thousand one in twenty,
+ * with eight thousand one in two.
  */
 #ifndef AGENTSIGHT_BASE_RECENT_H
 #define AGENTSIGHT_BASE_RECENT_H
@@ -10,7 +11,7 @@
 #include <stdint.h>
 
 #define RECENT_ROWS 1024
-#define RECENT_WAYS 8 /* a row is a cache line */
+#define RECENT_WAYS 8
 
 struct recent {
 	uint64_t rows[RECENT_ROWS][RECENT_WAYS]; /* newest first; 0: none */

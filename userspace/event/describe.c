@@ -105,6 +105,11 @@ static const char preamble[] =
 	"had.\n"
 	"`redacted: true` says that a secret was overwritten with `*`; `inferred: true` that the\n"
 	"owner was derived rather than seen.\n\n"
+	"Lines come in the order of time. Those that do not are counted in `stop` as `late`: what\n"
+	"is told only when more is known, with the time at which it happened (a `response` of\n"
+	"`llm` that its connection's end cut off comes two seconds later), and what a program "
+	"that\n"
+	"had to wait for its processor for long could not tell in time.\n\n"
 	"For every run, `stop` states the ledger: produced = delivered + dropped + missed + "
 	"filtered +\n"
 	"shed, with a difference of 0. A loss is a `loss` event when it happens.\n";

@@ -120,6 +120,7 @@ static void tell(const struct http_pool *pool, void (*what)(void *, struct http_
 void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
 			  bool text, struct http_text payload, uint64_t boot_ns)
 {
+	x->now_ns = boot_ns;
 	if (pool->observer.ws_message)
 		pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
 }

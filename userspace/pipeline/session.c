@@ -539,11 +539,10 @@ static void on_tick(struct session *s)
 	clock_sync();
 	sources_tick(s->sources, now);
 	/*
-	 * What lies in the rings came before: to stages that wait for it, it is not missing. What they tell is not
-	 * younger than what has been passed on.
+	 * What lies in the rings came before: to stages that wait for it, it is not missing. And what they tell is not
+	 * to be younger than what follows.
 	 */
-	order_drain(s->order, now - ORDER_WINDOW_NS);
-	chain_tick(s->chain, now - ORDER_WINDOW_NS);
+	chain_tick(s->chain, order_drain(s->order, now - ORDER_WINDOW_NS));
 	emit_capabilities(s, order_input(s->order));
 	report_losses(s, order_input(s->order));
 	if (++s->ticks % STATS_TICKS == 0)

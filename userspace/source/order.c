@@ -35,8 +35,7 @@ struct input {
 	size_t n_records;
 	size_t n_done; /* up to here the batch is passed on, or held */
 	struct run run;
-	uint64_t seen_ns;  /* up to here, all that was written to the ring has been seen */
-	uint64_t since_ns; /* watermark at which it was first held up behind that; 0: it is not */
+	uint64_t seen_ns; /* up to here, all that was written to the ring has been seen */
 };
 
 struct order {
@@ -316,20 +315,15 @@ static uint64_t last_seen(const struct input *in)
 /* Up to where nothing older is to come from the ring, as long as it is worth waiting for that. */
 static uint64_t held_up_at(struct input *in, uint64_t watermark_ns)
 {
-	uint64_t last = last_seen(in);
+	uint64_t oldest_ns = watermark_ns - MIN(watermark_ns, (uint64_t)ORDER_HOLD_NS);
 
-	if (!ring_held_up(in->ring)) {
+	if (!in->more && !ring_held_up(in->ring)) {
 		in->seen_ns = watermark_ns;
-		in->since_ns = 0;
 		return watermark_ns;
 	}
-	if (last > in->seen_ns) {
-		in->seen_ns = last;
-		in->since_ns = 0;
-	}
-	if (!in->since_ns)
-		in->since_ns = watermark_ns;
-	return watermark_ns < in->since_ns + ORDER_HOLD_NS ? in->seen_ns : watermark_ns;
+	in->seen_ns = MAX(in->seen_ns, last_seen(in));
+	oldest_ns = MAX(oldest_ns, in->seen_ns);
+	return MIN(watermark_ns, oldest_ns);
 }
 
 /* Reads all rings, and tells what may be passed on. */
@@ -351,17 +345,20 @@ static uint64_t read_inputs(struct order *o, uint64_t watermark_ns, bool *ret_mo
 	return *ret_more ? limit : MIN(limit, held_up);
 }
 
-void order_drain(struct order *o, uint64_t watermark_ns)
+uint64_t order_drain(struct order *o, uint64_t watermark_ns)
 {
 	bool more, moved;
+	uint64_t limit;
 
 	do {
 		moved = false;
-		merge(o, read_inputs(o, watermark_ns, &more));
+		limit = read_inputs(o, watermark_ns, &more);
+		merge(o, limit);
 		for (size_t i = 0; i < o->n_inputs; i++)
 			moved |= input_release(o, &o->inputs[i]);
 		compact_held(o);
 	} while (more && moved); /* else the rest is younger than the watermark */
+	return limit;
 }
 
 bool order_idle(const struct order *o)

@@ -17,8 +17,9 @@
 /* A producer is not held up for longer between reading the clock and reserving its record. */
 #define ORDER_WINDOW_NS 500000
 /*
- * A producer that has to wait for its processor in the middle of a record hides what follows in its ring. For so
- * long the other ring waits for it, unless that has a batch to give: time slices are of some milliseconds.
+ * A producer that has to wait for its processor in the middle of a record hides what follows in its ring. Events
+ * of the other ring that are younger than this wait for it, unless there is a batch of them: time slices are of
+ * some milliseconds.
  */
 #define ORDER_HOLD_NS 50000000
 
@@ -38,8 +39,11 @@ void order_add_ring(struct order *o, struct ring *ring, size_t size);
 /* Where sources in user space send their events; they are copied. */
 struct emitter *order_input(struct order *o);
 
-/* Passes on, in order, everything older than @watermark_ns (boot clock). */
-void order_drain(struct order *o, uint64_t watermark_ns);
+/*
+ * Passes on, in order, everything older than @watermark_ns (boot clock; UINT64_MAX: whatever there is). Returns up to
+ * where it came, which is less while a record is waited for.
+ */
+uint64_t order_drain(struct order *o, uint64_t watermark_ns);
 
 /* Nothing is waiting: neither in the rings nor here. */
 bool order_idle(const struct order *o);

@@ -452,6 +452,19 @@ static void entry_socket(struct http_stage *s, struct entry *e, const struct as_
 	entry_queue_again(s, e, recent_has(&s->ended, key) ? s->now_ns : 0);
 }
 
+/* All whose socket is @conn. */
+static void sessions_queue_again(struct http_stage *s, uint32_t tgid, const struct as_conn *conn,
+				 uint64_t closed_ns)
+{
+	struct entry *e;
+
+	LIST_FOREACH(e, &s->sockets[bucket_of(socket_key(tgid, conn))], of_socket)
+	{
+		if (e->tgid == tgid && !memcmp(&e->socket, conn, sizeof(*conn)))
+			entry_queue_again(s, e, closed_ns);
+	}
+}
+
 /* What is open is told first, while the session's name is known. */
 static void entry_remove(struct http_stage *s, struct entry *e)
 {
@@ -652,24 +665,22 @@ static void close_event(struct http_stage *s, const struct event *ev)
 	const struct as_flow *d = (const struct as_flow *)ev->rec;
 	const struct as_conn conn = {d->local, d->remote};
 	uint64_t key = socket_key(d->h.tgid, &conn);
-	struct entry *e;
 
+	if (d->protocol == AS_PROTO_UDP)
+		return;
 	stream_ended(s, d->conn_id);
-	LIST_FOREACH(e, &s->sockets[bucket_of(key)], of_socket)
-	{
-		if (e->tgid == d->h.tgid && !memcmp(&e->socket, &conn, sizeof(conn)))
-			entry_queue_again(s, e, s->now_ns);
-	}
+	sessions_queue_again(s, d->h.tgid, &conn, s->now_ns);
 	recent_add(&s->ended, key);
 }
 
-/* The next one between the same ends. */
+/* The next one between the same ends. What was told before it has been taken for the last one's. */
 static void open_event(struct http_stage *s, const struct as_hdr *h, const struct as_addr *local,
 		       const struct as_addr *remote)
 {
 	const struct as_conn conn = {*local, *remote};
 
 	recent_remove(&s->ended, socket_key(h->tgid, &conn));
+	sessions_queue_again(s, h->tgid, &conn, 0);
 }
 
 static void connect_event(struct http_stage *s, const struct event *ev)

@@ -225,11 +225,11 @@ static void a_record_under_construction_is_waited_for(void **state)
 
 	order_drain(order, 100);
 	heard("9:4 10:1");
-	order_drain(order, ORDER_HOLD_NS + 99);
+	assert_int_equal(order_drain(order, ORDER_HOLD_NS + 10), 10);
 	heard("");
 	assert_false(order_idle(order));
 	fake_finish(&a, pos, 0);
-	order_drain(order, ORDER_HOLD_NS + 99);
+	assert_int_equal(order_drain(order, 100), 100);
 	heard("11:5 12:2 13:3 14:6 15:7");
 	assert_int_equal(n_unsorted, 0);
 }
@@ -240,11 +240,11 @@ static void but_not_for_ever(void **state)
 
 	order_drain(order, 100);
 	heard("9:4 10:1");
-	order_drain(order, ORDER_HOLD_NS + 100);
-	heard("11:5 14:6 15:7");
+	assert_int_equal(order_drain(order, ORDER_HOLD_NS + 14), 14);
+	heard("11:5 14:6");
 	fake_finish(&a, pos, 0);
-	order_drain(order, ORDER_HOLD_NS + 100);
-	heard("12:2 13:3");
+	order_drain(order, ORDER_HOLD_NS + 14);
+	heard("12:2 13:3 15:7");
 }
 
 static void nor_at_the_end(void **state)
@@ -265,6 +265,24 @@ static void nor_while_a_batch_waits(void **state)
 		put(&b, 1000 + i, 3);
 	order_drain(order, 100000);
 	assert_in_range(n_said, 2 * BATCH, 3 * BATCH);
+}
+
+static void a_record_under_construction_behind_a_batch_is_waited_for_too(void **state)
+{
+	struct as_fork e = event_of(1000 + BATCH, 2);
+	unsigned long pos;
+
+	out.emit = count;
+	for (uint32_t i = 0; i < BATCH; i++)
+		put(&a, 1000 + i, 1);
+	pos = fake_write(&a, &e, sizeof(e), BPF_RINGBUF_BUSY_BIT);
+	put(&b, 1000 + BATCH + 1, 3);
+	assert_int_equal(order_drain(order, 100000), 1000 + BATCH - 1);
+	assert_int_equal(n_said, BATCH);
+	fake_finish(&a, pos, 0);
+	order_drain(order, 100000);
+	assert_int_equal(n_said, BATCH + 2);
+	assert_int_equal(n_unsorted, 0);
 }
 
 /* Each is waited for anew; what lies before it is passed on meanwhile. */
@@ -488,6 +506,7 @@ int main(void)
 		TEST(but_not_for_ever),
 		TEST(nor_at_the_end),
 		TEST(nor_while_a_batch_waits),
+		TEST(a_record_under_construction_behind_a_batch_is_waited_for_too),
 		TEST(one_record_after_the_other_is_waited_for),
 		TEST(records_that_are_none_are_counted_and_the_others_passed_on),
 		TEST(a_bad_record_is_counted_once_however_long_it_lies_there),

@@ -418,6 +418,18 @@ static void the_next_one_that_is_accepted_as_well(void **state)
 	stays(AS_EV_ACCEPT);
 }
 
+static void what_is_told_before_its_connection_belongs_to_that(void **state)
+{
+	socket_of_calls = socket_number(1);
+	socket_closed(socket_of_calls);
+	data(1, READ, GET("/1"));
+	socket_opened(AS_EV_CONNECT, socket_of_calls);
+	seconds(5);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+	socket_closed(socket_of_calls);
+	is_gone_soon();
+}
+
 static void a_connection_ends_for_all_who_use_it(void **state)
 {
 	plain(CLOSED_CONN, READ, GET("/1"));
@@ -718,6 +730,7 @@ int main(void)
 		TEST(a_session_that_is_told_behind_its_socket_is_over_soon),
 		TEST(the_next_connection_between_the_same_ends_is_another_one),
 		TEST(the_next_one_that_is_accepted_as_well),
+		TEST(what_is_told_before_its_connection_belongs_to_that),
 		TEST(a_connection_ends_for_all_who_use_it),
 		TEST(a_session_may_go_on_over_another_socket),
 		TEST(a_body_without_a_length_ends_with_the_socket),
