@@ -362,8 +362,12 @@ static __always_inline bool closed_by_owner(const struct sock *sk)
 	       BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DEAD;
 }
 
+/* How often all open files are searched for one connection: see may_be_copy(). */
+#define SEEDS 2
+
 static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s)
 {
+	struct sock_entry *again;
 	struct tcp_sums sums;
 	__u64 id = s->id;
 
@@ -371,12 +375,17 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 		return;
 	/* the kernel skipped the end of it: its memory is another socket's or nobody's */
 	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port) {
-		stale_end(sk, s);
+		again = entry_find(
+			sk); /* or it ends right now, and the entry is another's already */
+		if (again && again->id == id)
+			stale_end(sk, again);
 		return;
 	}
 	if (!(s->flags & ENTRY_OWNED)) {
-		if (BPF_CORE_READ(sk, sk_socket))
+		if (s->asked < SEEDS && BPF_CORE_READ(sk, sk_socket)) {
+			s->asked++;
 			unowned++;
+		}
 		return;
 	}
 	tcp_read_sums(sk, s->role, &sums);
@@ -430,6 +439,17 @@ static __always_inline void seed_listener(const struct sock *sk, struct task_str
 		bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
 }
 
+/*
+ * A process that is younger than the connection may hold no more than a copy of a descriptor, as every child
+ * does until its exec. So in the first search it is not the one; when that finds nobody, the second takes whoever
+ * holds it.
+ */
+static __always_inline bool may_be_copy(const struct sock_entry *known,
+					const struct sock_owner *owner)
+{
+	return known->asked < SEEDS && !finishing && owner->start_ns > known->begin_ns;
+}
+
 static __always_inline void seed_connection(const struct sock *sk, struct task_struct *task,
 					    __u32 state)
 {
@@ -442,7 +462,8 @@ static __always_inline void seed_connection(const struct sock *sk, struct task_s
 	if (!owner_watched(&owner))
 		return;
 	if (known) {
-		entry_own(known, task);
+		if (!may_be_copy(known, &owner))
+			entry_own(known, task);
 		return;
 	}
 	entry_init(&s, sk, AS_PROTO_TCP, listener_of(sk) ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);

@@ -88,7 +88,7 @@ struct sock_entry {
 	__s32 error;
 	__u16 protocol;
 	__u16 role;
-	__u32 pad;
+	__u32 asked; /* how often net_seed was to find out who has accepted it */
 };
 
 struct {

@@ -82,6 +82,7 @@ TCP_TEST(halfclose, "halfclose", "1", "5000")
 TCP_TEST(refused, "refused", "1", "1")
 TCP_TEST(reset, "reset", "1", "3000")
 TCP_TEST(peek, "peek", "1", "4000")
+TCP_TEST(copied, "copied", "1", "1000")
 TCP_TEST(sendfile_tcp, "sendfile", "1", "3000000")
 
 static void pingpong_v6(void)
@@ -389,6 +390,7 @@ const struct live_test network_tests[] = {
 	{"a_refused_connection_carries_the_reason", refused, 30},
 	{"a_reset_connection_carries_the_reason", reset, 30},
 	{"peeking_is_not_receiving", peek, 30},
+	{"who_holds_a_copy_of_the_descriptor_is_not_the_owner", copied, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
 	{"a_connection_whose_TLS_the_kernel_does_says_so", ktls, 30},
 	{"segments_sent_again_are_told_and_counted", retransmit, 30},

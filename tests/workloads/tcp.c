@@ -12,9 +12,11 @@
 #include <err.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/sched.h>
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -370,6 +373,51 @@ static void retransmit_client(struct conn *c)
 	conn_close_retransmitted(c);
 }
 
+/* A process with a lower number than ours, which waits for a signal with copies of our descriptors. */
+static pid_t copy_below(void)
+{
+	pid_t number = getpid();
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&number,
+		.set_tid_size = 1,
+	};
+	long child = -1;
+
+	while (child < 0 && --number > 1) {
+		child = syscall(SYS_clone3, &args, sizeof(args));
+		if (child < 0 && errno != EEXIST)
+			err(1, "clone3");
+	}
+	if (child < 0)
+		errx(1, "no number below %d is free", getpid());
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	return child;
+}
+
+/* Accepted, and not used for some seconds, during which another process has the descriptor as well. */
+static void copied_server(struct conn *c)
+{
+	struct timespec nap = {.tv_sec = 2, .tv_nsec = 500000000};
+	pid_t child = copy_below();
+
+	nanosleep(&nap, NULL);
+	conn_recv(c, size);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	conn_recv_all(c);
+	conn_close(c, "");
+}
+
+static void copied_client(struct conn *c)
+{
+	conn_send(c, size);
+	conn_close(c, "");
+}
+
 static void sendfile_client(struct conn *c)
 {
 	int fd = memfd_create("payload", 0);
@@ -435,6 +483,7 @@ static const struct mode {
 	{"ktls", stream_server, ktls_client, false},
 	{"paced", paced_server, paced_client, false},
 	{"retransmit", retransmit_server, retransmit_client, false},
+	{"copied", copied_server, copied_client, false},
 };
 
 /* ---- both ends ---- */

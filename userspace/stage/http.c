@@ -674,11 +674,13 @@ static void close_event(struct http_stage *s, const struct event *ev)
 }
 
 /* The next one between the same ends. What was told before it has been taken for the last one's. */
-static void open_event(struct http_stage *s, const struct as_hdr *h, const struct as_addr *local,
-		       const struct as_addr *remote)
+static void open_event(struct http_stage *s, const struct as_hdr *h, uint64_t conn_id,
+		       const struct as_addr *local, const struct as_addr *remote)
 {
 	const struct as_conn conn = {*local, *remote};
 
+	if (recent_has(&s->ended, conn_id))
+		return; /* its own end was told first */
 	recent_remove(&s->ended, socket_key(h->tgid, &conn));
 	sessions_queue_again(s, h->tgid, &conn, 0);
 }
@@ -687,14 +689,14 @@ static void connect_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_connect *d = (const struct as_connect *)ev->rec;
 
-	open_event(s, ev->rec, &d->local, &d->remote);
+	open_event(s, ev->rec, d->conn_id, &d->local, &d->remote);
 }
 
 static void accept_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_accept *d = (const struct as_accept *)ev->rec;
 
-	open_event(s, ev->rec, &d->local, &d->remote);
+	open_event(s, ev->rec, d->conn_id, &d->local, &d->remote);
 }
 
 static bool is_lost(const struct as_loss *l, const char *what)

@@ -269,18 +269,25 @@ static void socket_closed(struct as_conn socket)
 	connection_closed(CLOSED_CONN, socket);
 }
 
-static void socket_opened(unsigned type, struct as_conn socket)
+static void connection_opened(unsigned type, uint64_t id, struct as_conn socket)
 {
 	who.boot_ns += 1000;
 	record_begin(&rec, type, &who);
 	if (type == AS_EV_CONNECT) {
 		record_struct(&rec, as_connect)->local = socket.local;
 		record_struct(&rec, as_connect)->remote = socket.remote;
+		record_struct(&rec, as_connect)->conn_id = id;
 	} else {
 		record_struct(&rec, as_accept)->local = socket.local;
 		record_struct(&rec, as_accept)->remote = socket.remote;
+		record_struct(&rec, as_accept)->conn_id = id;
 	}
 	emit();
+}
+
+static void socket_opened(unsigned type, struct as_conn socket)
+{
+	connection_opened(type, CLOSED_CONN + 1, socket);
 }
 
 /* As event/event.h has it: once a second. */
@@ -427,6 +434,15 @@ static void what_is_told_before_its_connection_belongs_to_that(void **state)
 	seconds(5);
 	assert_int_equal(http_stage_counts(stage)->connections, 1);
 	socket_closed(socket_of_calls);
+	is_gone_soon();
+}
+
+static void a_connection_that_is_told_behind_its_own_end_opens_nothing(void **state)
+{
+	socket_of_calls = socket_number(1);
+	socket_closed(socket_of_calls);
+	connection_opened(AS_EV_ACCEPT, CLOSED_CONN, socket_of_calls);
+	data(1, READ, GET("/1"));
 	is_gone_soon();
 }
 
@@ -731,6 +747,7 @@ int main(void)
 		TEST(the_next_connection_between_the_same_ends_is_another_one),
 		TEST(the_next_one_that_is_accepted_as_well),
 		TEST(what_is_told_before_its_connection_belongs_to_that),
+		TEST(a_connection_that_is_told_behind_its_own_end_opens_nothing),
 		TEST(a_connection_ends_for_all_who_use_it),
 		TEST(a_session_may_go_on_over_another_socket),
 		TEST(a_body_without_a_length_ends_with_the_socket),
