@@ -375,8 +375,8 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 		return;
 	/* the kernel skipped the end of it: its memory is another socket's or nobody's */
 	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port) {
-		again = entry_find(
-			sk); /* or it ends right now, and the entry is another's already */
+		/* or it ended just now, and the entry is another's already */
+		again = entry_find(sk);
 		if (again && again->id == id)
 			stale_end(sk, again);
 		return;
@@ -455,6 +455,7 @@ static __always_inline void seed_connection(const struct sock *sk, struct task_s
 {
 	struct sock_owner owner;
 	struct sock_entry s, *known = entry_find(sk);
+	__u64 id;
 
 	if (known && known->flags & ENTRY_OWNED)
 		return;
@@ -462,8 +463,12 @@ static __always_inline void seed_connection(const struct sock *sk, struct task_s
 	if (!owner_watched(&owner))
 		return;
 	if (known) {
-		if (!may_be_copy(known, &owner))
-			entry_own(known, task);
+		id = known->id;
+		if (may_be_copy(known, &owner))
+			return;
+		owned_emit(known, id, &owner);
+		if (!(known->flags & ENTRY_OWNED)) /* else its user has shown meanwhile */
+			entry_set_owner(known, id, &owner);
 		return;
 	}
 	entry_init(&s, sk, AS_PROTO_TCP, listener_of(sk) ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);

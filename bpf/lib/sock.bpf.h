@@ -232,20 +232,26 @@ static __always_inline bool owner_watched(const struct sock_owner *o)
 	return proc_watched(o->tgid);
 }
 
-/* hdr_fill() for an event that happens to a process, not in it. */
-static __always_inline void hdr_fill_owner(struct as_hdr *h, __u32 type, __u32 len,
-					   const struct sock_entry *s)
+/* hdr_fill() for an event that happens to the process @o, not in it. */
+static __always_inline void hdr_fill_of(struct as_hdr *h, __u32 type, __u32 len, __u32 flags,
+					const struct sock_owner *o)
 {
 	h->len = len;
 	h->type = type;
-	h->flags = s->flags & ENTRY_OWNED ? 0 : AS_F_INFERRED;
+	h->flags = flags;
 	h->boot_ns = bpf_ktime_get_boot_ns();
-	h->tgid = s->owner.tgid;
-	h->tid = s->owner.tgid;
-	h->uid = s->owner.uid;
-	h->ppid = s->owner.ppid;
-	h->start_ns = s->owner.start_ns;
-	__builtin_memcpy(h->comm, s->owner.comm, sizeof(h->comm));
+	h->tgid = o->tgid;
+	h->tid = o->tgid;
+	h->uid = o->uid;
+	h->ppid = o->ppid;
+	h->start_ns = o->start_ns;
+	__builtin_memcpy(h->comm, o->comm, sizeof(h->comm));
+}
+
+static __always_inline void hdr_fill_owner(struct as_hdr *h, __u32 type, __u32 len,
+					   const struct sock_entry *s)
+{
+	hdr_fill_of(h, type, len, s->flags & ENTRY_OWNED ? 0 : AS_F_INFERRED, &s->owner);
 }
 
 static __always_inline struct listen_key listen_key(const struct sock *sk)
@@ -371,6 +377,16 @@ static __always_inline void connection_shed(const struct sock *sk, __u32 type)
 
 /* ---- events ---- */
 
+/* All but the header. */
+static __always_inline void accept_fill(struct as_accept *e, const struct sock_entry *s)
+{
+	e->local = s->local;
+	e->remote = s->remote;
+	e->conn_id = s->id;
+	e->protocol = s->protocol;
+	e->pad = 0;
+}
+
 static __always_inline void accept_emit(const struct sock_entry *s)
 {
 	struct as_accept *e = event_reserve(&ring_events, AS_EV_ACCEPT, sizeof(*e));
@@ -378,11 +394,7 @@ static __always_inline void accept_emit(const struct sock_entry *s)
 	if (!e)
 		return;
 	hdr_fill_owner(&e->h, AS_EV_ACCEPT, sizeof(*e), s);
-	e->local = s->local;
-	e->remote = s->remote;
-	e->conn_id = s->id;
-	e->protocol = s->protocol;
-	e->pad = 0;
+	accept_fill(e, s);
 	event_submit(&ring_events, e);
 }
 
@@ -559,14 +571,40 @@ static __always_inline bool entry_claim(__u64 id)
 	return !bpf_map_update_elem(&claims, &id, &one, BPF_NOEXIST);
 }
 
-static __always_inline bool entry_own(struct sock_entry *s, struct task_struct *task)
+/* Unless the entry is another connection's by now. */
+static __always_inline void entry_set_owner(struct sock_entry *s, __u64 id,
+					    const struct sock_owner *owner)
 {
-	if (!entry_claim(s->id))
-		return false;
-	owner_read(&s->owner, task);
+	if (s->id != id)
+		return;
+	s->owner = *owner;
 	s->flags |= ENTRY_OWNED;
-	accept_emit(s);
-	return true;
+}
+
+/*
+ * The accepted connection @id is @owner's. Of two that find that out the first tells; the search for owners may
+ * be held up in between, so the record is complete before it is claimed: see close_emit().
+ */
+static __always_inline void owned_emit(const struct sock_entry *s, __u64 id,
+				       const struct sock_owner *owner)
+{
+	struct as_accept *e;
+
+	/* KERNEL < 6.3: asking twice whether there is a record makes the verifier see a leak */
+	e = bpf_ringbuf_reserve(&ring_events, sizeof(*e), 0);
+	if (!e) {
+		if (entry_claim(id))
+			count_dropped(AS_EV_ACCEPT);
+		return;
+	}
+	hdr_fill_of(&e->h, AS_EV_ACCEPT, sizeof(*e), 0, owner);
+	accept_fill(e, s);
+	if (e->conn_id != id || !entry_claim(id)) {
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	ledger_add(AS_EV_ACCEPT, produced, 1);
+	event_submit(&ring_events, e);
 }
 
 /*
@@ -577,6 +615,8 @@ static __always_inline bool entry_own(struct sock_entry *s, struct task_struct *
 static __always_inline bool entry_take(const struct sock *sk, struct sock_entry *s)
 {
 	struct task_struct *task;
+	struct sock_owner owner;
+	__u64 id;
 
 	if (s->flags & ENTRY_OWNED)
 		return true;
@@ -585,7 +625,10 @@ static __always_inline bool entry_take(const struct sock *sk, struct sock_entry 
 		entry_delete(sk);
 		return false;
 	}
-	entry_own(s, task);
+	id = s->id;
+	owner_read(&owner, task);
+	owned_emit(s, id, &owner);
+	entry_set_owner(s, id, &owner);
 	return true;
 }
 
