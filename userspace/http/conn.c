@@ -469,6 +469,11 @@ void http_conn_free(struct http_conn *c)
 	free(c);
 }
 
+bool http_conn_at_rest(const struct http_conn *c)
+{
+	return !c->http2 && !c->upgraded && !(c->exchanges && http_exchanges_open(c->exchanges));
+}
+
 size_t http_conn_memory(const struct http_conn *c)
 {
 	return c->exchanges ? http_exchanges_memory(c->exchanges) : 0;

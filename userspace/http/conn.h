@@ -43,6 +43,12 @@ void http_conn_end(struct http_conn *c, uint64_t boot_ns);
 /* The same, with the time of the last byte. */
 void http_conn_free(struct http_conn *c);
 
+/*
+ * Nothing is open, and what follows can be read without what is known of it: HTTP/2 has tables of headers, a
+ * WebSocket its beginning.
+ */
+bool http_conn_at_rest(const struct http_conn *c);
+
 /* Bytes of the pool's memory that it holds. */
 size_t http_conn_memory(const struct http_conn *c);
 

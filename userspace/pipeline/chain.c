@@ -325,7 +325,9 @@ static int open_tls_join(struct chain *c, struct emitter **next)
 static int open_http(struct chain *c, struct emitter **next)
 {
 	struct llm_stage_options llm = {.prices = c->prices};
-	struct http_stage_options http = {};
+	struct http_stage_options http = {
+		.no_ends = !(c->opt.session->sources & SOURCE_NETWORK),
+	};
 	int r;
 
 	r = tool_run_new(*next, c->opt.procs, &c->tool_run);

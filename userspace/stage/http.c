@@ -24,6 +24,9 @@
 #define BUCKETS 4096
 /* What a socket still held when it was closed can be read for a while: then its TLS session is over. */
 #define CLOSED_NS (2 * NSEC_PER_SEC)
+/* Whose end nothing tells is over when it was not used for so long, at rest or with something open. */
+#define REST_NS (600 * NSEC_PER_SEC)
+#define OPEN_NS (3600 * NSEC_PER_SEC)
 /* A huge body shall not keep its memory for the rest of the run. */
 #define RECORD_KEEP (1U << 20)
 
@@ -40,6 +43,8 @@ struct entry {
 	struct http_conn *conn;
 	struct as_conn socket; /* of a TLS session, as soon as it is known */
 	uint64_t closed_ns;    /* 0: its socket is open, as far as we know */
+	uint64_t used_ns;
+	bool tls;
 	struct text server_name, alpn;
 	TAILQ_ENTRY(entry) by_use; /* longest unused first, or closed first */
 	LIST_ENTRY(entry) of_bucket;
@@ -53,6 +58,7 @@ TAILQ_HEAD(entry_queue, entry);
 struct http_stage {
 	struct stage stage;
 	struct http_observer observer;
+	bool no_ends;
 	struct http_stage_counts counts;
 	struct http_pool *pool;
 	uint64_t now_ns; /* of the newest event; what is made here has that time */
@@ -421,6 +427,7 @@ static void entry_queue_again(struct http_stage *s, struct entry *e, uint64_t cl
 /* What is read behind the close of its socket does not open that again. */
 static void entry_use(struct http_stage *s, struct entry *e)
 {
+	e->used_ns = s->now_ns;
 	entry_queue_again(s, e, e->closed_ns ? s->now_ns : 0);
 }
 
@@ -538,6 +545,8 @@ static struct entry *entry_new(struct http_stage *s, const struct as_hdr *h, uin
 	e->stream_id = stream_id;
 	e->tgid = h->tgid;
 	e->start_ns = h->start_ns;
+	e->used_ns = s->now_ns;
+	e->tls = opt.tls;
 	TAILQ_INSERT_TAIL(&s->used, e, by_use);
 	LIST_INSERT_HEAD(&s->buckets[bucket_of(stream_id)], e, of_bucket);
 	LIST_INSERT_HEAD(&s->processes[bucket_of(h->tgid)], e, of_process);
@@ -770,13 +779,25 @@ static void http_finish(struct stage *stage)
 		entry_remove(s, TAILQ_FIRST(&s->used));
 }
 
+static bool is_over(const struct http_stage *s, const struct entry *e, uint64_t boot_ns)
+{
+	if (!s->no_ends && (!e->tls || e->socket.local.family))
+		return false; /* its end will be told */
+	return http_conn_at_rest(e->conn) || e->used_ns + OPEN_NS <= boot_ns;
+}
+
 static void http_tick(struct stage *stage, uint64_t boot_ns)
 {
 	struct http_stage *s = (struct http_stage *)stage;
-	struct entry *e;
+	struct entry *e, *next;
 
 	while ((e = TAILQ_FIRST(&s->closed)) && e->closed_ns + CLOSED_NS <= boot_ns)
 		entry_remove(s, e);
+	for (e = TAILQ_FIRST(&s->used); e && e->used_ns + REST_NS <= boot_ns; e = next) {
+		next = TAILQ_NEXT(e, by_use);
+		if (is_over(s, e, boot_ns))
+			entry_remove(s, e);
+	}
 }
 
 static void http_free(struct stage *stage)
@@ -820,6 +841,7 @@ int http_stage_new(const struct http_stage_options *opt, struct emitter *out, st
 	};
 	if (opt->observer)
 		s->observer = *opt->observer;
+	s->no_ends = opt->no_ends;
 	TAILQ_INIT(&s->used);
 	TAILQ_INIT(&s->closed);
 	if (open_pool(s, &opt->limits) < 0) {

@@ -17,6 +17,7 @@
 struct http_stage_options {
 	struct http_limits limits;
 	const struct http_observer *observer; /* called behind each event made here; may be NULL */
+	bool no_ends;                         /* no event tells that a connection is over */
 };
 
 struct http_stage_counts {

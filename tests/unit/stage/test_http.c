@@ -528,6 +528,60 @@ static void a_session_ends_with_a_socket_that_showed_behind_its_calls(void **sta
 	is_gone_soon();
 }
 
+static void only_what_has_something_open_is_left_after(unsigned n, size_t left)
+{
+	data(1, WRITE, GET("/1"));
+	data(1, READ, OK(0, ""));
+	plain(2, WRITE, GET("/2"));
+	plain(2, READ, OK(0, ""));
+	data(3, WRITE, GET("/3"));
+	data(3, READ, OK(3, "ab"));
+	socket_of_calls = socket_number(1);
+	data(4, WRITE, GET("/4"));
+	data(4, READ, OK(0, ""));
+	seconds(n);
+	assert_int_equal(http_stage_counts(stage)->connections, left);
+}
+
+/* Of these the first two: the end of the plain one and of that with a socket will be told. */
+static void a_session_without_a_socket_is_over_when_it_was_not_used_for_long(void **state)
+{
+	only_what_has_something_open_is_left_after(599, 4);
+	seconds(2);
+	assert_int_equal(http_stage_counts(stage)->connections, 3);
+	assert_int_equal(n_events[AS_EV_HTTP_RESPONSE], 3);
+	seconds(3000);
+	assert_int_equal(http_stage_counts(stage)->connections, 2);
+	RESPONSE("request", "path", "\"/3\"");
+	RESPONSE(NULL, "incomplete", "true");
+	assert_int_equal(http_stage_counts(stage)->evicted, 0);
+}
+
+static void so_is_every_connection_when_no_ends_are_told(void **state)
+{
+	const struct http_stage_options opt = {.no_ends = true};
+
+	stage->free(stage);
+	assert_int_equal(http_stage_new(&opt, &out, &stage), 0);
+	only_what_has_something_open_is_left_after(601, 1);
+	data(3, READ, "c");
+	RESPONSE("response", "body", "\"abc\"");
+	RESPONSE(NULL, "incomplete", "absent");
+	seconds(601);
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
+static void the_tables_of_HTTP_2_are_kept_longer(void **state)
+{
+	static const char begin[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+
+	call(1, WRITE, begin, sizeof(begin), sizeof(begin));
+	seconds(3599);
+	assert_int_equal(http_stage_counts(stage)->connections, 1);
+	seconds(2);
+	assert_int_equal(http_stage_counts(stage)->connections, 0);
+}
+
 static void name_and_protocol_of_the_session_are_told_with_what_it_carries(void **state)
 {
 	char long_name[1000];
@@ -754,6 +808,9 @@ int main(void)
 		TEST(a_handshake_ends_what_the_session_carried_before),
 		TEST(a_call_that_is_cut_leaves_a_gap),
 		TEST(a_session_ends_with_a_socket_that_showed_behind_its_calls),
+		TEST(a_session_without_a_socket_is_over_when_it_was_not_used_for_long),
+		TEST(so_is_every_connection_when_no_ends_are_told),
+		TEST(the_tables_of_HTTP_2_are_kept_longer),
 		TEST(name_and_protocol_of_the_session_are_told_with_what_it_carries),
 		TEST(lost_calls_make_what_is_open_doubtful),
 		TEST(the_end_of_the_run_tells_what_is_open),
