@@ -448,10 +448,11 @@ static uint64_t socket_key(uint32_t tgid, const struct as_conn *conn)
 /* A session may go on over another socket, which is open unless its end was told before. */
 static void entry_socket(struct http_stage *s, struct entry *e, const struct as_conn *conn)
 {
-	uint64_t key = socket_key(e->tgid, conn);
+	uint64_t key;
 
 	if (!conn->local.family || !memcmp(&e->socket, conn, sizeof(*conn)))
 		return;
+	key = socket_key(e->tgid, conn);
 	if (e->socket.local.family)
 		LIST_REMOVE(e, of_socket);
 	e->socket = *conn;
