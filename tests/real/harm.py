@@ -100,6 +100,13 @@ def deno():
     return [program, "run", "-A", "--quiet", "--unsafely-ignore-certificate-errors", HARM / "client.mjs", "PORT"]
 
 
+def perl():
+    program = need("perl")
+    if subprocess.run([program, "-MIO::Socket::SSL", "-e1"], capture_output=True).returncode:
+        raise Skip("perl has no IO::Socket::SSL")
+    return [program, HARM / "client.pl", "PORT"]
+
+
 def setuid():
     """Run by somebody else, it is root: the dynamic linker and the kernel trust it less."""
     program = OUT / "ways_setuid"
@@ -122,7 +129,7 @@ RUNTIMES = {
     "wget": (lambda: [need("wget"), "-qO-", "--no-check-certificate", "URL/bytes/100000"], True),
     "ruby": (lambda: [need("ruby"), HARM / "client.rb", "PORT"], True),
     "php": (lambda: [need("php"), "-n", "-d", "extension=openssl", HARM / "client.php", "PORT"], True),
-    "perl": (lambda: [need("perl"), HARM / "client.pl", "PORT"], True),
+    "perl": (perl, True),
     "java": (java, False),
     "rust": (rust, True),
     "go": (lambda: [go_program("go_exe", "exe"), "20"], True),
