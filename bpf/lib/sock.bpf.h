@@ -511,13 +511,22 @@ static __always_inline void flow_fill(struct as_flow *e, __u32 type, const struc
 	e->ktls = ktls;
 }
 
-/* What no call event has told: bytes of a skipped hook, of splice() from a socket. */
+/*
+ * What no call event has told: bytes of a skipped hook, of splice() from a socket, or of one that a reset has
+ * overtaken. That finds, when it goes on with the entry, that they are told.
+ */
 static __always_inline void calls_settle(struct sock_entry *s, __u64 tx, __u64 rx)
 {
-	if ((__s64)(tx - s->told_tx) > 0)
-		call_emit(s, AS_EV_SEND, tx - s->told_tx, 0);
-	if ((__s64)(rx - s->told_rx) > 0)
-		call_emit(s, AS_EV_RECV, rx - s->told_rx, 0);
+	__u64 sent = tx - s->told_tx, received = rx - s->told_rx;
+
+	if ((__s64)sent > 0) {
+		s->told_tx = tx;
+		call_emit(s, AS_EV_SEND, sent, 0);
+	}
+	if ((__s64)received > 0) {
+		s->told_rx = rx;
+		call_emit(s, AS_EV_RECV, received, 0);
+	}
 }
 
 /*
