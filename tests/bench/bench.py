@@ -7,6 +7,7 @@ method.py says how, rows_*.py have the workloads, the ways to trace them and the
 other tools.
 """
 import argparse
+import ctypes
 import os
 import signal
 import subprocess
@@ -50,10 +51,26 @@ def run_row(bench, name):
     bench.end_all()
 
 
+TRACEFS = b"/sys/kernel/tracing"
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+
+
+def mount_tracefs():
+    """The other tools want it mounted, which not every machine has: here for this process and its children."""
+    if os.path.isdir(TRACEFS + b"/events"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if (libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+            or libc.mount(b"tracefs", TRACEFS, b"tracefs", 0, None)):
+        print(f"bench: tracefs cannot be mounted: {os.strerror(ctypes.get_errno())}; "
+              "tools that want it will fail", file=sys.stderr)
+
+
 def main():
     options = parse_options()
     if os.geteuid() != 0:
         sys.exit("bench: run it as root")
+    mount_tracefs()
     # ended from outside, it ends what it has started
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     machine, noise, report = Machine(), Noise(options.quick), Report()

@@ -6,6 +6,7 @@
  *   floor [record] process|network|files|tls FILE ...   several may be named; FILE has the TLS library
  */
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "base/cleanup.h"
 #include "source/ring.h"
 #include "source/tls_sites.h"
+#include "source/tracepoint.h"
 #include "floor.skel.h"
 
 #define LOOK_MS 10
@@ -42,14 +44,16 @@ static void link_check(struct bpf_link *link, const char *name)
 	n_links++;
 }
 
-static struct bpf_link *tracepoint_attach(const struct tp *t)
+static struct bpf_link *attach(const struct tp *t)
 {
 	struct bpf_program *tp = records ? skel->progs.record_tp : skel->progs.empty_tp;
 	struct bpf_program *raw = records ? skel->progs.record_raw_tp : skel->progs.empty_raw_tp;
+	struct bpf_link *link = NULL;
 
-	if (t->category)
-		return bpf_program__attach_tracepoint(tp, t->category, t->name);
-	return bpf_program__attach_raw_tracepoint(raw, t->name);
+	if (!t->category)
+		return bpf_program__attach_raw_tracepoint(raw, t->name);
+	errno = -tracepoint_attach(tp, t->category, t->name, &link);
+	return link;
 }
 
 static void tracepoints_attach(const char *group)
@@ -59,7 +63,7 @@ static void tracepoints_attach(const char *group)
 
 		if (strcmp(t->group, group))
 			continue;
-		link_check(tracepoint_attach(t), t->name);
+		link_check(attach(t), t->name);
 	}
 }
 
