@@ -110,7 +110,7 @@ static __always_inline bool entry_infer(const struct sock *sk, struct sock_entry
 		entry_delete(sk);
 		return false;
 	}
-	accept_emit(s);
+	accept_emit(s, s->id, &s->owner, AS_F_INFERRED);
 	return true;
 }
 
@@ -326,8 +326,8 @@ static __always_inline void flow_emit(const struct sock *sk, struct sock_entry *
 		return;
 	}
 	flow_fill(e, AS_EV_FLOW, s, sk, tx, rx);
-	again = entry_find(sk);
-	if (!again || again->id != id) {
+	again = entry_still(sk, id);
+	if (!again) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
@@ -376,8 +376,8 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 	/* the kernel skipped the end of it: its memory is another socket's or nobody's */
 	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port) {
 		/* or it ended just now, and the entry is another's already */
-		again = entry_find(sk);
-		if (again && again->id == id)
+		again = entry_still(sk, id);
+		if (again)
 			stale_end(sk, again);
 		return;
 	}
@@ -466,7 +466,7 @@ static __always_inline void seed_connection(const struct sock *sk, struct task_s
 		id = known->id;
 		if (may_be_copy(known, &owner))
 			return;
-		owned_emit(known, id, &owner);
+		accept_emit(known, id, &owner, 0);
 		if (!(known->flags & ENTRY_OWNED)) /* else its user has shown meanwhile */
 			entry_set_owner(known, id, &owner);
 		return;

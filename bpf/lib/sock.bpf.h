@@ -293,6 +293,14 @@ static __always_inline struct sock_entry *entry_find(const struct sock *sk)
 	return bpf_map_lookup_elem(&socks, &key);
 }
 
+/* The entry of @sk, if it is still that of the connection @id: its memory is handed out again at once. */
+static __always_inline struct sock_entry *entry_still(const struct sock *sk, __u64 id)
+{
+	struct sock_entry *s = entry_find(sk);
+
+	return s && s->id == id ? s : NULL;
+}
+
 /* Counted, since walking an empty table costs as much as a full one. */
 static __always_inline void entries_add(__u32 n)
 {
@@ -376,27 +384,6 @@ static __always_inline void connection_shed(const struct sock *sk, __u32 type)
 }
 
 /* ---- events ---- */
-
-/* All but the header. */
-static __always_inline void accept_fill(struct as_accept *e, const struct sock_entry *s)
-{
-	e->local = s->local;
-	e->remote = s->remote;
-	e->conn_id = s->id;
-	e->protocol = s->protocol;
-	e->pad = 0;
-}
-
-static __always_inline void accept_emit(const struct sock_entry *s)
-{
-	struct as_accept *e = event_reserve(&ring_events, AS_EV_ACCEPT, sizeof(*e));
-
-	if (!e)
-		return;
-	hdr_fill_owner(&e->h, AS_EV_ACCEPT, sizeof(*e), s);
-	accept_fill(e, s);
-	event_submit(&ring_events, e);
-}
 
 static __always_inline void connect_emit(const struct sock_entry *s, int error)
 {
@@ -594,8 +581,8 @@ static __always_inline void entry_set_owner(struct sock_entry *s, __u64 id,
  * The accepted connection @id is @owner's. Of two that find that out the first tells; the search for owners may
  * be held up in between, so the record is complete before it is claimed: see close_emit().
  */
-static __always_inline void owned_emit(const struct sock_entry *s, __u64 id,
-				       const struct sock_owner *owner)
+static __always_inline void accept_emit(const struct sock_entry *s, __u64 id,
+					const struct sock_owner *owner, __u32 flags)
 {
 	struct as_accept *e;
 
@@ -606,8 +593,12 @@ static __always_inline void owned_emit(const struct sock_entry *s, __u64 id,
 			count_dropped(AS_EV_ACCEPT);
 		return;
 	}
-	hdr_fill_of(&e->h, AS_EV_ACCEPT, sizeof(*e), 0, owner);
-	accept_fill(e, s);
+	hdr_fill_of(&e->h, AS_EV_ACCEPT, sizeof(*e), flags, owner);
+	e->local = s->local;
+	e->remote = s->remote;
+	e->conn_id = s->id;
+	e->protocol = s->protocol;
+	e->pad = 0;
 	if (e->conn_id != id || !entry_claim(id)) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
@@ -636,7 +627,7 @@ static __always_inline bool entry_take(const struct sock *sk, struct sock_entry 
 	}
 	id = s->id;
 	owner_read(&owner, task);
-	owned_emit(s, id, &owner);
+	accept_emit(s, id, &owner, 0);
 	entry_set_owner(s, id, &owner);
 	return true;
 }
