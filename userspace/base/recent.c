@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static uint64_t *row_of(const struct recent *r, uint64_t key)
+static unsigned row_of(uint64_t key)
 {
-	return (uint64_t *)r->rows[key * 0x9e3779b97f4a7c15ULL >> 54];
+	return key * 0x9e3779b97f4a7c15ULL >> 54;
 }
 _Static_assert(RECENT_ROWS == 1 << 10, "the shift above");
 
@@ -21,7 +21,7 @@ static int place_of(const uint64_t *row, uint64_t key)
 
 void recent_add(struct recent *r, uint64_t key)
 {
-	uint64_t *row = row_of(r, key);
+	uint64_t *row = r->rows[row_of(key)];
 	int at = place_of(row, key);
 
 	memmove(row + 1, row, (at < RECENT_WAYS ? at : RECENT_WAYS - 1) * sizeof(*row));
@@ -30,12 +30,12 @@ void recent_add(struct recent *r, uint64_t key)
 
 bool recent_has(const struct recent *r, uint64_t key)
 {
-	return place_of(row_of(r, key), key) < RECENT_WAYS;
+	return place_of(r->rows[row_of(key)], key) < RECENT_WAYS;
 }
 
 void recent_remove(struct recent *r, uint64_t key)
 {
-	uint64_t *row = row_of(r, key);
+	uint64_t *row = r->rows[row_of(key)];
 	int at = place_of(row, key);
 
 	if (at == RECENT_WAYS)

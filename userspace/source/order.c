@@ -342,7 +342,7 @@ static uint64_t read_inputs(struct order *o, uint64_t watermark_ns, bool *ret_mo
 			held_up = MIN(held_up, held_up_at(in, watermark_ns));
 		*ret_more |= in->more;
 	}
-	return *ret_more ? limit : MIN(limit, held_up);
+	return *ret_more ? limit : held_up;
 }
 
 uint64_t order_drain(struct order *o, uint64_t watermark_ns)
