@@ -173,11 +173,6 @@ static void waits_behind_exec(void)
 	check_waits("exec-wait");
 }
 
-static bool says_waiting(void *context)
-{
-	return strstr(live_read_file(context), "waiting") != NULL;
-}
-
 static double monotonic_s(void)
 {
 	struct timespec ts;
@@ -198,7 +193,7 @@ static void open_waits(void)
 	sight_start(&s, "system", "--offcpu", "-p", live_printf("%d", w.pid), NULL);
 	begin = monotonic_s();
 	workload_release(&w);
-	live_wait("the workload waits", says_waiting, w.out, 10);
+	live_wait_text(w.out, "waiting", 1, 10);
 	usleep(1000000); /* both threads are in poll() */
 	waited = monotonic_s();
 	usleep(1000000);
@@ -282,11 +277,6 @@ static bool ended_are_forgotten(void *context)
 	return count_entries("wait_threads", is_of_nobody, 0) == 0;
 }
 
-static bool says_execve(void *context)
-{
-	return strstr(live_read_file(context), "execve") != NULL;
-}
-
 /* A thread that execs becomes the process's first one: what was known under its own number is known no more. */
 static void execs_by_threads(void)
 {
@@ -298,7 +288,7 @@ static void execs_by_threads(void)
 	workload_hold(&w, "calls", "execs", "20", NULL);
 	sight_start(&s, "system", "--syscalls", "--offcpu", "-p", live_printf("%d", w.pid), NULL);
 	workload_release(&w);
-	live_wait("the last program", says_execve, w.out, 30);
+	live_wait_text(w.out, "execve", 1, 30);
 	n = count_entries("call_threads", is_of_process, w.pid);
 	live_wait("the threads that are no more are forgotten", ended_are_forgotten, NULL, 10);
 	kill(w.pid, SIGKILL);

@@ -351,16 +351,6 @@ static char *library_copy(void)
 	return dir;
 }
 
-static bool is_probed(void *context)
-{
-	const struct sight *s = context;
-	char *text = live_read_file(s->out);
-	bool yes = strstr(text, "/lib/libssl.so.3") != NULL;
-
-	free(text);
-	return yes;
-}
-
 static void cpu_library(void)
 {
 	char *dir = library_copy(), *tls = workload_path("tls");
@@ -381,7 +371,7 @@ static void cpu_library(void)
 	sleep(3); /* until it is noticed, which is done once a second */
 	cpu1_prefer(w.pid);
 	workload_release(&w);
-	live_wait("the library to be probed", is_probed, &s, 3);
+	live_wait_text(s.out, "/lib/libssl.so.3", 1, 3);
 	CHECK(write(line[1], "\n", 1) == 1, "the workload is gone");
 	workload_wait(&w);
 	CHECK(w.status == 0, "the workload failed with status %#x", w.status);

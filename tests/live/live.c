@@ -77,6 +77,11 @@ const char *live_dir(void)
 	return dir;
 }
 
+bool live_in_guest(void)
+{
+	return in_guest;
+}
+
 unsigned long live_scaled(unsigned long n)
 {
 	return in_guest ? n / 10 : n;
@@ -131,6 +136,37 @@ void live_wait(const char *what, bool (*ready)(void *), void *context, unsigned 
 		CHECK(now_ms() < end, "%s: not within %u s", what, patience_s(timeout_s));
 		usleep(2000);
 	}
+}
+
+size_t text_count(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (const char *p = text; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+struct awaited {
+	const char *path, *text;
+	size_t times;
+};
+
+static bool has_text(void *context)
+{
+	const struct awaited *a = context;
+	char *text = access(a->path, R_OK) ? NULL : live_read_file(a->path);
+	bool yes = text && text_count(text, a->text) >= a->times;
+
+	free(text);
+	return yes;
+}
+
+void live_wait_text(const char *path, const char *text, size_t times, unsigned timeout_s)
+{
+	struct awaited a = {path, text, times};
+
+	live_wait(live_printf("\"%s\" in %s", text, path), has_text, &a, timeout_s);
 }
 
 /* ---- running them ---- */

@@ -59,9 +59,14 @@ const char *live_dir(void);
 
 /* An emulated guest is some thirty times slower: @n there divided by ten. */
 unsigned long live_scaled(unsigned long n);
+bool live_in_guest(void);
 
 /* Polls @ready until it returns true; fails after some times @timeout_s, which is what a quiet machine never needs. */
 void live_wait(const char *what, bool (*ready)(void *), void *context, unsigned timeout_s);
+
+/* Waits as live_wait() does until @text stands @times times in the file @path, or more; no file has no text. */
+void live_wait_text(const char *path, const char *text, size_t times, unsigned timeout_s);
+size_t text_count(const char *text, const char *what);
 
 /* Text that lives until the test ends. */
 char *live_printf(const char *fmt, ...) PRINTF(1, 2);

@@ -283,15 +283,6 @@ static void burn(uint64_t ms)
 	while (ts.tv_sec * 1000 + ts.tv_nsec / 1000000 < (int64_t)ms);
 }
 
-static bool file_begun(void *path)
-{
-	char *text = access(path, R_OK) ? NULL : live_read_file(path);
-	bool yes = text && strstr(text, "\"tree\"");
-
-	free(text);
-	return yes;
-}
-
 /* One child burns and ends; then one with the same pid burns less, and both are sampled. They are @uid's. */
 static pid_t reuse_run(uid_t uid)
 {
@@ -351,7 +342,7 @@ static void pid_reuse_as(uid_t uid)
 		      live_printf("%d", parent), NULL);
 		_exit(127);
 	}
-	live_wait("the first sample", file_begun, events, 20);
+	live_wait_text(events, "\"tree\"", 1, 20);
 	CHECK(write(gate[1], "", 1) == 1, "write");
 	CHECK(read(told[0], &reused, sizeof(reused)) == sizeof(reused), "read");
 	waitpid(parent, NULL, 0);

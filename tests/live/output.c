@@ -187,7 +187,7 @@ static void closed_pipe(void)
 		CHECK(!system("exit 0"), "sh");
 		CHECK(now_s() < since + 10, "it goes on without a reader");
 	}
-	CHECK(now_s() < since + 5 || getenv("AGENTSIGHT_VM"), "it took %.2f s", now_s() - since);
+	CHECK(now_s() < since + 5 || live_in_guest(), "it took %.2f s", now_s() - since);
 	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
 	CHECK(!sight_messages(&s)[0] || !strstr(sight_messages(&s), "rror"), "it complains: %s",
 	      sight_messages(&s));
@@ -201,20 +201,6 @@ static int shell_status(const char *command)
 }
 
 /* ---- disks ---- */
-
-static size_t occurrences(const char *text, const char *what)
-{
-	size_t n = 0;
-
-	for (const char *p = text; (p = strstr(p, what)); p++)
-		n++;
-	return n;
-}
-
-static bool says_full(void *s)
-{
-	return strstr(sight_messages(s), "No space left") != NULL;
-}
 
 /* Everything that stands between two line ends is JSON, even where the disk was full. */
 static void full_disk(void)
@@ -239,12 +225,12 @@ static void full_disk(void)
 	LAUNCH(&s, fd, "process", "-v", "-o", s.out, "-p", live_printf("%d,%d", w.pid, later.pid));
 	sight_wait_ready(&s);
 	workload_finish(&w);
-	live_wait("word of the full disk", says_full, &s, 20);
+	live_wait_text(s.err, "No space left", 1, 20);
 	CHECK(!unlink(ballast), "unlink");
 	workload_finish(&later);
 	sight_stop(&s);
 
-	CHECK(occurrences(sight_messages(&s), "No space left") == 1, "it says: %s",
+	CHECK(text_count(sight_messages(&s), "No space left") == 1, "it says: %s",
 	      sight_messages(&s));
 	CHECK(!system(live_printf("cp '%s' '%s/kept'", s.out, live_dir())), "cp");
 	stream_load(&st, live_printf("%s/kept", live_dir()));
@@ -483,22 +469,6 @@ static void check_rows(const struct line *stats)
 	      (long long)produced, json_object_to_json_string(stats->json));
 }
 
-struct asked {
-	const char *path;
-	size_t times;
-};
-
-/* Is there a ledger for each time that one was asked for? */
-static bool has_stats(void *context)
-{
-	const struct asked *a = context;
-	char *text = live_read_file(a->path);
-	bool yes = occurrences(text, "\"type\":\"stats\"") >= a->times;
-
-	free(text);
-	return yes;
-}
-
 /* Nothing is on its way any more: the newest ledger closes. */
 static bool has_settled(const char *path)
 {
@@ -512,42 +482,32 @@ static bool has_settled(const char *path)
 	return yes;
 }
 
-static bool has_closes(void *path)
-{
-	char *text = live_read_file(path);
-	bool yes = occurrences(text, "\"type\":\"close\"") == 2;
-
-	free(text);
-	return yes;
-}
-
 static void stats(void)
 {
 	struct workload w;
 	struct stream st;
 	struct sight s;
-	struct asked asked = {};
+	size_t asked = 0;
 	struct line *l = NULL;
 	size_t i = 0;
 
 	workload_hold(&w, "tcp", "pingpong", "100", "100", NULL);
 	sight_start(&s, "network", "-p", live_printf("%d", w.pid), NULL);
 	workload_finish(&w);
-	live_wait("the end of both ends", has_closes, s.out, 10);
-	asked.path = s.out;
+	live_wait_text(s.out, "\"type\":\"close\"", 2, 10);
 	/* the workload's own end may still be on its way, and counts until it has arrived */
 	do {
-		asked.times++;
+		asked++;
 		kill(s.pid, SIGUSR1);
-		live_wait("the event", has_stats, &asked, 10);
-	} while (asked.times < 100 && !has_settled(s.out));
+		live_wait_text(s.out, "\"type\":\"stats\"", asked, 10);
+	} while (asked < 100 && !has_settled(s.out));
 	sight_stop(&s);
 
 	stream_load(&st, s.out);
 	stream_check_lossless(&st);
-	CHECK(stream_count(&st, "agentsight", "stats") == asked.times,
-	      "%zu ledgers for %zu signals", stream_count(&st, "agentsight", "stats"), asked.times);
-	for (size_t k = 0; k < asked.times; k++)
+	CHECK(stream_count(&st, "agentsight", "stats") == asked, "%zu ledgers for %zu signals",
+	      stream_count(&st, "agentsight", "stats"), asked);
+	for (size_t k = 0; k < asked; k++)
 		l = stream_find(&st, &i, s.pid, "agentsight", "stats");
 	CHECK(line_int(l, "difference") == 0 && line_int(l, "lost") == 0, "it does not close: %s",
 	      json_object_to_json_string(l->json));

@@ -195,7 +195,7 @@ static void check_cpu(const struct line *l, const struct workload *w)
 	double off = told > real ? told - real : real - told;
 
 	/* how the kernel clears up behind the event is in the latter alone; an emulated one takes its time */
-	CHECK(off <= real * 0.05 + (getenv("AGENTSIGHT_VM") ? 15 : 2),
+	CHECK(off <= real * 0.05 + (live_in_guest() ? 15 : 2),
 	      "%.2f ms of CPU time, the kernel says %.2f ms", told, real);
 }
 

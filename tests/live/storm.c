@@ -424,7 +424,7 @@ static void set_pid_max(int max)
 static void reused(void)
 {
 	compare_reused(storm_size(50000, 1000000), 8);
-	if (!getenv("AGENTSIGHT_VM"))
+	if (!live_in_guest())
 		return;
 	set_pid_max(400);
 	compare_reused(storm_size(20000, 100000), 0);
@@ -458,15 +458,6 @@ static char *deed_hold(const struct deed *d, struct workload *w)
 	return live_printf("%d", w->pid);
 }
 
-static bool has_plaintext(void *path)
-{
-	char *text = live_read_file(path);
-	bool yes = strstr(text, "\"source\":\"ssl\"") != NULL;
-
-	free(text);
-	return yes;
-}
-
 static void all_wait(struct workload *w)
 {
 	for (size_t i = 0; i < N_DEEDS; i++) {
@@ -480,7 +471,7 @@ static void do_all(struct sight *s, struct workload *w, bool small, unsigned sta
 {
 	workload_release(&w[0]);
 	/* a library that nobody has looked at yet has to be found first */
-	live_wait("the first plaintext", has_plaintext, s->out, 30);
+	live_wait_text(s->out, "\"source\":\"ssl\"", 1, 30);
 	if (stall_s)
 		sight_pause(s);
 	for (size_t i = 1; i < N_DEEDS; i++)

@@ -141,25 +141,10 @@ static void hold_memory(size_t bytes, int gate_fd)
 	_exit(0);
 }
 
-struct await {
-	const char *path, *what;
-};
-
-static bool has_text(void *context)
-{
-	const struct await *a = context;
-	char *text = live_read_file(a->path);
-	bool yes = strstr(text, a->what) != NULL;
-
-	free(text);
-	return yes;
-}
-
 static void memory_threshold(void)
 {
 	struct stream st;
 	struct sight s;
-	struct await start, end;
 	int gate[2];
 	pid_t pid;
 
@@ -171,11 +156,9 @@ static void memory_threshold(void)
 	}
 	sight_start(&s, "system", "--interval", "0.3", "--memory-threshold", "64", "-p",
 		    live_printf("%d", pid), NULL);
-	start = (struct await){s.out, "\"state\":\"start\""};
-	end = (struct await){s.out, "\"state\":\"end\""};
-	live_wait("the alert", has_text, &start, 10);
+	live_wait_text(s.out, "\"state\":\"start\"", 1, 10);
 	CHECK(write(gate[1], "", 1) == 1, "write");
-	live_wait("the end of the alert", has_text, &end, 10);
+	live_wait_text(s.out, "\"state\":\"end\"", 1, 10);
 	CHECK(write(gate[1], "", 1) == 1, "write");
 	waitpid(pid, NULL, 0);
 	sight_stop(&s);
@@ -266,15 +249,13 @@ static void whole_machine(void)
 		"cpu.cores",      "cpu.load_avg_1min",   "memory.total_kb", "memory.used_kb",
 		"memory.free_kb", "memory.available_kb", "memory.total_mb", "memory.used_mb",
 		"memory.rss_mb",  "memory.used_percent"};
-	struct await sample;
 	struct stream st;
 	struct sight s;
 	struct line *l;
 	size_t i = 0;
 
 	sight_start(&s, "system", "--interval", "0.2", NULL);
-	sample = (struct await){s.out, "system_wide"};
-	live_wait("a sample", has_text, &sample, 10);
+	live_wait_text(s.out, "system_wide", 1, 10);
 	sight_stop(&s);
 	stream_load(&st, s.out);
 	stream_check_lossless(&st);

@@ -307,11 +307,6 @@ static void started_command(void)
 	      stream_count(&st, "process", "exit"));
 }
 
-static bool says_waiting(void *context)
-{
-	return strstr(sight_messages(context), "waiting") != NULL;
-}
-
 static void absent_name(void)
 {
 	char *program = copy_of_life("absent");
@@ -319,7 +314,7 @@ static void absent_name(void)
 	struct sight s;
 
 	sight_start(&s, "process", "-c", base_name(program), NULL);
-	live_wait("a word about a name that matches nothing", says_waiting, &s, 5);
+	live_wait_text(s.err, "waiting", 1, 5);
 	run_end(program, 7);
 	sight_stop(&s);
 	unlink(program);

@@ -398,13 +398,11 @@ static pid_t copy_below(void)
 	return child;
 }
 
-/* Accepted, and not used for some seconds, during which another process has the descriptor as well. */
+/* Accepted, and not used before the client gets SIGUSR1; another process has the descriptor as well. */
 static void copied_server(struct conn *c)
 {
-	struct timespec nap = {.tv_sec = 2, .tv_nsec = 500000000};
 	pid_t child = copy_below();
 
-	nanosleep(&nap, NULL);
 	conn_recv(c, size);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
@@ -414,6 +412,12 @@ static void copied_server(struct conn *c)
 
 static void copied_client(struct conn *c)
 {
+	sigset_t go;
+	int signal;
+
+	sigemptyset(&go);
+	sigaddset(&go, SIGUSR1);
+	sigwait(&go, &signal);
 	conn_send(c, size);
 	conn_close(c, "");
 }
@@ -565,6 +569,16 @@ static void refused(void)
 	close(bound);
 }
 
+/* For sigwait(), whenever it comes. */
+static void hold_signal(void)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
 static const struct mode *mode_find(const char *name)
 {
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
@@ -582,6 +596,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		errx(2, "usage: tcp MODE [N] [SIZE] [ADDRESS [PORT]]");
+	hold_signal();
 	m = mode_find(argv[1]);
 	if (argc > 2)
 		count = strtoul(argv[2], NULL, 10);
