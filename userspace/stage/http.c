@@ -43,7 +43,7 @@ struct entry {
 	struct http_conn *conn;
 	struct as_conn socket; /* of a TLS session, as soon as it is known */
 	uint64_t closed_ns;    /* 0: its socket is open, as far as we know */
-	uint64_t used_ns;
+	uint64_t used_ns;      /* when it was last told of */
 	bool tls;
 	struct text server_name, alpn;
 	TAILQ_ENTRY(entry) by_use; /* longest unused first, or closed first */

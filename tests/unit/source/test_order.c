@@ -234,7 +234,7 @@ static void a_record_under_construction_is_waited_for(void **state)
 	assert_int_equal(n_unsorted, 0);
 }
 
-static void but_not_for_ever(void **state)
+static void a_record_under_construction_is_not_waited_for_for_ever(void **state)
 {
 	unsigned long pos = under_construction();
 
@@ -247,14 +247,14 @@ static void but_not_for_ever(void **state)
 	heard("12:2 13:3 15:7");
 }
 
-static void nor_at_the_end(void **state)
+static void at_the_end_a_record_under_construction_is_not_waited_for(void **state)
 {
 	under_construction();
 	order_drain(order, UINT64_MAX);
 	heard("9:4 10:1 11:5 14:6 15:7");
 }
 
-static void nor_while_a_batch_waits(void **state)
+static void nothing_under_construction_holds_back_a_whole_batch(void **state)
 {
 	struct as_fork e = event_of(11, 2);
 
@@ -503,9 +503,9 @@ int main(void)
 		TEST(what_comes_too_late_is_passed_on),
 		TEST(a_young_record_does_not_keep_the_ring_behind_it),
 		TEST(a_record_under_construction_is_waited_for),
-		TEST(but_not_for_ever),
-		TEST(nor_at_the_end),
-		TEST(nor_while_a_batch_waits),
+		TEST(a_record_under_construction_is_not_waited_for_for_ever),
+		TEST(at_the_end_a_record_under_construction_is_not_waited_for),
+		TEST(nothing_under_construction_holds_back_a_whole_batch),
 		TEST(a_record_under_construction_behind_a_batch_is_waited_for_too),
 		TEST(one_record_after_the_other_is_waited_for),
 		TEST(records_that_are_none_are_counted_and_the_others_passed_on),

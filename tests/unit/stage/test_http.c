@@ -383,7 +383,7 @@ static void others_close(unsigned n)
 		connection_closed(1000 + i, socket_number(1000 + i));
 }
 
-static void however_many_ends_are_told_before_it(void **state)
+static void a_call_behind_the_end_opens_nothing_for_long_after_many_other_ends(void **state)
 {
 	socket_closed(socket_number(1));
 	others_close(1000);
@@ -420,7 +420,7 @@ static void the_next_connection_between_the_same_ends_is_another_one(void **stat
 	stays(AS_EV_CONNECT);
 }
 
-static void the_next_one_that_is_accepted_as_well(void **state)
+static void the_next_accepted_connection_between_the_same_ends_is_another_one(void **state)
 {
 	stays(AS_EV_ACCEPT);
 }
@@ -557,7 +557,7 @@ static void a_session_without_a_socket_is_over_when_it_was_not_used_for_long(voi
 	assert_int_equal(http_stage_counts(stage)->evicted, 0);
 }
 
-static void so_is_every_connection_when_no_ends_are_told(void **state)
+static void every_connection_unused_for_long_is_over_when_no_ends_are_told(void **state)
 {
 	const struct http_stage_options opt = {.no_ends = true};
 
@@ -796,10 +796,10 @@ int main(void)
 		TEST(what_a_closed_socket_still_held_is_read),
 		TEST(what_is_read_behind_a_reset_opens_nothing_for_long),
 		TEST(a_call_that_is_told_behind_the_end_opens_nothing_for_long),
-		TEST(however_many_ends_are_told_before_it),
+		TEST(a_call_behind_the_end_opens_nothing_for_long_after_many_other_ends),
 		TEST(a_session_that_is_told_behind_its_socket_is_over_soon),
 		TEST(the_next_connection_between_the_same_ends_is_another_one),
-		TEST(the_next_one_that_is_accepted_as_well),
+		TEST(the_next_accepted_connection_between_the_same_ends_is_another_one),
 		TEST(what_is_told_before_its_connection_belongs_to_that),
 		TEST(a_connection_that_is_told_behind_its_own_end_opens_nothing),
 		TEST(a_connection_ends_for_all_who_use_it),
@@ -809,7 +809,7 @@ int main(void)
 		TEST(a_call_that_is_cut_leaves_a_gap),
 		TEST(a_session_ends_with_a_socket_that_showed_behind_its_calls),
 		TEST(a_session_without_a_socket_is_over_when_it_was_not_used_for_long),
-		TEST(so_is_every_connection_when_no_ends_are_told),
+		TEST(every_connection_unused_for_long_is_over_when_no_ends_are_told),
 		TEST(the_tables_of_HTTP_2_are_kept_longer),
 		TEST(name_and_protocol_of_the_session_are_told_with_what_it_carries),
 		TEST(lost_calls_make_what_is_open_doubtful),
