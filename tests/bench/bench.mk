@@ -1,4 +1,5 @@
-# `make bench`: what tracing costs and how fast the collector is. ROWS=spawn,tcp runs some of it, QUICK=1 one round.
+# `make bench`: what tracing costs and how fast the collector is. ROWS=spawn,tcp runs some of it, QUICK=1 one round,
+# TIMES=5 five times as many.
 
 BENCH_OUT := $(O)/tests/bench
 BENCH_FLAGS := -std=gnu11 -O2 -g $(WARNINGS) -D_GNU_SOURCE
@@ -6,7 +7,7 @@ BENCH_CORE := $(addprefix $(BENCH_OUT)/,bench_ring bench_encode bench_json bench
 BENCH_LOADS := $(addprefix $(BENCH_OUT)/,load static_true tcp tls)
 
 bench: agentsight $(BENCH_CORE) $(BENCH_LOADS) ## measure overhead and speed, as root (ROWS=spawn,tcp for some)
-	$(Q)python3 tests/bench/bench.py --programs $(BENCH_OUT) --output $(O)/bench.json $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
+	$(Q)python3 tests/bench/bench.py --programs $(BENCH_OUT) --output $(O)/bench.json $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick) $(if $(TIMES),--times $(TIMES))
 
 $(BENCH_OUT)/%.bpf.o: tests/bench/%.bpf.c $(wildcard bpf/lib/*.h include/agentsight/*.h)
 	$(say) BPF $<

@@ -33,9 +33,13 @@ def parse_options():
     parser.add_argument("--idle", type=float, default=10, help="seconds of doing nothing")
     parser.add_argument("--quick", action="store_true",
                         help="one round of each comparison: shows that it works, not what it takes")
+    parser.add_argument("--times", type=int, default=1,
+                        help="so many times as many rounds of each comparison, on a noisy machine")
     parsed = parser.parse_args()
     parsed.programs = os.path.abspath(parsed.programs)
     parsed.rows = parsed.rows.split(",")
+    if parsed.times < 1:
+        parser.error("--times: 1 or more")
     unknown = [r for r in parsed.rows if r not in ROWS]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}")
@@ -73,7 +77,7 @@ def main():
     mount_tracefs()
     # ended from outside, it ends what it has started
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    machine, noise, report = Machine(), Noise(options.quick), Report()
+    machine, noise, report = Machine(), Noise(options.quick, options.times), Report()
     where = os.path.dirname(options.programs)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=where) as work:
         bench = Bench(options, machine, noise, report, work)

@@ -137,18 +137,27 @@ int record_entry_arg5(struct pt_regs *ctx)
 	return call_begins(ctx, PT_REGS_PARM5(ctx));
 }
 
-#define RECORD_TEXT(room)                                               \
-	({                                                              \
-		struct record *_r = record_reserve(room);               \
-		if (_r) {                                               \
-			record_fill(_r, n);                             \
-			if (n > (room))                                 \
-				n = (room);                             \
-			bpf_probe_read_user(_r + 1, n, (void *)c->buf); \
-			bpf_ringbuf_submit(_r, BPF_RB_NO_WAKEUP);       \
-		}                                                       \
-		0;                                                      \
+#define RECORD_TEXT(room)                                            \
+	({                                                           \
+		struct record *_r = record_reserve(room);            \
+		if (_r) {                                            \
+			record_fill(_r, n);                          \
+			if (n > (room))                              \
+				n = (room);                          \
+			bpf_probe_read_user(_r + 1, n, (void *)buf); \
+			bpf_ringbuf_submit(_r, BPF_RB_NO_WAKEUP);    \
+		}                                                    \
+		0;                                                   \
 	})
+
+static __always_inline int record_text(__u64 buf, __u64 n)
+{
+	if (n <= 512)
+		return RECORD_TEXT(512);
+	if (n <= 2048)
+		return RECORD_TEXT(2048);
+	return RECORD_TEXT(ROOM);
+}
 
 SEC("uretprobe")
 int record_return(struct pt_regs *ctx)
@@ -162,9 +171,14 @@ int record_return(struct pt_regs *ctx)
 	n = ret;
 	if (c->count)
 		bpf_probe_read_user(&n, sizeof(n), (void *)c->count);
-	if (n <= 512)
-		return RECORD_TEXT(512);
-	if (n <= 2048)
-		return RECORD_TEXT(2048);
-	return RECORD_TEXT(ROOM);
+	return record_text(c->buf, n);
+}
+
+/* What a write is asked for, whether it does that or not. */
+SEC("uprobe")
+int record_asked(struct pt_regs *ctx)
+{
+	int n = PT_REGS_PARM3(ctx);
+
+	return n > 0 ? record_text(PT_REGS_PARM2(ctx), n) : 0;
 }

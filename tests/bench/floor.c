@@ -3,7 +3,10 @@
  * The floor of tracing: programs at the places where agentsight attaches its own, which do nothing, or record
  * and do nothing else. Says "ready" and stays until its standard input ends.
  *
- *   floor [record] process|network|files|tls FILE ...   several may be named; FILE has the TLS library
+ *   floor [record|unchecked] process|network|files|tls FILE ...
+ *
+ * Several places may be named; FILE has the TLS library. "unchecked" records, too, but what a write of it was asked
+ * for: so it needs no probe at the return, and what is not sent, or sent again, it has all the same.
  */
 #include <err.h>
 #include <errno.h>
@@ -25,7 +28,7 @@
 
 static struct floor_bpf *skel;
 static unsigned n_links;
-static bool records;
+static bool records, unchecked;
 
 static const struct tp {
 	const char *group, *category, *name; /* no category: a raw tracepoint */
@@ -94,6 +97,12 @@ static void uprobes_attach(const char *path)
 
 		if (s->kind != TLS_READ && s->kind != TLS_WRITE)
 			continue;
+		if (unchecked && s->kind == TLS_WRITE) {
+			link_check(bpf_program__attach_uprobe(skel->progs.record_asked, false, -1,
+							      path, s->offset),
+				   s->function);
+			continue;
+		}
 		link_check(bpf_program__attach_uprobe(entry_program(s->shape), false, -1, path,
 						      s->offset),
 			   s->function);
@@ -135,7 +144,8 @@ int main(int argc, char **argv)
 	skel = floor_bpf__open_and_load();
 	if (!skel)
 		err(1, "cannot load the programs");
-	records = i < argc && !strcmp(argv[i], "record");
+	unchecked = i < argc && !strcmp(argv[i], "unchecked");
+	records = unchecked || (i < argc && !strcmp(argv[i], "record"));
 	for (i += records; i < argc; i++) {
 		if (!strcmp(argv[i], "tls") && i + 1 < argc)
 			uprobes_attach(argv[++i]);
@@ -145,7 +155,7 @@ int main(int argc, char **argv)
 			tracepoints_attach(argv[i]);
 	}
 	if (!n_links)
-		errx(2, "usage: floor [record] process|network|files|tls FILE ...");
+		errx(2, "usage: floor [record|unchecked] process|network|files|tls FILE ...");
 	puts("ready");
 	fflush(stdout);
 	if (records)

@@ -89,12 +89,13 @@ def audit_enabled():
 class Noise:
     """What would make a result doubtful, over the whole run and for the row being measured."""
 
-    def __init__(self, quick=False):
+    def __init__(self, quick=False, times=1):
         self.quick = quick  # one round of each comparison, whatever happens
+        self.times = times  # as many rounds as they say
         self.steal = steal_s()
         self.rounds = {"kept": 0, "doubtful": 0, "foreign_bpf_links": 0, "stolen_time": 0,
                        "wall_and_cpu_disagree": 0}
-        self.spare = 0 if quick else SPARE_ROUNDS
+        self.spare = 0 if quick else SPARE_ROUNDS * times
         self.load = os.getloadavg()
 
     def quiet(self, seconds):
@@ -154,8 +155,9 @@ def compare(noise, configurations, rounds=ROUNDS, seldom=None, tell=lambda text:
     and the row is marked.
     """
     seldom = seldom or {}
-    rounds = 1 if noise.quick else rounds
-    kept, doubtful, spare = [], 0, min(EXTRA_ROUNDS, rounds, noise.spare)
+    spare = min(EXTRA_ROUNDS, rounds) * noise.times
+    rounds = 1 if noise.quick else rounds * noise.times
+    kept, doubtful, spare = [], 0, min(spare, noise.spare)
     while len(kept) < rounds:
         names = [n for n in configurations if len(kept) < seldom.get(n, rounds)]
         random.shuffle(names)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The table and the JSON file."""
 import json
+import math
 import os
 import statistics
 import sys
@@ -8,6 +9,17 @@ import time
 
 COLOURS = {"PASS": "\033[32m", "MISS": "\033[31m", "WRONG": "\033[1;31m"}
 WIDTHS = (27, 33, 27, 11, 10, 10, 10, 18)
+SURE = 0.95
+
+
+def interval(values):
+    """Where the median lies, with a probability of 95 % or as much as so few values give: two of them."""
+    ordered, n = sorted(values), len(values)
+    outside, k = 2 * 0.5 ** n, 0  # that all values lie on one side of it
+    while outside + 2 * math.comb(n, k + 1) * 0.5 ** n <= 1 - SURE:
+        k += 1
+        outside += 2 * math.comb(n, k) * 0.5 ** n
+    return ordered[k], ordered[n - 1 - k]
 
 
 class At_least(float):
@@ -23,6 +35,13 @@ def cells(texts):
     return " ".join(left + [f"{t:>{w}}" for t, w in zip(texts[3:], WIDTHS[3:])])
 
 
+def doubts(row):
+    """The target may lie on either side of the median; a disturbed round had to be kept."""
+    if not row["verdict"]:
+        return ""
+    return ("" if row["sure"] else "?") + (" (noisy)" if row["noisy"] else "")
+
+
 class Report:
     def __init__(self):
         self.rows = []
@@ -32,7 +51,7 @@ class Report:
         self.begin = time.monotonic()
         self.terminal = sys.stdout.isatty()
         self.progress = sys.stderr.isatty()
-        print(cells(("workload", "configuration", "metric", "target", "median", "min", "max",
+        print(cells(("workload", "configuration", "metric", "target", "median", "from", "to",
                      "lost of")) + "  verdict", flush=True)
 
     def tell(self, text):
@@ -69,11 +88,16 @@ class Report:
             verdict = ""
         else:
             verdict = "PASS" if met and not (lost and lost[0]) else "MISS"
+        low, high = interval(values)
+        sure = target is None or verdict == "WRONG" or bool(lost and lost[0]) or not (
+            low <= target <= high)
         row = {"row": self.name, "workload": workload, "configuration": configuration,
                "metric": metric, "unit": unit, "target": target, "target_is_minimum": least,
-               "median": median, "min": min(values), "max": max(values), "rounds": len(values),
+               "median": median, "from": low, "to": high, "min": min(values), "max": max(values),
+               "rounds": len(values),
                "lost": lost[0] if lost else None, "of": lost[1] if lost else None,
-               "verdict": verdict, "noisy": noisy, "wrong": sorted(set(wrong)), **(more or {})}
+               "verdict": verdict, "sure": sure, "noisy": noisy, "wrong": sorted(set(wrong)),
+               **(more or {})}
         self.rows.append(row)
         self.print_row(row)
 
@@ -84,11 +108,11 @@ class Report:
         verdict = row["verdict"]
         if self.terminal and verdict:
             verdict = COLOURS[verdict] + verdict + "\033[0m"
-        verdict += " (noisy)" if row["noisy"] and row["verdict"] else ""
+        verdict += doubts(row)
         print(cells((row["workload"], row["configuration"],
                      row["metric"] + (", " + row["unit"] if row["unit"] else ""),
-                     sign + short(row["target"]), short(row["median"]), short(row["min"]),
-                     short(row["max"]), lost)) + "  " + verdict, flush=True)
+                     sign + short(row["target"]), short(row["median"]), short(row["from"]),
+                     short(row["to"]), lost)) + "  " + verdict, flush=True)
         for text in set(row["wrong"]) - self.complaints:
             print(" " * (WIDTHS[0] + 1) + text)
         self.complaints |= set(row["wrong"])
@@ -96,15 +120,15 @@ class Report:
     def write_markdown(self, path):
         """The same table for a document."""
         with open(path, "w") as f:
-            f.write("| workload | configuration | metric | target | median | min to max | lost | verdict |\n"
+            f.write("| workload | configuration | metric | target | median | from to | lost | verdict |\n"
                     "|---|---|---|---|---|---|---|---|\n")
             for r in self.rows:
                 sign = "" if r["target"] is None else "≥ " if r["target_is_minimum"] else "≤ "
                 lost = "" if r["lost"] is None else f"{r['lost']:,} of {r['of']:,}"
                 f.write(f"| {r['workload']} | {r['configuration']} | {r['metric']}"
                         f"{', ' + r['unit'] if r['unit'] else ''} | {sign}{short(r['target'])} | "
-                        f"{short(r['median'])} | {short(r['min'])} to {short(r['max'])} | {lost} | "
-                        f"{r['verdict'].lower()}{' (noisy)' if r['noisy'] else ''} |\n")
+                        f"{short(r['median'])} | {short(r['from'])} to {short(r['to'])} | {lost} | "
+                        f"{r['verdict'].lower()}{doubts(r)} |\n")
 
     def finish(self, path, machine, noise):
         document = {"machine": machine.describe(), "noise": noise.describe(),
@@ -115,10 +139,12 @@ class Report:
             f.write("\n")
         self.write_markdown(os.path.splitext(path)[0] + ".md")
         verdicts = [r["verdict"] for r in self.rows]
+        unsure = [r["verdict"] for r in self.rows if not r["sure"]]
         state = document["noise"]
         if self.skipped:
             print("skipped: " + ", ".join(sorted(self.skipped)))
-        print(f"{verdicts.count('PASS')} met, {verdicts.count('MISS')} missed, "
+        print(f"{verdicts.count('PASS')} met ({unsure.count('PASS')} of them within the noise), "
+              f"{verdicts.count('MISS')} missed ({unsure.count('MISS')}), "
               f"{verdicts.count('WRONG')} wrong, {len(self.errors)} rows failed, in "
               f"{document['seconds']} s; rounds: {state['rounds']['kept']} kept, "
               f"{state['rounds']['doubtful']} of them doubtful; {state['steal_s']} s stolen, "
