@@ -178,7 +178,7 @@ int record_return(struct pt_regs *ctx)
 SEC("uprobe")
 int record_asked(struct pt_regs *ctx)
 {
-	int n = PT_REGS_PARM3(ctx);
+	__u32 n = PT_REGS_PARM3(ctx);
 
-	return n > 0 ? record_text(PT_REGS_PARM2(ctx), n) : 0;
+	return record_text(PT_REGS_PARM2(ctx), n);
 }
