@@ -356,14 +356,12 @@ def row_node(bench):
         configurations[label] = lambda w=words: node_run(bench, floor=w)
     rounds = compare(bench.noise, configurations, 3, None,
                      lambda text: bench.report.tell(f"HTTPS of node: {text}"))
-    for label in floor_at():
-        bench.report.add("HTTPS of node, 8 x 1 KiB", label, "throughput ratio", "", None,
-                         [1 / r for r in rounds.ratios(label, "ns")], noisy=rounds.noisy)
-    for label, target in (("ssl", At_least(0.62)), ("record", None)):
+    targets = {**dict.fromkeys(floor_at()), "ssl": At_least(0.62), "record": None}
+    for label, target in targets.items():
         runs = rounds.of(label)
         bench.report.add("HTTPS of node, 8 x 1 KiB", label, "throughput ratio", "", target,
                          [1 / r for r in rounds.ratios(label, "ns")], most_lost(runs),
-                         [w for r in runs for w in r["wrong"]], rounds.noisy,
+                         [w for r in runs for w in r.get("wrong", ())], rounds.noisy,
                          {"cpu_ratio": statistics.median(rounds.ratios(label, "cpu_ns"))})
 
 
