@@ -24,6 +24,7 @@
 #define BLOCK_LINES   65536 /* even if they are empty */
 #define GIVE_UP_MS    1000
 #define SPARE_BLOCKS  2 /* always kept; a fresh block costs 64 page faults, more than filling it */
+#define SPARE_LARGE   (8U << 20) /* bytes of those for lines that are longer than a block, at most */
 #define SPARE_NS      (5 * NSEC_PER_SEC) /* what more was not needed for so long is given back */
 #define NAP_NS        (50 * NSEC_PER_MSEC)
 #define NAP_BYTES     (1U << 20)           /* this much is written at once nevertheless */
@@ -44,6 +45,14 @@ struct block {
 	char *data;
 };
 
+/* Emptied blocks, to be used again. */
+struct spares {
+	struct block *first;
+	size_t n;
+	size_t bytes;
+	size_t unused; /* the least that n was since the last look */
+};
+
 struct writer {
 	struct writer_options opt;
 	char *path;
@@ -61,11 +70,9 @@ struct writer {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	pthread_cond_t done;
-	struct block *head, *tail; /* queued */
-	struct block *spare;       /* emptied blocks, to be used again */
-	size_t n_spare;
-	size_t n_unused;  /* the least that n_spare was since the last look */
-	uint64_t look_at; /* CLOCK_MONOTONIC: whether all of them are needed */
+	struct block *head, *tail;  /* queued */
+	struct spares usual, large; /* of BLOCK_BYTES, and of a multiple of that */
+	uint64_t look_at;           /* CLOCK_MONOTONIC: whether all of them are needed */
 	size_t queued_bytes;
 	bool busy, stop, reopen, give_up;
 	bool waiting; /* the thread waits for anything at all, not only for something urgent */
@@ -95,7 +102,7 @@ static struct block *block_new(size_t len)
 
 	if (!b)
 		return NULL;
-	b->cap = MAX((size_t)BLOCK_BYTES, len);
+	b->cap = MAX((size_t)1, (len + BLOCK_BYTES - 1) / BLOCK_BYTES) * BLOCK_BYTES;
 	b->cap_lines = 1024;
 	b->data = malloc(b->cap);
 	b->lines = malloc(b->cap_lines * sizeof(*b->lines));
@@ -370,45 +377,69 @@ static void drop_queue(struct writer *w)
 	pthread_cond_broadcast(&w->done);
 }
 
-/* With the lock held: @b has been dealt with. */
-static void retire(struct writer *w, struct block *b)
+/* With the lock held: nothing in @b is needed any more. */
+static void spare_put(struct writer *w, struct block *b)
 {
-	w->queued_bytes -= block_cost(b);
-	b->len = b->n_lines = b->written = 0;
-	if (b->cap != BLOCK_BYTES) {
+	struct spares *s = b->cap == BLOCK_BYTES ? &w->usual : &w->large;
+
+	if (s == &w->large && s->bytes + b->cap > SPARE_LARGE) {
 		block_free(b);
 		return;
 	}
-	b->next = w->spare;
-	w->spare = b;
-	w->n_spare++;
+	b->len = b->n_lines = b->written = 0;
+	b->next = s->first;
+	s->first = b;
+	s->n++;
+	s->bytes += b->cap;
 }
 
-/* With the lock held: a spare block, NULL when there is none. */
-static struct block *spare_take(struct writer *w)
+static struct block *spare_unlink(struct spares *s, struct block **at)
 {
-	struct block *b = w->spare;
+	struct block *b = *at;
 
-	if (!b)
-		return NULL;
-	w->spare = b->next;
-	w->n_spare--;
-	w->n_unused = MIN(w->n_unused, w->n_spare);
+	*at = b->next;
+	s->n--;
+	s->bytes -= b->cap;
+	s->unused = MIN(s->unused, s->n);
 	return b;
+}
+
+/* With the lock held: a block for a line of @len bytes that wastes less than another one; NULL: there is none. */
+static struct block *spare_take(struct writer *w, size_t len)
+{
+	struct spares *s = len <= BLOCK_BYTES ? &w->usual : &w->large;
+
+	for (struct block **at = &s->first; *at; at = &(*at)->next) {
+		if ((*at)->cap >= len && (*at)->cap - len <= BLOCK_BYTES)
+			return spare_unlink(s, at);
+	}
+	return NULL;
+}
+
+static void spares_shrink(struct spares *s, size_t keep)
+{
+	for (size_t n = s->unused; n && s->n > keep; n--)
+		block_free(spare_unlink(s, &s->first));
+	s->unused = s->n;
 }
 
 /* With the lock held: a flood leaves as many blocks as the queue holds, for as long as it lasts. */
 static void spares_trim(struct writer *w)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
-	size_t n = w->n_unused;
 
 	if (now < w->look_at)
 		return;
-	while (n-- && w->n_spare > SPARE_BLOCKS)
-		block_free(spare_take(w));
-	w->n_unused = w->n_spare;
+	spares_shrink(&w->usual, SPARE_BLOCKS);
+	spares_shrink(&w->large, 0);
 	w->look_at = now + SPARE_NS;
+}
+
+/* With the lock held: @b has been dealt with. */
+static void retire(struct writer *w, struct block *b)
+{
+	w->queued_bytes -= block_cost(b);
+	spare_put(w, b);
 }
 
 static struct block *dequeue(struct writer *w)
@@ -457,7 +488,7 @@ static void wait_for_work(struct writer *w)
 		;
 	w->waiting = true;
 	while (!w->head && !called(w)) {
-		if (w->n_spare <= SPARE_BLOCKS)
+		if (w->usual.n <= SPARE_BLOCKS && !w->large.n)
 			pthread_cond_wait(&w->work, &w->lock);
 		else if (!wait_until(w, &w->work, w->look_at))
 			spares_trim(w);
@@ -543,9 +574,7 @@ static bool queue_locked(struct writer *w)
 
 		w->torn |= whole < b->written;
 		count_lines(w, b, whole, true);
-		b->len = b->n_lines = b->written = 0;
-		if (b->cap > BLOCK_BYTES)
-			block_free(TAKE_PTR(w->current));
+		spare_put(w, TAKE_PTR(w->current));
 		return false;
 	}
 	w->queued_bytes += cost;
@@ -600,16 +629,16 @@ static bool write_directly(struct writer *w)
 	return true;
 }
 
-static struct block *take_block(struct writer *w, size_t len)
+/* The current block is too small for @len bytes, or there is none. */
+static void replace_current(struct writer *w, size_t len)
 {
-	struct block *b = NULL;
-
-	if (len <= BLOCK_BYTES) {
-		pthread_mutex_lock(&w->lock);
-		b = spare_take(w);
-		pthread_mutex_unlock(&w->lock);
-	}
-	return b ? b : block_new(len);
+	pthread_mutex_lock(&w->lock);
+	if (w->current)
+		spare_put(w, w->current);
+	w->current = spare_take(w, len);
+	pthread_mutex_unlock(&w->lock);
+	if (!w->current)
+		w->current = block_new(len);
 }
 
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len)
@@ -618,10 +647,8 @@ void writer_append(struct writer *w, unsigned type, const char *line, size_t len
 		return;
 	if (w->current && w->current->n_lines)
 		queue_current(w);
-	if (!w->current || w->current->cap < len) {
-		block_free(w->current);
-		w->current = take_block(w, len);
-	}
+	if (!w->current || w->current->cap < len)
+		replace_current(w, len);
 	if (w->current && block_add(w->current, type, line, len))
 		return;
 
@@ -760,7 +787,8 @@ static void free_blocks(struct block *b)
 static void writer_release(struct writer *w)
 {
 	free_blocks(w->head);
-	free_blocks(w->spare);
+	free_blocks(w->usual.first);
+	free_blocks(w->large.first);
 	block_free(w->current);
 	closep(&w->wake_fd);
 	closep(&w->fd);

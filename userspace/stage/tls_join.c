@@ -21,7 +21,8 @@
 /* The record grows behind its struct, in memory for the whole call. */
 struct call {
 	struct as_ssl_data *rec;
-	size_t cap; /* for plaintext */
+	size_t room; /* allocated for plaintext */
+	size_t cap;  /* how much of that it may use */
 	size_t len;
 	uint64_t touched_ns;
 };
@@ -35,12 +36,16 @@ struct ends {
 
 #define ENDS_MAX 256 /* places, one for each session; a power of two */
 
+/* As much memory of one call is kept for the next: fresh pages cost more than filling them. */
+#define SPARE_MAX (4U << 20)
+
 struct tls_join {
 	struct stage stage;
 	struct tls_join_names names;
 	struct tls_join_counts counts;
 	size_t bytes; /* allocated for all of them */
 	size_t n_calls;
+	struct call spare;                     /* rec and room of one that is over */
 	struct call calls[TLS_JOIN_CALLS_MAX]; /* oldest first */
 	struct ends ends[ENDS_MAX];
 };
@@ -49,10 +54,29 @@ static void call_remove(struct tls_join *j, size_t i)
 {
 	struct call *c = &j->calls[i];
 
-	j->bytes -= c->cap;
-	free(c->rec);
+	j->bytes -= c->room;
+	if (c->room > j->spare.room && c->room <= SPARE_MAX) {
+		free(j->spare.rec);
+		j->spare = *c;
+	} else {
+		free(c->rec);
+	}
 	j->n_calls--;
 	memmove(c, c + 1, (j->n_calls - i) * sizeof(*c));
+}
+
+/* Memory for a call of @cap bytes. */
+static struct call call_new(struct tls_join *j, size_t cap)
+{
+	struct call c = j->spare;
+
+	if (c.rec && c.room >= cap)
+		j->spare = (struct call){};
+	else
+		c = (struct call){.rec = malloc(sizeof(*c.rec) + cap), .room = cap};
+	c.cap = cap;
+	c.len = 0;
+	return c;
 }
 
 static void call_tear(struct tls_join *j, size_t i)
@@ -146,12 +170,12 @@ static void call_begin(struct tls_join *j, const struct as_ssl_data *piece)
 	if (piece->data.len > cap)
 		return;
 	c = &j->calls[j->n_calls];
-	*c = (struct call){.rec = malloc(sizeof(*c->rec) + cap), .cap = cap};
+	*c = call_new(j, cap);
 	if (!c->rec)
 		return; /* its last piece will be counted */
 	*c->rec = *piece;
 	j->n_calls++;
-	j->bytes += cap;
+	j->bytes += c->room;
 	call_append(c, piece);
 }
 
@@ -242,6 +266,10 @@ static void join_tick(struct stage *s, uint64_t boot_ns)
 		if (boot_ns > j->calls[i].touched_ns + TLS_JOIN_WAIT_NS)
 			call_tear(j, i);
 	}
+	if (j->spare.rec && boot_ns > j->spare.touched_ns + TLS_JOIN_WAIT_NS) {
+		free(j->spare.rec);
+		j->spare = (struct call){};
+	}
 }
 
 static void join_finish(struct stage *s)
@@ -255,6 +283,7 @@ static void join_finish(struct stage *s)
 static void join_free(struct stage *s)
 {
 	join_finish(s);
+	free(((struct tls_join *)s)->spare.rec);
 	free(s);
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -324,6 +325,40 @@ static void a_line_larger_than_a_block_arrives(void **state)
 	read_file(path, &b);
 	assert_int_equal(b.len, len + 14);
 	assert_memory_equal(b.data + 7, line, len);
+	free(line);
+}
+
+static long page_faults(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return u.ru_minflt;
+}
+
+static void memory_for_long_lines_is_used_again(void **state)
+{
+	const struct writer_options opt = {.path = path};
+	const size_t len = 1 << 20, pages = len / 4096;
+	struct writer *w = open_path(&opt);
+	char *line = malloc(len);
+	long before = 0;
+
+	mallopt(M_MMAP_THRESHOLD, 128 << 10); /* as main() has it */
+	malloc_trim(0);
+	memset(line, 'x', len);
+	line[len - 1] = '\n';
+	for (int i = 0; i < 24; i++) {
+		if (i == 4)
+			before = page_faults();
+		/* shorter ones, and short ones in between */
+		writer_append(w, AS_EV_EXEC, line + 10000 * i, len - 10000 * i);
+		add_number(w, i);
+		assert_true(writer_sync(w, SYNC_MS));
+	}
+	assert_in_range(page_faults() - before, 0, 2 * pages);
+	assert_counts(w, 48, 0);
+	writer_free(w);
 	free(line);
 }
 
@@ -782,6 +817,7 @@ int main(void)
 		TEST(the_user_who_called_sudo_owns_the_file),
 		TEST(many_lines_arrive_whole_and_in_order),
 		TEST(a_line_larger_than_a_block_arrives),
+		TEST(memory_for_long_lines_is_used_again),
 		TEST(a_line_larger_than_the_queue_is_dropped_alone),
 		TEST(a_line_of_no_bytes_counts_as_delivered),
 		TEST(files_rotate_between_lines_and_the_oldest_goes),

@@ -2,9 +2,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -296,6 +298,45 @@ static void unfinished_calls_are_bounded_in_bytes_and_number(void **state)
 
 /* ---- payload that no TLS library has carried ---- */
 
+static long page_faults(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return u.ru_minflt;
+}
+
+/* Of @chunks pieces. */
+static void long_call(struct fixture *f, uint64_t chunks)
+{
+	for (uint64_t i = 0; i < chunks; i++)
+		SEND(.tid = 1, .call_len = chunks * CHUNK, .offset = i * CHUNK, .len = CHUNK,
+		     .more = i + 1 < chunks, .fill = 'a');
+}
+
+static void the_memory_of_a_long_call_is_used_again_and_given_back_at_rest(void **state)
+{
+	const long pages = 64 * CHUNK / 4096;
+	struct fixture *f = *state;
+	size_t mapped;
+	long before;
+
+	/* as main() has it */
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	long_call(f, 64);
+	long_call(f, 64);
+	before = page_faults();
+	for (int i = 0; i < 20; i++)
+		long_call(f, 64 - i);
+	assert_in_range(page_faults() - before, 0, pages);
+	assert_int_equal(f->taker.n, 22);
+	mapped = mallinfo2().hblkhd;
+	f->join->tick(f->join, clock_boot_ns() + TLS_JOIN_WAIT_NS + 1);
+	assert_true(mallinfo2().hblkhd + 64 * CHUNK <= mapped);
+	long_call(f, 64);
+	assert_int_equal(f->taker.n, 23);
+}
+
 static void payload_of_sockets_and_pipes_is_put_together_too(void **state)
 {
 	static const enum as_event_type types[] = {AS_EV_NET_DATA, AS_EV_STDIO_DATA};
@@ -402,6 +443,7 @@ int main(void)
 		TEST(a_piece_longer_than_the_call_is_refused),
 		TEST(what_could_not_be_read_shows_as_truncated),
 		TEST(an_unfinished_call_is_given_up_after_a_while),
+		TEST(the_memory_of_a_long_call_is_used_again_and_given_back_at_rest),
 		TEST(payload_of_sockets_and_pipes_is_put_together_too),
 		TEST(pieces_of_two_kinds_are_no_call),
 		TEST(a_call_given_up_too_early_is_counted_as_shed),
