@@ -60,7 +60,7 @@ struct look {
 	enum http_side side;
 };
 
-static enum http_side side_of(const struct http_conn *c, uint32_t direction)
+static enum http_side side_of(const struct http_conn *c, enum as_tls_direction direction)
 {
 	return (direction == AS_TLS_WRITE) != c->server ? HTTP_REQUEST : HTTP_RESPONSE;
 }
@@ -73,14 +73,15 @@ static bool same_address(const struct as_addr *a, const struct as_addr *b)
 }
 
 /* Frames of a connection that is under way do not tell their sender: servers have the lower port. */
-static enum http_side middle_side(const struct http_conn *c, uint32_t direction)
+static enum http_side middle_side(const struct http_conn *c, enum as_tls_direction direction)
 {
 	bool server = c->conn.local.family && c->conn.local.port < c->conn.remote.port;
 
 	return (direction == AS_TLS_WRITE) != server ? HTTP_REQUEST : HTTP_RESPONSE;
 }
 
-static struct look look_at(const struct http_conn *c, uint32_t direction, const char *p, size_t n)
+static struct look look_at(const struct http_conn *c, enum as_tls_direction direction,
+			   const char *p, size_t n)
 {
 	bool maybe = false, middle = false;
 
@@ -260,8 +261,8 @@ static void hold_parser(struct http_conn *c)
 	http_exchanges_hold(c->exchanges, n);
 }
 
-static void feed_protocol(struct http_conn *c, uint32_t direction, const char *p, size_t n,
-			  const struct http_origin *origin)
+static void feed_protocol(struct http_conn *c, enum as_tls_direction direction, const char *p,
+			  size_t n, const struct http_origin *origin)
 {
 	enum http_side side = side_of(c, direction);
 
@@ -290,7 +291,8 @@ static void feed_protocol(struct http_conn *c, uint32_t direction, const char *p
 }
 
 /* Keeps what is too short. What does not fit is longer than any beginning that is still in doubt. */
-static void sniff_keep(struct http_conn *c, uint32_t direction, const char *p, size_t n)
+static void sniff_keep(struct http_conn *c, enum as_tls_direction direction, const char *p,
+		       size_t n)
 {
 	struct sniff *s = &c->sniffs[direction];
 
@@ -302,7 +304,7 @@ static void sniff_keep(struct http_conn *c, uint32_t direction, const char *p, s
 	s->len = (uint8_t)n;
 }
 
-static void identify(struct http_conn *c, uint32_t direction, const char *p, size_t n,
+static void identify(struct http_conn *c, enum as_tls_direction direction, const char *p, size_t n,
 		     const struct http_origin *origin)
 {
 	struct look look = look_at(c, direction, p, n);
@@ -334,8 +336,8 @@ static void identify(struct http_conn *c, uint32_t direction, const char *p, siz
 	c->sniffs[direction].len = 0;
 }
 
-static void identify_joined(struct http_conn *c, uint32_t direction, const char *p, size_t n,
-			    const struct http_origin *origin)
+static void identify_joined(struct http_conn *c, enum as_tls_direction direction, const char *p,
+			    size_t n, const struct http_origin *origin)
 {
 	_cleanup_(buf_done) struct buf both = {};
 
@@ -376,7 +378,7 @@ static bool worth_a_look(const struct http_conn *c, const char *p)
 	return c->looks < LOOKS_MAX || (*p >= 'A' && *p <= 'Z') || *p == '\0';
 }
 
-void http_conn_feed(struct http_conn *c, uint32_t direction, const void *p, size_t n,
+void http_conn_feed(struct http_conn *c, enum as_tls_direction direction, const void *p, size_t n,
 		    const struct http_origin *origin)
 {
 	if (!n)
@@ -395,7 +397,7 @@ void http_conn_feed(struct http_conn *c, uint32_t direction, const void *p, size
 		identify(c, direction, p, n, origin);
 }
 
-void http_conn_gap(struct http_conn *c, uint32_t direction, uint64_t n)
+void http_conn_gap(struct http_conn *c, enum as_tls_direction direction, uint64_t n)
 {
 	enum http_side side = side_of(c, direction);
 

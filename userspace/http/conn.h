@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <agentsight/events.h>
+
 #include "http/exchange.h"
 
 struct http_conn;
@@ -25,11 +27,11 @@ int http_conn_new(struct http_pool *pool, const struct http_conn_options *opt,
 		  struct http_conn **ret);
 
 /* Bytes of one call, read or written by the traced process. */
-void http_conn_feed(struct http_conn *c, uint32_t direction, const void *p, size_t n,
+void http_conn_feed(struct http_conn *c, enum as_tls_direction direction, const void *p, size_t n,
 		    const struct http_origin *origin);
 
 /* Behind what was fed, @n bytes of that direction are missing. */
-void http_conn_gap(struct http_conn *c, uint32_t direction, uint64_t n);
+void http_conn_gap(struct http_conn *c, enum as_tls_direction direction, uint64_t n);
 
 /* Something was lost, not known where: what is open now is not told as complete. */
 void http_conn_doubt(struct http_conn *c);

@@ -581,6 +581,12 @@ static struct entry *data_entry(struct http_stage *s, const struct as_hdr *h,
 	return e;
 }
 
+/* Records may hold anything: what is no read counts as a write. */
+static enum as_tls_direction direction_of(const struct as_ssl_data *d)
+{
+	return d->direction == AS_TLS_READ ? AS_TLS_READ : AS_TLS_WRITE;
+}
+
 static void data_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_ssl_data *d = (const struct as_ssl_data *)ev->rec;
@@ -590,10 +596,10 @@ static void data_event(struct http_stage *s, const struct event *ev)
 
 	if (!e)
 		return;
-	http_conn_feed(e->conn, d->direction, record_bytes(ev->rec, &d->data), d->data.len,
+	http_conn_feed(e->conn, direction_of(d), record_bytes(ev->rec, &d->data), d->data.len,
 		       &origin);
 	if (missing > d->data.len)
-		http_conn_gap(e->conn, d->direction, missing - d->data.len);
+		http_conn_gap(e->conn, direction_of(d), missing - d->data.len);
 	bound_open(s, 1);
 }
 
