@@ -80,8 +80,9 @@ struct change {
 };
 
 struct call {
-	char *id, *name, *session;
-	struct buf input; /* JSON text */
+	char *id, *name, *session,
+		*input; /* the latter JSON; one allocation, which is that of the id */
+	size_t input_len;
 	struct as_hdr agent;
 	uint64_t begin_ns;
 	struct phrase phrases[PHRASES];
@@ -189,11 +190,8 @@ static void call_free(struct tool_run *t, struct call *c)
 		free(c->changes[i].path);
 	for (size_t i = 0; i < c->n_phrases; i++)
 		free(c->phrases[i].text);
-	buf_done(&c->input);
 	buf_done(&c->root.argv);
 	free(c->id);
-	free(c->name);
-	free(c->session);
 	free(c->path);
 	TAILQ_INSERT_HEAD(&t->unused, c, order);
 }
@@ -419,7 +417,7 @@ static void call_tell(struct tool_run *t, const struct call *c, uint64_t boot_ns
 	record_begin(&t->record, AS_EV_TOOL_RUN, &r.h);
 	r.id = record_add_str(&t->record, c->id);
 	r.name = record_add_str(&t->record, c->name);
-	r.input = record_add(&t->record, c->input.data, c->input.len);
+	r.input = record_add(&t->record, c->input, c->input_len);
 	r.session = record_add_str(&t->record, c->session);
 	r.exec_id = add_root(t, c, &r.argv);
 	r.evidence = add_evidence(t, c);
@@ -844,26 +842,38 @@ static void tool_run_event(struct emitter *self, const struct event *ev)
 
 /* ---- what the model says ---- */
 
+/* Keeps the texts. Small pieces of memory that lived for long would keep the heap from shrinking. */
+static bool call_keep(struct call *c, const struct llm_tool_call *in)
+{
+	size_t id = strlen(in->id) + 1, name = strlen(in->name) + 1;
+	size_t session = strlen(in->session) + 1;
+
+	/* half a JSON text is none */
+	c->input_len = in->input_len <= TOOL_RUN_INPUT_MAX ? in->input_len : 0;
+	c->id = malloc(id + name + session + c->input_len);
+	if (!c->id)
+		return false;
+	c->name = mempcpy(c->id, in->id, id);
+	c->session = mempcpy(c->name, in->name, name);
+	c->input = mempcpy(c->session, in->session, session);
+	if (c->input_len)
+		memcpy(c->input, in->input, c->input_len);
+	return true;
+}
+
 static struct call *call_new(struct tool_run *t, const struct llm_tool_call *in)
 {
 	struct call *c = call_alloc(t);
 
 	if (!c)
 		return NULL;
-	c->id = strdup(in->id);
-	c->name = strdup(in->name);
-	c->session = strdup(in->session);
-	c->agent = in->who;
-	c->begin_ns = in->boot_ns;
-	c->exit_code = -1;
-	/* half a JSON text is none */
-	if (in->input_len <= TOOL_RUN_INPUT_MAX)
-		buf_add(&c->input, in->input, in->input_len);
-	if (!c->id || !c->name || !c->session || c->input.failed) {
+	if (!call_keep(c, in)) {
 		call_free(t, c);
 		return NULL;
 	}
-	buf_fit(&c->input);
+	c->agent = in->who;
+	c->begin_ns = in->boot_ns;
+	c->exit_code = -1;
 	read_input(c, in->input, in->input_len);
 	return c;
 }
