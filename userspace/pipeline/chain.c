@@ -550,6 +550,14 @@ void chain_written(struct chain *c, struct writer_counts *ret)
 	memcpy(ret->delivered, c->shown, sizeof(ret->delivered));
 }
 
+void chain_trim(struct chain *c)
+{
+	if (c->file)
+		writer_trim(c->file);
+	if (c->screen)
+		writer_trim(c->screen);
+}
+
 bool chain_sync(struct chain *c, unsigned stall_ms)
 {
 	bool ok = true;

@@ -57,6 +57,9 @@ struct emitter *chain_sinks(struct chain *c);
 void chain_tick(struct chain *c, uint64_t boot_ns);
 void chain_flush(struct chain *c);
 
+/* Gives back memory that is kept for what may come. */
+void chain_trim(struct chain *c);
+
 /* Passes on what stages hold. */
 void chain_finish(struct chain *c);
 

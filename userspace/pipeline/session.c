@@ -198,6 +198,7 @@ static void report_stats(struct session *s)
 {
 	struct ledger now;
 
+	chain_trim(s->chain);
 	memory_trim();
 	take_ledger(s, &now);
 	ledger_emit_totals(&now, AS_EV_STATS, NULL, s->start_ns, order_input(s->order));

@@ -716,6 +716,18 @@ bool writer_sync(struct writer *w, unsigned stall_ms)
 	return ok;
 }
 
+void writer_trim(struct writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->current && !w->current->n_lines)
+		spare_put(w, TAKE_PTR(w->current));
+	w->usual.unused = w->usual.n;
+	w->large.unused = w->large.n;
+	spares_shrink(&w->usual, 0);
+	spares_shrink(&w->large, 0);
+	pthread_mutex_unlock(&w->lock);
+}
+
 void writer_reopen(struct writer *w)
 {
 	pthread_mutex_lock(&w->lock);

@@ -57,6 +57,9 @@ void writer_flush(struct writer *w);
  */
 bool writer_sync(struct writer *w, unsigned stall_ms);
 
+/* Gives back memory that is kept for what may come. */
+void writer_trim(struct writer *w);
+
 /* Opens the path anew (SIGHUP). */
 void writer_reopen(struct writer *w);
 

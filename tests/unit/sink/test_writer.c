@@ -336,7 +336,7 @@ static long page_faults(void)
 	return u.ru_minflt;
 }
 
-static void memory_for_long_lines_is_used_again(void **state)
+static void memory_for_long_lines_is_used_again_and_given_back_when_asked_for(void **state)
 {
 	const struct writer_options opt = {.path = path};
 	const size_t len = 1 << 20, pages = len / 4096;
@@ -358,6 +358,12 @@ static void memory_for_long_lines_is_used_again(void **state)
 	}
 	assert_in_range(page_faults() - before, 0, 2 * pages);
 	assert_counts(w, 48, 0);
+	before = mallinfo2().hblkhd;
+	writer_trim(w);
+	assert_true(mallinfo2().hblkhd + len <= (size_t)before);
+	add_number(w, 100);
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_counts(w, 49, 0);
 	writer_free(w);
 	free(line);
 }
@@ -817,7 +823,7 @@ int main(void)
 		TEST(the_user_who_called_sudo_owns_the_file),
 		TEST(many_lines_arrive_whole_and_in_order),
 		TEST(a_line_larger_than_a_block_arrives),
-		TEST(memory_for_long_lines_is_used_again),
+		TEST(memory_for_long_lines_is_used_again_and_given_back_when_asked_for),
 		TEST(a_line_larger_than_the_queue_is_dropped_alone),
 		TEST(a_line_of_no_bytes_counts_as_delivered),
 		TEST(files_rotate_between_lines_and_the_oldest_goes),
