@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Programs that do nothing: what is left is the price of being called at all. And programs that record and do
- * nothing else: the least that anybody pays who wants to know when, who and what.
+ * nothing else: the least that anybody pays who wants to know when, who and what was done.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

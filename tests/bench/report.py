@@ -13,7 +13,7 @@ SURE = 0.95
 
 
 def interval(values):
-    """Where the median lies, with a probability of 95 % or as much as so few values give: two of them."""
+    """Two values between which the median lies: with a probability of 95 %, or of as much as so few give."""
     ordered, n = sorted(values), len(values)
     outside, k = 2 * 0.5 ** n, 0  # that all values lie on one side of it
     while outside + 2 * math.comb(n, k + 1) * 0.5 ** n <= 1 - SURE:
@@ -90,7 +90,7 @@ class Report:
             verdict = "PASS" if met and not (lost and lost[0]) else "MISS"
         low, high = interval(values)
         sure = target is None or verdict == "WRONG" or bool(lost and lost[0]) or not (
-            low <= target <= high)
+            low < target < high)
         row = {"row": self.name, "workload": workload, "configuration": configuration,
                "metric": metric, "unit": unit, "target": target, "target_is_minimum": least,
                "median": median, "from": low, "to": high, "min": min(values), "max": max(values),

@@ -51,7 +51,7 @@ class Comparison:
 
 
 def floor_at(*places):
-    """The least of all tracers: called and doing nothing, and writing when and who (and the text) into a ring."""
+    """The least: called and doing nothing; and writing when and who (and the text that was moved) into a ring."""
     return {"empty probes": places, "recording probes": ("record", *places)}
 
 
@@ -161,7 +161,7 @@ def add_other(bench, load, label, rounds):
 
 
 def add_floor(bench, comparison, label, rounds):
-    """With what the reader of a recording one takes, where ours has a target."""
+    """With what the reader of a recording one takes, where the same is measured of ours."""
     add_other(bench, comparison.load, label, rounds)
     runs = rounds.of(label)
     for metric, unit, scale in {t.collector[1:3] + t.collector[4:] for t in comparison.traced

@@ -54,7 +54,7 @@ def nothing_is_attached_to_programs_without_TLS(bench):
 def said(sight, path):
     """What the search of the file came to; also what came from the cache. None as long as it goes on."""
     lines = sight.messages().splitlines()
-    return next((line for line in lines if f"tls: {path}: besides exported functions: 0 sites" in line), None)
+    return next((line for line in lines if f"tls: {path}: " in line and ": 0 sites" in line), None)
 
 
 def runs(program):

@@ -57,7 +57,7 @@ struct emitter *chain_sinks(struct chain *c);
 void chain_tick(struct chain *c, uint64_t boot_ns);
 void chain_flush(struct chain *c);
 
-/* Gives back memory that is kept for what may come. */
+/* Gives back what the writers keep for lines that may come. */
 void chain_trim(struct chain *c);
 
 /* Passes on what stages hold. */

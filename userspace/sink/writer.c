@@ -23,13 +23,14 @@
 #define QUEUE_DEFAULT (32U << 20)
 #define BLOCK_LINES   65536 /* even if they are empty */
 #define GIVE_UP_MS    1000
-#define SPARE_BLOCKS  2 /* always kept; a fresh block costs 64 page faults, more than filling it */
-#define SPARE_LARGE   (8U << 20) /* bytes of those for lines that are longer than a block, at most */
-#define SPARE_NS      (5 * NSEC_PER_SEC) /* what more was not needed for so long is given back */
-#define NAP_NS        (50 * NSEC_PER_MSEC)
-#define NAP_BYTES     (1U << 20)           /* this much is written at once nevertheless */
-#define PATIENCE_NS   (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
-#define PROGRESS_NS   (2 * NSEC_PER_MSEC)
+#define SPARE_BLOCKS \
+	2 /* kept when more are given back; a fresh block costs 64 page faults, more than filling it */
+#define SPARE_LARGE (8U << 20) /* bytes of those for lines that are longer than a block, at most */
+#define SPARE_NS    (5 * NSEC_PER_SEC) /* what more was not needed for so long is given back */
+#define NAP_NS      (50 * NSEC_PER_MSEC)
+#define NAP_BYTES   (1U << 20)           /* this much is written at once nevertheless */
+#define PATIENCE_NS (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
+#define PROGRESS_NS (2 * NSEC_PER_MSEC)
 
 struct line {
 	uint32_t end; /* offset in the block behind the line */
@@ -391,6 +392,9 @@ static void spare_put(struct writer *w, struct block *b)
 	s->first = b;
 	s->n++;
 	s->bytes += b->cap;
+	/* the thread waits without end as long as there is nothing to give back */
+	if (s == &w->large && w->waiting)
+		pthread_cond_signal(&w->work);
 }
 
 static struct block *spare_unlink(struct spares *s, struct block **at)

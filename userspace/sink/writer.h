@@ -57,7 +57,7 @@ void writer_flush(struct writer *w);
  */
 bool writer_sync(struct writer *w, unsigned stall_ms);
 
-/* Gives back memory that is kept for what may come. */
+/* Gives back the memory that is kept for lines that may come. */
 void writer_trim(struct writer *w);
 
 /* Opens the path anew (SIGHUP). */

@@ -781,9 +781,10 @@ static void finder_poll(struct tls_source *t)
 	struct tls_find *find;
 
 	while ((find = tls_finder_take(t->finder))) {
-		log_debug("tls: %s: besides exported functions: %zu sites%s; %s",
-			  log_safe(find->path), find->symbols.n + find->found.n,
-			  find->found.cached ? ", known" : "", find->found.reason);
+		log_debug("tls: %s: %s%zu sites%s; %s", log_safe(find->path),
+			  find->kind == TLS_FIND_LIKELY ? "besides exported functions: " : "",
+			  find->symbols.n + find->found.n, find->found.cached ? ", known" : "",
+			  find->found.reason);
 		found_attach(t, find);
 		tls_find_free(find);
 	}

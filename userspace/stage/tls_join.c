@@ -36,7 +36,9 @@ struct ends {
 
 #define ENDS_MAX 256 /* places, one for each session; a power of two */
 
-/* As much memory of one call is kept for the next: fresh pages cost more than filling them. */
+/*
+ * As much memory of one call is kept for the next, beside what is in use: fresh pages cost more than filling them.
+ */
 #define SPARE_MAX (4U << 20)
 
 struct tls_join {
@@ -70,7 +72,8 @@ static struct call call_new(struct tls_join *j, size_t cap)
 {
 	struct call c = j->spare;
 
-	if (c.rec && c.room >= cap)
+	/* what it does not need would be missing elsewhere */
+	if (c.rec && c.room >= cap && c.room <= 2 * cap)
 		j->spare = (struct call){};
 	else
 		c = (struct call){.rec = malloc(sizeof(*c.rec) + cap), .room = cap};

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <malloc.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -21,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "sink/writer.h"
+#include "unit/allocator.h"
 
 #define SYNC_MS 20000 /* far more than it takes: a test waits for the event, not for the clock */
 
@@ -328,24 +328,18 @@ static void a_line_larger_than_a_block_arrives(void **state)
 	free(line);
 }
 
-static long page_faults(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return u.ru_minflt;
-}
-
 static void memory_for_long_lines_is_used_again_and_given_back_when_asked_for(void **state)
 {
 	const struct writer_options opt = {.path = path};
 	const size_t len = 1 << 20, pages = len / 4096;
-	struct writer *w = open_path(&opt);
-	char *line = malloc(len);
+	size_t allocated;
+	struct writer *w;
 	long before = 0;
+	char *line;
 
-	mallopt(M_MMAP_THRESHOLD, 128 << 10); /* as main() has it */
-	malloc_trim(0);
+	allocator_as_in_main();
+	w = open_path(&opt);
+	line = malloc(len);
 	memset(line, 'x', len);
 	line[len - 1] = '\n';
 	for (int i = 0; i < 24; i++) {
@@ -358,9 +352,9 @@ static void memory_for_long_lines_is_used_again_and_given_back_when_asked_for(vo
 	}
 	assert_in_range(page_faults() - before, 0, 2 * pages);
 	assert_counts(w, 48, 0);
-	before = mallinfo2().hblkhd;
+	allocated = allocated_bytes();
 	writer_trim(w);
-	assert_true(mallinfo2().hblkhd + len <= (size_t)before);
+	assert_true(allocated_bytes() + len <= allocated);
 	add_number(w, 100);
 	assert_true(writer_sync(w, SYNC_MS));
 	assert_counts(w, 49, 0);

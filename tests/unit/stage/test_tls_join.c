@@ -2,11 +2,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -15,6 +13,7 @@
 #include "event/record.h"
 #include "event/schema.h"
 #include "stage/tls_join.h"
+#include "unit/allocator.h"
 
 /* What came out. */
 struct taker {
@@ -298,14 +297,6 @@ static void unfinished_calls_are_bounded_in_bytes_and_number(void **state)
 
 /* ---- payload that no TLS library has carried ---- */
 
-static long page_faults(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return u.ru_minflt;
-}
-
 /* Of @chunks pieces. */
 static void long_call(struct fixture *f, uint64_t chunks)
 {
@@ -318,11 +309,10 @@ static void the_memory_of_a_long_call_is_used_again_and_given_back_at_rest(void 
 {
 	const long pages = 64 * CHUNK / 4096;
 	struct fixture *f = *state;
-	size_t mapped;
+	size_t allocated;
 	long before;
 
-	/* as main() has it */
-	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	allocator_as_in_main();
 	long_call(f, 64);
 	long_call(f, 64);
 	before = page_faults();
@@ -330,9 +320,9 @@ static void the_memory_of_a_long_call_is_used_again_and_given_back_at_rest(void 
 		long_call(f, 64 - i);
 	assert_in_range(page_faults() - before, 0, pages);
 	assert_int_equal(f->taker.n, 22);
-	mapped = mallinfo2().hblkhd;
+	allocated = allocated_bytes();
 	f->join->tick(f->join, clock_boot_ns() + TLS_JOIN_WAIT_NS + 1);
-	assert_true(mallinfo2().hblkhd + 64 * CHUNK <= mapped);
+	assert_true(allocated_bytes() + 64 * CHUNK <= allocated);
 	long_call(f, 64);
 	assert_int_equal(f->taker.n, 23);
 }
