@@ -505,6 +505,8 @@ static void stats(void)
 
 	stream_load(&st, s.out);
 	stream_check_lossless(&st);
+	CHECK(stream_count(&st, "network", "close") == 2, "%zu ends instead of 2",
+	      stream_count(&st, "network", "close"));
 	CHECK(stream_count(&st, "agentsight", "stats") == asked, "%zu ledgers for %zu signals",
 	      stream_count(&st, "agentsight", "stats"), asked);
 	for (size_t k = 0; k < asked; k++)

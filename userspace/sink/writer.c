@@ -97,6 +97,20 @@ static void block_free(struct block *b)
 	free(b);
 }
 
+static void free_blocks(struct block *b)
+{
+	for (struct block *next; b; b = next) {
+		next = b->next;
+		block_free(b);
+	}
+}
+
+static void spares_free(struct spares *s)
+{
+	free_blocks(s->first);
+	*s = (struct spares){};
+}
+
 static struct block *block_new(size_t len)
 {
 	struct block *b = calloc(1, sizeof(*b));
@@ -725,10 +739,8 @@ void writer_trim(struct writer *w)
 	pthread_mutex_lock(&w->lock);
 	if (w->current && !w->current->n_lines)
 		spare_put(w, TAKE_PTR(w->current));
-	w->usual.unused = w->usual.n;
-	w->large.unused = w->large.n;
-	spares_shrink(&w->usual, 0);
-	spares_shrink(&w->large, 0);
+	spares_free(&w->usual);
+	spares_free(&w->large);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -791,20 +803,12 @@ static int open_output(struct writer *w, struct err *e)
 	return 0;
 }
 
-static void free_blocks(struct block *b)
-{
-	for (struct block *next; b; b = next) {
-		next = b->next;
-		block_free(b);
-	}
-}
-
 /* Without its thread. */
 static void writer_release(struct writer *w)
 {
 	free_blocks(w->head);
-	free_blocks(w->usual.first);
-	free_blocks(w->large.first);
+	spares_free(&w->usual);
+	spares_free(&w->large);
 	block_free(w->current);
 	closep(&w->wake_fd);
 	closep(&w->fd);

@@ -80,8 +80,9 @@ struct change {
 };
 
 struct call {
-	char *id, *name, *session,
-		*input; /* the latter JSON; one allocation, which is that of the id */
+	char *id; /* in one piece with the next three */
+	char *name, *session;
+	char *input; /* JSON text */
 	size_t input_len;
 	struct as_hdr agent;
 	uint64_t begin_ns;
