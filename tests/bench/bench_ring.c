@@ -6,7 +6,7 @@
  *   bench_ring cost FILE [ROUNDS]     CPU time per event when a full ring is drained
  *   bench_ring limit                  records of 256 bytes per second that are copied in and out
  *   bench_ring count                  our events per second when they are only decoded and counted
- *   bench_ring loss FILE RATE SECONDS what is lost at RATE events per second
+ *   bench_ring loss FILE RATE SECONDS what is lost at RATE events per second; FILE -: they are only counted
  *   bench_ring stall FIFO             how long the reader is held up when nobody reads its output
  */
 #include <err.h>
@@ -198,6 +198,8 @@ static uint64_t delivered(void)
 	struct writer_counts counts;
 	uint64_t sum = 0;
 
+	if (!b.chain)
+		return b.consumed;
 	chain_written(b.chain, &counts);
 	for (size_t i = 0; i < AS_EV_COUNT; i++)
 		sum += counts.delivered[i];
@@ -349,9 +351,9 @@ static int bench_loss(char **args)
 	if (!args[1] || !args[2])
 		errx(2, "usage: bench_ring loss FILE RATE SECONDS");
 	b.rate = strtoull(args[1], NULL, 10);
-	open_reader(args[0]);
+	open_reader(strcmp(args[0], "-") ? args[0] : NULL);
 	worst = read_along(strtoull(args[2], NULL, 10));
-	print_run(worst, chain_sync(b.chain, 10000));
+	print_run(worst, !b.chain || chain_sync(b.chain, 10000));
 	return 0;
 }
 

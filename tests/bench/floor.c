@@ -24,11 +24,14 @@
 #include "source/tracepoint.h"
 #include "floor.skel.h"
 
-#define LOOK_MS 10
+/* As often as agentsight looks when it writes a file: calls of TLS wait for the rest of their exchange. */
+#define LOOK_MS     100
+#define LOOK_TLS_MS 10
 
 static struct floor_bpf *skel;
 static unsigned n_links;
 static bool records, unchecked;
+static int look_ms = LOOK_MS;
 
 static const struct tp {
 	const char *group, *category, *name; /* no category: a raw tracepoint */
@@ -88,6 +91,7 @@ static void uprobes_attach(const char *path)
 	struct tls_sites sites;
 	struct err e = {};
 
+	look_ms = LOOK_TLS_MS;
 	if (fd < 0)
 		err(1, "%s", path);
 	if (tls_sites_find(fd, &sites, &e) < 0)
@@ -111,7 +115,7 @@ static void uprobes_attach(const char *path)
 	}
 }
 
-/* Takes records out of the ring, a look every LOOK_MS, until the input ends. Returns how many there were. */
+/* Takes records out of the ring, a look every look_ms, until the input ends. Returns how many there were. */
 static unsigned long consume(void)
 {
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -125,7 +129,7 @@ static unsigned long consume(void)
 	    0)
 		err(1, "cannot map the ring");
 	do {
-		ended = poll(&input, 1, LOOK_MS) > 0;
+		ended = poll(&input, 1, look_ms) > 0;
 		do {
 			n = ring_peek(ring, found, ARRAY_SIZE(found), SIZE_MAX, &more);
 			total += n;

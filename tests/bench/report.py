@@ -36,10 +36,31 @@ def cells(texts):
 
 
 def doubts(row):
-    """The target may lie on either side of the median; a disturbed round had to be kept."""
+    """
+    The target may lie on either side of the median; a disturbed round had to be kept; and what does the same and
+    nothing else has missed it, too.
+    """
     if not row["verdict"]:
         return ""
-    return ("" if row["sure"] else "?") + (" (noisy)" if row["noisy"] else "")
+    return (("" if row["sure"] else "?") + (" (noisy)" if row["noisy"] else "")
+            + (f", floor {short(row['floor'])}" if floor_misses(row) else ""))
+
+
+def meets(row, value):
+    return value >= row["target"] if row["target_is_minimum"] else value <= row["target"]
+
+
+def judge(row):
+    if row["wrong"]:
+        return "WRONG"
+    if row["target"] is None:
+        return ""
+    return "PASS" if meets(row, row["median"]) and not row["lost"] else "MISS"
+
+
+def floor_misses(row):
+    return (row["verdict"] == "MISS" and row["floor"] is not None
+            and not meets(row, row["floor"]))
 
 
 class Report:
@@ -75,29 +96,25 @@ class Report:
         print(f"{name}: {error}", file=sys.stderr)
 
     def add(self, workload, configuration, metric, unit, target, values, lost=None, wrong=(),
-            noisy=False, more=None):
-        """@target: the most that is allowed, or At_least(x); None: for information. @lost: (events, of)."""
+            noisy=False, more=None, floor=None):
+        """
+        @target: the most that is allowed, or At_least(x); None: for information. @lost: (events, of). @floor: the same
+        measure of the least that does this, in the same run.
+        """
         if not values:
             return
-        least = isinstance(target, At_least)
-        median = statistics.median(values)
-        met = target is None or (median >= target if least else median <= target)
-        if wrong:
-            verdict = "WRONG"
-        elif target is None:
-            verdict = ""
-        else:
-            verdict = "PASS" if met and not (lost and lost[0]) else "MISS"
         low, high = interval(values)
-        sure = target is None or verdict == "WRONG" or bool(lost and lost[0]) or not (
-            low < target < high)
         row = {"row": self.name, "workload": workload, "configuration": configuration,
-               "metric": metric, "unit": unit, "target": target, "target_is_minimum": least,
-               "median": median, "from": low, "to": high, "min": min(values), "max": max(values),
-               "rounds": len(values),
+               "metric": metric, "unit": unit, "target": target,
+               "target_is_minimum": isinstance(target, At_least),
+               "median": statistics.median(values), "from": low, "to": high, "min": min(values),
+               "max": max(values), "rounds": len(values),
+               "floor": statistics.median(floor) if floor else None,
                "lost": lost[0] if lost else None, "of": lost[1] if lost else None,
-               "verdict": verdict, "sure": sure, "noisy": noisy, "wrong": sorted(set(wrong)),
-               **(more or {})}
+               "noisy": noisy, "wrong": sorted(set(wrong)), **(more or {})}
+        row["verdict"] = judge(row)
+        row["sure"] = (target is None or row["verdict"] == "WRONG" or bool(row["lost"])
+                       or not low < target < high)
         self.rows.append(row)
         self.print_row(row)
 
@@ -144,7 +161,8 @@ class Report:
         if self.skipped:
             print("skipped: " + ", ".join(sorted(self.skipped)))
         print(f"{verdicts.count('PASS')} met ({unsure.count('PASS')} of them within the noise), "
-              f"{verdicts.count('MISS')} missed ({unsure.count('MISS')}), "
+              f"{verdicts.count('MISS')} missed ({unsure.count('MISS')}; by the floor, too: "
+              f"{sum(map(floor_misses, self.rows))}), "
               f"{verdicts.count('WRONG')} wrong, {len(self.errors)} rows failed, in "
               f"{document['seconds']} s; rounds: {state['rounds']['kept']} kept, "
               f"{state['rounds']['doubtful']} of them doubtful; {state['steal_s']} s stolen, "
