@@ -375,7 +375,7 @@ static inline uint64_t eight_digits(uint32_t value)
 
 #define ASCII_ZEROS 0x3030303030303030ULL
 
-static inline char *put_eight_digits(char *out, uint32_t value)
+char *json_put_eight_digits(char *out, uint32_t value)
 {
 	uint64_t text = htole64(eight_digits(value) + ASCII_ZEROS);
 
@@ -383,16 +383,37 @@ static inline char *put_eight_digits(char *out, uint32_t value)
 	return out + sizeof(text);
 }
 
-/* Without leading zeros, and without a branch on the length, which nobody could predict. */
+/*
+ * How many digits a number has, without a branch: what is added carries into the upper half, by number of bits, when
+ * the number is not less than the power of ten among those of as many bits.
+ */
+static inline unsigned digit_count(uint32_t value)
+{
+#define FROM(digits, power) ((uint64_t)(digits) << 32) - (power)
+	static const uint64_t by_bits[] = {
+		FROM(1, 0), FROM(1, 0),         FROM(1, 0), FROM(2, 10),       FROM(2, 0),
+		FROM(2, 0), FROM(3, 100),       FROM(3, 0), FROM(3, 0),        FROM(4, 1000),
+		FROM(4, 0), FROM(4, 0),         FROM(4, 0), FROM(5, 10000),    FROM(5, 0),
+		FROM(5, 0), FROM(6, 100000),    FROM(6, 0), FROM(6, 0),        FROM(7, 1000000),
+		FROM(7, 0), FROM(7, 0),         FROM(7, 0), FROM(8, 10000000), FROM(8, 0),
+		FROM(8, 0), FROM(9, 100000000),
+	};
+#undef FROM
+	/* below 10^8 there are 27 bits at most */
+	return (unsigned)((value + by_bits[31 - __builtin_clz(value | 1)]) >> 32);
+}
+
+/*
+ * Without leading zeros. Where the next text begins is known before the digits are: the processor goes on with it
+ * meanwhile.
+ */
 static inline char *put_below_1e8(char *out, uint32_t value)
 {
-	uint64_t digits = eight_digits(value);
-	/* the last digit is written even if it is a zero */
-	unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ULL << 56) / 8;
-	uint64_t text = htole64((digits + ASCII_ZEROS) >> 8 * zeros);
+	unsigned n = digit_count(value);
+	uint64_t text = htole64((eight_digits(value) + ASCII_ZEROS) >> 8 * (8 - n));
 
 	memcpy(out, &text, sizeof(text));
-	return out + sizeof(text) - zeros;
+	return out + n;
 }
 
 char *json_put_digits(char *out, uint64_t value)
@@ -405,9 +426,9 @@ char *json_put_digits(char *out, uint64_t value)
 		out = put_below_1e8(out, (uint32_t)(value / e8));
 	} else {
 		out = put_below_1e8(out, (uint32_t)(value / (e8 * e8)));
-		out = put_eight_digits(out, (uint32_t)(value / e8 % e8));
+		out = json_put_eight_digits(out, (uint32_t)(value / e8 % e8));
 	}
-	return put_eight_digits(out, (uint32_t)(value % e8));
+	return json_put_eight_digits(out, (uint32_t)(value % e8));
 }
 
 void json_u64(struct buf *b, uint64_t value)

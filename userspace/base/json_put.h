@@ -39,6 +39,9 @@ static inline char *json_put_padded(char *out, const char *p, size_t n)
 /* The digits of any number. */
 char *json_put_digits(char *out, uint64_t value);
 
+/* Those of a number below 10^8, and zeros before them. */
+char *json_put_eight_digits(char *out, uint32_t value);
+
 /* One in three is below ten: a flag, a code, a count of what never happens. */
 static inline char *json_put_u64(char *out, uint64_t value)
 {

@@ -31,13 +31,22 @@ struct encoder {
 	bool inside;    /* an object of the current field's group is open */
 };
 
+static size_t room_of(const struct event_desc *d)
+{
+	return FRAME_MAX + d->n_shown * (SCHEMA_TEXT_MAX + VALUE_MAX);
+}
+
 static void encoder_init(struct encoder *en, struct buf *b, const struct event *ev)
 {
-	*en = (struct encoder){
-		.b = b,
-		.ev = ev,
-		.room = FRAME_MAX + ev->desc->n_shown * (SCHEMA_TEXT_MAX + VALUE_MAX),
-	};
+	*en = (struct encoder){.b = b, .ev = ev, .room = room_of(ev->desc)};
+}
+
+/* base64 makes four bytes of three, and is the longest that is usual. */
+size_t event_json_room(const struct event *ev)
+{
+	size_t texts = ev->rec->len + (ev->label ? strlen(ev->label) : 0);
+
+	return 2 * room_of(ev->desc) + texts + texts / 3;
 }
 
 /* Where to put the next text; NULL when memory ran out. */
@@ -493,6 +502,28 @@ static bool identity_is(const struct identity *id, const char *source, const str
 	       !memcmp((const char *)&id->h + from, (const char *)h + from, sizeof(*h) - from);
 }
 
+/* Within a tenth of a second all but the last eight digits of the time stay as they are. */
+#define TIME_STEP_NS 100000000
+
+static char *put_time(uint64_t unix_ns, char *out)
+{
+	static _Thread_local struct {
+		uint64_t step;
+		size_t len;
+		char text[JSON_NUMBER_MAX + JSON_PUT_SLACK];
+	} last;
+	uint64_t step = unix_ns / TIME_STEP_NS;
+
+	if (step == 0)
+		return json_put_u64(out, unix_ns);
+	if (step != last.step) {
+		last.step = step;
+		last.len = (size_t)(json_put_u64(last.text, step) - last.text);
+	}
+	out = json_put_padded(out, last.text, last.len);
+	return json_put_eight_digits(out, (uint32_t)(unix_ns % TIME_STEP_NS));
+}
+
 static char *put_envelope(struct encoder *en, char *out)
 {
 	static _Thread_local struct identity identities[IDENTITIES];
@@ -502,7 +533,7 @@ static char *put_envelope(struct encoder *en, char *out)
 	size_t start, len;
 
 	out = json_put_lit(out, "{\"timestamp\":");
-	out = json_put_u64(out, en->ev->unix_ns);
+	out = put_time(en->ev->unix_ns, out);
 	if (identity_is(id, source, h))
 		return json_put_padded(out, id->text, id->len);
 

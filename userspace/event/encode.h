@@ -12,4 +12,7 @@
  */
 void event_encode_json(struct buf *b, const struct event *ev);
 
+/* The room that it asks for: more than the line takes, unless escapes make its texts longer. */
+size_t event_json_room(const struct event *ev);
+
 #endif

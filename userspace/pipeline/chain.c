@@ -118,19 +118,25 @@ static void meter_event(struct emitter *self, const struct event *ev)
 	event_emit(c->after_meter, ev);
 }
 
-/* As JSON, encoded once. */
+/* As JSON, encoded once, where it is written from. */
 static void fanout_line(struct chain *c, const struct event *ev)
 {
 	const struct session_options *s = c->opt.session;
+	struct buf *b = c->json ? writer_begin(c->json, event_json_room(ev)) : NULL;
+	bool to_file = b;
+	size_t start;
 
 	buf_reset(&c->line);
-	event_encode_json(&c->line, ev);
-	if (c->json && c->line.failed)
-		writer_drop(c->json, ev->desc->type);
+	if (!b)
+		b = &c->line;
+	start = b->len;
+	event_encode_json(b, ev);
+	if (s->observer && !b->failed)
+		s->observer(s->observer_context, ev, b->data + start, b->len - start);
+	if (to_file)
+		writer_end(c->json, ev->desc->type);
 	else if (c->json)
-		writer_append(c->json, ev->desc->type, c->line.data, c->line.len);
-	if (s->observer && !c->line.failed)
-		s->observer(s->observer_context, ev, c->line.data, c->line.len);
+		writer_drop(c->json, ev->desc->type);
 	/* one huge body shall not keep its memory for the rest of the run */
 	if (c->line.cap > (4U << 20))
 		buf_done(&c->line);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -39,11 +40,10 @@ struct line {
 
 struct block {
 	struct block *next;
-	size_t len, cap;
+	struct buf text;
 	size_t written; /* bytes that the reader's thread could write itself */
 	size_t n_lines, cap_lines;
 	struct line *lines;
-	char *data;
 };
 
 /* Emptied blocks, to be used again. */
@@ -93,7 +93,7 @@ static void block_free(struct block *b)
 	if (!b)
 		return;
 	free(b->lines);
-	free(b->data);
+	buf_done(&b->text);
 	free(b);
 }
 
@@ -117,55 +117,71 @@ static struct block *block_new(size_t len)
 
 	if (!b)
 		return NULL;
-	b->cap = MAX((size_t)1, (len + BLOCK_BYTES - 1) / BLOCK_BYTES) * BLOCK_BYTES;
+	b->text.cap = MAX((size_t)1, (len + BLOCK_BYTES - 1) / BLOCK_BYTES) * BLOCK_BYTES;
 	b->cap_lines = 1024;
-	b->data = malloc(b->cap);
+	b->text.data = malloc(b->text.cap);
 	b->lines = malloc(b->cap_lines * sizeof(*b->lines));
-	if (!b->data || !b->lines) {
+	if (!b->text.data || !b->lines) {
 		block_free(b);
 		return NULL;
 	}
 	return b;
 }
 
-static bool block_add(struct block *b, unsigned type, const char *line, size_t len)
+static void block_empty(struct block *b)
 {
-	if (b->cap - b->len < len || b->n_lines == BLOCK_LINES)
-		return false;
-	if (b->n_lines == b->cap_lines) {
-		struct line *more = realloc(b->lines, 2 * b->cap_lines * sizeof(*more));
+	buf_reset(&b->text);
+	b->n_lines = b->written = 0;
+}
 
-		if (!more)
-			return false;
-		b->lines = more;
-		b->cap_lines *= 2;
+/* Is there room for a line of @len bytes? */
+static bool block_room(struct block *b, size_t len)
+{
+	struct line *more;
+
+	if (b->text.cap - b->text.len < len || b->n_lines == BLOCK_LINES)
+		return false;
+	if (b->n_lines < b->cap_lines)
+		return true;
+	more = realloc(b->lines, 2 * b->cap_lines * sizeof(*more));
+	if (!more)
+		return false;
+	b->lines = more;
+	b->cap_lines *= 2;
+	return true;
+}
+
+/* What was appended behind the last line is one. False: memory ran out meanwhile, and it is taken back. */
+static bool block_line(struct block *b, unsigned type)
+{
+	if (b->text.failed) {
+		b->text.failed = false;
+		b->text.len = b->n_lines ? b->lines[b->n_lines - 1].end : 0;
+		return false;
 	}
-	memcpy(b->data + b->len, line, len);
-	b->len += len;
-	b->lines[b->n_lines++] = (struct line){b->len, type};
+	b->lines[b->n_lines++] = (struct line){b->text.len, type};
 	return true;
 }
 
 /* What it costs the queue: lines without bytes need memory, too. */
 static size_t block_cost(const struct block *b)
 {
-	return b->len + b->n_lines * sizeof(*b->lines);
+	return b->text.len + b->n_lines * sizeof(*b->lines);
 }
 
 /* Moves what @from holds behind what @to holds; false when there is no room. */
 static bool block_merge(struct block *to, struct block *from)
 {
-	size_t start = to->len, first = to->n_lines;
+	size_t start = to->text.len, first = to->n_lines;
 
-	if (to->cap - to->len < from->len || first + from->n_lines > to->cap_lines)
+	if (to->text.cap - start < from->text.len || first + from->n_lines > to->cap_lines)
 		return false;
-	memcpy(to->data + start, from->data, from->len);
-	to->len += from->len;
+	buf_add(&to->text, from->text.data, from->text.len);
 	for (size_t i = 0; i < from->n_lines; i++)
 		to->lines[first + i] =
 			(struct line){start + from->lines[i].end, from->lines[i].type};
 	to->n_lines += from->n_lines;
-	from->len = from->n_lines = 0;
+	block_empty(from);
 	return true;
 }
 
@@ -348,7 +364,7 @@ static void write_block(struct writer *w, const struct block *b)
 	int error = 0;
 
 	if (!w->closed && mend(w, &error))
-		done += write_some(w, b->data + done, b->len - done, &error);
+		done += write_some(w, b->text.data + done, b->text.len - done, &error);
 	whole = last_line_end(b, done);
 	if (whole < done) {
 		w->torn = !w->regular || !take_back(w->fd, done - whole);
@@ -395,17 +411,17 @@ static void drop_queue(struct writer *w)
 /* With the lock held: nothing in @b is needed any more. */
 static void spare_put(struct writer *w, struct block *b)
 {
-	struct spares *s = b->cap == BLOCK_BYTES ? &w->usual : &w->large;
+	struct spares *s = b->text.cap == BLOCK_BYTES ? &w->usual : &w->large;
 
-	if (s == &w->large && s->bytes + b->cap > SPARE_LARGE) {
+	if (s == &w->large && s->bytes + b->text.cap > SPARE_LARGE) {
 		block_free(b);
 		return;
 	}
-	b->len = b->n_lines = b->written = 0;
+	block_empty(b);
 	b->next = s->first;
 	s->first = b;
 	s->n++;
-	s->bytes += b->cap;
+	s->bytes += b->text.cap;
 	/* the thread waits without end as long as there is nothing to give back */
 	if (s == &w->large && w->waiting)
 		pthread_cond_signal(&w->work);
@@ -417,7 +433,7 @@ static struct block *spare_unlink(struct spares *s, struct block **at)
 
 	*at = b->next;
 	s->n--;
-	s->bytes -= b->cap;
+	s->bytes -= b->text.cap;
 	s->unused = MIN(s->unused, s->n);
 	return b;
 }
@@ -428,7 +444,7 @@ static struct block *spare_take(struct writer *w, size_t len)
 	struct spares *s = len <= BLOCK_BYTES ? &w->usual : &w->large;
 
 	for (struct block **at = &s->first; *at; at = &(*at)->next) {
-		if ((*at)->cap >= len && (*at)->cap - len <= BLOCK_BYTES)
+		if ((*at)->text.cap >= len && (*at)->text.cap - len <= BLOCK_BYTES)
 			return spare_unlink(s, at);
 	}
 	return NULL;
@@ -637,13 +653,13 @@ static bool write_directly(struct writer *w)
 	if (w->opt.threaded || w->regular || w->chunk != SIZE_MAX || w->head || w->busy ||
 	    w->torn || w->closed || w->failing || w->give_up)
 		return false;
-	n = write(w->fd, b->data, b->len);
+	n = write(w->fd, b->text.data, b->text.len);
 	if (n > 0)
 		b->written = n;
-	if (b->written < b->len)
+	if (b->written < b->text.len)
 		return false;
-	count_lines(w, b, b->len, false);
-	b->len = b->n_lines = b->written = 0;
+	count_lines(w, b, b->text.len, false);
+	block_empty(b);
 	return true;
 }
 
@@ -659,20 +675,33 @@ static void replace_current(struct writer *w, size_t len)
 		w->current = block_new(len);
 }
 
-void writer_append(struct writer *w, unsigned type, const char *line, size_t len)
+struct buf *writer_begin(struct writer *w, size_t expected)
 {
-	if (w->current && block_add(w->current, type, line, len))
-		return;
+	if (w->current && block_room(w->current, expected))
+		return &w->current->text;
 	if (w->current && w->current->n_lines)
 		queue_current(w);
-	if (!w->current || w->current->cap < len)
-		replace_current(w, len);
-	if (w->current && block_add(w->current, type, line, len))
-		return;
+	if (!w->current || w->current->text.cap < expected)
+		replace_current(w, expected);
+	return w->current ? &w->current->text : NULL;
+}
 
-	pthread_mutex_lock(&w->lock);
-	w->counts.dropped[type]++;
-	pthread_mutex_unlock(&w->lock);
+void writer_end(struct writer *w, unsigned type)
+{
+	if (!block_line(w->current, type))
+		writer_drop(w, type);
+}
+
+void writer_append(struct writer *w, unsigned type, const char *line, size_t len)
+{
+	struct buf *b = writer_begin(w, len);
+
+	if (!b) {
+		writer_drop(w, type);
+		return;
+	}
+	buf_add(b, line, len);
+	writer_end(w, type);
 }
 
 void writer_drop(struct writer *w, unsigned type)

@@ -14,6 +14,7 @@
 
 #include <agentsight/events.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 struct writer_options {
@@ -41,6 +42,13 @@ int writer_open(const struct writer_options *opt, struct writer **ret, struct er
  * as no bytes at all, and counted as delivered.
  */
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len);
+
+/*
+ * The same for a line that is made where it is to lie: what is appended to the buffer between the two, some @expected
+ * bytes. NULL without memory: then nothing is to be ended. A line whose buffer `failed` is dropped and counted.
+ */
+struct buf *writer_begin(struct writer *w, size_t expected);
+void writer_end(struct writer *w, unsigned type);
 
 /* Counts an event of @type that could not be made into a line. */
 void writer_drop(struct writer *w, unsigned type);

@@ -64,20 +64,23 @@ static int run_room(struct run *r)
 	return 0;
 }
 
-/* Inserts behind everything that is not younger; nearly always at the end. */
-static int run_insert(struct run *r, struct item item)
+/*
+ * The place of an item of @ns, behind everything that is not younger; nearly always at the end. To be filled in
+ * place: made elsewhere first, it would be read before it is written out. NULL without memory.
+ */
+static struct item *run_place(struct run *r, uint64_t ns)
 {
 	size_t i = r->n;
 
 	if (run_room(r) < 0)
-		return -ENOMEM;
-	while (i > r->next && r->items[i - 1].ns > item.ns) {
+		return NULL;
+	while (i > r->next && r->items[i - 1].ns > ns) {
 		r->items[i] = r->items[i - 1];
 		i--;
 	}
-	r->items[i] = item;
 	r->n++;
-	return 0;
+	r->items[i].ns = ns;
+	return &r->items[i];
 }
 
 static void run_reset(struct run *r)
@@ -95,16 +98,22 @@ static void run_done(struct run *r)
 /* Copies an event into the arena of @r. */
 static int run_hold(struct run *r, const struct as_hdr *rec, const char *label)
 {
-	struct item item = {.ns = rec->boot_ns, .at = r->arena.len, .label = label};
 	static const char zeros[8];
+	size_t at = r->arena.len;
+	struct item *item = NULL;
 
 	buf_add(&r->arena, rec, rec->len);
 	buf_add(&r->arena, zeros, -r->arena.len % 8);
-	if (r->arena.failed || run_insert(r, item) < 0) {
-		r->arena.len = item.at;
+	if (!r->arena.failed)
+		item = run_place(r, rec->boot_ns);
+	if (!item) {
+		r->arena.len = at;
 		r->arena.failed = false;
 		return -ENOMEM;
 	}
+	item->rec = NULL;
+	item->at = at;
+	item->label = label;
 	return 0;
 }
 
@@ -166,9 +175,16 @@ struct emitter *order_input(struct order *o)
 	return &o->in;
 }
 
-static int input_add(struct input *in, const struct as_hdr *rec, size_t at)
+static bool input_add(struct input *in, const struct as_hdr *rec, size_t at)
 {
-	return run_insert(&in->run, (struct item){.ns = rec->boot_ns, .rec = rec, .at = at});
+	struct item *item = run_place(&in->run, rec->boot_ns);
+
+	if (!item)
+		return false;
+	item->rec = rec;
+	item->at = at;
+	item->label = NULL;
+	return true;
 }
 
 /* Looks at the next records of a ring, in place. */
@@ -183,7 +199,7 @@ static void input_read(struct order *o, struct input *in)
 		const struct as_hdr *rec = in->records[i].data;
 		bool whole = in->records[i].len >= sizeof(*rec) && rec->len <= in->records[i].len;
 
-		if (whole && input_add(in, rec, i) >= 0)
+		if (whole && input_add(in, rec, i))
 			continue;
 		if (whole)
 			count_unheld(o, rec);
