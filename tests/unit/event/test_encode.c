@@ -1385,7 +1385,62 @@ static void what_has_no_name_is_not_shown(void **state)
 	data_has("\"data\":{\"type\":\"file_seen\"}}\n");
 }
 
+/* ---- time ---- */
+
+static void line_of_time_is(uint64_t unix_ns)
+{
+	char expected[64];
+	int n = snprintf(expected, sizeof(expected), "{\"timestamp\":%llu,\"source\"",
+			 (unsigned long long)unix_ns);
+
+	ev.unix_ns = unix_ns;
+	buf_reset(&out);
+	event_encode_json(&out, &ev);
+	assert_true(out.len > (size_t)n);
+	out.data[n] = '\0';
+	assert_string_equal(out.data, expected);
+}
+
+/* Most of its digits are those of the line before, unless time went on, or back. */
+static void times_are_whole_whatever_line_was_before(void **state)
+{
+	static const uint64_t times[] = {
+		0,
+		7,
+		99999999,
+		100000000,
+		100000001,
+		199999999,
+		200000000,
+		UNIX_NS,
+		UNIX_NS,
+		UNIX_NS + 1,
+		UNIX_NS - 1,
+		1759888851199999999,
+		1759888851200000000,
+		1759888851200000005,
+		1759888851199999999,
+		9999999999999999999U,
+		10000000000000000000U,
+		UINT64_MAX,
+		5,
+		UINT64_MAX,
+	};
+
+	make_fork();
+	encoded();
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+		line_of_time_is(times[i]);
+}
+
 /* ---- memory ---- */
+
+static void a_line_takes_no_more_room_than_was_told(void **state)
+{
+	make_fork();
+	encoded();
+	assert_true(event_json_room(&ev) >= out.len);
+}
 
 static void a_line_is_appended_to_what_is_there(void **state)
 {
@@ -1444,6 +1499,8 @@ int main(void)
 		TEST(hundredths_have_two_places),
 		TEST(an_address_of_no_known_family_is_empty),
 		TEST(what_has_no_name_is_not_shown),
+		TEST(times_are_whole_whatever_line_was_before),
+		TEST(a_line_takes_no_more_room_than_was_told),
 		TEST(a_line_is_appended_to_what_is_there),
 		TEST(without_memory_the_buffer_says_so),
 	};

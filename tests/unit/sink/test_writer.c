@@ -379,6 +379,55 @@ static void a_line_larger_than_the_queue_is_dropped_alone(void **state)
 	free(line);
 }
 
+/* What a codec appends, whose estimate was too small. */
+static void make_line(struct writer *w, size_t expected, size_t len)
+{
+	struct buf *line = writer_begin(w, expected);
+
+	assert_non_null(line);
+	for (size_t i = 0; i + 1 < len; i++)
+		buf_add_char(line, 'x');
+	buf_add_char(line, '\n');
+	writer_end(w, AS_EV_EXEC);
+}
+
+static void a_line_made_in_place_may_outgrow_what_was_expected(void **state)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	struct writer *w = open_path(&(struct writer_options){.path = path});
+	size_t len = 3 << 20;
+
+	add(w, AS_EV_EXEC, "before\n");
+	make_line(w, 10, len);
+	make_line(w, 1000, 10);
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_counts(w, 3, 0);
+	writer_free(w);
+	read_file(path, &b);
+	assert_int_equal(b.len, 7 + len + 10);
+	assert_memory_equal(b.data, "before\nxxx", 10);
+	assert_memory_equal(b.data + 7 + len - 3, "xx\nxxxxxxxxx\n", 13);
+}
+
+static void a_line_that_memory_did_not_suffice_for_is_taken_back_alone(void **state)
+{
+	struct writer *w = open_path(&(struct writer_options){.path = path});
+	struct buf *line;
+
+	for (int i = 0; i < 2; i++) {
+		line = writer_begin(w, 100);
+		assert_non_null(line);
+		buf_add_lit(line, "the beginning of one");
+		line->failed = true;
+		writer_end(w, AS_EV_EXEC);
+		add(w, AS_EV_EXEC, i ? "behind\n" : "before\n");
+	}
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_counts(w, 2, 2);
+	writer_free(w);
+	assert_file(path, "before\nbehind\n");
+}
+
 static void a_line_of_no_bytes_counts_as_delivered(void **state)
 {
 	struct writer *w = open_path(&(struct writer_options){.path = path});
@@ -819,6 +868,8 @@ int main(void)
 		TEST(a_line_larger_than_a_block_arrives),
 		TEST(memory_for_long_lines_is_used_again_and_given_back_when_asked_for),
 		TEST(a_line_larger_than_the_queue_is_dropped_alone),
+		TEST(a_line_made_in_place_may_outgrow_what_was_expected),
+		TEST(a_line_that_memory_did_not_suffice_for_is_taken_back_alone),
 		TEST(a_line_of_no_bytes_counts_as_delivered),
 		TEST(files_rotate_between_lines_and_the_oldest_goes),
 		TEST(rotation_that_keeps_nothing_starts_over),
