@@ -516,11 +516,9 @@ static void child_learn(struct proc_table *t, const struct as_fork *e)
 	proc_table_learn(t, &f);
 }
 
-/* Its I/O before it belonged was seen in its first sample, if it is to count. */
-static void exit_take(struct proc_table *t, struct proc *p, const struct as_exit *x)
+/* What a tree gets of it. Its I/O before it belonged was seen in its first sample, if it is to count. */
+static struct proc_totals exit_totals(const struct proc *p, const struct as_exit *x)
 {
-	const struct proc_totals *before =
-		p->detail ? &p->detail->before : &(struct proc_totals){0};
 	struct proc_totals all = {{
 		[TOTAL_CPU] = x->cpu_user_ns + x->cpu_system_ns,
 		[TOTAL_USER] = x->cpu_user_ns,
@@ -537,9 +535,22 @@ static void exit_take(struct proc_table *t, struct proc *p, const struct as_exit
 		[TOTAL_WRITE] = x->own_write_bytes,
 	}};
 
-	for (int i = 0; i < TOTALS; i++)
-		all.v[i] += before->v[i];
-	proc_end(t, p, all.v[TOTAL_CPU], &all);
+	for (int i = 0; p->detail && i < TOTALS; i++)
+		all.v[i] += p->detail->before.v[i];
+	return all;
+}
+
+static void exit_take(struct proc_table *t, struct proc *p, const struct as_exit *x)
+{
+	uint64_t cpu_ns = x->cpu_user_ns + x->cpu_system_ns;
+	struct proc_totals all;
+
+	if (!proc_table_tree(p)) {
+		proc_end(t, p, cpu_ns, NULL);
+		return;
+	}
+	all = exit_totals(p, x);
+	proc_end(t, p, cpu_ns, &all);
 }
 
 /* Only the kernel's programs see a living process; other records are about one at most. */

@@ -338,19 +338,34 @@ static void redact_payload(struct redact *r, const struct as_hdr *rec, const str
 		framing_lose(&s->framing);
 }
 
+static void redact_text(struct redact *r, const struct as_hdr *rec, const struct field_desc *f,
+			const struct as_span *span, struct text_scan *scan)
+{
+	search(&(struct search){r, rec, span->off, span->len, scan,
+				f->kind == AS_KIND_JSON ? mask_json : mask_text});
+}
+
+/* A text that is cut off ends like a piece: what may have become a secret there is one. */
+static void redact_cut(struct redact *r, const struct as_hdr *rec, const struct field_desc *f,
+		       const struct as_span *span)
+{
+	struct text_scan cut = {};
+
+	redact_text(r, rec, f, span, &cut);
+}
+
 static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
 {
 	const struct as_span *span = (const void *)((const char *)rec + f->offset);
-	/* a text that is cut off ends like a piece: what may have become a secret there is one */
-	struct text_scan cut = {};
 
 	if (!span->len)
 		return;
 	if (is_payload(rec))
 		redact_payload(r, rec, span);
+	else if (span_cut(span))
+		redact_cut(r, rec, f, span);
 	else
-		search(&(struct search){r, rec, span->off, span->len, span_cut(span) ? &cut : NULL,
-					f->kind == AS_KIND_JSON ? mask_json : mask_text});
+		redact_text(r, rec, f, span, NULL);
 }
 
 const struct event *redact_view(struct stage *stage, const struct event *ev, struct event *ret)
