@@ -89,10 +89,19 @@ $(O)/%.o: %.c $(O)/.probed | $(SKELETONS)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(O)/bpf/%.bpf.o: bpf/%.bpf.c $(O)/.probed
+# Which source line an instruction comes from only the verifier's messages show, and most of the memory that a loaded
+# program takes, here and in the kernel, is for that: LINES=1 keeps it. Linking leaves DWARF behind.
+$(O)/bpf/%.bpf.o: bpf/%.bpf.c $(O)/.probed $(if $(LINES),,$(O)/tools/drop_lines)
 	$(say) BPF $<
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CLANG) $(BPF_CFLAGS) $(if $(LINES),,-fdebug-prefix-map=$(CURDIR)=/agentsight) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@.full $<
+	$(Q)$(BPFTOOL) gen object $@.tmp $@.full
+	$(Q)$(if $(LINES),,$(O)/tools/drop_lines $@.tmp)
+	$(Q)mv $@.tmp $@ && rm $@.full
+
+$(O)/tools/drop_lines: tools/drop_lines.c $(O)/.probed
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 $(WARNINGS) -o $@ $< -lelf
 
 $(O)/bpf/%.skel.h: $(O)/bpf/%.bpf.o
 	$(say) SKEL $@
