@@ -62,8 +62,14 @@ static const struct token tokens[256] __attribute__((aligned(64))) = {
 /* Input is taken in pieces, so that a long clean text does not ask for six times its size. */
 #define PIECE_LEN ((size_t)1024)
 
+/* What of the next piece may be taken along with it: a sequence, or a block. */
+#define PIECE_MORE 64
+
 /* Stores are 8 or 16 bytes wide and may end behind what counts. */
 #define STORE_SLACK 32
+
+_Static_assert((PIECE_LEN + PIECE_MORE) * TOKEN_MAX + STORE_SLACK == JSON_PIECE_ROOM,
+	       "what the header says");
 
 static inline char *put_token(char *out, uint8_t c)
 {
@@ -107,7 +113,7 @@ static inline bool put_sequence(char **out, const uint8_t *p, size_t n, size_t *
 static char *piece_room(struct buf *b, size_t n, size_t i, size_t *ret_end)
 {
 	size_t left = n - i, take = MIN(left, PIECE_LEN);
-	size_t reach = MIN(left, PIECE_LEN + 64);
+	size_t reach = MIN(left, PIECE_LEN + PIECE_MORE);
 
 	if (!buf_room(b, reach * TOKEN_MAX + STORE_SLACK))
 		return NULL;

@@ -20,6 +20,9 @@ void json_boolean(struct buf *b, bool value);
 /* @value / 10^@decimals with all its decimals: 2345, 2 -> 23.45 and 5, 2 -> 0.05. */
 void json_fixed(struct buf *b, uint64_t value, unsigned decimals);
 
+/* The most room that a text asks for at a time while it is written: for a piece of it in which all is escaped. */
+#define JSON_PIECE_ROOM ((size_t)6560)
+
 /*
  * A quoted string. False when the bytes were not UTF-8 throughout: each maximal ill-formed subpart has
  * become one U+FFFD. The answer means nothing when the buffer failed.

@@ -46,7 +46,7 @@ size_t event_json_room(const struct event *ev)
 {
 	size_t texts = ev->rec->len + (ev->label ? strlen(ev->label) : 0);
 
-	return 2 * room_of(ev->desc) + texts + texts / 3;
+	return 2 * room_of(ev->desc) + texts + texts / 3 + JSON_PIECE_ROOM;
 }
 
 /* Where to put the next text; NULL when memory ran out. */

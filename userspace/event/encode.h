@@ -12,7 +12,7 @@
  */
 void event_encode_json(struct buf *b, const struct event *ev);
 
-/* The room that it asks for: more than the line takes, unless escapes make its texts longer. */
+/* Enough for all that is asked of the buffer meanwhile, unless escapes make texts longer than base64 would. */
 size_t event_json_room(const struct event *ev);
 
 #endif

@@ -118,7 +118,7 @@ static void meter_event(struct emitter *self, const struct event *ev)
 	event_emit(c->after_meter, ev);
 }
 
-/* As JSON, encoded once, where it is written from. */
+/* As JSON, encoded once: in the block that is written if there is one. */
 static void fanout_line(struct chain *c, const struct event *ev)
 {
 	const struct session_options *s = c->opt.session;
@@ -126,17 +126,20 @@ static void fanout_line(struct chain *c, const struct event *ev)
 	bool to_file = b;
 	size_t start;
 
-	buf_reset(&c->line);
-	if (!b)
+	if (c->json && !to_file)
+		writer_drop(c->json, ev->desc->type);
+	if (!to_file && !s->observer)
+		return;
+	if (!to_file) {
 		b = &c->line;
+		buf_reset(b);
+	}
 	start = b->len;
 	event_encode_json(b, ev);
 	if (s->observer && !b->failed)
 		s->observer(s->observer_context, ev, b->data + start, b->len - start);
 	if (to_file)
 		writer_end(c->json, ev->desc->type);
-	else if (c->json)
-		writer_drop(c->json, ev->desc->type);
 	/* one huge body shall not keep its memory for the rest of the run */
 	if (c->line.cap > (4U << 20))
 		buf_done(&c->line);

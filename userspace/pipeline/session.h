@@ -90,7 +90,7 @@ struct session_options {
 	int argc;
 	bool embedded; /* in a program of somebody else: signals, priority and privileges are left alone */
 	bool keep_privileges; /* one process does all */
-	/* gets every event that is delivered, with its JSON line; may be NULL */
+	/* gets every event that is delivered, with its JSON line, and leaves the session alone; may be NULL */
 	void (*observer)(void *context, const struct event *ev, const char *line, size_t len);
 	void *observer_context;
 };

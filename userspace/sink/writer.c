@@ -41,6 +41,7 @@ struct line {
 struct block {
 	struct block *next;
 	struct buf text;
+	size_t limit; /* of the text, behind which it is full; its last line may have outgrown it */
 	size_t written; /* bytes that the reader's thread could write itself */
 	size_t n_lines, cap_lines;
 	struct line *lines;
@@ -72,7 +73,7 @@ struct writer {
 	pthread_cond_t work;
 	pthread_cond_t done;
 	struct block *head, *tail;  /* queued */
-	struct spares usual, large; /* of BLOCK_BYTES, and of a multiple of that */
+	struct spares usual, large; /* with a limit of BLOCK_BYTES, and of a multiple of that */
 	uint64_t look_at;           /* CLOCK_MONOTONIC: whether all of them are needed */
 	size_t queued_bytes;
 	bool busy, stop, reopen, give_up;
@@ -117,8 +118,9 @@ static struct block *block_new(size_t len)
 
 	if (!b)
 		return NULL;
-	b->text.cap = MAX((size_t)1, (len + BLOCK_BYTES - 1) / BLOCK_BYTES) * BLOCK_BYTES;
+	b->limit = MAX((size_t)1, (len + BLOCK_BYTES - 1) / BLOCK_BYTES) * BLOCK_BYTES;
 	b->cap_lines = 1024;
+	b->text.cap = b->limit;
 	b->text.data = malloc(b->text.cap);
 	b->lines = malloc(b->cap_lines * sizeof(*b->lines));
 	if (!b->text.data || !b->lines) {
@@ -134,12 +136,32 @@ static void block_empty(struct block *b)
 	b->n_lines = b->written = 0;
 }
 
+/* Of an empty block: gives back what a line took beyond the limit. False without memory for a smaller one. */
+static bool block_fit(struct block *b)
+{
+	char *data;
+
+	if (b->text.cap == b->limit)
+		return true;
+	data = realloc(b->text.data, b->limit);
+	if (!data)
+		return false;
+	b->text.data = data;
+	b->text.cap = b->limit;
+	return true;
+}
+
+static size_t last_line(const struct block *b)
+{
+	return b->n_lines > 1 ? b->lines[b->n_lines - 2].end : 0;
+}
+
 /* Is there room for a line of @len bytes? */
 static bool block_room(struct block *b, size_t len)
 {
 	struct line *more;
 
-	if (b->text.cap - b->text.len < len || b->n_lines == BLOCK_LINES)
+	if (b->text.len + len > b->limit || b->n_lines == BLOCK_LINES)
 		return false;
 	if (b->n_lines < b->cap_lines)
 		return true;
@@ -174,7 +196,7 @@ static bool block_merge(struct block *to, struct block *from)
 {
 	size_t start = to->text.len, first = to->n_lines;
 
-	if (to->text.cap - start < from->text.len || first + from->n_lines > to->cap_lines)
+	if (start + from->text.len > to->limit || first + from->n_lines > to->cap_lines)
 		return false;
 	buf_add(&to->text, from->text.data, from->text.len);
 	for (size_t i = 0; i < from->n_lines; i++)
@@ -411,17 +433,17 @@ static void drop_queue(struct writer *w)
 /* With the lock held: nothing in @b is needed any more. */
 static void spare_put(struct writer *w, struct block *b)
 {
-	struct spares *s = b->text.cap == BLOCK_BYTES ? &w->usual : &w->large;
+	struct spares *s = b->limit == BLOCK_BYTES ? &w->usual : &w->large;
 
-	if (s == &w->large && s->bytes + b->text.cap > SPARE_LARGE) {
+	block_empty(b);
+	if ((s == &w->large && s->bytes + b->limit > SPARE_LARGE) || !block_fit(b)) {
 		block_free(b);
 		return;
 	}
-	block_empty(b);
 	b->next = s->first;
 	s->first = b;
 	s->n++;
-	s->bytes += b->text.cap;
+	s->bytes += b->limit;
 	/* the thread waits without end as long as there is nothing to give back */
 	if (s == &w->large && w->waiting)
 		pthread_cond_signal(&w->work);
@@ -433,7 +455,7 @@ static struct block *spare_unlink(struct spares *s, struct block **at)
 
 	*at = b->next;
 	s->n--;
-	s->bytes -= b->text.cap;
+	s->bytes -= b->limit;
 	s->unused = MIN(s->unused, s->n);
 	return b;
 }
@@ -444,7 +466,7 @@ static struct block *spare_take(struct writer *w, size_t len)
 	struct spares *s = len <= BLOCK_BYTES ? &w->usual : &w->large;
 
 	for (struct block **at = &s->first; *at; at = &(*at)->next) {
-		if ((*at)->text.cap >= len && (*at)->text.cap - len <= BLOCK_BYTES)
+		if ((*at)->limit >= len && (*at)->limit - len <= BLOCK_BYTES)
 			return spare_unlink(s, at);
 	}
 	return NULL;
@@ -663,16 +685,42 @@ static bool write_directly(struct writer *w)
 	return true;
 }
 
-/* The current block is too small for @len bytes, or there is none. */
-static void replace_current(struct writer *w, size_t len)
+/* An empty block for a line of @len bytes; NULL without memory. */
+static struct block *block_get(struct writer *w, size_t len)
+{
+	struct block *b;
+
+	pthread_mutex_lock(&w->lock);
+	b = spare_take(w, len);
+	pthread_mutex_unlock(&w->lock);
+	return b ? b : block_new(len);
+}
+
+/* The current block, if there is one, is empty, and not the right one. */
+static void replace_current(struct writer *w, struct block *b)
 {
 	pthread_mutex_lock(&w->lock);
 	if (w->current)
 		spare_put(w, w->current);
-	w->current = spare_take(w, len);
+	w->current = b;
 	pthread_mutex_unlock(&w->lock);
-	if (!w->current)
-		w->current = block_new(len);
+}
+
+/* The last line has outgrown the block: lines before it are not to wait, or to be dropped, for its sake. */
+static void move_last_line(struct writer *w)
+{
+	struct block *b = w->current, *own;
+	size_t start = last_line(b), len = b->text.len - start;
+
+	own = block_get(w, len);
+	if (!own)
+		return;
+	buf_add(&own->text, b->text.data + start, len);
+	block_line(own, b->lines[b->n_lines - 1].type);
+	b->text.len = start;
+	b->n_lines--;
+	queue_current(w);
+	replace_current(w, own);
 }
 
 struct buf *writer_begin(struct writer *w, size_t expected)
@@ -681,15 +729,19 @@ struct buf *writer_begin(struct writer *w, size_t expected)
 		return &w->current->text;
 	if (w->current && w->current->n_lines)
 		queue_current(w);
-	if (!w->current || w->current->text.cap < expected)
-		replace_current(w, expected);
+	if (!w->current || w->current->limit < expected)
+		replace_current(w, block_get(w, expected));
 	return w->current ? &w->current->text : NULL;
 }
 
 void writer_end(struct writer *w, unsigned type)
 {
-	if (!block_line(w->current, type))
+	struct block *b = w->current;
+
+	if (!block_line(b, type))
 		writer_drop(w, type);
+	else if (b->text.len > b->limit && b->n_lines > 1)
+		move_last_line(w);
 }
 
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len)

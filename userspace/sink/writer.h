@@ -44,8 +44,9 @@ int writer_open(const struct writer_options *opt, struct writer **ret, struct er
 void writer_append(struct writer *w, unsigned type, const char *line, size_t len);
 
 /*
- * The same for a line that is made where it is to lie: what is appended to the buffer between the two, some @expected
- * bytes. NULL without memory: then nothing is to be ended. A line whose buffer `failed` is dropped and counted.
+ * The same for a line that is made where it is to lie: behind what the buffer holds, by appending to it, between the two.
+ * @expected bytes are there, and it may take more. NULL without memory: then there is nothing to end, and the caller
+ * drops the event. A line whose buffer `failed` is dropped and counted. In between the writer is left alone.
  */
 struct buf *writer_begin(struct writer *w, size_t expected);
 void writer_end(struct writer *w, unsigned type);

@@ -66,7 +66,8 @@ static int run_room(struct run *r)
 
 /*
  * The place of an item of @ns, behind everything that is not younger; nearly always at the end. To be filled in
- * place: made elsewhere first, it would be read before it is written out. NULL without memory.
+ * place: a copy would be loaded in wider steps than it was stored in just before, for which the processor waits.
+ * NULL without memory.
  */
 static struct item *run_place(struct run *r, uint64_t ns)
 {

@@ -1435,11 +1435,54 @@ static void times_are_whole_whatever_line_was_before(void **state)
 
 /* ---- memory ---- */
 
-static void a_line_takes_no_more_room_than_was_told(void **state)
+/* Encodes into a buffer of the room that was told, which is not to be asked for more. */
+static void room_suffices(void)
 {
-	make_fork();
-	encoded();
-	assert_true(event_json_room(&ev) >= out.len);
+	struct buf exact = {};
+	size_t room;
+
+	assert_int_equal(record_end(&b, &ev), 0);
+	ev.unix_ns = UINT64_MAX;
+	ev.label = label;
+	room = event_json_room(&ev);
+	exact = (struct buf){.data = malloc(room), .cap = room};
+	assert_non_null(exact.data);
+	event_encode_json(&exact, &ev);
+	assert_false(exact.failed);
+	assert_int_equal(exact.cap, room);
+	buf_done(&exact);
+}
+
+static void a_line_is_made_in_the_room_that_was_told(void **state)
+{
+	char text[8192];
+
+	memset(text, 'x', sizeof(text));
+	for (size_t n = 0; n <= sizeof(text); n += 16) {
+		begin(AS_EV_EXEC);
+		put_span(offsetof(struct as_exec, filename), text, n / 2, n / 2);
+		put_span(offsetof(struct as_exec, argv), text, n, n + 1);
+		room_suffices();
+		begin(AS_EV_SSL_DATA);
+		put_span(offsetof(struct as_ssl_data, data), text, n, n + 1);
+		room_suffices();
+		begin(AS_EV_STDIO_DATA);
+		put_span(offsetof(struct as_stdio_data, data), text, n, n);
+		room_suffices();
+	}
+}
+
+/* Bytes that are no text at all become base64. */
+static void base64_is_made_in_the_room_that_was_told(void **state)
+{
+	char bytes[8192];
+
+	memset(bytes, 0xff, sizeof(bytes));
+	for (size_t n = 0; n <= sizeof(bytes); n += 16) {
+		begin(AS_EV_SSL_DATA);
+		put_span(offsetof(struct as_ssl_data, data), bytes, n, n);
+		room_suffices();
+	}
 }
 
 static void a_line_is_appended_to_what_is_there(void **state)
@@ -1500,7 +1543,8 @@ int main(void)
 		TEST(an_address_of_no_known_family_is_empty),
 		TEST(what_has_no_name_is_not_shown),
 		TEST(times_are_whole_whatever_line_was_before),
-		TEST(a_line_takes_no_more_room_than_was_told),
+		TEST(a_line_is_made_in_the_room_that_was_told),
+		TEST(base64_is_made_in_the_room_that_was_told),
 		TEST(a_line_is_appended_to_what_is_there),
 		TEST(without_memory_the_buffer_says_so),
 	};

@@ -409,6 +409,58 @@ static void a_line_made_in_place_may_outgrow_what_was_expected(void **state)
 	assert_memory_equal(b.data + 7 + len - 3, "xx\nxxxxxxxxx\n", 13);
 }
 
+/* Those before it are in another block then, which the queue has room for. */
+static void a_line_that_outgrew_the_queue_is_dropped_alone(void **state)
+{
+	struct writer_options opt = {.path = path, .queue_bytes = 1 << 20};
+	struct writer *w = open_path(&opt);
+
+	add(w, AS_EV_EXEC, "before\n");
+	make_line(w, 10, 2 << 20);
+	add(w, AS_EV_EXEC, "behind\n");
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_counts(w, 2, 1);
+	writer_free(w);
+	assert_file(path, "before\nbehind\n");
+}
+
+static void blocks_that_lines_outgrew_are_used_again(void **state)
+{
+	struct writer *w;
+	long before = 0;
+
+	allocator_as_in_main();
+	w = open_path(&(struct writer_options){.path = path});
+	for (int i = 0; i < 24; i++) {
+		if (i == 4)
+			before = page_faults();
+		for (int k = 0; k < 200; k++)
+			make_line(w, 10, 4000);
+		assert_true(writer_sync(w, SYNC_MS));
+	}
+	/* a block has 64 pages: fresh ones each time would be 20 times four of them */
+	assert_in_range(page_faults() - before, 0, 20 * 64);
+	assert_counts(w, 24 * 200, 0);
+	writer_free(w);
+}
+
+static void a_block_that_a_line_outgrew_gives_the_rest_back(void **state)
+{
+	size_t before, len = 3 << 20;
+	struct writer *w;
+
+	allocator_as_in_main();
+	w = open_path(&(struct writer_options){.path = path});
+	add(w, AS_EV_EXEC, "before\n");
+	assert_true(writer_sync(w, SYNC_MS));
+	before = allocated_bytes();
+	make_line(w, 10, len);
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_in_range(allocated_bytes(), 0, before + len / 2);
+	assert_counts(w, 2, 0);
+	writer_free(w);
+}
+
 static void a_line_that_memory_did_not_suffice_for_is_taken_back_alone(void **state)
 {
 	struct writer *w = open_path(&(struct writer_options){.path = path});
@@ -869,6 +921,9 @@ int main(void)
 		TEST(memory_for_long_lines_is_used_again_and_given_back_when_asked_for),
 		TEST(a_line_larger_than_the_queue_is_dropped_alone),
 		TEST(a_line_made_in_place_may_outgrow_what_was_expected),
+		TEST(a_line_that_outgrew_the_queue_is_dropped_alone),
+		TEST(blocks_that_lines_outgrew_are_used_again),
+		TEST(a_block_that_a_line_outgrew_gives_the_rest_back),
 		TEST(a_line_that_memory_did_not_suffice_for_is_taken_back_alone),
 		TEST(a_line_of_no_bytes_counts_as_delivered),
 		TEST(files_rotate_between_lines_and_the_oldest_goes),
