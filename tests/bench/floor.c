@@ -24,7 +24,7 @@
 #include "source/tracepoint.h"
 #include "floor.skel.h"
 
-/* As often as agentsight looks when it writes a file: calls of TLS wait for the rest of their exchange. */
+/* As often as agentsight looks when it writes a file; not when a ring fills up, too. */
 #define LOOK_MS     100
 #define LOOK_TLS_MS 10
 

@@ -152,15 +152,18 @@ class Agentsight:
             if self.process.poll() is not None or time.monotonic() > begin + START_S:
                 raise RuntimeError(f"agentsight {' '.join(arguments)} is not ready")
             time.sleep(0.01)
-        self.settle(0.1)
+        self.settle()
         self.cpu = cpu_ns(self.pid)
 
     def output(self):
         with open(self.path, "rb") as f:
             return f.read()
 
-    def settle(self, quiet_s=0.03):
-        """Until nothing more is written; returns the CPU nanoseconds since the start."""
+    def settle(self, quiet_s=0.2):
+        """
+        Until nothing more is written: it looks at what comes every 100 ms, and writes a file every 50. Returns the CPU
+        nanoseconds since the start.
+        """
         size, until = -1, time.monotonic() + 2  # samples never cease
         while size != os.path.getsize(self.path) and time.monotonic() < until:
             size = os.path.getsize(self.path)
@@ -238,7 +241,7 @@ class Companion:
         used, until = -1, time.monotonic() + 5
         while time.monotonic() < until and cpu_ns(self.pid) > used + 1000000:
             used = cpu_ns(self.pid)
-            time.sleep(0.1)
+            time.sleep(0.2)
         return cpu_ns(self.pid) - self.cpu  # also of one that has ended by itself
 
     def stop(self):

@@ -37,8 +37,8 @@ def cells(texts):
 
 def doubts(row):
     """
-    The target may lie on either side of the median; a disturbed round had to be kept; and what does the same and
-    nothing else has missed it, too.
+    The target may lie on either side of the median; a disturbed round had to be kept; and what does no more than has
+    to be done has missed it, too.
     """
     if not row["verdict"]:
         return ""
@@ -59,8 +59,9 @@ def judge(row):
 
 
 def floor_misses(row):
-    return (row["verdict"] == "MISS" and row["floor"] is not None
-            and not meets(row, row["floor"]))
+    """Nothing that does the same can meet the target: the whole interval of the least that does is beyond it."""
+    return (row["verdict"] == "MISS" and not meets(row, row["median"])
+            and bool(row["floor_interval"]) and not any(meets(row, x) for x in row["floor_interval"]))
 
 
 class Report:
@@ -110,6 +111,7 @@ class Report:
                "median": statistics.median(values), "from": low, "to": high, "min": min(values),
                "max": max(values), "rounds": len(values),
                "floor": statistics.median(floor) if floor else None,
+               "floor_interval": interval(floor) if floor else None,
                "lost": lost[0] if lost else None, "of": lost[1] if lost else None,
                "noisy": noisy, "wrong": sorted(set(wrong)), **(more or {})}
         row["verdict"] = judge(row)
