@@ -682,6 +682,7 @@ static bool write_directly(struct writer *w)
 		return false;
 	count_lines(w, b, b->text.len, false);
 	block_empty(b);
+	block_fit(b);
 	return true;
 }
 
