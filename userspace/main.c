@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
-#include "event/field.h"
 #include "event/schema.h"
 #include "priv/priv.h"
 
@@ -86,7 +85,7 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 	o.session.colour = colour_wanted(&o, STDOUT_FILENO);
 	o.session.quiet = o.quiet;
 
-	if (schema_init() < 0 || field_init() < 0) {
+	if (schema_init() < 0) {
 		log_error("not enough memory");
 		return EXIT_FAILED;
 	}

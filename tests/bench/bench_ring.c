@@ -82,7 +82,7 @@ static void open_kernel(void)
 	if (r < 0)
 		die("generator", r, NULL);
 	b.program = b.skel->progs.generate;
-	r = ring_open(bpf_shared_ring_events(b.shared), RING_BYTES, &b.ring);
+	r = ring_open(bpf_shared_ring_events(b.shared), RING_BYTES, AS_RECORD_MAX, &b.ring);
 	if (r < 0)
 		die("ring", r, NULL);
 }

@@ -18,6 +18,8 @@
 
 #include <bpf/libbpf.h>
 
+#include <agentsight/control.h>
+
 #include "base/cleanup.h"
 #include "source/ring.h"
 #include "source/tls_sites.h"
@@ -125,8 +127,8 @@ static unsigned long consume(void)
 	bool more, ended;
 	size_t n;
 
-	if (ring_open(bpf_map__fd(skel->maps.ring), bpf_map__max_entries(skel->maps.ring), &ring) <
-	    0)
+	if (ring_open(bpf_map__fd(skel->maps.ring), bpf_map__max_entries(skel->maps.ring),
+		      AS_RECORD_MAX, &ring) < 0)
 		err(1, "cannot map the ring");
 	do {
 		ended = poll(&input, 1, look_ms) > 0;

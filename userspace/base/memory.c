@@ -22,6 +22,11 @@ static int segments_drop(struct dl_phdr_info *info, size_t size, void *ctx)
 	return 0;
 }
 
+void memory_one_heap(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+}
+
 void memory_trim(void)
 {
 	malloc_trim(0);

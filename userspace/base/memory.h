@@ -3,6 +3,12 @@
 #define AGENTSIGHT_BASE_MEMORY_H
 
 /*
+ * From here on threads share one heap. Else each of them has one, whose free end stays resident: several hundred KB
+ * behind those that load programs for a while.
+ */
+void memory_one_heap(void);
+
+/*
  * Gives back free pages of the heap. The C library does so only for those at its end, and long-lived pieces lie above
  * what was needed for a while: by libbpf, several MB for each object that is loaded, or by a burst.
  */

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/json_put.h"
+#include "base/thread_memory.h"
 #include "base/utf8.h"
 #include "event/record.h"
 #include "event/schema.h"
@@ -494,6 +495,19 @@ struct identity {
 	char text[IDENTITY_MAX];
 };
 
+/* Where the identity of thread @tid is kept; NULL: nowhere, for want of memory. */
+static struct identity *identity_at(uint32_t tid)
+{
+	static _Thread_local struct identity *identities;
+
+	if (!identities) {
+		identities = thread_calloc(IDENTITIES * sizeof(*identities));
+		if (!identities)
+			return NULL;
+	}
+	return &identities[tid & (IDENTITIES - 1)];
+}
+
 static bool identity_is(const struct identity *id, const char *source, const struct as_hdr *h)
 {
 	size_t from = offsetof(struct as_hdr, start_ns);
@@ -526,21 +540,20 @@ static char *put_time(uint64_t unix_ns, char *out)
 
 static char *put_envelope(struct encoder *en, char *out)
 {
-	static _Thread_local struct identity identities[IDENTITIES];
 	const struct as_hdr *h = en->ev->rec;
 	const char *source = en->ev->desc->source;
-	struct identity *id = &identities[h->tid & (IDENTITIES - 1)];
+	struct identity *id = identity_at(h->tid);
 	size_t start, len;
 
 	out = json_put_lit(out, "{\"timestamp\":");
 	out = put_time(en->ev->unix_ns, out);
-	if (identity_is(id, source, h))
+	if (id && identity_is(id, source, h))
 		return json_put_padded(out, id->text, id->len);
 
 	start = (size_t)(out - en->b->data); /* the buffer may move */
 	out = put_identity(en, source, out);
 	len = out ? (size_t)(out - en->b->data) - start : SIZE_MAX;
-	if (len > IDENTITY_MAX)
+	if (!id || len > IDENTITY_MAX)
 		return out;
 	id->source = source;
 	id->h = *h;

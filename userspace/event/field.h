@@ -31,13 +31,13 @@ struct field_value {
 	};
 };
 
-/* Builds the list of paths, after schema_init(). 0 or -ENOMEM. */
-int field_init(void);
-
-/* An id >= 0, or -ENOENT. */
+/*
+ * An id >= 0, or -ENOENT, after schema_init(). The first one makes the list of all paths, for which there may
+ * be no memory: -ENOMEM.
+ */
 int field_resolve(const char *path, size_t len);
 
-/* The i-th path, NULL behind the last. */
+/* The i-th path, NULL behind the last, and before the first field_resolve(). */
 const char *field_path(size_t i);
 
 /* The value in @ev. Text is borrowed from the record or from @scratch, until that is used again. */

@@ -14,7 +14,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "event/field.h"
 #include "event/schema.h"
 #include "event/record.h"
 #include "pipeline/session.h"
@@ -186,8 +185,6 @@ static void tables_init(void)
 {
 	log_setup(LOG_NOTHING, false);
 	tables_error = schema_init();
-	if (tables_error == 0)
-		tables_error = field_init();
 }
 
 static size_t list_length(const char *const *list)

@@ -338,6 +338,8 @@ static int open_chain(struct session *s, struct err *e)
 static int open_rings(struct session *s, struct err *e)
 {
 	struct bpf_shared *shared = sources_shared(s->sources);
+	/* of payload programs reserve one piece at a time */
+	const size_t longest[2] = {AS_RECORD_MAX, sizeof(struct as_ssl_data) + AS_CHUNK_MAX};
 	size_t sizes[2];
 	int r;
 
@@ -349,7 +351,7 @@ static int open_rings(struct session *s, struct err *e)
 	sizes[0] = bpf_shared_ring_events_size(shared);
 	sizes[1] = bpf_shared_ring_data_size(shared);
 	for (size_t i = 0; i < 2; i++) {
-		r = ring_open(s->fds[FD_RING_EVENTS + i], sizes[i], &s->rings[i]);
+		r = ring_open(s->fds[FD_RING_EVENTS + i], sizes[i], longest[i], &s->rings[i]);
 		if (r < 0)
 			return err_set(e, r, "cannot map a ring buffer of %zu MiB: %s",
 				       sizes[i] >> 20, strerror(-r));
@@ -924,6 +926,8 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		return -ENOMEM;
 	s->opt = opt;
 	s->epoll_fd = -1;
+	if (!opt->embedded)
+		memory_one_heap();
 	clock_namespace();
 	s->start_ns = clock_boot_ns();
 	for (size_t i = 0; i < FD_COUNT; i++)

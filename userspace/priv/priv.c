@@ -153,9 +153,9 @@ static void broker_begin(void *context, int requests)
 	r = sandbox_limit(broker_keeps(birth->permitted));
 	if (r < 0)
 		log_warning("the broker keeps its capabilities: %s", strerror(-r));
-	memory_give_back();
 	if (sandbox_filter(SANDBOX_BROKER, false, &e) < 0)
 		log_warning("broker: %s", e.text);
+	memory_give_back();
 }
 
 /* ---- the split ---- */

@@ -49,11 +49,11 @@ static const struct {
 			   BPF_F_MMAPABLE},
 };
 
-#define MAX_HOOKS 64
+#define MAX_HOOKS 96
 
 struct hook {
 	struct bpf_link *link; /* NULL when attached by other means */
-	int prog_fd;
+	int prog_fd;           /* its own */
 };
 
 struct bpf_shared {
@@ -434,15 +434,36 @@ uint64_t bpf_capabilities_refused(struct bpf_shared *s)
 	return n;
 }
 
+int bpf_keep_fd(int fd, int *ret)
+{
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (own < 0)
+		return -errno;
+	*ret = own;
+	return 0;
+}
+
+void *bpf_keep_variables(const struct bpf_map *bss)
+{
+	void *p = mmap(NULL, bpf_map__value_size(bss), PROT_READ | PROT_WRITE, MAP_SHARED,
+		       bpf_map__fd(bss), 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 static int add_hook(struct bpf_shared *s, struct bpf_link *link, int prog_fd)
 {
-	int r = -ENOSPC;
+	_cleanup_(closep) int own = -1;
+	int r = bpf_keep_fd(prog_fd, &own);
 
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&s->lock);
-	if (s->n_hooks < MAX_HOOKS) {
-		s->hooks[s->n_hooks++] = (struct hook){link, prog_fd};
-		r = 0;
-	}
+	if (s->n_hooks < MAX_HOOKS)
+		s->hooks[s->n_hooks++] = (struct hook){link, TAKE_FD(own)};
+	else
+		r = -ENOSPC;
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -474,12 +495,7 @@ void bpf_shared_helper(struct bpf_shared *s, uint32_t tgid)
 	}
 }
 
-int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog)
-{
-	return bpf_hook_watch_fd(s, bpf_program__fd(prog));
-}
-
-int bpf_hook_watch_fd(struct bpf_shared *s, int prog_fd)
+int bpf_hook_watch(struct bpf_shared *s, int prog_fd)
 {
 	return add_hook(s, NULL, prog_fd);
 }
@@ -488,12 +504,13 @@ static int record_attach(struct bpf_shared *s, const char *family, const char *h
 			 const char *mechanism, struct bpf_program *prog, struct bpf_link *link,
 			 int r)
 {
-	if (r < 0) {
+	if (r == 0)
+		r = bpf_hook_keep(s, link, prog);
+	if (r < 0)
 		bpf_capability(s, family, hook, mechanism, CAPABILITY_MISSING, "%s", strerror(-r));
-		return r;
-	}
-	bpf_capability(s, family, hook, mechanism, CAPABILITY_ATTACHED, NULL);
-	return bpf_hook_keep(s, link, prog);
+	else
+		bpf_capability(s, family, hook, mechanism, CAPABILITY_ATTACHED, NULL);
+	return r;
 }
 
 int bpf_hook_attach(struct bpf_shared *s, const char *family, const char *hook,
@@ -566,5 +583,7 @@ void bpf_shared_detach(struct bpf_shared *s, void (*meanwhile)(void *context), v
 			pthread_join(threads[i], NULL);
 	}
 	s->missed_before = bpf_shared_missed(s); /* hooks run until they are closed */
+	for (size_t i = 0; i < s->n_hooks; i++)
+		close(s->hooks[i].prog_fd);
 	s->n_hooks = 0;
 }

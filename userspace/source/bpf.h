@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "source/capabilities.h"
 
+struct bpf_map;
 struct bpf_object;
 struct bpf_program;
 struct bpf_link;
@@ -71,15 +72,28 @@ int bpf_hook_attach_tracepoint(struct bpf_shared *s, const char *family, const c
 /* Keeps a link that the caller made, for the common detach. Takes ownership. */
 int bpf_hook_keep(struct bpf_shared *s, struct bpf_link *link, struct bpf_program *prog);
 
-/* Keeps a program in the sum of missed runs, for hooks attached by other means. */
-int bpf_hook_watch(struct bpf_shared *s, const struct bpf_program *prog);
+/* Keeps a program in the sum of missed runs, for hooks attached by other means. Borrows @prog_fd. */
+int bpf_hook_watch(struct bpf_shared *s, int prog_fd);
+
+/*
+ * For what outlives its object, which is closed once its programs are attached: libbpf keeps all of their
+ * instructions and types. Links, and the hooks above, do so by themselves.
+ */
+
+/* A descriptor of its own for the caller, of a program or a map. */
+int bpf_keep_fd(int fd, int *ret);
+
+/*
+ * The variables (.bss, of less than a page) of a loaded object, or NULL with errno. The caller unmaps them with
+ * munmap().
+ */
+void *bpf_keep_variables(const struct bpf_map *bss);
+
 /* Can maps be read? -EPERM where that takes a capability which this thread has not. */
 int bpf_shared_try(const struct bpf_shared *s);
 
 /* A process of ours, not to be watched when all are. */
 void bpf_shared_helper(struct bpf_shared *s, uint32_t tgid);
-
-int bpf_hook_watch_fd(struct bpf_shared *s, int prog_fd);
 
 /* Records a capability. @family and @mechanism must be literals; @mechanism and @reason may be NULL. */
 __attribute__((format(printf, 6, 7))) void bpf_capability(struct bpf_shared *s, const char *family,

@@ -16,7 +16,6 @@
 #define COST "about 100 ns for every system call of every process"
 
 struct file_source {
-	struct file_bpf *skel;
 	int sums_fd;
 };
 
@@ -156,14 +155,18 @@ int file_source_open(struct bpf_shared *s, enum file_hook hook, struct file_sour
 		     struct err *e)
 {
 	_cleanup_(file_source_freep) struct file_source *f = calloc(1, sizeof(*f));
+	_cleanup_(file_bpf__destroyp) struct file_bpf *skel = NULL;
 	int r;
 
 	if (!f)
 		return -ENOMEM;
-	r = open_best(s, hook, &f->skel, e);
+	f->sums_fd = -1;
+	r = open_best(s, hook, &skel, e);
 	if (r < 0)
 		return r;
-	f->sums_fd = bpf_map__fd(f->skel->maps.file_sums);
+	r = bpf_keep_fd(bpf_map__fd(skel->maps.file_sums), &f->sums_fd);
+	if (r < 0)
+		return r;
 
 	*ret = TAKE_PTR(f);
 	return 0;
@@ -173,7 +176,7 @@ void file_source_free(struct file_source *f)
 {
 	if (!f)
 		return;
-	file_bpf__destroy(f->skel);
+	closep(&f->sums_fd);
 	free(f);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -16,8 +17,9 @@
 
 struct net_source {
 	struct bpf_shared *shared;
-	struct net_bpf *skel;
-	struct net_kprobe_bpf *kprobe; /* NULL where the tracepoints exist */
+	struct net_bpf *skel;          /* NULL once all is attached */
+	struct net_kprobe_bpf *kprobe; /* the same; where tracepoints are missing */
+	struct net_bpf__bss *variables;
 	struct bpf_link *flows;
 	struct bpf_link *seed;
 };
@@ -150,7 +152,8 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 		return err_set(e, r, "the kernel refused the network programs: %s", strerror(-r));
 	if (!n->skel->bss) /* what libbpf takes for a kernel before 5.5, when a trial of its own fails */
 		return err_set(e, -ENOMEM, "the kernel does not share the network variables");
-	return 0;
+	n->variables = bpf_keep_variables(n->skel->maps.bss);
+	return n->variables ? 0 : -errno;
 }
 
 /* ---- KERNEL < 6.3: kprobes where sock_send_length and sock_recv_length are missing ---- */
@@ -258,6 +261,12 @@ static int attach_states(struct net_source *n, struct err *e)
 	return 0;
 }
 
+static void objects_close(struct net_source *n)
+{
+	net_kprobe_bpf__destroy(TAKE_PTR(n->kprobe));
+	net_bpf__destroy(TAKE_PTR(n->skel));
+}
+
 int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct net_source **ret,
 		    struct err *e)
 {
@@ -285,6 +294,7 @@ int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct 
 				       bpf_map__fd(n->skel->maps.socks));
 		n->seed = iter_attach(n, "seed", "task_file iterator", n->skel->progs.net_seed, -1);
 	}
+	objects_close(n);
 
 	*ret = TAKE_PTR(n);
 	return 0;
@@ -305,19 +315,19 @@ void net_source_tick(struct net_source *n, uint64_t boot_ns)
 {
 	if (!n->flows || !bpf_shared_memory(n->shared)->sockets)
 		return;
-	n->skel->bss->unowned = 0;
+	n->variables->unowned = 0;
 	iterate(n->flows);
 	/* accepted but never used: only the table of open files knows by whom */
-	if (n->skel->bss->unowned)
+	if (n->variables->unowned)
 		iterate(n->seed);
 }
 
 void net_source_finish(struct net_source *n)
 {
-	n->skel->bss->finishing = 1;
+	n->variables->finishing = 1;
 	net_source_tick(n, 0);
 	/* what has found its owner only now is told too */
-	if (n->flows && n->skel->bss->unowned)
+	if (n->flows && n->variables->unowned)
 		iterate(n->flows);
 }
 
@@ -327,7 +337,8 @@ void net_source_free(struct net_source *n)
 		return;
 	bpf_link__destroy(n->flows);
 	bpf_link__destroy(n->seed);
-	net_kprobe_bpf__destroy(n->kprobe);
-	net_bpf__destroy(n->skel);
+	objects_close(n);
+	if (n->variables)
+		munmap(n->variables, sizeof(*n->variables));
 	free(n);
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <bpf/bpf.h>
 
@@ -63,7 +64,7 @@ struct process {
 
 struct offcpu_source {
 	struct sums_options opt;
-	struct offcpu_bpf *skel;
+	struct offcpu_bpf__bss *variables;
 	int waits_fd, threads_fd;
 	struct owners owners;
 	struct process **ended; /* to be told at the next tick */
@@ -99,6 +100,19 @@ static int load(struct bpf_shared *s, struct offcpu_bpf **ret, struct err *e)
 		return err_set(e, -ENOMEM, "the kernel does not share the variables for waits");
 	*ret = TAKE_PTR(skel);
 	return 0;
+}
+
+/* What is needed of the object once its programs are attached. */
+static int keep(struct offcpu_source *o, const struct offcpu_bpf *skel)
+{
+	int r = bpf_keep_fd(bpf_map__fd(skel->maps.waits), &o->waits_fd);
+
+	if (r == 0)
+		r = bpf_keep_fd(bpf_map__fd(skel->maps.wait_threads), &o->threads_fd);
+	if (r < 0)
+		return r;
+	o->variables = bpf_keep_variables(skel->maps.bss);
+	return o->variables ? 0 : -errno;
 }
 
 /* KERNEL < 5.18 has an argument less, and says so with EINVAL. */
@@ -137,22 +151,25 @@ int offcpu_source_open(struct bpf_shared *s, const struct sums_options *opt,
 		       struct offcpu_source **ret, struct err *e)
 {
 	_cleanup_(offcpu_source_freep) struct offcpu_source *o = calloc(1, sizeof(*o));
+	_cleanup_(offcpu_bpf__destroyp) struct offcpu_bpf *skel = NULL;
 	int r;
 
 	if (!o)
 		return -ENOMEM;
+	o->waits_fd = o->threads_fd = -1;
 	o->opt = *opt;
 	if (!o->opt.interval_ns)
 		o->opt.interval_ns = SUMS_INTERVAL_NS;
-	r = load(s, &o->skel, e);
+	r = load(s, &skel, e);
 	if (r < 0)
 		return r;
-	o->waits_fd = bpf_map__fd(o->skel->maps.waits);
-	o->threads_fd = bpf_map__fd(o->skel->maps.wait_threads);
+	r = keep(o, skel);
+	if (r < 0)
+		return err_set(e, r, "cannot keep the tables of waits: %s", strerror(-r));
 	o->start_ns = clock_boot_ns();
 	o->next_ns = o->start_ns + o->opt.interval_ns;
-	o->skel->bss->turn_ns = o->start_ns;
-	r = attach(s, o->skel, e);
+	o->variables->turn_ns = o->start_ns;
+	r = attach(s, skel, e);
 	if (r < 0)
 		return r;
 
@@ -168,7 +185,10 @@ void offcpu_source_free(struct offcpu_source *o)
 		return;
 	while ((w = owners_pop(&o->owners)))
 		free(w);
-	offcpu_bpf__destroy(o->skel);
+	if (o->variables)
+		munmap(o->variables, sizeof(*o->variables));
+	closep(&o->waits_fd);
+	closep(&o->threads_fd);
 	buf_done(&o->record);
 	buf_done(&o->text);
 	free(o->ended);
@@ -416,12 +436,12 @@ static void tell_ended(struct offcpu_source *o, uint64_t turn)
 /* Between two intervals: those that are no more. */
 static void tick_ended(struct offcpu_source *o, uint64_t boot_ns)
 {
-	uint64_t ended = o->skel->bss->ended, turn = o->skel->bss->turn;
+	uint64_t ended = o->variables->ended, turn = o->variables->turn;
 
 	if (ended == o->ended_threads && !o->n_ended)
 		return;
 	o->ended_threads = ended;
-	threads_collect(o, turn, o->skel->bss->turn_ns, boot_ns, false);
+	threads_collect(o, turn, o->variables->turn_ns, boot_ns, false);
 	tell_ended(o, turn);
 }
 
@@ -441,14 +461,14 @@ static void process_look(struct offcpu_source *o, const struct as_life *life,
 void offcpu_source_flush(struct offcpu_source *o, uint64_t boot_ns)
 {
 	_cleanup_(table_done) struct table t = {};
-	uint64_t turn = o->skel->bss->turn, turn_ns = o->skel->bss->turn_ns;
+	uint64_t turn = o->variables->turn, turn_ns = o->variables->turn_ns;
 	const struct as_life *lives;
 	const struct as_waits *waits;
 	int r;
 
 	o->next_ns = boot_ns + o->opt.interval_ns;
-	o->skel->bss->turn_ns = boot_ns;
-	o->skel->bss->turn = turn + 1;
+	o->variables->turn_ns = boot_ns;
+	o->variables->turn = turn + 1;
 	r = table_read(o->waits_fd, sizeof(struct as_life), sizeof(struct as_waits), &t);
 	if (r < 0) {
 		log_debug("cannot read the sums of waits: %s", strerror(-r));

@@ -16,12 +16,13 @@
 
 struct proc_source {
 	struct bpf_shared *shared;
-	struct proc_bpf *skel;
+	int compare_fd;           /* the program that compares the clocks */
 	int64_t clock_samples[4]; /* the last ones; older ones have drifted */
 	size_t next_sample;
 };
 
 DEFINE_FREEP(struct proc_source *, proc_source_free)
+DEFINE_FREEP(struct proc_bpf *, proc_bpf__destroy)
 
 static int attach(struct bpf_shared *s, struct proc_bpf *skel)
 {
@@ -56,10 +57,10 @@ static void attach_oom(struct bpf_shared *s, struct proc_bpf *skel)
 	bpf_hook_attach(s, "proc", "oom_kill", "raw tracepoint", skel->progs.proc_oom);
 }
 
-static void ask_features(struct proc_source *p)
+static void ask_features(const struct proc_bpf *skel)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run);
-	int r = bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.ask_features), &run);
+	int r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ask_features), &run);
 
 	if (r < 0)
 		log_debug("cannot ask the kernel what it has: %s", strerror(-r));
@@ -69,7 +70,7 @@ void proc_source_free(struct proc_source *p)
 {
 	if (!p)
 		return;
-	proc_bpf__destroy(p->skel);
+	closep(&p->compare_fd);
 	free(p);
 }
 
@@ -80,7 +81,7 @@ static int64_t compare_clocks(struct proc_source *p)
 	LIBBPF_OPTS(bpf_test_run_opts, run);
 
 	memory->sched_sample_ns = 0;
-	if (bpf_prog_test_run_opts(bpf_program__fd(p->skel->progs.clock_compare), &run) < 0)
+	if (bpf_prog_test_run_opts(p->compare_fd, &run) < 0)
 		return 0;
 	return memory->sched_sample_ns;
 }
@@ -114,29 +115,34 @@ static void first_sync(struct proc_source *p)
 int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err *e)
 {
 	_cleanup_(proc_source_freep) struct proc_source *p = calloc(1, sizeof(*p));
+	_cleanup_(proc_bpf__destroyp) struct proc_bpf *skel = NULL;
 	int r;
 
 	if (!p)
 		return -ENOMEM;
 	p->shared = s;
-	p->skel = proc_bpf__open_opts(bpf_shared_open_opts(s));
-	if (!p->skel)
+	p->compare_fd = -1;
+	skel = proc_bpf__open_opts(bpf_shared_open_opts(s));
+	if (!skel)
 		return err_set(e, -errno, "cannot open the process programs: %s", strerror(errno));
-	r = bpf_family_prepare(s, p->skel->obj, e);
+	r = bpf_family_prepare(s, skel->obj, e);
 	if (r < 0)
 		return r;
 	/* threads are counted for a process that is followed only */
 	if (!bpf_shared_config(s)->by_process)
-		bpf_map__set_max_entries(p->skel->maps.ended_threads, 1);
-	r = proc_bpf__load(p->skel);
+		bpf_map__set_max_entries(skel->maps.ended_threads, 1);
+	r = proc_bpf__load(skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the process programs: %s", strerror(-r));
-	r = attach(s, p->skel);
+	r = bpf_keep_fd(bpf_program__fd(skel->progs.clock_compare), &p->compare_fd);
+	if (r < 0)
+		return r;
+	r = attach(s, skel);
 	if (r < 0)
 		return err_set(e, r, "cannot attach to the scheduler's tracepoints: %s",
 			       strerror(-r));
-	ask_features(p);
-	attach_oom(s, p->skel);
+	ask_features(skel);
+	attach_oom(s, skel);
 	first_sync(p);
 
 	*ret = TAKE_PTR(p);

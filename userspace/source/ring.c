@@ -8,17 +8,7 @@
 
 #include <linux/bpf.h>
 
-#include <agentsight/control.h>
-#include <agentsight/events.h>
-
 #include "base/cleanup.h"
-
-/*
- * Behind the ring's end lies its beginning once more, so that no record is in two parts. The kernel would map
- * all of it; the length of the longest record is enough, and half the resident memory.
- */
-#define BEHIND_END (AS_RECORD_MAX + BPF_RINGBUF_HDR_SZ)
-_Static_assert(sizeof(struct as_ssl_data) + AS_CHUNK_MAX <= AS_RECORD_MAX, "what programs reserve");
 
 #define CACHE_LINE     64
 #define PREFETCH_AHEAD 1024
@@ -39,7 +29,7 @@ struct ring {
 
 DEFINE_FREEP(struct ring *, ring_free)
 
-int ring_open(int map_fd, size_t size, struct ring **ret)
+int ring_open(int map_fd, size_t size, size_t longest, struct ring **ret)
 {
 	_cleanup_(ring_freep) struct ring *r = calloc(1, sizeof(*r));
 	void *p;
@@ -54,7 +44,11 @@ int ring_open(int map_fd, size_t size, struct ring **ret)
 		return -errno;
 	r->consumer_page = p;
 
-	r->mapped = r->page + size + MIN(size, (size_t)BEHIND_END);
+	/*
+	 * Behind the ring's end lies its beginning once more, so that no record is in two parts. The kernel
+	 * would map all of it; the length of the longest record is enough, and half the resident memory.
+	 */
+	r->mapped = r->page + size + MIN(size, longest + BPF_RINGBUF_HDR_SZ);
 	p = mmap(NULL, r->mapped, PROT_READ, MAP_SHARED, map_fd, r->page);
 	if (p == MAP_FAILED)
 		return -errno;

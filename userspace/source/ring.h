@@ -19,8 +19,8 @@ struct ring_record {
 	uint32_t len;
 };
 
-/* Maps the ring buffer of map @map_fd (borrowed), of @size bytes. */
-int ring_open(int map_fd, size_t size, struct ring **ret);
+/* Maps the ring buffer of map @map_fd (borrowed), of @size bytes, whose longest record has @longest. */
+int ring_open(int map_fd, size_t size, size_t longest, struct ring **ret);
 void ring_free(struct ring *r);
 
 /*

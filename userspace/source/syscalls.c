@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <bpf/bpf.h>
@@ -63,7 +64,7 @@ struct row {
 
 struct syscalls_source {
 	struct sums_options opt;
-	struct syscalls_bpf *skel;
+	struct syscalls_bpf__bss *variables;
 	int calls_fd, sums_fd, errors_fd;
 	struct owners owners;
 	uint8_t categories[AS_CALLS_MAX];
@@ -104,6 +105,21 @@ static int load(struct bpf_shared *s, struct syscalls_bpf **ret, struct err *e)
 	return 0;
 }
 
+/* What is needed of the object once its programs are attached. */
+static int keep(struct syscalls_source *c, const struct syscalls_bpf *skel)
+{
+	int r = bpf_keep_fd(bpf_map__fd(skel->maps.calls), &c->calls_fd);
+
+	if (r == 0)
+		r = bpf_keep_fd(bpf_map__fd(skel->maps.call_sums), &c->sums_fd);
+	if (r == 0)
+		r = bpf_keep_fd(bpf_map__fd(skel->maps.call_errors), &c->errors_fd);
+	if (r < 0)
+		return r;
+	c->variables = bpf_keep_variables(skel->maps.bss);
+	return c->variables ? 0 : -errno;
+}
+
 static int attach(struct bpf_shared *s, struct syscalls_bpf *skel, struct err *e)
 {
 	const struct {
@@ -133,21 +149,23 @@ int syscalls_source_open(struct bpf_shared *s, const struct sums_options *opt,
 			 struct syscalls_source **ret, struct err *e)
 {
 	_cleanup_(syscalls_source_freep) struct syscalls_source *c = calloc(1, sizeof(*c));
+	_cleanup_(syscalls_bpf__destroyp) struct syscalls_bpf *skel = NULL;
 	int r;
 
 	if (!c)
 		return -ENOMEM;
+	c->calls_fd = c->sums_fd = c->errors_fd = -1;
 	c->opt = *opt;
 	if (!c->opt.interval_ns)
 		c->opt.interval_ns = SUMS_INTERVAL_NS;
 	call_categories(c->categories);
-	r = load(s, &c->skel, e);
+	r = load(s, &skel, e);
 	if (r < 0)
 		return r;
-	c->calls_fd = bpf_map__fd(c->skel->maps.calls);
-	c->sums_fd = bpf_map__fd(c->skel->maps.call_sums);
-	c->errors_fd = bpf_map__fd(c->skel->maps.call_errors);
-	r = attach(s, c->skel, e);
+	r = keep(c, skel);
+	if (r < 0)
+		return err_set(e, r, "cannot keep the tables of system calls: %s", strerror(-r));
+	r = attach(s, skel, e);
 	if (r < 0)
 		return r;
 	c->start_ns = clock_boot_ns();
@@ -171,7 +189,11 @@ void syscalls_source_free(struct syscalls_source *c)
 		return;
 	while ((w = owners_pop(&c->owners)))
 		process_free((struct process *)w);
-	syscalls_bpf__destroy(c->skel);
+	if (c->variables)
+		munmap(c->variables, sizeof(*c->variables));
+	closep(&c->calls_fd);
+	closep(&c->sums_fd);
+	closep(&c->errors_fd);
 	buf_done(&c->record);
 	buf_done(&c->text);
 	free(c->next.items);
@@ -490,13 +512,13 @@ void syscalls_source_exit(struct syscalls_source *c, const struct as_hdr *exit)
 	if (bpf_map_lookup_elem(c->calls_fd, &life, &calls) < 0)
 		return;
 	h.tid = h.tgid;
-	process_flush(c, &life, &calls, &h, c->skel->bss->turn, true);
+	process_flush(c, &life, &calls, &h, c->variables->turn, true);
 }
 
 void syscalls_source_flush(struct syscalls_source *c, uint64_t boot_ns)
 {
 	_cleanup_(table_done) struct table t = {};
-	uint64_t turn = c->skel->bss->turn;
+	uint64_t turn = c->variables->turn;
 	int r = table_read(c->calls_fd, sizeof(struct as_life), sizeof(struct as_calls), &t);
 
 	c->next_ns = boot_ns + c->opt.interval_ns;
@@ -504,7 +526,7 @@ void syscalls_source_flush(struct syscalls_source *c, uint64_t boot_ns)
 		log_debug("cannot read the sums of system calls: %s", strerror(-r));
 		return;
 	}
-	c->skel->bss->turn = turn + 1;
+	c->variables->turn = turn + 1;
 	for (size_t i = 0; i < t.n; i++) {
 		const struct as_life *life = &((const struct as_life *)t.keys)[i];
 		const struct as_calls *calls = &((const struct as_calls *)t.values)[i];

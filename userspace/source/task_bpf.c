@@ -13,18 +13,20 @@
 #include "source/bpf.h"
 #include "task.skel.h"
 
-#define CHUNK_TASKS 256
+/* What a read of an iterator returns at most (kernel/bpf/bpf_iter.c), behind a record that the last one cut. */
+#define READ_MOST (32 << 10)
 
 _Static_assert(sizeof(struct as_task) % _Alignof(struct as_task_full) == 0,
 	       "records of either kind are aligned where the one before ends");
 
+DEFINE_FREEP(struct task_bpf *, task_bpf__destroy)
+
 struct task_bpf_source {
 	struct task_source source;
-	struct task_bpf *skel;
 	struct bpf_link *link;
 	size_t record; /* bytes of one: a struct as_task, or an as_task_full */
 	size_t have;   /* bytes in `chunk` */
-	_Alignas(struct as_task_full) char chunk[CHUNK_TASKS * sizeof(struct as_task_full)];
+	_Alignas(struct as_task_full) char chunk[sizeof(struct as_task_full) + READ_MOST];
 };
 
 /* Whole records from the chunk; the rest of a record that a read has cut moves to the front. */
@@ -69,30 +71,30 @@ static void bpf_free(struct task_source *source)
 	struct task_bpf_source *b = (struct task_bpf_source *)source;
 
 	bpf_link__destroy(b->link);
-	task_bpf__destroy(b->skel);
 	free(b);
 }
 
 static int bpf_load(struct task_bpf_source *b, struct bpf_shared *shared, bool detail,
 		    struct err *e)
 {
+	_cleanup_(task_bpf__destroyp) struct task_bpf *skel =
+		task_bpf__open_opts(bpf_shared_open_opts(shared));
 	int r;
 
-	b->skel = task_bpf__open_opts(bpf_shared_open_opts(shared));
-	if (!b->skel)
+	if (!skel)
 		return err_set(e, -errno, "cannot open the task iterator: %s", strerror(errno));
 	/* the kernel shall look at the one that is used only */
-	bpf_program__set_autoload(b->skel->progs.task_sample, !detail);
-	bpf_program__set_autoload(b->skel->progs.task_detail, detail);
+	bpf_program__set_autoload(skel->progs.task_sample, !detail);
+	bpf_program__set_autoload(skel->progs.task_detail, detail);
 	b->record = detail ? sizeof(struct as_task_full) : sizeof(struct as_task);
-	r = bpf_family_prepare(shared, b->skel->obj, e);
+	r = bpf_family_prepare(shared, skel->obj, e);
 	if (r < 0)
 		return r;
-	r = task_bpf__load(b->skel);
+	r = task_bpf__load(skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the task iterator: %s", strerror(-r));
 	b->link = bpf_program__attach_iter(
-		detail ? b->skel->progs.task_detail : b->skel->progs.task_sample, NULL);
+		detail ? skel->progs.task_detail : skel->progs.task_sample, NULL);
 	if (!b->link)
 		return err_set(e, -errno, "cannot attach the task iterator: %s", strerror(errno));
 	return 0;

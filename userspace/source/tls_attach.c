@@ -120,16 +120,26 @@ static const struct shape_row {
 	 "tls_open_return"},
 };
 
+#define PROGRAMS_MAX 40
+
+struct program {
+	char name[32];
+	int fd;
+};
+
 struct tls_programs {
 	struct bpf_shared *shared;
 	enum mechanism mechanism;
 	bool cookies; /* else a hit does not tell the file */
 	int failed[N_GROUPS];
+	bool loaded[N_GROUPS];
+	struct program programs[PROGRAMS_MAX]; /* of the groups that are loaded */
+	size_t n_programs;
+	int threads_fd, sessions_fd;
+	/* while the group is being loaded */
 	struct tls_bpf *calls;
 	struct tls_go_bpf *go;
 	struct tls_aead_bpf *aead;
-	int borrowed[2 * N_GROUPS]; /* in the core: programs that the broker has loaded */
-	size_t n_borrowed;
 };
 
 static const struct shape_row *shape_find(const struct tls_probe *probe)
@@ -263,15 +273,15 @@ static int maps_share(const struct tls_programs *p, struct bpf_object *obj, stru
 {
 	const struct {
 		const char *name;
-		const struct bpf_map *map;
+		int fd;
 	} maps[] = {
-		{"tls_threads", p->calls->maps.tls_threads},
-		{"tls_sessions", p->calls->maps.tls_sessions},
+		{"tls_threads", p->threads_fd},
+		{"tls_sessions", p->sessions_fd},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(obj, maps[i].name);
-		int r = map ? bpf_map__reuse_fd(map, bpf_map__fd(maps[i].map)) : -ENOENT;
+		int r = map ? bpf_map__reuse_fd(map, maps[i].fd) : -ENOENT;
 
 		if (r < 0)
 			return err_set(e, r, "cannot share the BPF map '%s': %s", maps[i].name,
@@ -369,28 +379,58 @@ static int group_prepare(struct tls_programs *p, enum group group, struct err *e
 	return 0;
 }
 
+static int program_keep(struct tls_programs *p, const struct bpf_program *prog)
+{
+	struct program *keep = &p->programs[p->n_programs];
+	int r;
+
+	if (p->n_programs == PROGRAMS_MAX)
+		return -ENOSPC;
+	snprintf(keep->name, sizeof(keep->name), "%s", bpf_program__name(prog));
+	r = bpf_keep_fd(bpf_program__fd(prog), &keep->fd);
+	if (r < 0)
+		return r;
+	p->n_programs++;
+	return bpf_hook_watch(p->shared, keep->fd);
+}
+
+/* What is needed of a group's object once it is loaded. */
+static int group_keep(struct tls_programs *p, enum group group)
+{
+	struct bpf_program *prog;
+	int r = 0;
+
+	if (group == GROUP_CALLS)
+		r = bpf_keep_fd(bpf_map__fd(p->calls->maps.tls_threads), &p->threads_fd);
+	if (r == 0 && group == GROUP_CALLS)
+		r = bpf_keep_fd(bpf_map__fd(p->calls->maps.tls_sessions), &p->sessions_fd);
+	bpf_object__for_each_program(prog, group_object(p, group))
+	{
+		if (r == 0 && bpf_program__autoload(prog))
+			r = program_keep(p, prog);
+	}
+	return r;
+}
+
 /* Loads a group unless it is loaded. What failed once is not tried again for each file. */
 static int group_need(struct tls_programs *p, enum group group, struct err *e)
 {
-	struct bpf_program *prog;
 	int r;
 
 	if (p->failed[group])
 		return err_set(e, p->failed[group], "the kernel refused the programs for it");
-	if (group_object(p, group))
+	if (p->loaded[group])
 		return 0;
 	r = group_prepare(p, group, e);
-	if (r < 0) {
-		p->failed[group] = r;
-		group_close(p, group);
-		return r;
+	if (r == 0) {
+		r = group_keep(p, group);
+		if (r < 0)
+			err_set(e, r, "cannot keep the TLS programs: %s", strerror(-r));
 	}
-	bpf_object__for_each_program(prog, group_object(p, group))
-	{
-		if (bpf_program__autoload(prog))
-			bpf_hook_watch(p->shared, prog);
-	}
-	return 0;
+	group_close(p, group);
+	p->loaded[group] = r == 0;
+	p->failed[group] = r;
+	return r;
 }
 
 static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_answer *ret);
@@ -403,6 +443,7 @@ int tls_programs_open(struct bpf_shared *s, struct tls_programs **ret, struct er
 	if (!p)
 		return -ENOMEM;
 	p->shared = s;
+	p->threads_fd = p->sessions_fd = -1;
 	p->mechanism = mechanism_offered();
 	p->cookies = libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_attach_cookie,
 					     NULL) == 1;
@@ -418,10 +459,10 @@ void tls_programs_free(struct tls_programs *p)
 {
 	if (!p)
 		return;
-	for (enum group group = N_GROUPS; group-- > 0;)
-		group_close(p, group);
-	for (size_t i = 0; i < p->n_borrowed; i++)
-		close(p->borrowed[i]);
+	for (size_t i = 0; i < p->n_programs; i++)
+		close(p->programs[i].fd);
+	closep(&p->threads_fd);
+	closep(&p->sessions_fd);
 	free(p);
 }
 
@@ -438,12 +479,12 @@ const char *tls_programs_mechanism(const struct tls_programs *p)
 
 int tls_programs_threads(const struct tls_programs *p)
 {
-	return bpf_map__fd(p->calls->maps.tls_threads);
+	return p->threads_fd;
 }
 
 int tls_programs_sessions(const struct tls_programs *p)
 {
-	return bpf_map__fd(p->calls->maps.tls_sessions);
+	return p->sessions_fd;
 }
 
 /* ---- attaching ---- */
@@ -474,10 +515,14 @@ static uint64_t probe_spec(const struct tls_probe *probe, size_t number)
 	       AS_TLS_SPEC_AT(probe->alpn_at) | number;
 }
 
-static const struct bpf_program *program_find(const struct tls_programs *p, enum group group,
-					      const char *name)
+/* The descriptor of a loaded program; -1: there is none. */
+static int program_find(const struct tls_programs *p, const char *name)
 {
-	return name ? bpf_object__find_program_by_name(group_object(p, group), name) : NULL;
+	for (size_t i = 0; name && i < p->n_programs; i++) {
+		if (!strcmp(p->programs[i].name, name))
+			return p->programs[i].fd;
+	}
+	return -1;
 }
 
 /* Which program of a group serves @end; NULL when there is nothing to attach there. */
@@ -510,8 +555,8 @@ static int attach_link(struct tls_programs *p, enum group group, enum end end,
 	}
 	if (!n || !name)
 		return 0;
-	fd = multi_create(bpf_program__fd(program_find(p, group, name)), group_link(p, group), path,
-			  offsets, specs, n, at_return ? UPROBE_MULTI_RETURN : 0);
+	fd = multi_create(program_find(p, name), group_link(p, group), path, offsets, specs, n,
+			  at_return ? UPROBE_MULTI_RETURN : 0);
 	return fd < 0 ? fd : links_add(links, fd);
 }
 
@@ -566,17 +611,15 @@ static int attach_single(struct tls_programs *p, const struct tls_probe *probe, 
 			 size_t number, const char *path, struct tls_links *links)
 {
 	const struct shape_row *row = shape_find(probe);
-	const struct bpf_program *prog =
-		program_find(p, row->group, end == END_ENTRY ? row->enter : row->leave);
+	int prog = program_find(p, end == END_ENTRY ? row->enter : row->leave);
 	int event, r;
 
-	if (!prog)
+	if (prog < 0)
 		return -EOPNOTSUPP;
 	event = uprobe_event(path, probe->offset, end == END_RETURN && row->group != GROUP_GO);
 	if (event < 0)
 		return event;
-	r = uprobe_program(event, bpf_program__fd(prog), p->cookies ? probe_spec(probe, number) : 0,
-			   links);
+	r = uprobe_program(event, prog, p->cookies ? probe_spec(probe, number) : 0, links);
 	if (r < 0) {
 		close(event);
 		return r;
@@ -659,33 +702,12 @@ static int request_check(const struct peer_request *rq)
 }
 
 /* A descriptor that is none would keep the whole answer from being sent. */
-static void program_tell(const struct bpf_program *prog, struct peer_answer *ret)
+static void program_tell(const struct program *prog, struct peer_answer *ret)
 {
-	int fd = -EMFILE;
-
-	if (ret->n_fds < PEER_FDS_MAX)
-		fd = fcntl(bpf_program__fd(prog), F_DUPFD_CLOEXEC, 0);
-	if (fd < 0)
-		log_warning("events that the kernel skips in '%s' are not counted",
-			    bpf_program__name(prog));
+	if (ret->n_fds < PEER_FDS_MAX && bpf_keep_fd(prog->fd, &ret->fds[ret->n_fds]) == 0)
+		ret->n_fds++;
 	else
-		ret->fds[ret->n_fds++] = fd;
-}
-
-static void programs_tell(struct tls_programs *p, const bool known[N_GROUPS],
-			  struct peer_answer *ret)
-{
-	for (enum group g = GROUP_CALLS; g < N_GROUPS; g++) {
-		struct bpf_program *prog;
-
-		if (known[g] || !group_object(p, g))
-			continue;
-		bpf_object__for_each_program(prog, group_object(p, g))
-		{
-			if (bpf_program__autoload(prog))
-				program_tell(prog, ret);
-		}
-	}
+		log_warning("events that the kernel skips in '%s' are not counted", prog->name);
 }
 
 static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_answer *ret)
@@ -694,15 +716,14 @@ static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_an
 	struct attach_answer *answer = (void *)ret->data;
 	struct tls_programs *p = ctx;
 	struct tls_links links = {};
-	bool known[N_GROUPS];
 	struct err e = {};
+	size_t known;
 	int r;
 
 	r = request_check(rq);
 	if (r < 0)
 		return r;
-	for (enum group g = GROUP_CALLS; g < N_GROUPS; g++)
-		known[g] = group_object(p, g);
+	known = p->n_programs;
 	r = attach_here(p, &want->probes, want->number, rq->fds[0], &links, &e);
 	if (r == 0 && links.n > PEER_FDS_MAX - 2 * N_GROUPS)
 		r = err_set(&e, -E2BIG, "too many probes at once");
@@ -714,19 +735,9 @@ static int serve_attach(void *ctx, const struct peer_request *rq, struct peer_an
 	memcpy(ret->fds, links.fds, links.n * sizeof(int));
 	ret->n_fds = links.n;
 	free(links.fds);
-	programs_tell(p, known, ret);
+	for (size_t i = known; i < p->n_programs; i++)
+		program_tell(&p->programs[i], ret);
 	return r;
-}
-
-static void programs_borrow(struct tls_programs *p, const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (p->n_borrowed == ARRAY_SIZE(p->borrowed) ||
-		    bpf_hook_watch_fd(p->shared, fds[i]) < 0)
-			close(fds[i]);
-		else
-			p->borrowed[p->n_borrowed++] = fds[i];
-	}
 }
 
 static int attach_there(struct tls_programs *p, const struct attach_request *want, int fd,
@@ -748,7 +759,10 @@ static int attach_there(struct tls_programs *p, const struct attach_request *wan
 
 		added = fail < 0 ? fail : added;
 	}
-	programs_borrow(p, answer.fds + n, answer.n_fds - n);
+	for (size_t i = n; i < answer.n_fds; i++) {
+		bpf_hook_watch(p->shared, answer.fds[i]);
+		close(answer.fds[i]);
+	}
 	if (r < 0)
 		return err_set(e, r, "%.250s", *text.text ? text.text : strerror(-r));
 	return added;

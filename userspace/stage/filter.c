@@ -613,6 +613,8 @@ static int parse_path(struct parser *ps, int *ret_field)
 		n = strlen(path);
 	}
 	field = ps->schema->resolve(ps->schema->ctx, path, n);
+	if (field == -ENOMEM)
+		return fail(ps, start, field, "out of memory");
 	if (field < 0)
 		return path_unknown(ps, start, path, n);
 	*ret_field = field;

@@ -27,7 +27,7 @@
 struct filter;
 
 struct filter_schema {
-	/* An id >= 0, or -ENOENT. The path has no leading dot. */
+	/* An id >= 0, -ENOENT or -ENOMEM. The path has no leading dot. */
 	int (*resolve)(void *ctx, const char *path, size_t len);
 	/* The i-th known path, NULL after the last: for "did you mean". May be NULL. */
 	const char *(*path_at)(void *ctx, size_t i);

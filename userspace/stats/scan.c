@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/thread_memory.h"
 
 /* Objects whose members are wanted; none is part of itself, so they are as deep as this tells. */
 enum group {
@@ -411,8 +412,9 @@ struct scanner {
 	const char *p, *end;
 	struct scan *out;
 	enum scan_event event;
-	bool told;   /* the event's type is known */
-	unsigned at; /* how many members were passed */
+	struct place *places; /* NULL: none, for want of memory */
+	bool told;            /* the event's type is known */
+	unsigned at;          /* how many members were passed */
 };
 
 /*
@@ -423,12 +425,21 @@ struct scanner {
 #define PLACES      128
 #define PLACE_WORDS 3
 
-static _Thread_local struct place {
+struct place {
 	uint64_t text[PLACE_WORDS], mask[PLACE_WORDS];
 	const struct wanted *wanted; /* NULL: it is known that nobody wants it */
 	uint32_t len;                /* 0: nothing is known */
 	enum group group;
-} places[PLACES];
+};
+
+static struct place *places_own(void)
+{
+	static _Thread_local struct place *places;
+
+	if (!places)
+		places = thread_calloc(PLACES * sizeof(*places));
+	return places;
+}
 
 static bool place_is(const struct place *x, const char *p, const char *end, enum group group)
 {
@@ -476,10 +487,10 @@ static bool scan_object(struct scanner *sc, enum group group);
 /* "key": and the space around the colon; behind it, or NULL. */
 static const char *scan_key(struct scanner *sc, enum group group, const struct wanted **ret)
 {
-	struct place *x = &places[sc->at++ % PLACES];
+	struct place *x = sc->places ? &sc->places[sc->at++ % PLACES] : NULL;
 	const char *key = sc->p + 1, *p;
 
-	if (place_is(x, sc->p, sc->end, group)) {
+	if (x && place_is(x, sc->p, sc->end, group)) {
 		*ret = x->wanted;
 		return skip_space(sc->p + x->len, sc->end);
 	}
@@ -493,7 +504,8 @@ static const char *scan_key(struct scanner *sc, enum group group, const struct w
 	if (p == sc->end || *p != ':')
 		return NULL;
 	p++;
-	place_learn(x, sc->p, (size_t)(p - sc->p), group, *ret);
+	if (x)
+		place_learn(x, sc->p, (size_t)(p - sc->p), group, *ret);
 	return skip_space(p, sc->end);
 }
 
@@ -557,7 +569,7 @@ static bool is_denet(const struct scan *s)
 
 enum scan_event scan_line(const char *p, size_t n, struct scan *out)
 {
-	struct scanner sc = {.p = p, .end = p + n, .out = out};
+	struct scanner sc = {.p = p, .end = p + n, .out = out, .places = places_own()};
 
 	memset(out->present, 0, sizeof(out->present));
 	/* a file that is one array, an object a line */
@@ -581,7 +593,8 @@ enum scan_event scan_line(const char *p, size_t n, struct scan *out)
 
 bool scan_metrics(struct value object, bool child, struct scan *out)
 {
-	struct scanner sc = {.p = object.p, .end = object.p + object.len, .out = out};
+	struct scanner sc = {
+		.p = object.p, .end = object.p + object.len, .out = out, .places = places_own()};
 
 	memset(out->present, 0, sizeof(out->present));
 	return value_kind(object) == VALUE_OBJECT &&

@@ -22,7 +22,7 @@ static struct event ev;
 
 static int set_up(void **state)
 {
-	return schema_init() < 0 ? -1 : field_init();
+	return schema_init();
 }
 
 static int tear_down(void **state)
@@ -81,6 +81,7 @@ static void every_path_is_found_by_its_text(void **state)
 {
 	size_t n = 0;
 
+	assert_int_equal(field_resolve("timestamp", 9), 0);
 	for (; field_path(n); n++) {
 		char dotted[160];
 

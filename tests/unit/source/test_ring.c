@@ -9,6 +9,8 @@
 
 #include <bpf/bpf.h>
 
+#include <agentsight/control.h>
+
 #include "fake_ring.h"
 
 #define MANY 64
@@ -206,7 +208,7 @@ static void the_kernels_own_ring_can_be_opened(void **state)
 
 	if (fd < 0)
 		skip();
-	assert_int_equal(ring_open(fd, size, &r), 0);
+	assert_int_equal(ring_open(fd, size, AS_RECORD_MAX, &r), 0);
 	close(fd);
 	assert_true(ring_empty(r));
 	assert_int_equal(ring_peek(r, records, MANY, ALL, &more), 0);
@@ -218,7 +220,7 @@ static void what_is_no_ring_is_refused(void **state)
 {
 	struct ring *r = NULL;
 
-	assert_int_equal(ring_open(-1, 4096, &r), -EBADF);
+	assert_int_equal(ring_open(-1, 4096, 256, &r), -EBADF);
 	assert_null(r);
 	ring_free(NULL);
 }
