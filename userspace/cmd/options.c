@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
+#define IN_DETAIL (1U << 31) /* beside SOURCE_SYSTEM: of detailed samples */
+
 #define CMD_EVENTS \
 	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
 #define CMD_MONITOR (CMD_RUN | CMD_ATTACH)
@@ -39,8 +41,8 @@ struct row {
 	const char *help;
 	unsigned commands;
 	option_fn parse;
-	size_t offset; /* for the generic parsers: the member of struct options */
-	unsigned bit;  /* for sources */
+	size_t offset;    /* for the generic parsers: the member of struct options */
+	unsigned sources; /* SOURCE_*: of a switch, which; of others, what they tell more of */
 };
 
 /* ---- how arguments are read ---- */
@@ -111,9 +113,9 @@ static int parse_source(const struct row *row, const char *text, struct options 
 	if (r < 0)
 		return r;
 	if (on)
-		o->session.sources |= row->bit;
+		o->session.sources |= row->sources;
 	else
-		o->sources_off |= row->bit;
+		o->sources_off |= row->sources;
 	return 0;
 }
 
@@ -413,6 +415,25 @@ int options_check(const struct options *o, struct err *e)
 		       useless);
 }
 
+int options_sources(struct options *o, unsigned fixed, struct err *e)
+{
+	struct session_options *s = &o->session;
+
+	if (fixed) /* --stdio is the one that record has not by itself */
+		s->sources = fixed | (s->sources & SOURCE_STDIO);
+	else if (!s->sources)
+		s->sources = SOURCE_TLS | SOURCE_PROCESS;
+	s->sources = (s->sources | o->sources_more) & ~o->sources_off;
+	if (!s->sources)
+		return err_set(e, -EINVAL,
+			       "every source is switched off; name one: --ssl, --process, "
+			       "--network, --files or --system");
+	if (o->sources_more & ~s->sources)
+		return err_set(e, -EINVAL, "--%s tells more of a source that is switched off",
+			       o->more);
+	return 0;
+}
+
 static int parse_binary(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	if (!*text)
@@ -449,7 +470,8 @@ static const struct row rows[] = {
 	 "all that pipes and sockets carry as stdin, stdout, stderr; else JSON-RPC only",
 	 CMD_CHOOSE, parse_source, 0, SOURCE_STDIO},
 	{"binary-path", 0, ARG_REQUIRED, "FILE",
-	 "also attach to the TLS library inside this executable", CMD_TLS, parse_binary, 0, 0},
+	 "also attach to the TLS library inside this executable", CMD_TLS, parse_binary, 0,
+	 SOURCE_TLS},
 	{"system-interval", 0, ARG_REQUIRED, "SEC", "time between samples (2)",
 	 CMD_SAMPLES & ~CMD_MONITOR, parse_interval, AT(session.interval_ns), 0},
 	{"interval", 'i', ARG_REQUIRED, "SEC", "the same", CMD_SAMPLES & ~CMD_MONITOR,
@@ -463,25 +485,25 @@ static const struct row rows[] = {
 	 "time: longer as the run goes on; activity: closer when much happens; fixed", CMD_MONITOR,
 	 parse_adaptive, 0, 0},
 	{"detail", 0, ARG_NONE, NULL, "samples with all that costs little, and sums of the tree",
-	 CMD_SAMPLES & ~CMD_MONITOR, parse_bool, AT(session.detail), 0},
+	 CMD_SAMPLES & ~CMD_MONITOR, parse_bool, AT(session.detail), SOURCE_SYSTEM},
 	{"threads", 0, ARG_NONE, NULL, "a sample of every thread", CMD_SAMPLES, parse_bool,
-	 AT(session.threads), 0},
+	 AT(session.threads), SOURCE_SYSTEM},
 	{"pss-interval", 0, ARG_REQUIRED, "SEC",
-	 "with --detail: time between two looks at a process's PSS and USS (never)",
-	 CMD_SAMPLES & ~CMD_MONITOR, parse_seconds, AT(session.pss_interval_ns), 0},
+	 "time between two looks at a process's PSS and USS (never)", CMD_SAMPLES & ~CMD_MONITOR,
+	 parse_seconds, AT(session.pss_interval_ns), SOURCE_SYSTEM | IN_DETAIL},
 	{"pss-interval", 0, ARG_REQUIRED, "SEC",
 	 "time between two looks at a process's PSS and USS (5)", CMD_MONITOR, parse_seconds,
 	 AT(session.pss_interval_ns), 0},
 	{"syscalls", 0, ARG_NONE, NULL, "system calls of each process, summed in the kernel",
-	 CMD_SAMPLES, parse_bool, AT(session.syscalls), 0},
+	 CMD_SAMPLES, parse_bool, AT(session.syscalls), SOURCE_SYSTEM},
 	{"offcpu", 0, ARG_NONE, NULL, "what threads waited for, summed in the kernel", CMD_SAMPLES,
-	 parse_bool, AT(session.offcpu), 0},
+	 parse_bool, AT(session.offcpu), SOURCE_SYSTEM},
 	{"gpu", 0, ARG_NONE, NULL, "graphics and compute devices", CMD_SAMPLES, parse_bool,
-	 AT(session.gpu), 0},
+	 AT(session.gpu), SOURCE_SYSTEM | IN_DETAIL},
 	{"pressure", 0, ARG_NONE, NULL, "stalls and limits of the machine and of cgroups",
-	 CMD_SAMPLES, parse_bool, AT(session.pressure), 0},
+	 CMD_SAMPLES, parse_bool, AT(session.pressure), SOURCE_SYSTEM | IN_DETAIL},
 	{"env", 0, ARG_REQUIRED, "NAME[,NAME]", "variables to tell of each process", CMD_SAMPLES,
-	 parse_env, 0, 0},
+	 parse_env, 0, SOURCE_SYSTEM | IN_DETAIL},
 	{"alert", 0, ARG_REQUIRED, "RULE", "alert while it holds: 'cpu > 80 for 10s'; repeatable",
 	 CMD_SAMPLES, parse_rule, 0, 0},
 	{"on-alert", 0, ARG_REQUIRED, "CMD", "run this when an alert starts or ends", CMD_SAMPLES,
@@ -536,7 +558,7 @@ static const struct row rows[] = {
 	 "stay one process with all privileges, to be debugged", CMD_STREAMS, parse_bool,
 	 AT(session.keep_privileges), 0},
 	{"prices", 0, ARG_REQUIRED, "FILE", "what models cost (instead of the installed list)",
-	 CMD_STREAMS, parse_text, AT(session.prices), 0},
+	 CMD_TLS, parse_text, AT(session.prices), SOURCE_TLS},
 	{"no-redact", 0, ARG_NONE, NULL, "keep secrets in the output", CMD_STREAMS, parse_bool,
 	 AT(session.no_redact), 0},
 	{"json", 'j', ARG_NONE, NULL, "JSON also on a terminal", CMD_ALL, parse_bool, AT(json), 0},
@@ -577,6 +599,13 @@ static const struct row *find_letter(char letter, unsigned command)
 	return NULL;
 }
 
+static void more_add(const struct row *row, struct options *o)
+{
+	o->sources_more |= row->sources & ~IN_DETAIL;
+	o->session.detail |= (row->sources & IN_DETAIL) != 0;
+	o->more = row->name;
+}
+
 /* One option at argv[*i]; *i moves on over an argument that stands behind it. */
 static int parse_one(int argc, char **argv, int *i, unsigned command, struct options *o,
 		     struct err *e)
@@ -612,6 +641,8 @@ static int parse_one(int argc, char **argv, int *i, unsigned command, struct opt
 	if (row->argument == ARG_SWITCH && !text && *i + 1 < argc &&
 	    (!strcmp(argv[*i + 1], "true") || !strcmp(argv[*i + 1], "false")))
 		text = argv[++*i];
+	if (row->sources && row->parse != parse_source)
+		more_add(row, o);
 	return row->parse(row, text, o, e);
 }
 

@@ -44,7 +44,9 @@ enum command_bit {
 
 struct options {
 	struct session_options session;
-	unsigned sources_off; /* SOURCE_*: switched off by name */
+	unsigned sources_off;  /* SOURCE_*: switched off by name */
+	unsigned sources_more; /* SOURCE_*: of which an option tells more, */
+	const char *more;      /* and the last of these options */
 	bool help;
 	bool verbose;
 	bool quiet;
@@ -66,6 +68,12 @@ struct options {
  * -EINVAL with a sentence that names the argument and what is expected.
  */
 int options_parse(int argc, char **argv, unsigned command, struct options *o, struct err *e);
+
+/*
+ * Which sources are watched, behind options_parse(): @fixed are the command's own, 0: those that are named, or TLS and
+ * processes. What an option tells more of is watched, too; -EINVAL where that was switched off.
+ */
+int options_sources(struct options *o, unsigned fixed, struct err *e);
 
 /* Options may stand before the command: where the command stands, or 1 when there is none. */
 int options_command_index(int argc, char **argv);

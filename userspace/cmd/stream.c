@@ -8,18 +8,6 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 
-static void choose_sources(const struct command *c, struct options *o)
-{
-	struct session_options *s = &o->session;
-
-	if (c->sources) /* --stdio is the one that record has not by itself */
-		s->sources = c->sources | (s->sources & SOURCE_STDIO);
-	else if (!s->sources)
-		s->sources = SOURCE_TLS | SOURCE_PROCESS;
-	s->sources &= ~o->sources_off;
-	s->each_call = c->bit != CMD_RECORD;
-}
-
 static void choose_output(const struct command *c, struct options *o)
 {
 	struct session_options *s = &o->session;
@@ -42,12 +30,6 @@ static int check(const struct command *c, const struct options *o)
 			  "(-- claude)");
 		return EXIT_USAGE;
 	}
-	if (!s->sources) {
-		log_error("every source is switched off; name one: --ssl, --process, --network, "
-			  "--files "
-			  "or --system");
-		return EXIT_USAGE;
-	}
 	if (s->no_redact)
 		log_warning("--no-redact: keys, tokens and passwords will stand in the output");
 	return EXIT_ASKED;
@@ -68,7 +50,10 @@ int cmd_stream(const struct command *c, struct options *o)
 	struct err e = {};
 	int r;
 
-	choose_sources(c, o);
+	r = options_sources(o, c->sources, &e);
+	if (r < 0)
+		return say_failure(r, &e);
+	s->each_call = c->bit != CMD_RECORD;
 	r = check(c, o);
 	if (r != EXIT_ASKED)
 		return r;

@@ -444,6 +444,8 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	r = rules_read(opt->session, &c->rules, &c->n_rules, e);
 	if (r < 0)
 		return r;
+	if (opt->no_kernel)
+		rules_without_kernel(c->rules, c->n_rules);
 	r = open_notify(c, e);
 	if (r < 0)
 		return r;

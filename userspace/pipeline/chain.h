@@ -24,6 +24,7 @@ struct chain_options {
 	const struct session_options *session;
 	const struct filter *filter; /* may be NULL */
 	struct proc_table *procs;
+	bool no_kernel; /* no kernel programs: /proc alone tells of processes */
 	const struct file_sums_ops *file_sums; /* NULL: no file family */
 	/* who wants to know of an exec or a new connection at once (TLS discovery); may be NULL */
 	void (*on_activity)(void *context, const struct event *ev);

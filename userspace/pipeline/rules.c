@@ -27,8 +27,13 @@ static bool is_detail(const struct rule_metric *m)
 
 static bool is_costly(const struct rule_metric *m)
 {
-	return !strcmp(m->name, "pss") || !strcmp(m->name, "uss") || !strcmp(m->name, "tree.pss") ||
-	       !strcmp(m->name, "tree.uss");
+	static const char *const names[] = {"pss", "uss", "tree.pss", "tree.uss", "fds"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!strcmp(m->name, names[i]))
+			return true;
+	}
+	return false;
 }
 
 static bool is_pressure(const struct rule_metric *m)
@@ -94,6 +99,17 @@ static int check_needs(const struct session_options *opt, const struct rule *r, 
 	return 0;
 }
 
+void rules_without_kernel(const struct rule *rules, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (rules[i].metric->event == AS_EV_EXIT ||
+		    rules[i].metric->event == AS_EV_OOM_KILL)
+			log_warning("the alert rule '%s' will not apply: without kernel programs "
+				    "nobody tells how processes end (see agentsight doctor)",
+				    log_safe(rules[i].text));
+	}
+}
+
 /* ---- reading ---- */
 
 static int read_rule(const struct session_options *opt, const char *text, struct rule *ret,
@@ -120,7 +136,8 @@ struct threshold {
 static const struct threshold cpu = {"cpu", "%", "cpu.percent", "system.cpu"};
 static const struct threshold memory = {"rss", "MB", "memory.rss_mb", "system.used"};
 
-static int read_threshold(const struct threshold *t, uint64_t centi, struct rule *ret)
+static int read_threshold(const struct session_options *opt, const struct threshold *t,
+			  uint64_t centi, struct rule *ret, struct err *e)
 {
 	struct rule_error re;
 	char text[64];
@@ -130,10 +147,10 @@ static int read_threshold(const struct threshold *t, uint64_t centi, struct rule
 		 (unsigned long long)centi / 100, (unsigned long long)centi % 100, t->unit);
 	r = rule_parse(text, ret, &re);
 	if (r < 0)
-		return r;
+		return err_set(e, r, "this threshold is too large");
 	ret->machine = rule_metric_find(t->machine, strlen(t->machine));
 	snprintf(ret->metric_name, sizeof(ret->metric_name), "%s", t->told_as);
-	return 0;
+	return check_needs(opt, ret, e);
 }
 
 static int read_all(const struct session_options *opt, struct rule *rules, size_t *n, struct err *e)
@@ -142,17 +159,12 @@ static int read_all(const struct session_options *opt, struct rule *rules, size_
 	int r = 0;
 
 	if (opt->cpu_threshold_centi)
-		r = read_threshold(&cpu, opt->cpu_threshold_centi, &rules[(*n)++]);
+		r = read_threshold(opt, &cpu, opt->cpu_threshold_centi, &rules[(*n)++], e);
 	if (r >= 0 && opt->memory_threshold_kb)
-		r = read_threshold(&memory, memory_centi, &rules[(*n)++]);
-	if (r < 0)
-		return err_set(e, r, "this threshold is too large");
-	for (size_t i = 0; i < opt->n_alerts; i++) {
+		r = read_threshold(opt, &memory, memory_centi, &rules[(*n)++], e);
+	for (size_t i = 0; r >= 0 && i < opt->n_alerts; i++)
 		r = read_rule(opt, opt->alerts[i], &rules[(*n)++], e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return r;
 }
 
 int rules_read(const struct session_options *opt, struct rule **ret, size_t *ret_n, struct err *e)

@@ -15,4 +15,7 @@
  */
 int rules_read(const struct session_options *opt, struct rule **ret, size_t *ret_n, struct err *e);
 
+/* Of the kernel programs: how processes end. Without them, warns of rules about that. */
+void rules_without_kernel(const struct rule *rules, size_t n);
+
 #endif

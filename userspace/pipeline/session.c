@@ -323,6 +323,7 @@ static int open_chain(struct session *s, struct err *e)
 		.session = s->opt,
 		.filter = s->filter,
 		.procs = s->procs,
+		.no_kernel = !sources_shared(s->sources),
 		.file_sums = s->opt->sources & SOURCE_FILES ? &sums : NULL,
 		.on_activity = activity,
 		.on_behind = behind,

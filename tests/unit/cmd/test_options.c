@@ -193,6 +193,49 @@ static void a_source_is_switched_by_its_bare_name_or_a_word(void **state)
 	}
 }
 
+static void what_an_option_tells_more_of_is_watched(void **state)
+{
+	static const struct {
+		unsigned command, fixed;
+		const char *line;
+		unsigned sources;
+		bool detail;
+	} cases[] = {
+		{CMD_TRACE, 0, "", SOURCE_TLS | SOURCE_PROCESS, false},
+		{CMD_TRACE, 0, "--process", SOURCE_PROCESS, false},
+		{CMD_TRACE, 0, "--process --syscalls", SOURCE_PROCESS | SOURCE_SYSTEM, false},
+		{CMD_TRACE, 0, "--process --offcpu", SOURCE_PROCESS | SOURCE_SYSTEM, false},
+		{CMD_TRACE, 0, "--process --threads", SOURCE_PROCESS | SOURCE_SYSTEM, false},
+		{CMD_TRACE, 0, "--process --detail", SOURCE_PROCESS | SOURCE_SYSTEM, true},
+		{CMD_TRACE, 0, "--process --gpu", SOURCE_PROCESS | SOURCE_SYSTEM, true},
+		{CMD_TRACE, 0, "--process --env A", SOURCE_PROCESS | SOURCE_SYSTEM, true},
+		{CMD_TRACE, 0, "--process --pressure", SOURCE_PROCESS | SOURCE_SYSTEM, true},
+		{CMD_TRACE, 0, "--process --pss-interval 5", SOURCE_PROCESS | SOURCE_SYSTEM, true},
+		{CMD_TRACE, 0, "--process --prices x", SOURCE_PROCESS | SOURCE_TLS, false},
+		{CMD_TRACE, 0, "--files --binary-path x", SOURCE_FILES | SOURCE_TLS, false},
+		{CMD_SYSTEM, SOURCE_SYSTEM, "--pressure", SOURCE_SYSTEM, true},
+		{CMD_RECORD, SOURCE_SYSTEM | SOURCE_FILES, "--stdio --files=false",
+		 SOURCE_SYSTEM | SOURCE_STDIO, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ok(cases[i].command, cases[i].line);
+		assert_int_equal(options_sources(&o, cases[i].fixed, &e), 0);
+		assert_int_equal(o.session.sources, cases[i].sources);
+		assert_int_equal(o.session.detail, cases[i].detail);
+	}
+}
+
+static void what_is_switched_off_cannot_be_told_more_of(void **state)
+{
+	ok(CMD_RECORD, "--system=false --gpu");
+	assert_int_equal(options_sources(&o, SOURCE_SYSTEM | SOURCE_TLS, &e), -EINVAL);
+	assert_string_equal(e.text, "--gpu tells more of a source that is switched off");
+	ok(CMD_TRACE, "--ssl=false --process=false");
+	assert_int_equal(options_sources(&o, 0, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "every source is switched off"));
+}
+
 static void a_wrong_word_at_a_switch_is_refused(void **state)
 {
 	refused(CMD_TRACE, "--ssl=maybe", "--ssl: 'maybe' is not true or false");
@@ -556,6 +599,8 @@ int main(void)
 		TEST(wrong_processes_are_refused),
 		TEST(files_and_expressions_are_taken_as_they_are),
 		TEST(a_source_is_switched_by_its_bare_name_or_a_word),
+		TEST(what_an_option_tells_more_of_is_watched),
+		TEST(what_is_switched_off_cannot_be_told_more_of),
 		TEST(a_wrong_word_at_a_switch_is_refused),
 		TEST(plain_switches_take_no_argument),
 		TEST(seconds_may_be_fractions),

@@ -42,6 +42,17 @@ static void thresholds_are_rules(void **state)
 	assert_string_equal(rules[1].machine->name, "system.used");
 }
 
+static void thresholds_need_samples(void **state)
+{
+	struct session_options opt = {.sources = SOURCE_PROCESS, .cpu_threshold_centi = 8000};
+
+	assert_int_equal(rules_read(&opt, &rules, &n, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "cpu > 80.00 %"));
+	assert_non_null(strstr(err.text, "--system"));
+	opt = (struct session_options){.sources = SOURCE_PROCESS, .memory_threshold_kb = 1024};
+	assert_int_equal(rules_read(&opt, &rules, &n, &err), -EINVAL);
+}
+
 static void without_rules_there_are_none(void **state)
 {
 	const struct session_options opt = {};
@@ -74,6 +85,9 @@ static void a_rule_that_can_never_apply_is_refused(void **state)
 		{"rss.slope > 5MB/min", "--detail", {.sources = SOURCE_SYSTEM, .detail = true}},
 		{"tree.cpu > 5", "--detail", {.sources = SOURCE_SYSTEM, .detail = true}},
 		{"pss > 5MB",
+		 "--pss-interval",
+		 {.sources = SOURCE_SYSTEM, .detail = true, .pss_interval_ns = 1}},
+		{"fds > 5",
 		 "--pss-interval",
 		 {.sources = SOURCE_SYSTEM, .detail = true, .pss_interval_ns = 1}},
 		{"pressure.io > 5", "--pressure", {.pressure = true}},
@@ -143,6 +157,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(thresholds_are_rules),
+		TEST(thresholds_need_samples),
 		TEST(without_rules_there_are_none),
 		TEST(a_rule_that_can_never_apply_is_refused),
 		TEST(simple_samples_are_enough_for_simple_metrics),
