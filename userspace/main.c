@@ -81,6 +81,7 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 		return EXIT_ASKED;
 	}
 	o.session.colour_err = colour_wanted(&o, STDERR_FILENO);
+	log_open();
 	log_setup(o.verbose ? LOG_DEBUG : o.quiet ? LOG_ERROR : LOG_NOTICE, o.session.colour_err);
 	o.session.colour = colour_wanted(&o, STDOUT_FILENO);
 	o.session.quiet = o.quiet;

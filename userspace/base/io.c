@@ -2,6 +2,9 @@
 #include "base/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int io_pread(int fd, uint64_t offset, void *buf, size_t len)
@@ -26,4 +29,19 @@ int io_pread(int fd, uint64_t offset, void *buf, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+int io_open_again(int fd)
+{
+	char path[32];
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
+	if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading files. */
+/* Files, pipes and terminals. */
 #ifndef AGENTSIGHT_BASE_IO_H
 #define AGENTSIGHT_BASE_IO_H
 
@@ -11,5 +11,12 @@
  * can have, so offsets may come from the file itself; else what pread() said.
  */
 int io_pread(int fd, uint64_t offset, void *buf, size_t len);
+
+/*
+ * A pipe or terminal opened once more for writing, so that it never blocks: O_NONBLOCK on @fd itself would reach
+ * everyone who shares it, the shell included. -1 with errno, EINVAL for anything else: a file would be written from
+ * its beginning, and does not block.
+ */
+int io_open_again(int fd);
 
 #endif

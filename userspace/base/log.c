@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/utf8.h"
+
+#define WAIT_MS 100
 
 static enum log_level log_max = LOG_NOTICE;
 static bool log_colour;
 static const char *log_before = "";
+static int own_fd = -1; /* standard error once more, which never blocks; -1: there is none */
 
 static const struct {
 	const char *word;
@@ -34,16 +44,77 @@ void log_in_place(bool on)
 	log_before = on ? "\r\033[K" : "";
 }
 
-void log_clear(void)
+void log_open(void)
 {
-	fputs(log_before, stderr);
+	own_fd = io_open_again(STDERR_FILENO);
+}
+
+int log_fd(void)
+{
+	return own_fd;
+}
+
+/* What is neither file, pipe nor terminal is a socket: a service's. */
+static ssize_t put(const char *text, size_t len)
+{
+	struct iovec part = {.iov_base = (char *)text, .iov_len = len};
+	struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (own_fd >= 0)
+		return write(own_fd, text, MIN(len, (size_t)PIPE_BUF));
+	n = sendmsg(STDERR_FILENO, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 && errno == ENOTSOCK ? write(STDERR_FILENO, text, len) : n;
+}
+
+static bool put_all(const char *text, size_t len, int wait_ms)
+{
+	struct pollfd p = {.fd = own_fd >= 0 ? own_fd : STDERR_FILENO, .events = POLLOUT};
+
+	while (len) {
+		ssize_t n = put(text, len);
+
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return false;
+		if (n < 0 && poll(&p, 1, wait_ms) <= 0)
+			return false;
+		text += MAX(n, (ssize_t)0);
+		len -= (size_t)MAX(n, (ssize_t)0);
+	}
+	return true;
+}
+
+bool log_text(const char *text, size_t len, int wait_ms)
+{
+	put_all(log_before, strlen(log_before), wait_ms);
 	log_in_place(false);
+	return put_all(text, len, wait_ms);
+}
+
+/* Whoever has not taken one message is not waited for with the next. */
+static void put_message(const char *text, size_t len)
+{
+	static unsigned long left_out;
+	unsigned long n = __atomic_load_n(&left_out, __ATOMIC_RELAXED);
+	char before[96];
+
+	if (n) {
+		int k = snprintf(before, sizeof(before),
+				 "agentsight: %lu messages before this one were not taken\n", n);
+
+		if (put_all(before, (size_t)k, 0))
+			__atomic_fetch_sub(&left_out, n, __ATOMIC_RELAXED);
+	}
+	if (!put_all(text, len, n ? 0 : WAIT_MS))
+		__atomic_fetch_add(&left_out, 1, __ATOMIC_RELAXED);
 }
 
 void log_say(enum log_level level, const char *fmt, ...)
 {
-	char line[2048];
+	char line[2048], text[PIPE_BUF];
+	bool colour = log_colour && levels[level].colour[0];
 	va_list ap;
+	int n;
 
 	if (level > log_max)
 		return;
@@ -53,11 +124,10 @@ void log_say(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 
 	/* one write per line, so that lines of several threads do not mix */
-	if (log_colour && levels[level].colour[0])
-		fprintf(stderr, "%sagentsight: %s%s\033[0m%s\n", log_before, levels[level].colour,
-			levels[level].word, line);
-	else
-		fprintf(stderr, "%sagentsight: %s%s\n", log_before, levels[level].word, line);
+	n = snprintf(text, sizeof(text), "%sagentsight: %s%s%s%s\n", log_before,
+		     colour ? levels[level].colour : "", levels[level].word,
+		     colour ? "\033[0m" : "", line);
+	put_message(text, (size_t)n);
 }
 
 /* Also those of Unicode (80 to 9f), which some terminals obey. */

@@ -18,14 +18,23 @@ enum log_level {
 	LOG_DEBUG,
 };
 
+/*
+ * Standard error once more, so that a message that nobody takes is left out after a tenth of a second, instead of
+ * holding up who reads events. How many there were is said with the next one that is taken.
+ */
+void log_open(void);
+
+/* The descriptor that log_open() has made, or -1. */
+int log_fd(void);
+
 /* Messages above @level are left out; @colour switches ANSI colours on. */
 void log_setup(enum log_level level, bool colour);
 
 /* A line that is rewritten in place stands on the terminal: a message goes over it. */
 void log_in_place(bool on);
 
-/* Takes such a line away, for who writes to standard error without a message. */
-void log_clear(void);
+/* A text that is no message, in place of such a line. False: not all of it was taken within @wait_ms. */
+bool log_text(const char *text, size_t len, int wait_ms);
 
 __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *fmt, ...);
 

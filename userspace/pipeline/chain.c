@@ -668,17 +668,30 @@ void chain_emit_statistics(struct chain *c, uint64_t boot_ns)
 	record_emit(&b, AS_EV_SUMMARY, &c->ending);
 }
 
-void chain_print_summary(const struct chain *c, FILE *f, bool colour)
+static void print_summary(const struct chain *c, FILE *f, bool colour)
 {
 	struct winsize size;
 
-	log_clear();
 	if (!c->stats) {
 		summary_print(c->summary, f, colour);
 		return;
 	}
-	if (ioctl(fileno(f), TIOCGWINSZ, &size) < 0 || !size.ws_col)
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col)
 		size.ws_col = SUMMARY_COLUMNS;
 	if (stats_print(c->stats, f, colour, size.ws_col) < 0)
 		log_error("not enough memory for the whole summary");
+}
+
+void chain_print_summary(const struct chain *c, bool colour, int wait_ms)
+{
+	_cleanup_(freep) char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f)
+		print_summary(c, f, colour);
+	if (!f || fclose(f) != 0)
+		log_error("not enough memory for the summary");
+	else
+		log_text(text, len, wait_ms);
 }

@@ -749,7 +749,7 @@ static void finish(struct session *s)
 			    "when a ring was full)",
 			    (unsigned long long)lost);
 	if (s->opt->summary) {
-		chain_print_summary(s->chain, stderr, s->opt->colour);
+		chain_print_summary(s->chain, s->opt->colour, STALL_MS);
 		if (s->opt->output)
 			log_notice("%llu events in %s",
 				   (unsigned long long)ledger_delivered(&ledger), s->opt->output);

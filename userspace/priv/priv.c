@@ -93,7 +93,7 @@ static bool is_needed(const struct priv_options *opt, int fd, int requests)
 	char path[32], target[64];
 	ssize_t n;
 
-	if (fd <= STDERR_FILENO || fd == requests)
+	if (fd <= STDERR_FILENO || fd == requests || fd == log_fd())
 		return true;
 	for (size_t i = 0; i < opt->n_keep; i++) {
 		if (opt->keep[i] == fd)

@@ -292,7 +292,7 @@ static const struct {
 	{SYS_futex, BOTH},
 	{SYS_gettimeofday, BOTH},
 	{SYS_nanosleep, BOTH},
-	{SYS_ppoll, CORE},
+	{SYS_ppoll, BOTH},
 	{SYS_restart_syscall, BOTH},
 	{SYS_sched_yield, BOTH},
 	{SYS_signalfd4, CORE},
@@ -351,7 +351,7 @@ static const struct {
 	{SYS_rename, BROKER},
 	{SYS_unlink, BROKER},
 	{SYS_epoll_wait, CORE},
-	{SYS_poll, CORE},
+	{SYS_poll, BOTH},
 	{SYS_time, BOTH},
 #endif
 };

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/line.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -135,21 +136,6 @@ static bool terminal_is_taken(const struct status *s)
 	return tcgetattr(s->opt.fd, &t) == 0 && !(t.c_lflag & ICANON);
 }
 
-/*
- * A pipe or terminal opened once more, since O_NONBLOCK on the descriptor itself would reach everyone who
- * shares it. A file would be written from its beginning, and never blocks.
- */
-static int open_own(int fd)
-{
-	char path[32];
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
-		return -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
 /* False when it did not take anything. A pipe that can be written has room for PIPE_BUF bytes, not for more. */
 static bool send_text(struct status *s)
 {
@@ -227,7 +213,7 @@ int status_sink_new(const struct status_options *opt, struct sink **ret)
 	s->sink = (struct sink){status_write, status_flush, status_free};
 	s->opt = *opt;
 	s->opt.in_place = opt->in_place && isatty(opt->fd);
-	s->own_fd = open_own(opt->fd);
+	s->own_fd = io_open_again(opt->fd);
 	*ret = &s->sink;
 	return 0;
 }

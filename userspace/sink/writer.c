@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "priv/output.h"
@@ -209,21 +210,14 @@ static bool block_merge(struct block *to, struct block *from)
 
 /* ---- the file ---- */
 
-/*
- * Standard output, opened once more where that is possible: O_NONBLOCK on the descriptor itself
- * would reach everyone who shares it, the shell included.
- */
 static int open_stdout(int *ret_fd, struct err *e)
 {
-	struct stat st;
-	int fd = -1;
+	int flags = fcntl(STDOUT_FILENO, F_GETFL), fd;
 
 	/* main() puts what can only be read where there is none */
-	if (fstat(STDOUT_FILENO, &st) < 0 ||
-	    (fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
 		return err_set(e, -EBADF, "the standard output is closed");
-	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
-		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = io_open_again(STDOUT_FILENO);
 	if (fd < 0)
 		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
