@@ -59,7 +59,7 @@ static void read_content(struct llm_request *r, struct value content)
 	while (value_next(&w)) {
 		value_pick(w.item, keys, 5, v);
 		if (value_is(v[0], "tool_result"))
-			llm_request_result(r, v[1], v[2], value_true(v[3]));
+			llm_request_result(r, v[1], (struct value){}, v[2], value_true(v[3]));
 		else
 			llm_request_said(r, v[4]);
 	}

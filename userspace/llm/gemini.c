@@ -23,8 +23,7 @@ static void read_results(struct llm_request *r, struct value parts)
 	while (value_next(&w)) {
 		value_pick(value_get(w.item, "functionResponse"), keys, 3, v);
 		if (v[1].p)
-			llm_request_result(r, v[0].p ? v[0] : v[1], v[2],
-					   value_get(v[2], "error").p != NULL);
+			llm_request_result(r, v[0], v[1], v[2], value_get(v[2], "error").p != NULL);
 	}
 }
 

@@ -25,8 +25,7 @@ struct llm_tool_call {
 
 /* A later request told the model what came of it. */
 struct llm_tool_result {
-	const char *id;
-	const char *name; /* where there is no id */
+	const char *id, *name; /* either may be "": what the provider's format has not */
 	bool is_error;
 	uint64_t bytes; /* of the result's text */
 	struct as_hdr who;

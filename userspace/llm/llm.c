@@ -303,7 +303,18 @@ void llm_request_answered(struct llm_request *r)
 	buf_reset(&r->texts);
 }
 
-void llm_request_result(struct llm_request *r, struct value id, struct value content, bool is_error)
+static size_t result_word(struct llm_request *r, struct value word)
+{
+	size_t at = r->texts.len, len;
+
+	value_text_upto(word, &r->texts, LLM_NAME_MAX);
+	len = r->texts.len - at;
+	buf_add_char(&r->texts, '\0');
+	return len;
+}
+
+void llm_request_result(struct llm_request *r, struct value id, struct value name,
+			struct value content, bool is_error)
 {
 	struct llm_result *result;
 
@@ -311,8 +322,9 @@ void llm_request_result(struct llm_request *r, struct value id, struct value con
 		return;
 	result = &r->results[r->n_results++];
 	*result = (struct llm_result){.id_at = r->texts.len, .is_error = is_error};
-	value_text_upto(id, &r->texts, LLM_NAME_MAX);
-	result->id_len = r->texts.len - result->id_at;
+	result->id_len = result_word(r, id);
+	result->name_at = r->texts.len;
+	result->name_len = result_word(r, name);
 	result->text_at = r->texts.len;
 	llm_content_text(content, &r->texts);
 	result->text_len = r->texts.len - result->text_at;

@@ -21,9 +21,13 @@
 #define LLM_NAME_MAX    1024 /* of ids and names: of calls, of models, of conversations */
 #define LLM_PARAM_MAX   1024 /* a longer parameter is a text of its own, and left out */
 
-/* What a tool gave, as the agent tells the model. Offsets into `texts`. */
+/*
+ * What a tool gave, as the agent tells the model. Offsets into `texts`; a NUL stands behind id and name, either of which
+ * may be empty.
+ */
 struct llm_result {
 	size_t id_at, id_len;
+	size_t name_at, name_len;
 	size_t text_at, text_len;
 	bool is_error;
 };
@@ -184,9 +188,9 @@ void llm_request_parameters(struct llm_request *r, struct value body, const char
 /* The model has spoken: results before that came with an earlier request. */
 void llm_request_answered(struct llm_request *r);
 
-/* Opens the result of a tool; its text is what is added to `texts` until it is closed. */
-void llm_request_result(struct llm_request *r, struct value id, struct value content,
-			bool is_error);
+/* The result of a tool, by the number of its call, its name, or both; nothing for what is not told. */
+void llm_request_result(struct llm_request *r, struct value id, struct value name,
+			struct value content, bool is_error);
 
 /* Text of a string, or of the text blocks in an array, at any depth that is sensible. */
 void llm_content_text(struct value content, struct buf *out);

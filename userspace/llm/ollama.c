@@ -20,7 +20,7 @@ static void read_messages(struct llm_request *r, struct value messages)
 		if (value_is(v[0], "assistant")) {
 			llm_request_answered(r);
 		} else if (value_is(v[0], "tool")) {
-			llm_request_result(r, v[1].p ? v[1] : v[2], v[3], false);
+			llm_request_result(r, v[1], v[2], v[3], false);
 		} else if (value_is(v[0], "user")) {
 			llm_request_prompt(r, v[3]);
 		}

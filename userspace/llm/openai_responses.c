@@ -44,7 +44,7 @@ static void read_input(struct llm_request *r, struct value input)
 		if (is_models(v[0], v[1])) {
 			llm_request_answered(r);
 		} else if (ends_with(v[0], "_call_output")) {
-			llm_request_result(r, v[2], v[3], value_true(v[4]));
+			llm_request_result(r, v[2], (struct value){}, v[3], value_true(v[4]));
 		} else if (value_is(v[1], "user")) {
 			llm_request_prompt(r, v[5]);
 		}

@@ -118,7 +118,10 @@ static void put_results(const struct llm_request *r, struct buf *out)
 
 		buf_add_char(out, i ? ',' : '[');
 		buf_add_lit(out, "{\"id\":");
-		json_string(out, r->texts.data + result->id_at, result->id_len);
+		if (result->id_len)
+			json_string(out, r->texts.data + result->id_at, result->id_len);
+		else
+			json_string(out, r->texts.data + result->name_at, result->name_len);
 		buf_add_lit(out, ",\"is_error\":");
 		json_boolean(out, result->is_error);
 		buf_add_lit(out, ",\"bytes\":");
@@ -164,30 +167,20 @@ static void emit_request(struct llm_stage *s, const struct http_exchange *x, uin
 	record_send(s, &s->counts.requests);
 }
 
-/* A copy of @n bytes as a C string; "" when there is no memory, or nothing. */
-static const char *as_cstr(struct buf *b, const char *p, size_t n)
-{
-	buf_reset(b);
-	buf_add(b, p, n);
-	return buf_cstr(b);
-}
-
 static void tell_results(struct llm_stage *s, const struct http_exchange *x, uint64_t boot_ns)
 {
 	const struct llm_listener *l = &s->opt.listener;
 	const struct llm_request *r = &s->request;
-	bool named = llm_format_at(x->request.head.path) == &llm_ollama;
 
 	/* a server hears what somebody else's tools gave */
-	if (!l->tool_result || x->server)
+	if (!l->tool_result || x->server || r->texts.failed)
 		return;
 	for (size_t i = 0; i < r->n_results; i++) {
 		const struct llm_result *result = &r->results[i];
-		const char *id = as_cstr(&s->text, r->texts.data + result->id_at, result->id_len);
 
 		l->tool_result(l->context, &(struct llm_tool_result){
-						   .id = named ? "" : id,
-						   .name = named ? id : "",
+						   .id = r->texts.data + result->id_at,
+						   .name = r->texts.data + result->name_at,
 						   .is_error = result->is_error,
 						   .bytes = result->text_len,
 						   .who = x->who,

@@ -914,10 +914,10 @@ static bool same_call(const struct call *c, const struct llm_tool_result *r)
 {
 	if (c->agent.tgid != r->who.tgid || c->reported)
 		return false;
-	if (c->id[0])
+	if (c->id[0] && r->id[0])
 		return !strcmp(c->id, r->id);
-	/* Gemini numbers neither: the name has to do, wherever it stands */
-	return !strcmp(c->name, r->id[0] ? r->id : r->name);
+	/* Gemini numbers neither, clients of Ollama not always the result: the name has to do */
+	return r->name[0] && !strcmp(c->name, r->name);
 }
 
 static void on_tool_result(void *context, const struct llm_tool_result *r)

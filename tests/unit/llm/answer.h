@@ -185,7 +185,8 @@ static inline void request_show(const struct llm_format *f, const struct llm_req
 	for (size_t i = 0; i < r->n_results; i++) {
 		const struct llm_result *x = &r->results[i];
 
-		buf_printf(out, "result %.*s%s: %.*s\n", (int)x->id_len, r->texts.data + x->id_at,
+		buf_printf(out, "result %s%s%s%s: %.*s\n", r->texts.data + x->id_at,
+			   x->name_len ? "=" : "", r->texts.data + x->name_at,
 			   x->is_error ? " error" : "", (int)x->text_len,
 			   r->texts.data + x->text_at);
 	}

@@ -73,7 +73,7 @@ static void a_request_is_read(void **state)
 		"\"functionResponse\":{\"id\":\"f2\",\"name\":\"f\",\"response\":{\"output\":"
 		"\"yes\"}}}]}]\n"
 		"n=3\nprompt=q\ntools=[\"f\",\"g\",\"googleSearch\"]\n"
-		"parameters={\"temperature\":0.5}\nresult f2: yes\n",
+		"parameters={\"temperature\":0.5}\nresult f2=f: yes\n",
 		.path = "/v1beta/models/gemini-2.5-pro:generateContent?key=k",
 		.host = "generativelanguage.googleapis.com");
 }

@@ -76,7 +76,7 @@ static void names_of_a_request_are_cut_at_their_bound(void **state)
 	assert_int_equal(r->model.len, LLM_NAME_MAX);
 	assert_int_equal(r->session.len, LLM_NAME_MAX);
 	assert_int_equal(r->n_results, 1);
-	assert_int_equal(r->results[0].id_len, LLM_NAME_MAX);
+	assert_int_equal(r->results[0].id_len + r->results[0].name_len, LLM_NAME_MAX);
 	llm_request_done(r);
 	free(r);
 }

@@ -52,7 +52,14 @@ static void a_request_streams_unless_it_says_otherwise(void **state)
 		"\"q\"},{\"role\":\"assistant\",\"content\":\"\"},{\"role\":\"tool\",\"tool_name\":"
 		"\"t\","
 		"\"content\":\"r\"}]\nn=3\nprompt=q\nparameters={\"options\":{\"num_ctx\":4096}}\n"
-		"result t: r\n",
+		"result =t: r\n",
+		.path = "/api/chat", .host = "localhost:11434");
+	assert_request_text(
+		"{\"model\":\"m\",\"messages\":[{\"role\":\"tool\",\"tool_name\":\"t\","
+		"\"tool_call_id\":\"call_1\",\"content\":\"r\"}]}",
+		"ollama provider=ollama "
+		"stream\nmodel=m\nmessages=[{\"role\":\"tool\",\"tool_name\":"
+		"\"t\",\"tool_call_id\":\"call_1\",\"content\":\"r\"}]\nn=1\nresult call_1=t: r\n",
 		.path = "/api/chat", .host = "localhost:11434");
 	assert_request_text("{\"model\":\"m\",\"prompt\":\"p\",\"stream\":false}",
 			    "ollama provider=ollama\nmodel=m\nmessages=\"p\"\nn=1\nprompt=p\n",

@@ -169,16 +169,21 @@ static void asks(const char *id, const char *name, const char *input, const char
 	l->tool_call(l->context, &call);
 }
 
-static void reports(const char *id, bool is_error)
+static void reports_of(const char *id, const char *name, bool is_error)
 {
 	const struct llm_tool_result result = {.id = id,
-					       .name = "",
+					       .name = name,
 					       .is_error = is_error,
 					       .who = who(0, AGENT, 1),
 					       .boot_ns = now};
 	const struct llm_listener *l = tool_run_listener(stage);
 
 	l->tool_result(l->context, &result);
+}
+
+static void reports(const char *id, bool is_error)
+{
+	reports_of(id, "", is_error);
 }
 
 /* ---- tests ---- */
@@ -345,10 +350,29 @@ static void work_in_the_background_ends_with_its_last_process(void **state)
 static void a_call_without_an_id_is_reported_by_its_name(void **state)
 {
 	asks("", "run_shell_command", "{\"command\":\"make\"}", "");
-	reports("other", false);
-	HEARD("");
 	reports("run_shell_command", false);
+	reports_of("", "other", false);
+	HEARD("");
+	reports_of("7", "run_shell_command", false);
 	HEARD("end  run_shell_command pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
+}
+
+/* Ollama numbers its calls; whether a client gives the number back, or the name, or both, is its own affair. */
+static void a_report_without_the_calls_id_has_its_name(void **state)
+{
+	asks("call_1", "read_file", "{}", "");
+	asks("call_2", "read_file", "{}", "");
+	asks("call_3", "read_file", "{}", "");
+	reports_of("", "other", false);
+	HEARD("");
+	reports_of("call_2", "read_file", false);
+	HEARD("end call_2 read_file pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
+	reports_of("", "read_file", false);
+	HEARD("end call_1 read_file pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
+	reports_of("call_9", "read_file", false);
+	HEARD("");
+	reports_of("call_3", "", false);
+	HEARD("end call_3 read_file pid=0 [] 0% n=0 code=-1 signal=0 files= peers= reported\n");
 }
 
 static void the_run_ends_every_call(void **state)
@@ -520,6 +544,7 @@ int main(void)
 		TEST(a_program_that_was_started_before_the_call_was_told_is_found),
 		TEST(work_in_the_background_ends_with_its_last_process),
 		TEST(a_call_without_an_id_is_reported_by_its_name),
+		TEST(a_report_without_the_calls_id_has_its_name),
 		TEST(the_run_ends_every_call),
 		TEST(nothing_of_a_call_that_is_over_is_told_of_a_later_one),
 		TEST(many_calls_and_processes_stay_within_their_bounds),
