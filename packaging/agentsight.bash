@@ -6,7 +6,7 @@ _agentsight()
 	local cur=$2 prev=$3 command=${COMP_WORDS[1]} i
 	local commands="record trace ssl process network files system run attach doctor stats diff schema"
 	local whom="-c --comm -p --pid --no-children"
-	local output="-o --output --log-file --rotate-size --rotate-keep --filter -d --duration --ring-size --queue-size --keep-privileges --prices --no-redact"
+	local output="-o --output --log-file --rotate-size --rotate-keep --filter -d --duration --ring-size --queue-size --keep-privileges --no-redact"
 	local sources="--ssl --process --network --files --system --stdio"
 	local each="--threads --pss-interval --syscalls --offcpu --gpu --pressure --env"
 	local alerts="--alert --on-alert --webhook --exit-over --cpu-threshold --memory-threshold"
@@ -28,7 +28,7 @@ _agentsight()
 			-[imod] | --interval | --max-interval | --adaptive | --pss-interval | --env | --alert | \
 				--on-alert | --webhook | --cpu-threshold | --memory-threshold | --format | \
 				--output | --out | --log-file | --rotate-size | --rotate-keep | --filter | \
-				--duration | --ring-size | --queue-size | --prices)
+				--duration | --ring-size | --queue-size)
 				((i++))
 				continue
 				;;
@@ -94,9 +94,9 @@ _agentsight()
 	esac
 
 	case $command in
-	record) set -- "$whom" "$output" "$samples" "--binary-path" "$sources" "$say" ;;
-	trace) set -- "$whom" "$output" "$samples" "-u --uid --binary-path" "$sources" "$say" ;;
-	ssl) set -- "$whom" "$output" "-u --uid --binary-path" "$say" ;;
+	record) set -- "$whom" "$output" "$samples" "--binary-path --prices" "$sources" "$say" ;;
+	trace) set -- "$whom" "$output" "$samples" "-u --uid --binary-path --prices" "$sources" "$say" ;;
+	ssl) set -- "$whom" "$output" "-u --uid --binary-path --prices" "$say" ;;
 	process | network | files) set -- "$whom" "$output" "-u --uid" "$say" ;;
 	system) set -- "$whom" "$output" "$samples" "-u --uid" "$say" ;;
 	run)

@@ -41,7 +41,6 @@ complete -c agentsight -n $stream -s d -l duration -x -d 'Stop after this time (
 complete -c agentsight -n $stream -l ring-size -x -d 'Memory between kernel and agentsight (MB)'
 complete -c agentsight -n $stream -l keep-privileges -d 'Stay one process with all privileges, to be debugged'
 complete -c agentsight -n $stream -l queue-size -x -d 'Memory for output that cannot be written yet (MB)'
-complete -c agentsight -n $stream -l prices -r -F -d 'What models cost'
 complete -c agentsight -n $stream -l no-redact -d 'Keep secrets in the output'
 complete -c agentsight -n $stream -s q -l quiet -d 'Only errors on standard error'
 
@@ -52,6 +51,7 @@ complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l files -d
 complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l system -d 'CPU and memory samples'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace" -l stdio -d 'All that stdin, stdout and stderr carry'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace ssl" -l binary-path -r -F -d 'Also attach to the TLS library inside'
+complete -c agentsight -n "__fish_seen_subcommand_from record trace ssl" -l prices -r -F -d 'What models cost'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -s i -l interval -x -d 'Time between samples (seconds)'
 complete -c agentsight -n "__fish_seen_subcommand_from record trace system" -l system-interval -x -d 'Time between samples (seconds)'
 complete -c agentsight -n $sampled -l cpu-threshold -x -d 'Alert while a process uses more (percent)'

@@ -34,7 +34,6 @@ _agentsight() {
 		'--ring-size[memory between kernel and agentsight]:MB:'
 		'--keep-privileges[stay one process with all privileges, to be debugged]'
 		'--queue-size[memory for output that cannot be written yet]:MB:'
-		'--prices[what models cost]:file:_files'
 		'--no-redact[keep secrets in the output]'
 		{-q,--quiet}'[only errors on standard error]'
 	)
@@ -86,7 +85,10 @@ _agentsight() {
 		'--nodump[nothing]'
 		'--debug[say more on standard error]'
 	)
-	tls=('*--binary-path[also attach to the TLS library inside]:file:_files')
+	tls=(
+		'*--binary-path[also attach to the TLS library inside]:file:_files'
+		'--prices[what models cost]:file:_files'
+	)
 	say=(
 		{-j,--json}'[JSON also on a terminal]'
 		'--no-color[no colours]'
