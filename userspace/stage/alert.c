@@ -36,7 +36,8 @@ struct watch {
 };
 
 struct track {
-	struct as_hdr h; /* of the newest record */
+	struct as_hdr
+		h; /* of the newest record; without `tgid` of the first one, but for the time */
 	struct watch *watch;
 	uint32_t tgid; /* whom it is about: not always the process in the header */
 	uint64_t start_ns;
@@ -327,7 +328,10 @@ static void verdict_apply(struct alert_stage *s, struct verdict *v, const struct
 	if (t->state != STATE_REST && who->h->boot_ns > t->value_ns)
 		since_last = who->h->boot_ns - t->value_ns;
 	/* a value that this record lacks neither starts nor ends anything, but the process is alive */
-	t->h = *who->h;
+	if (t->tgid)
+		t->h = *who->h;
+	else /* of the run, the end is told under the process of the start */
+		t->h.boot_ns = who->h->boot_ns;
 	t->interval_ns = who->interval_ns;
 	if (v->read) {
 		t->sum = v->raw;

@@ -24,7 +24,8 @@ static struct stats_alert *open_alert(struct stats *s, const struct stats_alert_
 		struct stats_alert *a = &s->alerts[i];
 
 		if (!a->ended && a->pid == x->pid &&
-		    text_is(a->rule, sizeof(a->rule), x->rule, x->rule_len))
+		    text_is(a->rule, sizeof(a->rule), x->rule, x->rule_len) &&
+		    text_is(a->path, sizeof(a->path), x->path, x->path_len))
 			return a;
 	}
 	return NULL;
@@ -44,6 +45,7 @@ void stats_alert(struct stats *s, const struct stats_alert_event *x)
 		copy_text(a->rule, sizeof(a->rule), x->rule, x->rule_len);
 		copy_text(a->metric, sizeof(a->metric), x->metric, x->metric_len);
 		copy_text(a->unit, sizeof(a->unit), x->unit, x->unit_len);
+		copy_text(a->path, sizeof(a->path), x->path, x->path_len);
 		a->pid = x->pid;
 		a->begin_ns = x->unix_ns - (x->ended ? MIN(x->duration_ns, x->unix_ns) : 0);
 	}

@@ -197,6 +197,8 @@ static void on_threshold(struct stats *s, const struct event *ev)
 		.metric_len = e->metric.len,
 		.unit = record_bytes(&e->h, &e->unit),
 		.unit_len = e->unit.len,
+		.path = record_bytes(&e->h, &e->path),
+		.path_len = e->path.len,
 		.ended = e->ended,
 		.unix_ns = ev->unix_ns,
 		.value = e->value_centi,

@@ -286,11 +286,17 @@ static void table_end(struct buf *b)
 	buf_add_lit(b, "</table></div>\n");
 }
 
+static void td_text(struct buf *b, const char *text, size_t len)
+{
+	buf_add_lit(b, "<td>");
+	add_text(b, text, len);
+	buf_add_lit(b, "</td>");
+}
+
 static void row_begin(struct buf *b, const char *name, size_t len)
 {
-	buf_add_lit(b, "<tr><td>");
-	add_text(b, name, len);
-	buf_add_lit(b, "</td>");
+	buf_add_lit(b, "<tr>");
+	td_text(b, name, len);
 }
 
 static void td(struct buf *b, enum stats_unit unit, uint64_t value)
@@ -360,7 +366,8 @@ static void put_gauge_table(struct page *p)
 
 static void put_alert_table(struct page *p)
 {
-	static const char *const heads[] = {"rule", "pid", "from", "for", "limit", "peak", "mean"};
+	static const char *const heads[] = {"rule",  "pid, cgroup", "from", "for",
+					    "limit", "peak",        "mean"};
 
 	if (!p->s->n_alerts)
 		return;
@@ -369,7 +376,10 @@ static void put_alert_table(struct page *p)
 		const struct stats_alert *a = &p->s->alerts[i];
 
 		row_begin(p->b, a->rule, strlen(a->rule));
-		td(p->b, UNIT_COUNT, a->pid);
+		if (a->path[0])
+			td_text(p->b, a->path, strlen(a->path));
+		else
+			td(p->b, UNIT_COUNT, a->pid);
 		td(p->b, UNIT_NS, a->begin_ns - MIN(p->begin_ns, a->begin_ns));
 		if (a->ended)
 			td(p->b, UNIT_NS, a->end_ns - a->begin_ns);

@@ -265,6 +265,8 @@ static void put_alerts(struct buf *b, const struct stats *s)
 		member_text(b, "metric", a->metric, strlen(a->metric));
 		if (a->unit[0])
 			member_text(b, "unit", a->unit, strlen(a->unit));
+		if (a->path[0])
+			member_text(b, "path", a->path, strlen(a->path));
 		member(b, "pid", a->pid);
 		member(b, "begin", a->begin_ns);
 		if (a->ended)

@@ -205,7 +205,7 @@ static int on_exec(struct lines *l, const struct scan *m)
 static int on_threshold(struct lines *l, const struct scan *m)
 {
 	struct value rule = plain(l, m, SCAN_RULE), metric = scan_raw(m, SCAN_METRIC);
-	struct value unit = scan_raw(m, SCAN_UNIT);
+	struct value unit = scan_raw(m, SCAN_UNIT), path = scan_raw(m, SCAN_PATH);
 	struct stats_alert_event x = {
 		.pid = (uint32_t)scan_u64(m, SCAN_PID),
 		.rule = rule.p,
@@ -214,6 +214,8 @@ static int on_threshold(struct lines *l, const struct scan *m)
 		.metric_len = metric.len,
 		.unit = unit.p,
 		.unit_len = unit.len,
+		.path = path.p,
+		.path_len = path.len,
 		.ended = scan_is(m, SCAN_STATE, "end"),
 		.unix_ns = scan_u64(m, SCAN_TIMESTAMP),
 		.value = scan_centi(m, SCAN_VALUE),

@@ -20,6 +20,7 @@
 
 #define STATS_COMM_LEN    16
 #define STATS_TEXT_LEN    64
+#define STATS_PATH_LEN    256
 #define STATS_COMMAND_LEN 512
 
 enum stats_gauge {
@@ -118,8 +119,8 @@ struct stats_exit {
 
 struct stats_alert_event {
 	uint32_t pid;
-	const char *rule, *metric, *unit;
-	size_t rule_len, metric_len, unit_len;
+	const char *rule, *metric, *unit, *path;
+	size_t rule_len, metric_len, unit_len, path_len;
 	bool ended;
 	uint64_t unix_ns;
 	int64_t value, limit, min, avg, max; /* hundredths */
@@ -202,6 +203,7 @@ struct stats_alert {
 	char rule[STATS_TEXT_LEN];
 	char metric[STATS_TEXT_LEN];
 	char unit[STATS_COMM_LEN];
+	char path[STATS_PATH_LEN]; /* of a cgroup, or "" */
 	uint32_t pid;
 	bool ended;
 	uint64_t begin_ns, end_ns;

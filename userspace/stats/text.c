@@ -362,7 +362,12 @@ static void print_alerts(struct table *t, const struct stats *s)
 		line_style(&t->line, LINE_YELLOW);
 		line_str(&t->line, a->rule);
 		line_style(&t->line, LINE_PLAIN);
-		line_printf(&t->line, "  pid %u  peak ", a->pid);
+		line_str(&t->line, "  ");
+		if (a->path[0])
+			line_str(&t->line, a->path);
+		else
+			line_printf(&t->line, "pid %u", a->pid);
+		line_str(&t->line, "  peak ");
 		put_centi(t, a->max, a->unit);
 		if (a->ended)
 			line_printf(&t->line, "  for %s",

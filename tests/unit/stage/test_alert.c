@@ -601,7 +601,7 @@ static void costs_are_summed_over_the_run(void **state)
 	answered(10, 2000, 600000000);
 	heard("other other ");
 	stage->finish(stage);
-	heard("end(10 llm.cost 180 1998s at 2000) ");
+	heard("end(11 llm.cost 180 1998s at 2000) ");
 }
 
 static void nearness_is_of_the_newest_samples(void **state)

@@ -442,6 +442,21 @@ static void an_alert_and_its_end_are_one(void **state)
 	assert_int_equal(s->alerts_seen, 1);
 	assert_int_equal(s->alerts[0].end_ns - s->alerts[0].begin_ns, NSEC_PER_SEC);
 	assert_int_equal(s->alerts[0].avg, 9000);
+	/* two cgroups, the first of which is over first */
+	x.ended = false;
+	x.pid = 0;
+	for (int i = 0; i < 4; i++) {
+		x.path = i % 2 ? "/b" : "/a";
+		x.path_len = 2;
+		x.ended = i > 1;
+		x.unix_ns += NSEC_PER_SEC;
+		stats_alert(s, &x);
+	}
+	assert_int_equal(s->n_alerts, 3);
+	for (int i = 1; i < 3; i++) {
+		assert_string_equal(s->alerts[i].path, i == 2 ? "/b" : "/a");
+		assert_int_equal(s->alerts[i].end_ns - s->alerts[i].begin_ns, 2 * NSEC_PER_SEC);
+	}
 	for (int i = 0; i < 1000; i++) {
 		x.ended = false;
 		stats_alert(s, &x);
@@ -449,7 +464,7 @@ static void an_alert_and_its_end_are_one(void **state)
 		stats_alert(s, &x);
 	}
 	assert_int_equal(s->n_alerts, STATS_ALERTS);
-	assert_int_equal(s->alerts_seen, 1001);
+	assert_int_equal(s->alerts_seen, 1003);
 	stats_free(s);
 }
 
