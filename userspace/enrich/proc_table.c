@@ -277,6 +277,8 @@ int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 {
 	struct proc_tree *tree;
 
+	if (p->tree && p->tree->root == p)
+		return -EEXIST;
 	if (t->n_trees == PROC_TABLE_TREES_MAX) {
 		t->refused++;
 		return -ENOSPC;
@@ -553,11 +555,28 @@ static void exit_take(struct proc_table *t, struct proc *p, const struct as_exit
 	proc_end(t, p, cpu_ns, &all);
 }
 
+/* What is told of a socket comes under its owner, as that was when the socket was first seen; it may be gone. */
+static bool of_socket(uint32_t type)
+{
+	switch (type) {
+	case AS_EV_CONNECT:
+	case AS_EV_ACCEPT:
+	case AS_EV_SEND:
+	case AS_EV_RECV:
+	case AS_EV_FLOW:
+	case AS_EV_CLOSE:
+	case AS_EV_RETRANSMIT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Only the kernel's programs see a living process; other records are about one at most. */
-static bool from_kernel(const struct as_hdr *h)
+static bool proves_life(const struct as_hdr *h)
 {
 	return h->type > AS_EV_NONE && h->type < AS_EV_SYSTEM_METRICS && h->tgid && h->start_ns &&
-	       !(h->flags & AS_F_INFERRED);
+	       !(h->flags & AS_F_INFERRED) && !of_socket(h->type);
 }
 
 void proc_table_event(struct proc_table *t, const struct event *ev)
@@ -574,7 +593,7 @@ void proc_table_event(struct proc_table *t, const struct event *ev)
 	};
 	struct proc *p;
 
-	if (!from_kernel(h))
+	if (!proves_life(h))
 		return;
 	p = proc_table_learn(t, &f);
 	if (h->type == AS_EV_FORK)

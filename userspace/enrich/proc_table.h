@@ -172,8 +172,8 @@ void proc_table_link(struct proc_table *t);
 void proc_table_end(struct proc_table *t, struct proc *p, uint64_t cpu_ns);
 
 /*
- * Makes a living process the root of a tree. It and its descendants belong to that from now on. -ENOSPC when
- * there are PROC_TABLE_TREES_MAX.
+ * Makes a living process the root of a tree. It and its descendants belong to that from now on. -EEXIST when it is
+ * one already, -ENOSPC when there are PROC_TABLE_TREES_MAX.
  */
 int proc_table_add_tree(struct proc_table *t, struct proc *p, uint64_t since_ns,
 			struct proc_tree **ret);

@@ -656,7 +656,7 @@ int sampler_root(struct sampler *s, uint32_t tgid)
 		return -ENOMEM;
 	r = proc_table_add_tree(s->opt.table, p, s->opt.since_start ? 0 : s->opt.begin_ns, &tree);
 	if (r < 0)
-		return r;
+		return r == -EEXIST ? 0 : r;
 	tree->waited_io = s->opt.source->waited_io;
 	tree->sample = TAKE_PTR(sample);
 	return 0;

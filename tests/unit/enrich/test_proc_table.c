@@ -147,6 +147,40 @@ static void events_of_user_space_and_inferred_ones_prove_no_process(void **state
 	assert_int_equal(proc_table_count(table), 0);
 }
 
+/* Of 2,000 processes that had a socket each, which is told of when most of them are forgotten already. */
+static void what_is_told_of_sockets_proves_no_process_either(void **state)
+{
+	struct proc *p;
+
+	for (uint32_t i = 0; i < 2000; i++) {
+		feed_fork(10, 100 * MS, 1000 + i, 200 * MS + i);
+		feed_exit(1000 + i, 10, 200 * MS + i, 5);
+	}
+	for (uint32_t i = 0; i < 2000; i++) {
+		struct as_flow e = {.h = {.type = AS_EV_CLOSE,
+					  .tgid = 1000 + i,
+					  .ppid = 10,
+					  .start_ns = 200 * MS + i,
+					  .comm = "gone"}};
+
+		feed(&e);
+	}
+	assert_int_equal(proc_table_count(table), 1);
+	feed_exec(10, 1, 100 * MS, "new");
+	for (uint32_t type = AS_EV_CONNECT; type <= AS_EV_RETRANSMIT; type++) {
+		struct as_retransmit e = {.h = {.type = type,
+						.tgid = 10,
+						.ppid = 7,
+						.start_ns = 100 * MS,
+						.comm = "old"}};
+
+		feed(&e);
+	}
+	p = proc_table_find(table, 10);
+	assert_string_equal(p->comm, "new");
+	assert_int_equal(p->ppid, 1);
+}
+
 static void what_an_ended_child_used_is_credited_once(void **state)
 {
 	struct proc *parent, *child;
@@ -319,6 +353,7 @@ static struct proc_tree *plant(uint32_t tgid)
 	struct proc *p = seed(tgid, 1, 100 * MS, true);
 
 	assert_int_equal(proc_table_add_tree(table, p, 0, &tree), 0);
+	assert_int_equal(proc_table_add_tree(table, p, 0, &tree), -EEXIST);
 	assert_ptr_equal(p->tree, tree);
 	return tree;
 }
@@ -382,6 +417,7 @@ int main(void)
 		TEST(a_newer_start_time_is_another_process),
 		TEST(a_late_event_does_not_bring_an_ended_process_back),
 		TEST(events_of_user_space_and_inferred_ones_prove_no_process),
+		TEST(what_is_told_of_sockets_proves_no_process_either),
 		TEST(what_an_ended_child_used_is_credited_once),
 		TEST(a_credit_goes_past_what_is_not_followed),
 		TEST(children_of_an_ended_process_go_to_its_parent),
