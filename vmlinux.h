@@ -303,6 +303,18 @@ struct sched_entity {
 	u64 sum_exec_runtime;
 };
 
+struct seqcount {
+	unsigned int sequence;
+};
+
+struct seqcount_spinlock {
+	struct seqcount seqcount;
+};
+
+typedef struct {
+	struct seqcount_spinlock seqcount;
+} seqlock_t;
+
 struct signal_struct {
 	atomic_t live;
 	int nr_threads;
@@ -311,6 +323,7 @@ struct signal_struct {
 	unsigned int flags;
 	u64 utime;
 	u64 stime;
+	seqlock_t stats_lock; /* of the sums */
 	unsigned long nvcsw;
 	unsigned long nivcsw;
 	unsigned long min_flt;

@@ -572,6 +572,7 @@ static __always_inline void thread_ended(struct usage *u, struct task_struct *ta
 		return;
 	io_read(u, &task->ioac);
 	/* several may end at the same time */
+	__sync_fetch_and_add(&proc->ends_begun, 1);
 	__sync_fetch_and_add(&proc->ended_io.rchar, u->io.rchar);
 	__sync_fetch_and_add(&proc->ended_io.wchar, u->io.wchar);
 	__sync_fetch_and_add(&proc->ended_io.syscr, u->io.syscr);
@@ -579,6 +580,7 @@ static __always_inline void thread_ended(struct usage *u, struct task_struct *ta
 	__sync_fetch_and_add(&proc->ended_io.read_bytes, u->io.read_bytes);
 	__sync_fetch_and_add(&proc->ended_io.write_bytes, u->io.write_bytes);
 	bpf_map_update_elem(&ended_threads, &tid, &start_ns, BPF_ANY);
+	__sync_fetch_and_add(&proc->ends_done, 1);
 }
 
 static __always_inline bool thread_counted(struct task_struct *t)
@@ -637,7 +639,7 @@ __noinline int usage_turn(void)
  * Threads that were reaped are summed in signal_struct; those still on its list, this one and
  * perhaps the leader among them, are added. False when there are more than the walk is allowed.
  */
-static __always_inline bool usage_collect(struct usage *u, struct signal_struct *sig)
+static __always_inline bool usage_sum(struct usage *u, struct signal_struct *sig)
 {
 	int i;
 
@@ -659,6 +661,69 @@ static __always_inline bool usage_collect(struct usage *u, struct signal_struct 
 			return true;
 	}
 	return false;
+}
+
+/* What changes while another thread is moved from the list into the sums, or into `ended_io`. */
+struct moves {
+	__u32 reaped, begun;
+	bool none; /* under way */
+};
+
+static __always_inline struct moves moves_seen(struct signal_struct *sig, struct as_proc *proc)
+{
+	struct moves m = {
+		/* odd while somebody writes: kernel/exit.c, __exit_signal() */
+		.reaped = BPF_CORE_READ(sig, stats_lock.seqcount.seqcount.sequence),
+	};
+	__u32 done = 0;
+
+	if (proc) {
+		done = *(volatile __u32 *)&proc->ends_done;
+		m.begun = *(volatile __u32 *)&proc->ends_begun;
+	}
+	m.none = !(m.reaped & 1) && m.begun == done;
+	return m;
+}
+
+enum usage_result {
+	USAGE_MOVED,    /* threads went past on another processor */
+	USAGE_TOO_MANY, /* threads */
+	USAGE_ALL,
+};
+
+/* Global, as path_round() is. */
+__noinline int usage_try(void)
+{
+	struct task_struct *task = task_at((void *)bpf_get_current_task());
+	struct signal_struct *sig = LOAD(task, signal);
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	struct usage *u = usage_get();
+	struct moves before, after;
+	bool all;
+
+	if (!u)
+		return USAGE_TOO_MANY;
+	before = moves_seen(sig, proc);
+	all = usage_sum(u, sig);
+	if (proc)
+		io_add(&u->own, &proc->ended_io);
+	after = moves_seen(sig, proc);
+	if (!before.none || before.reaped != after.reaped || before.begun != after.begun)
+		return USAGE_MOVED;
+	return all ? USAGE_ALL : USAGE_TOO_MANY;
+}
+
+#define USAGE_TRIES 16
+
+/* True when nobody is left out, or counted twice. */
+static __always_inline bool usage_collect(void)
+{
+	int r = USAGE_MOVED, i;
+
+	for (i = 0; i < USAGE_TRIES && r == USAGE_MOVED; i++)
+		r = usage_try();
+	return r == USAGE_ALL;
 }
 
 /*
@@ -771,11 +836,8 @@ static __always_inline bool process_ends(struct trace_event_raw_sched_process_ex
 	return LOAD(sig, live.counter) == 0;
 }
 
-static __always_inline void exit_sums(struct as_exit *e, struct usage *u,
-				      const struct as_proc *proc)
+static __always_inline void exit_sums(struct as_exit *e, const struct usage *u)
 {
-	if (proc)
-		io_add(&u->own, &proc->ended_io);
 	e->minor_faults = u->minor;
 	e->major_faults = u->major;
 	e->voluntary = u->voluntary;
@@ -824,12 +886,12 @@ int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 	if (e) {
 		hdr_fill(&e->h, AS_EV_EXIT, sizeof(*e));
 		exit_status(task, sig, e);
-		e->incomplete = !usage_collect(u, sig);
+		e->incomplete = !usage_collect();
 		u->runtime += unaccounted_ns(task);
 		usage_split(u, e);
 		e->duration_ns = e->h.boot_ns - start_ns;
 		e->max_rss_kb = LOAD(sig, maxrss) * cfg.page_kb;
-		exit_sums(e, u, bpf_map_lookup_elem(&procs, &tgid));
+		exit_sums(e, u);
 		event_submit(&ring_events, e);
 	}
 	if (cfg.by_process)

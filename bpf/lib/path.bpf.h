@@ -62,7 +62,7 @@ static __always_inline struct scratch *scratch_get(void)
 enum path_result {
 	PATH_GOES_ON,
 	PATH_COMPLETE,
-	PATH_TOO_LONG,
+	PATH_INCOMPLETE,
 };
 
 /* One step up: over a mount point, or from a name to its parent. */
@@ -78,10 +78,10 @@ static __always_inline enum path_result path_step(struct scratch *s, struct path
 	if (dentry == w->root && vfsmnt == w->root_mnt)
 		return PATH_COMPLETE;
 	parent = BPF_CORE_READ(dentry, d_parent);
-	if (top || dentry == parent) {
+	if (top) {
 		struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
 
-		if (up == mnt || !top)
+		if (up == mnt)
 			return PATH_COMPLETE; /* of a mount tree, or of a lone file system */
 		w->dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
 		w->mnt = up;
@@ -90,16 +90,19 @@ static __always_inline enum path_result path_step(struct scratch *s, struct path
 	}
 
 	if (off >= w->end || off >= SCRATCH_PATHS)
-		return PATH_TOO_LONG;
+		return PATH_INCOMPLETE;
 	barrier_var(off);
 	off &= SCRATCH_PATHS - 1;
 	n = bpf_probe_read_kernel_str(&s->data[off], PATH_NAME_MAX,
 				      BPF_CORE_READ(dentry, d_name.name));
 	if (n <= 0)
-		return PATH_TOO_LONG;
+		return PATH_INCOMPLETE;
+	/* in no tree at all: a memfd has a name of its own; a pipe, or a file found by its number, has none */
+	if (dentry == parent && (w->off + AS_PATH_MAX != w->end || n == 1 || s->data[off] == '/'))
+		return PATH_INCOMPLETE;
 	w->off = off + n;
 	w->dentry = parent;
-	return PATH_GOES_ON;
+	return dentry == parent ? PATH_COMPLETE : PATH_GOES_ON;
 }
 
 /* A global function is verified once, however many programs call it. */
@@ -109,7 +112,7 @@ __noinline int path_round(void)
 	int i;
 
 	if (!s)
-		return PATH_TOO_LONG;
+		return PATH_INCOMPLETE;
 	for (i = 0; i < PATH_STEPS; i++) {
 		enum path_result r = path_step(s, &s->walk);
 
@@ -130,7 +133,8 @@ __noinline int path_turn(void)
 
 /*
  * Writes the components of (@dentry, @vfsmnt) at offset @start of this processor's scratch buffer and
- * returns the offset behind them, with PATH_CUT when depth or length did not suffice.
+ * returns the offset behind them, with PATH_CUT when depth or length did not suffice, or when there is
+ * no path; then that is @start.
  */
 static __always_inline __u32 path_walk(struct dentry *dentry, struct vfsmount *vfsmnt, __u32 start)
 {

@@ -59,6 +59,8 @@ struct as_task_io {
 struct as_proc {
 	__u64 start_ns; /* as /proc tells it in steps of AS_TICK_NS, or exact */
 	__u32 flags;
+	__u32 ends_begun; /* of threads that add their I/O, */
+	__u32 ends_done;  /* and of those, who are done */
 	__u32 pad;
 	struct as_task_io ended_io; /* of its threads that ended since it belongs */
 };

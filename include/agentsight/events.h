@@ -101,7 +101,7 @@ struct as_exit {
 	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")                \
 	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")               \
 	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                         \
-	  "of more than 1,024 threads, some are left out")
+	  "threads are missing: more than 1,024, or too many ended at once")
 
 /* ---- file ---- */
 

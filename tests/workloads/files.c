@@ -371,8 +371,35 @@ static void paths_root(void)
 	MUST(chdir(dir));
 }
 
+/* In no directory: what has a name of its own has that, the others what they were opened by. */
+static void paths_nowhere(void)
+{
+	char name[32];
+	int fd, ends[2];
+
+	fd = MUST(memfd_create("live", 0));
+	MUST(write(fd, "memory", 6));
+	expect("write", "\"path\":\"/memfd:live\",\"fd\":%d,\"bytes\":6,\"count\":1", fd);
+	MUST(ftruncate(fd, 3));
+	expect("truncate", "\"path\":\"/memfd:live\",\"length\":3");
+	MUST(close(fd));
+
+	MUST(pipe(ends));
+	snprintf(name, sizeof(name), "/dev/fd/%d", ends[1]);
+	fd = MUST(open(name, O_WRONLY));
+	expect("open", "\"path\":\"%s\",\"fd\":%d", name, fd);
+	MUST(close(fd));
+	MUST(close(ends[0]));
+	MUST(close(ends[1]));
+
+	fd = MUST(open("/proc/self/ns/net", O_RDONLY));
+	expect("open", "\"path\":\"/proc/self/ns/net\",\"fd\":%d", fd);
+	MUST(close(fd));
+}
+
 static void group_paths(unsigned long n)
 {
+	paths_nowhere();
 	paths_deep();
 	paths_long();
 	paths_fresh_page();
