@@ -561,11 +561,29 @@ static __always_inline void io_add(struct as_task_io *to, const struct as_task_i
 	to->write_bytes += io->write_bytes;
 }
 
+/* Of the process @tgid that @task is a thread of; where not everybody is chosen, it is there or never will be. */
+static __always_inline struct as_proc *account_get(struct task_struct *task, __u32 tgid)
+{
+	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	struct as_proc fresh = {};
+
+	if (!cfg.accounts || cfg.by_process)
+		return proc;
+	fresh.start_ns = LOAD(LOAD(task, group_leader), start_boottime);
+	if (proc && proc->start_ns == fresh.start_ns)
+		return proc;
+	if (!user_wanted())
+		return NULL;
+	/* none yet, or of one whose end was missed; of several threads the first one makes it */
+	bpf_map_update_elem(&procs, &tgid, &fresh, proc ? BPF_EXIST : BPF_NOEXIST);
+	return bpf_map_lookup_elem(&procs, &tgid);
+}
+
 /* A thread ends, its process lives on: the only chance to tell its I/O from that of children. */
 static __always_inline void thread_ended(struct usage *u, struct task_struct *task)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32, tid = (__u32)bpf_get_current_pid_tgid();
-	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	struct as_proc *proc = account_get(task, tgid);
 	__u64 start_ns = LOAD(task, start_boottime);
 
 	if (!proc)
@@ -874,7 +892,7 @@ int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 	}
 	if (!current_watched()) {
 		/* followed, though of another user now: the number may come again */
-		if (cfg.by_process && cfg.by_uid)
+		if (cfg.accounts && cfg.by_uid)
 			bpf_map_delete_elem(&procs, &tgid);
 		return 0;
 	}
@@ -894,7 +912,7 @@ int proc_exit(struct trace_event_raw_sched_process_exit *ctx)
 		exit_sums(e, u);
 		event_submit(&ring_events, e);
 	}
-	if (cfg.by_process)
+	if (cfg.accounts)
 		bpf_map_delete_elem(&procs, &tgid);
 	return 0;
 }

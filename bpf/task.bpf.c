@@ -140,11 +140,10 @@ static __always_inline bool task_wanted(struct task_struct *task, __u32 tgid,
 		return false;
 	if (cfg.by_uid && task->real_cred->uid.val != cfg.uid)
 		return false;
-	if (cfg.by_process) {
+	if (cfg.accounts)
 		*ret_proc = bpf_map_lookup_elem(&procs, &tgid);
-		if (!*ret_proc)
-			return false;
-	}
+	if (cfg.by_process && !*ret_proc)
+		return false;
 	/* 0: its exit has been reported, with all that it used */
 	return task->signal->live.counter > 0;
 }

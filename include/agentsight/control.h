@@ -13,6 +13,7 @@ struct as_config {
 	__u32 self_tgid;       /* agentsight never reports itself */
 	__u32 by_process;      /* only processes in the map `procs`; else everyone */
 	__u32 by_uid;          /* only processes of `uid` */
+	__u32 accounts;        /* in `procs`: the I/O of threads that have ended; always with by_process */
 	__u32 uid;             /* compared with the real user id */
 	__u32 by_name;         /* exec adds processes whose name is in `names` */
 	__u32 follow_children; /* fork adds the children of followed processes */

@@ -3,6 +3,8 @@
 #include "live.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +245,72 @@ static void leak_alerts(void)
 	CHECK(number_at(alert_of(&st, pid, "exit_code", "start"), "value") == 3, "exit code");
 }
 
+#define READERS     4
+#define READER_SIZE 1000000
+
+static void *read_zeros(void *arg)
+{
+	static char bytes[READERS][READER_SIZE];
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	return read(fd, bytes[*(int *)arg], READER_SIZE) == READER_SIZE ? arg : NULL;
+}
+
+/* As a user whom nobody else is: threads that read and end, behind each byte of the gate one. */
+static void read_as(uid_t uid, int gate_fd)
+{
+	int number[READERS];
+	char byte;
+
+	if (setgid(uid) || setuid(uid))
+		_exit(9);
+	for (int i = 0; i < READERS && read(gate_fd, &byte, 1) == 1; i++) {
+		pthread_t thread;
+		void *done = NULL;
+
+		number[i] = i;
+		if (pthread_create(&thread, NULL, read_zeros, &number[i]) ||
+		    pthread_join(thread, &done) || !done)
+			_exit(8);
+	}
+	read(gate_fd, &byte, 1);
+	_exit(0);
+}
+
+static void users_threads(void)
+{
+	uid_t uid = 54322;
+	struct line *l, *last = NULL;
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+	int gate[2];
+	pid_t pid;
+
+	CHECK(!pipe2(gate, O_CLOEXEC), "pipe");
+	pid = fork();
+	if (pid == 0) {
+		close(gate[1]);
+		read_as(uid, gate[0]);
+	}
+	close(gate[0]);
+	sight_start(&s, "system", "--interval", "0.1", "--detail", "-u", live_printf("%u", uid),
+		    NULL);
+	CHECK(write(gate[1], "1234", READERS) == READERS, "write");
+	live_wait_text(s.out, live_printf("\"rchar\":%d", READERS * READER_SIZE + READERS), 2, 10);
+	close(gate[1]);
+	waitpid(pid, NULL, 0);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	while ((l = stream_find(&st, &i, pid, "system", "tree")))
+		last = l;
+	CHECK(last && json_object_get_int64(object_at(last->data, "io.rchar")) >=
+			      READERS * READER_SIZE,
+	      "the tree lacks what threads read that have ended: %s",
+	      last ? json_object_to_json_string(last->json) : "none");
+}
+
 static void whole_machine(void)
 {
 	static const char *const keys[] = {
@@ -327,6 +395,7 @@ const struct live_test system_tests[] = {
 	{"a_CPU_threshold_raises_and_ends_one_alert", cpu_threshold, 60},
 	{"a_memory_threshold_raises_and_ends_one_alert", memory_threshold, 60},
 	{"a_leak_is_told_before_its_limit", leak_alerts, 60},
+	{"the_tree_of_a_users_process_has_what_ended_threads_read", users_threads, 30},
 	{"without_a_target_the_machine_is_sampled", whole_machine, 30},
 	{"planted_secrets_are_in_no_output", redacted, 30},
 	{"planted_secrets_are_shown_when_asked_for", not_redacted, 30},

@@ -104,7 +104,7 @@ static uint32_t entries_of(const struct bpf_shared *s, enum shared_map map)
 	case SHARED_LEDGER:
 		return s->cfg.cpus * AS_EV_COUNT;
 	case SHARED_PROCS:
-		return s->cfg.by_process ? map_specs[map].max_entries : 1;
+		return s->cfg.accounts ? map_specs[map].max_entries : 1;
 	default:
 		return map_specs[map].max_entries;
 	}
