@@ -388,6 +388,7 @@ static int seed(struct sources *s, struct err *e)
 		.follow_children = !s->opt->no_children,
 	};
 	r = procfs_seed(s->procfs, s->procs, &s->match, found, s);
+	s->match.pids_found = true;
 	return r < 0 ? err_set(e, r, "cannot read /proc: %s", strerror(-r)) : 0;
 }
 

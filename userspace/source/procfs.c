@@ -537,7 +537,7 @@ static bool named(const struct procfs *fs, const struct proc_match *m, const str
 
 static bool given(const struct proc_match *m, uint32_t pid)
 {
-	for (size_t i = 0; i < m->n_pids; i++) {
+	for (size_t i = 0; i < m->n_pids && !m->pids_found; i++) {
 		if (m->pids[i] == pid)
 			return true;
 	}

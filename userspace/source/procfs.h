@@ -129,6 +129,7 @@ struct proc_match {
 	size_t n_names;
 	const uint32_t *pids;
 	size_t n_pids;
+	bool pids_found; /* who has one of these numbers from now on is somebody else */
 	bool by_uid;
 	uint32_t uid;
 	bool follow_children;

@@ -13,6 +13,7 @@
 
 #define READ_MAX     1024
 #define STATUS_MAX   4096
+#define STATUS_LARGE (1 << 20) /* with 65,536 groups, as many as there can be, it has 700 KB */
 #define FDS_PER_PROC 3
 #define FDS_SPARE    64 /* for everything else */
 
@@ -30,6 +31,7 @@ struct task_procfs_source {
 	uint32_t page_size;
 	size_t fds_max;
 	size_t fds_used;
+	char *large; /* STATUS_LARGE bytes, once somebody needed them */
 };
 
 /* struct proc.source */
@@ -175,11 +177,27 @@ static void numbers_take(void *from, const void *part, size_t bytes)
 		f[i] -= p[i];
 }
 
+static int status_read(struct task_procfs_source *src, uint32_t pid, const char *name,
+		       struct procfs_status *ret)
+{
+	char buf[STATUS_MAX];
+	ssize_t n = procfs_pid_read(src->opt.fs, pid, name, buf, sizeof(buf));
+
+	if (n < 0 || (size_t)n < sizeof(buf))
+		return n < 0 ? (int)n : procfs_parse_status(buf, n, ret);
+	if (!src->large)
+		src->large = malloc(STATUS_LARGE);
+	if (!src->large)
+		return -ENOMEM;
+	n = procfs_pid_read(src->opt.fs, pid, name, src->large, STATUS_LARGE);
+	return n < 0 ? (int)n : procfs_parse_status(src->large, n, ret);
+}
+
 /* What a thread has on its own; @dir is "task/TID", or "." for the one that a process began with. */
 static void thread_more(struct task_procfs_source *src, uint32_t pid, const char *dir,
 			struct as_task_more *m)
 {
-	char name[48], buf[STATUS_MAX];
+	char name[48], buf[READ_MAX];
 	struct procfs_status status;
 	uint64_t cpu_ns, wait_ns;
 	ssize_t n;
@@ -191,8 +209,7 @@ static void thread_more(struct task_procfs_source *src, uint32_t pid, const char
 		m->wait_ns = wait_ns;
 	}
 	snprintf(name, sizeof(name), "%s/status", dir);
-	n = procfs_pid_read(src->opt.fs, pid, name, buf, sizeof(buf));
-	if (n <= 0 || procfs_parse_status(buf, n, &status) < 0)
+	if (status_read(src, pid, name, &status) < 0)
 		return;
 	m->usage.voluntary = status.voluntary;
 	m->usage.involuntary = status.involuntary;
@@ -256,10 +273,8 @@ static void memory_set(struct task_procfs_source *src, uint32_t pid, struct as_t
 {
 	const uint32_t page_kb = src->page_size / 1024;
 	struct procfs_status status;
-	char buf[STATUS_MAX];
-	ssize_t n = procfs_pid_read(src->opt.fs, pid, "status", buf, sizeof(buf));
 
-	if (n <= 0 || procfs_parse_status(buf, n, &status) < 0)
+	if (status_read(src, pid, "status", &status) < 0)
 		return;
 	m->flags |= AS_TASK_MEMORY;
 	m->anon_pages = status.anon_kb / page_kb;
@@ -356,6 +371,7 @@ static void procfs_source_free(struct task_source *source)
 			kept_free(p);
 	}
 	proc_table_on_end(src->opt.table, NULL);
+	free(src->large);
 	free(src);
 }
 

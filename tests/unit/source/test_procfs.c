@@ -331,6 +331,23 @@ static void pids_add_to_names_and_a_uid_narrows(void **state)
 	assert_int_equal(found_flags[500], AS_PROC_GIVEN);
 }
 
+static void a_number_that_comes_again_is_somebody_else(void **state)
+{
+	const uint32_t pids[] = {500, 11};
+	struct proc_match m = {.pids = pids, .n_pids = 2, .follow_children = true};
+
+	assert_int_equal(procfs_seed(fs, table, &m, note, NULL), 3);
+	m.pids_found = true;
+	process_remove(500);
+	proc_table_end(table, proc_table_find(table, 500), 0);
+	process_put(500, 1, "stranger", "/bin/s", "s\0", 2);
+	stat_put(500, 1, "stranger", 900, 0, 0);
+	process_put(501, 11, "child", "/bin/c", "c\0", 2);
+	assert_int_equal(procfs_refresh(fs, table, &m, note, NULL), 1);
+	assert_int_equal(found_flags[501], AS_PROC_CHILD);
+	assert_false(proc_table_find(table, 500)->followed);
+}
+
 static void a_uid_alone_selects_all_its_processes(void **state)
 {
 	const struct proc_match m = {.by_uid = true, .uid = 0};
@@ -514,6 +531,7 @@ int main(void)
 		TEST(a_child_forked_during_the_pass_is_found_by_the_next),
 		TEST(pids_add_to_names_and_a_uid_narrows),
 		TEST(a_uid_alone_selects_all_its_processes),
+		TEST(a_number_that_comes_again_is_somebody_else),
 		TEST(what_was_used_before_the_first_look_is_no_samples),
 		TEST(a_process_that_execs_a_wanted_program_is_found),
 		TEST(a_young_process_that_execs_under_the_same_name_is_found),

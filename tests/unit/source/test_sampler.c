@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "event/schema.h"
+#include "base/buf.h"
 #include "source/sampler.h"
 
 #define MS  1000000ULL
@@ -839,6 +840,23 @@ static void proc_tells_details_and_threads_without_counting_twice(void **state)
 	assert_int_equal(tree.threads, 2);
 }
 
+/* As many groups as a user can have: they stand before what memory it has. */
+static void of_somebody_in_many_groups_memory_is_told_too(void **state)
+{
+	struct buf b = {};
+
+	buf_add_lit(&b, "Uid:\t0\nGroups:\t");
+	for (unsigned i = 0; i < 65536; i++)
+		buf_printf(&b, "%u ", 4000000000U + i);
+	buf_add_lit(&b, "\nVmHWM:\t9000 kB\nRssAnon:\t400 kB\nRssFile:\t40 kB\nRssShmem:\t4 kB\n"
+			"voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n");
+	file_put("10/status", buf_cstr(&b));
+	sample(10 * SEC);
+	assert_int_equal(rows->anon_kb, 400);
+	assert_int_equal(rows->peak_kb, 9000);
+	buf_done(&b);
+}
+
 static void what_wait_told_of_a_root_completes_the_sums_of_proc(void **state)
 {
 	const struct rusage use = {.ru_utime = {.tv_sec = 3},
@@ -926,6 +944,8 @@ int main(void)
 			proc_tells_details_and_threads_without_counting_twice, proc_detail_set_up,
 			proc_detail_tear_down),
 		cmocka_unit_test_setup_teardown(what_wait_told_of_a_root_completes_the_sums_of_proc,
+						proc_detail_set_up, proc_detail_tear_down),
+		cmocka_unit_test_setup_teardown(of_somebody_in_many_groups_memory_is_told_too,
 						proc_detail_set_up, proc_detail_tear_down),
 		PROC_TEST(the_machine_is_sampled_when_nothing_is_selected),
 	};
