@@ -2,15 +2,22 @@
 /* The cache of results, for the test program itself. */
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -264,6 +271,55 @@ static void a_build_id_is_believed_of_what_root_alone_can_write(void **state)
 	self_close(&s);
 }
 
+/* A process with mounts of its own, as a container has, in which a directory is mounted onto itself. */
+static pid_t container_start(const char *where)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount(where, where, NULL, MS_BIND, NULL) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1) {
+		waitpid(pid, NULL, 0);
+		pid = -1;
+	}
+	close(ready[0]);
+	return pid;
+}
+
+static void nor_is_the_build_id_of_a_containers_root(void **state)
+{
+	char path[PATH_MAX], inside[PATH_MAX + 32];
+	struct find_result r;
+	struct self s;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s", copy(0755));
+	s = program_open(path);
+	if (geteuid() != 0 || load(&s, &r) < 0)
+		skip();
+	find_result_done(&r);
+	self_close(&s);
+	pid = container_start(dirname(strcpy(inside, path)));
+	if (pid < 0)
+		skip();
+	snprintf(inside, sizeof(inside), "/proc/%d/root%s", pid, path);
+	s = program_open(inside);
+	assert_int_equal(load(&s, &r), -ENODATA);
+	self_close(&s);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 static void an_unknown_file_is_not_there(void **state)
 {
 	assert_int_equal(unlink(name), 0);
@@ -377,6 +433,7 @@ int main(void)
 		test(that_there_is_nothing_is_believed_of_one_file_only),
 		test(that_there_is_nothing_is_not_believed_of_what_changed),
 		test(a_build_id_is_believed_of_what_root_alone_can_write),
+		test(nor_is_the_build_id_of_a_containers_root),
 		test(an_unknown_file_is_not_there),
 		test(a_file_that_others_can_write_is_refused),
 		test(a_directory_that_others_can_write_is_refused),
