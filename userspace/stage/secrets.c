@@ -1177,8 +1177,3 @@ void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, siz
 			memset(copy + spans[i].off, '*', MIN(spans[i].len, n - spans[i].off));
 	}
 }
-
-bool secrets_name_known(const char *name, size_t len)
-{
-	return name_find((const uint8_t *)name + len, len, N_HEADER | N_JSON) != NULL;
-}

@@ -59,7 +59,4 @@ bool secrets_agree(const struct secret_scan *a, const struct secret_scan *b);
 /* Overwrites the spans in a copy of the text with '*'. Lengths and offsets stay as they are. */
 void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, size_t n_spans);
 
-/* For decoded pairs (HTTP/2 headers, JSON members): does a field of this name hold a secret? */
-bool secrets_name_known(const char *name, size_t len);
-
 #endif
