@@ -557,6 +557,17 @@ static void named_members(void)
 	in_body("{\"model\":\"m\",\"api_key\":\"", "\",\"n\":1}");
 	in_body("{\"t\":\"{\\\"client_secret\\\":\\\"", "\\\"}\"}");
 	in_body("a=b&password=", "&c=d");
+	in_body("{\"headers\":{\"Authorization\":[\"Bearer ", "\"],\"Host\":[\"h\"]}}");
+	in_body("{\"x-api-key\"\t\r\n:\n[\"a\",\n\"", "\"],\"n\":1}");
+	in_body("{\"t\":\"{\\\"Cookie\\\":[\\\"a=b\\\",\\\"c=", "\\\"]}\"}");
+	in_body("{\"A_NAME_THAT_IS_LONGER_THAN_WHAT_IS_REMEMBERED_OF_A_STREAM_AND_ENDS_IN_API_"
+		"KEY\":\"",
+		"\"}");
+	in_body("{\"t\":\"GET / HTTP/1.1\\r\\nCookie: a=\\\"x\\\"; session=",
+		"\\r\\nHost: h\\r\\n\"}");
+	in_body("{\"c\":\"curl -H 'Authorization: Token token=\\\"", "\\\"' h\"}");
+	in_body("{\"t\":\"\\nAuthorization: Digest username=\\\"D\\\\\\\\name\\\", response=\\\"",
+		"\\\"\\u000d\\u000a\"}");
 }
 
 static void bare_texts(void)
@@ -646,6 +657,10 @@ static void messages(void)
 		   "\",\"n\":\""
 		   "0123456789012345678901234567890123456789"
 		   "0123456789012345678901234567890123456789012345678901234567890123456789\"}");
+	in_message("{\"headers\":{\"Authorization\":[\"Bearer ",
+		   "\"]},\"n\":\""
+		   "0123456789012345678901234567890123456789012345678901234567890123456789012345678"
+		   "9\"}");
 }
 
 #define PLACE(name, place, named)         \
@@ -672,6 +687,17 @@ PLACE(keys_in_compressed_bodies_are_masked, in_gzip, true)
 PLACE(words_that_hold_keys_are_masked, words, true)
 PLACE(keys_among_words_are_masked, bare_words, false)
 PLACE(messages_that_hold_keys_are_masked, messages, true)
+
+static void numbers_behind_a_name_are_masked_wherever_a_call_ends(void **state)
+{
+	key_make(&(struct maker){"a number", "", "123456789", 24, true, false});
+	in_body("{\"n\":1,\"password\": ", ",\"b\":2}");
+	in_body("{\"t\":\"{\\\"api_key\\\":-", "}\"}");
+	in_chunks("{\"client_secret\":", "}");
+	in_frames("{\"client_secret\":", "}");
+	assert_int_equal(leaks, 0);
+	assert_true(lines >= cases);
+}
 
 static void the_summary_holds_none_of_them(void **state)
 {
@@ -894,6 +920,7 @@ int main(void)
 		TEST(words_that_hold_keys_are_masked),
 		TEST(keys_among_words_are_masked),
 		TEST(messages_that_hold_keys_are_masked),
+		TEST(numbers_behind_a_name_are_masked_wherever_a_call_ends),
 		cmocka_unit_test_setup_teardown(the_statistics_hold_no_command_lines_keys,
 						set_up_statistics, tear_down),
 		TEST(a_name_that_the_filter_keeps_back_still_names_a_key),

@@ -90,7 +90,7 @@ static bool holds_text(const struct field_desc *f)
 	       f->kind == AS_KIND_JSON;
 }
 
-/* ---- JSON: what is masked may only be the inside of strings, and no half of an escape ---- */
+/* ---- JSON: only numbers and the inside of strings may be masked, and no half of an escape ---- */
 
 struct json_walk {
 	const uint8_t *in;
@@ -123,12 +123,12 @@ static bool in_spans(struct json_walk *w, size_t i, size_t len)
 }
 
 /* The string whose opening quote is at @i; returns where it is closed. */
-static size_t json_string_mask(struct json_walk *w, size_t i, bool secret)
+static size_t json_string_mask(struct json_walk *w, size_t i)
 {
 	for (i++; i < w->n && w->in[i] != '"';) {
 		size_t len = json_unit(w, i);
 
-		if (in_spans(w, i, len) || secret) {
+		if (in_spans(w, i, len)) {
 			w->found = true;
 			if (w->out)
 				memset(w->out + i, '*', len);
@@ -138,42 +138,44 @@ static size_t json_string_mask(struct json_walk *w, size_t i, bool secret)
 	return i;
 }
 
-static bool name_before(const struct json_walk *w, size_t from, size_t to)
+/* A string as long as the number that was there; of one digit nothing can be made but another. */
+static void number_overwrite(uint8_t *out, size_t len)
 {
-	return to > from + 1 && secrets_name_known((const char *)w->in + from + 1, to - from - 1);
+	if (len == 1) {
+		out[0] = '0';
+		return;
+	}
+	memset(out, '*', len);
+	out[0] = out[len - 1] = '"';
 }
 
-/*
- * secrets_mask() knows `"name": "value"`. A header that came several times is `"name":["a","b"]`, and
- * these values it does not connect with the name.
- */
+static bool is_number(uint8_t c)
+{
+	return (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E';
+}
+
+/* The number that starts at @i; returns its last byte. */
+static size_t json_number_mask(struct json_walk *w, size_t i)
+{
+	size_t len = 1;
+
+	while (i + len < w->n && is_number(w->in[i + len]))
+		len++;
+	if (in_spans(w, i, len)) {
+		w->found = true;
+		if (w->out)
+			number_overwrite(w->out + i, len);
+	}
+	return i + len - 1;
+}
+
 static void json_mask(struct json_walk *w)
 {
-	bool named = false, list = false; /* the last string is a known name; we are in its list */
-	size_t i = 0;
-
-	while (i < w->n) {
-		size_t from = i;
-
-		switch (w->in[i]) {
-		case '"':
-			i = json_string_mask(w, i, list);
-			named = !list && name_before(w, from, i);
-			break;
-		case '[':
-			list |= named;
-			named = false;
-			break;
-		case ']':
-			list = false;
-			break;
-		case ':':
-		case ' ':
-			break;
-		default:
-			named = false;
-		}
-		i++;
+	for (size_t i = 0; i < w->n && w->n_spans; i++) {
+		if (w->in[i] == '"')
+			i = json_string_mask(w, i);
+		else if (w->in[i] == '-' || (w->in[i] >= '0' && w->in[i] <= '9'))
+			i = json_number_mask(w, i);
 	}
 }
 
@@ -249,7 +251,7 @@ static void mask_json(struct search *s, size_t n_spans)
 	const uint8_t *in = (const uint8_t *)s->rec + s->off;
 	struct json_walk w = {.in = in, .n = s->len, .spans = r->spans, .n_spans = n_spans};
 
-	if (!n_spans && !memchr(in, '[', s->len))
+	if (!n_spans)
 		return;
 	json_mask(&w);
 	if (!w.found)

@@ -194,18 +194,19 @@ enum mode {
 };
 
 enum kind {
-	K_LINE,   /* ends with the line; with `quote`, also at that quote or a backslash */
+	K_LINE,   /* ends with the line; with `quote`, also at that quote or an escaped line end */
 	K_PARAM,  /* ends at '&' and wherever a word ends */
 	K_FORM,   /* the same; may stand in quotes */
 	K_WORD,   /* ends where a word ends; may stand in quotes */
 	K_ARG,    /* ends at NUL */
 	K_QUOTED, /* ends at the closing quote */
+	K_NUMBER, /* ends where a number ends */
 };
 
 #define END(kind) (1U << (kind))
 #define END_WORD  (END(K_PARAM) | END(K_FORM) | END(K_WORD))
 
-/* Which kinds of value a byte ends. Quotes inside K_QUOTED are decided by value_quoted(). */
+/* Which kinds of value a byte ends; of others value_ends() decides. */
 static const uint8_t ends[256] = {
 	['\0'] = END(K_LINE) | END_WORD | END(K_ARG) | END(K_QUOTED),
 	['\n'] = END(K_LINE) | END_WORD | END(K_QUOTED),
@@ -341,7 +342,7 @@ static bool name_matches(const struct name *row, const uint8_t *end, size_t len)
 	return want == 0;
 }
 
-/* The row of the name that ends at @end, is @len long, and is known in one of the @contexts. */
+/* The row of the name that ends at @end, has @len bytes in sight, and is known in one of the @contexts. */
 static const struct name *name_find(const uint8_t *end, size_t len, unsigned int contexts)
 {
 	uint64_t rows;
@@ -401,6 +402,7 @@ static void value_open(struct walk *w, enum kind kind, const struct name *row)
 	s->mode = M_OPEN;
 	s->kind = kind;
 	s->scheme = row->flags & N_SCHEME;
+	s->list = 0;
 	s->min = kind == K_QUOTED ? row->json_min : 0;
 	s->quote = 0;
 	s->escaped = 0;
@@ -408,45 +410,71 @@ static void value_open(struct walk *w, enum kind kind, const struct name *row)
 	s->held = 0;
 }
 
-/* "name" just before the colon, with as many backslashes before both quotes. */
-static bool colon_json(struct walk *w, const uint8_t *b, size_t avail)
+static inline bool is_space(uint8_t c)
 {
-	size_t i = 0, escapes = 0, len = 0;
-	const struct name *row;
-	uint8_t quote;
-
-	while (i < avail && i < 4 && b[-(ptrdiff_t)i - 1] == ' ')
-		i++;
-	if (i >= avail || !is_quote(b[-(ptrdiff_t)i - 1]))
-		return false;
-	quote = b[-(ptrdiff_t)i - 1];
-	i++;
-	while (i < avail && b[-(ptrdiff_t)i - 1] == '\\') {
-		escapes++;
-		i++;
-	}
-	b -= i;
-	avail -= i;
-	if (!name_plausible(b, avail))
-		return true;
-
-	len = name_len(b, avail);
-	if (len == avail || b[-(ptrdiff_t)len - 1] != quote)
-		return true;
-	row = name_find(b, len, N_JSON);
-	if (!row)
-		return true;
-
-	value_open(w, K_QUOTED, row);
-	return true;
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* Only blanks, and what curl -v puts before a header, stand between the name and its line's start. */
-static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote)
+static size_t backslashes(const uint8_t *end, size_t avail)
+{
+	size_t n = 0;
+
+	while (n < avail && end[-(ptrdiff_t)n - 1] == '\\')
+		n++;
+	return n;
+}
+
+/* The row of the name in @quote that ends at @b. One that begins out of sight is known by its end. */
+static const struct name *name_quoted(const uint8_t *b, size_t avail, uint8_t quote, bool cut)
+{
+	const struct name *row;
+	size_t len;
+
+	if (!name_plausible(b, avail))
+		return NULL;
+	len = name_len(b, avail);
+	if (len < avail && b[-(ptrdiff_t)len - 1] != quote)
+		return NULL;
+	row = name_find(b, len, N_JSON);
+	if (len == avail && !(cut && row && (row->flags & (N_END | N_UPPER))))
+		return NULL;
+	return row;
+}
+
+/*
+ * "name" just before the colon, perhaps with backslashes before its quotes. White space, quotes and as much
+ * of the name as tells it have to lie within SECRETS_BACK.
+ */
+static void colon_json(struct walk *w, const uint8_t *b, size_t avail)
+{
+	bool cut = avail == SECRETS_BACK;
+	const struct name *row;
+	size_t escapes;
+	uint8_t quote;
+
+	while (avail && is_space(b[-1])) {
+		b--;
+		avail--;
+	}
+	if (!avail || !is_quote(b[-1]))
+		return;
+	quote = b[-1];
+	b--;
+	avail--;
+	escapes = backslashes(b, avail);
+	row = name_quoted(b - escapes, avail - escapes, quote, cut);
+	if (row)
+		value_open(w, K_QUOTED, row);
+}
+
+/*
+ * Only blanks, and what curl -v puts before a header, stand between the name and its line's start. A quote
+ * there, after @ret_escaped backslashes, closes the line.
+ */
+static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote, uint8_t *ret_escaped)
 {
 	size_t i;
 
-	*ret_quote = 0;
 	for (i = 0; i < avail; i++) {
 		uint8_t c = b[-(ptrdiff_t)i - 1];
 
@@ -454,6 +482,7 @@ static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote)
 			return true;
 		if (is_quote(c)) {
 			*ret_quote = c;
+			*ret_escaped = (uint8_t)backslashes(b - i - 1, avail - i - 1);
 			return true;
 		}
 		if (c != ' ' && c != '\t' && c != '>' && c != '<')
@@ -462,11 +491,20 @@ static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote)
 	return avail < SECRETS_BACK;
 }
 
+/*
+ * How many backslashes precede the quotes of a string in which @n of them and an n end a line: there is one
+ * more of them than before a quote, and twice as many for each backslash of the line's own.
+ */
+static uint8_t line_escaped(size_t n)
+{
+	return (uint8_t)((n & -n) - 1);
+}
+
 static bool colon_header(struct walk *w, const uint8_t *b, size_t avail)
 {
 	size_t len, i;
 	const struct name *row;
-	uint8_t before, quote = 0;
+	uint8_t before, quote = 0, escaped = 0;
 	bool dash = false, escape;
 
 	if (!name_plausible(b, avail))
@@ -483,13 +521,16 @@ static bool colon_header(struct walk *w, const uint8_t *b, size_t avail)
 	row = name_find(b, len, N_HEADER);
 	if (!row || ((row->flags & N_DASH) && !dash))
 		return false;
-	if (escape)
+	if (escape) {
 		quote = '"';
-	else if (!line_starts(b - len, avail - len, &quote))
+		escaped = line_escaped(backslashes(b - len - 1, avail - len - 1));
+	} else if (!line_starts(b - len, avail - len, &quote, &escaped)) {
 		return false;
+	}
 
 	value_open(w, K_LINE, row);
 	w->s->quote = quote;
+	w->s->escaped = escaped;
 	return true;
 }
 
@@ -501,7 +542,7 @@ static void on_colon(struct walk *w)
 	if (avail == 0)
 		return;
 
-	if (is_quote(b[-1]) || b[-1] == ' ') {
+	if (is_quote(b[-1]) || is_space(b[-1])) {
 		colon_json(w, b, avail);
 		return;
 	}
@@ -822,6 +863,49 @@ static void open_quote(struct walk *w, uint8_t c)
 	value_start(w);
 }
 
+/* Between the colon and what is no string. Numbers count, true, null and objects do not. */
+static void open_bare(struct walk *w, uint8_t c)
+{
+	struct secret_scan *s = w->s;
+
+	if (is_space(c)) {
+		w->p++;
+	} else if (c == '[') {
+		/* the values of a header, which may be short */
+		s->list = 1;
+		s->min = 0;
+		w->p++;
+	} else if ((class_of[c] & C_DIGIT) || c == '-') {
+		s->kind = K_NUMBER;
+		value_start(w);
+	} else {
+		s->mode = M_TEXT;
+	}
+}
+
+#define LISTS_MAX 64 /* inside one another */
+
+/* What stands between the strings of a list up to its end, if this is one of JSON. */
+static void open_list(struct walk *w, uint8_t c)
+{
+	static const char others[] = ",:[]{}+-.E";
+	struct secret_scan *s = w->s;
+	bool fits;
+
+	if (s->escaped)
+		fits = c == 'n' || c == 'r' || c == 't';
+	else
+		fits = is_space(c) || (class_of[c] & (C_LOWER | C_DIGIT)) ||
+		       memchr(others, c, sizeof(others) - 1);
+	s->escaped = 0;
+	s->list += c == '[';
+	s->list -= c == ']';
+	if (fits && s->list && s->list < LISTS_MAX)
+		w->p++;
+	else
+		s->mode = M_TEXT;
+}
+
 /* Between the separator and the value. */
 static void step_open(struct walk *w)
 {
@@ -834,32 +918,31 @@ static void step_open(struct walk *w)
 		w->p++;
 	} else if (quotes && is_quote(c)) {
 		open_quote(w, c);
-	} else if (s->kind == K_QUOTED && !s->escaped &&
-		   (c == ' ' || c == '\t' || c == '\n' || c == '\r')) {
-		w->p++;
+	} else if (s->list) {
+		open_list(w, c);
+	} else if (s->kind == K_QUOTED && !s->escaped) {
+		open_bare(w, c);
 	} else if (s->kind == K_LINE && (c == ' ' || c == '\t')) {
 		w->p++;
-	} else if (s->kind == K_QUOTED || s->escaped || (ends[c] & END(s->kind)) ||
-		   (quotes && c == '=')) {
+	} else if ((quotes && (s->escaped || c == '=')) || (ends[c] & END(s->kind))) {
 		s->mode = M_TEXT;
 	} else {
 		value_start(w);
 	}
 }
 
-/* Masks the value up to here, except for backslashes that belong to the closing quote. */
-static void value_emit(struct walk *w, size_t max_held)
+/* Masks the value up to here, except for the last @kept bytes. */
+static void value_emit(struct walk *w, size_t kept)
 {
-	size_t held = MIN((size_t)w->s->held, max_held);
-
-	emit(w, w->from, w->p - MIN(held, w->p - w->from));
+	emit(w, w->from, w->p - MIN(kept, w->p - w->from));
 }
 
-static void value_end(struct walk *w)
+/* The byte at w->p ended it, and @kept bytes before that belong to the end. */
+static void value_end(struct walk *w, size_t kept)
 {
 	w->s->mode = M_TEXT;
 	if (w->s->count >= w->s->min)
-		value_emit(w, w->s->escaped);
+		value_emit(w, kept);
 }
 
 /*
@@ -874,16 +957,58 @@ static bool quote_closes(uint32_t held, uint32_t escaped)
 	return held <= escaped || extra % (escaped + 1) != 0 || extra / (escaped + 1) % 2 == 0;
 }
 
-static void value_quoted(struct walk *w)
+/*
+ * How many bytes before w->p make an end of line with the byte there: backslashes, as many as line_escaped()
+ * says, and n, r, u000a or u000d.
+ */
+static size_t line_end_escape(const struct walk *w)
+{
+	size_t avail, len = 0, n, unit = w->s->escaped + 1U;
+	uint8_t c = fold(w->in[w->p]);
+	const uint8_t *b;
+
+	if (c == 'a' || c == 'd')
+		len = 4;
+	else if (c != 'n' && c != 'r')
+		return 0;
+	b = back(w, w->p, &avail);
+	if (avail < len || memcmp(b - len, "u000", len) != 0)
+		return 0;
+
+	n = backslashes(b - len, avail - len);
+	return n % unit || n / unit % 2 ? len + MIN(n, unit) : 0;
+}
+
+static bool value_ends(const struct secret_scan *s, uint8_t c)
+{
+	if (s->kind == K_NUMBER)
+		return !(class_of[c] & C_DOTTED) && c != '+';
+	return (ends[c] & END(s->kind)) || (c == s->quote && quote_closes(s->held, s->escaped));
+}
+
+/* Behind a string of a list comes perhaps another. */
+static void list_go_on(struct walk *w)
 {
 	struct secret_scan *s = w->s;
 
+	s->mode = M_OPEN;
+	s->escaped = 0;
+	w->p++;
+}
+
+static void step_value(struct walk *w)
+{
+	struct secret_scan *s = w->s;
+	bool in_string = s->kind == K_LINE && s->quote;
+
 	for (; w->p < w->n; w->p++) {
 		uint8_t c = w->in[w->p];
+		size_t escape = in_string ? line_end_escape(w) : 0;
 
-		if ((ends[c] & END(K_QUOTED)) ||
-		    (c == s->quote && quote_closes(s->held, s->escaped))) {
-			value_end(w);
+		if (escape || value_ends(s, c)) {
+			value_end(w, escape ?: MIN(s->held, s->escaped));
+			if (s->list && c == s->quote)
+				list_go_on(w);
 			return;
 		}
 		s->held = c == '\\' ? s->held + 1 : 0;
@@ -891,24 +1016,10 @@ static void value_quoted(struct walk *w)
 	}
 }
 
-static void step_value(struct walk *w)
+/* At the end of a piece: backslashes that may belong to what ends the value. */
+static size_t value_kept(const struct secret_scan *s)
 {
-	struct secret_scan *s = w->s;
-
-	if (s->kind == K_QUOTED) {
-		value_quoted(w);
-		return;
-	}
-	for (; w->p < w->n; w->p++) {
-		uint8_t c = w->in[w->p];
-
-		if ((ends[c] & END(s->kind)) ||
-		    (s->kind == K_LINE && s->quote && (c == s->quote || c == '\\'))) {
-			value_end(w);
-			return;
-		}
-		s->count += s->count < UINT32_MAX;
-	}
+	return MIN(s->held, s->escaped + (s->kind == K_LINE && s->quote ? 1U : 0U));
 }
 
 static bool scheme_known(const struct walk *w)
@@ -963,7 +1074,7 @@ static void piece_end(struct walk *w, bool last)
 		break;
 	case M_VALUE:
 		if (!last || s->count >= s->min)
-			value_emit(w, s->escaped);
+			value_emit(w, value_kept(s));
 		break;
 	case M_RUN:
 		if (last)
@@ -1065,9 +1176,4 @@ void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, siz
 		if (spans[i].off < n)
 			memset(copy + spans[i].off, '*', MIN(spans[i].len, n - spans[i].off));
 	}
-}
-
-bool secrets_name_known(const char *name, size_t len)
-{
-	return name_find((const uint8_t *)name + len, len, N_HEADER | N_JSON) != NULL;
 }

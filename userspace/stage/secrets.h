@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How far back a name may reach; the longest name with its quotes and indentation fits. */
+/* How far back a name may reach, with quotes and indentation; a longer one is known by its end. */
 #define SECRETS_BACK 64
 
 struct secret_span {
@@ -35,6 +35,7 @@ struct secret_scan {
 	bool scheme;     /* the value starts with a scheme word */
 	uint8_t quote;   /* the quote that closes the value */
 	uint8_t escaped; /* backslashes before that quote: 1 in JSON inside a JSON string */
+	uint8_t list;    /* so many lists is the value in */
 	uint8_t tail_len; /* valid bytes in tail; less than SECRETS_BACK only at the stream's start */
 	uint8_t tail[SECRETS_BACK];
 };
@@ -57,8 +58,5 @@ bool secrets_agree(const struct secret_scan *a, const struct secret_scan *b);
 
 /* Overwrites the spans in a copy of the text with '*'. Lengths and offsets stay as they are. */
 void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, size_t n_spans);
-
-/* For decoded pairs (HTTP/2 headers, JSON members): does a field of this name hold a secret? */
-bool secrets_name_known(const char *name, size_t len);
 
 #endif

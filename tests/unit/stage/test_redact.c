@@ -418,6 +418,32 @@ static void secret_headers_are_masked_also_in_arrays(void **state)
 	line_has_not("AbCdEfGh");
 }
 
+/* JSON has no stars outside of strings. */
+static void secret_numbers_become_strings(void **state)
+{
+	headers_become("{\"password\":12345678,\"n\":-1}", "{\"password\":\"******\",\"n\":-1}");
+	assert_true(redacted);
+	headers_become("{\"n\":1,\"api_key\" : -1.5E+3}", "{\"n\":1,\"api_key\" : \"*****\"}");
+	headers_become("[{\"passwd\":7},{\"passwd\":42}]", "[{\"passwd\":0},{\"passwd\":\"\"}]");
+	headers_become("{\"passwd\":12.5}", "{\"passwd\":\"**\"}");
+	headers_become("{\"x\":\"{\\\"password\\\":1234}\"}",
+		       "{\"x\":\"{\\\"password\\\":****}\"}");
+	headers_become("{\"max_tokens\":100,\"password\":null,\"n\":[1,2]}",
+		       "{\"max_tokens\":100,\"password\":null,\"n\":[1,2]}");
+	assert_false(redacted);
+}
+
+static void lists_of_secrets_are_masked_as_deep_as_they_go(void **state)
+{
+	headers_become("{\"api_key\":[[\"ab\",{\"cd\":\"ef\"}],1,\"gh\"],\"x\":[\"y\"]}",
+		       "{\"api_key\":[[\"**\",{\"**\":\"**\"}],1,\"**\"],\"x\":[\"y\"]}");
+	headers_become("{\"authorization\":[\"Bearer ab\"]}",
+		       "{\"authorization\":[\"Bearer **\"]}");
+	headers_become("{\"token\":[\"ab\"],\"y\":\"z\"}", "{\"token\":[\"**\"],\"y\":\"z\"}");
+	headers_become("{\"x\":\"{\\\"cookie\\\":[\\\"ab\\\"]}\",\"y\":[\"z\"]}",
+		       "{\"x\":\"{\\\"cookie\\\":[\\\"**\\\"]}\",\"y\":[\"z\"]}");
+}
+
 static void headers_without_a_secret_are_not_copied(void **state)
 {
 	headers_become("{\"accept\":[\"a\",\"b\"],\"n\":[1,2]}",
@@ -472,6 +498,13 @@ static void masked_JSON_is_JSON(void **state)
 		"Cookie: ",
 		"API_KEY=",
 		"sk-\\u0041",
+		"\\nCookie: a=",
+		"\\u000a",
+		"\\\"cookie\\\":[\\\"",
+		"\\\"password\\\":1",
+	};
+	static const char *const bare[] = {
+		"12345678901234567890", "null", "7", "-1.5e+3", "42", "{}", "[]", "true",
 	};
 
 	for (int round = 0; round < 20000; round++) {
@@ -482,16 +515,20 @@ static void masked_JSON_is_JSON(void **state)
 		buf_add_char(&json, '{');
 		for (uint32_t i = 0, members = 1 + random_next() % 6; i < members; i++) {
 			uint32_t kind = random_next() % 5, strings = kind == 1 ? 3 : 1;
+			bool first = random_next() % 2; /* a name is known by its end */
 
 			if (i)
 				buf_add_char(&json, ',');
 			buf_add_char(&json, '"');
+			if (first)
+				buf_printf(&json, "%u", i);
 			for (uint32_t k = random_next() % 3; k; k--)
 				buf_add_str(&json, parts[random_next() % ARRAY_SIZE(parts)]);
-			buf_printf(&json, "%u\"%s:", i, kind == 3 ? " " : "");
+			if (!first)
+				buf_printf(&json, "_%u", i);
+			buf_printf(&json, "\"%s:", kind == 3 ? " \t " : "");
 			if (kind == 2) {
-				buf_add_str(&json,
-					    random_next() % 2 ? "12345678901234567890" : "null");
+				buf_add_str(&json, bare[random_next() % ARRAY_SIZE(bare)]);
 				continue;
 			}
 			buf_add_str(&json, kind == 1 ? "[" : "");
@@ -560,6 +597,8 @@ int main(void)
 		TEST(planted_keys_never_come_out),
 		TEST(more_secrets_than_spans_are_all_masked),
 		TEST(secret_headers_are_masked_also_in_arrays),
+		TEST(secret_numbers_become_strings),
+		TEST(lists_of_secrets_are_masked_as_deep_as_they_go),
 		TEST(headers_without_a_secret_are_not_copied),
 		TEST(a_secret_in_the_query_is_masked),
 		TEST(masked_JSON_is_JSON),
