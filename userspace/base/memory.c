@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define LARGE (1 << 20)
+
 /* Of a segment that nobody writes to, the file holds all there is: nothing is lost. */
 static int segments_drop(struct dl_phdr_info *info, size_t size, void *ctx)
 {
@@ -25,6 +27,13 @@ static int segments_drop(struct dl_phdr_info *info, size_t size, void *ctx)
 void memory_one_heap(void)
 {
 	mallopt(M_ARENA_MAX, 1);
+}
+
+void memory_large_apart(void)
+{
+	mallopt(M_MMAP_THRESHOLD, LARGE);
+	/* else it stays at what goes with the smaller one that the C library begins with */
+	mallopt(M_TRIM_THRESHOLD, 2 * LARGE);
 }
 
 void memory_trim(void)

@@ -9,6 +9,13 @@
 void memory_one_heap(void);
 
 /*
+ * From here on pieces of 1 MiB and more are mapped, and the kernel's again when they are freed. The C library takes
+ * such pieces from the heap once one was freed, and a heap of bodies that grow and give way is several times as
+ * large as what is in it.
+ */
+void memory_large_apart(void);
+
+/*
  * Gives back free pages of the heap. The C library does so only for those at its end, and long-lived pieces lie above
  * what was needed for a while: by libbpf, several MB for each object that is loaded, or by a burst.
  */

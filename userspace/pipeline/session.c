@@ -926,8 +926,10 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		return -ENOMEM;
 	s->opt = opt;
 	s->epoll_fd = -1;
-	if (!opt->embedded)
+	if (!opt->embedded) {
 		memory_one_heap();
+		memory_large_apart();
+	}
 	clock_namespace();
 	s->start_ns = clock_boot_ns();
 	for (size_t i = 0; i < FD_COUNT; i++)
