@@ -280,6 +280,7 @@ void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum 
 	if (!pool->observer.ws_message)
 		return;
 	pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
+	_Static_assert(offsetof(struct exchange, x) == 0, "one is the other");
 	settle((struct exchange *)x);
 }
 

@@ -223,6 +223,7 @@ static void tell_call(struct call *c, struct llm_block *block)
 		.boot_ns = block->done_ns,
 	};
 
+	/* half an input is none */
 	if (!llm_block_cut(block))
 		llm_block_input(block, &input);
 	call.input = buf_cstr(&input);
@@ -230,7 +231,7 @@ static void tell_call(struct call *c, struct llm_block *block)
 	l->tool_call(l->context, &call);
 }
 
-/* Half an input is told as none. As soon as they are complete: what they start may come before the answer is over. */
+/* As soon as they are complete: what they start may come before the answer is over. */
 static void tell_calls(struct call *c)
 {
 	if (!c->stage->opt.listener.tool_call || c->x->server)
