@@ -57,8 +57,23 @@ static void check_message(const struct http_message *m)
 	must(!m->complete || m->ended);
 }
 
+/* As if it kept what it gets, and half of that in the end. */
+static void on_give_way(void *context, struct http_exchange *x)
+{
+	must(x->yields);
+	x->held /= 2;
+	x->yields = x->held > 64;
+}
+
+static void hold(struct http_exchange *x, size_t n)
+{
+	x->held += n;
+	x->yields = x->held > 64;
+}
+
 static void on_request(void *context, struct http_exchange *x)
 {
+	hold(x, x->request.body.len);
 	must(!x->user && x->request.begun && x->request.ended);
 	x->user = malloc(1);
 	open_users++;
@@ -69,6 +84,7 @@ static void on_progress(void *context, struct http_exchange *x)
 {
 	must(!x->request.begun || x->user);
 	touch(x->response.piece);
+	hold(x, x->response.piece.len);
 	check_message(&x->response);
 }
 
@@ -89,6 +105,7 @@ static void on_ws(void *context, struct http_exchange *x, enum http_side side, b
 		  struct http_text payload, uint64_t boot_ns)
 {
 	touch(payload);
+	hold(x, payload.len);
 	check_message(&x->request);
 }
 
@@ -121,8 +138,8 @@ static void step(struct http_conn *c, uint8_t what, const uint8_t *p, size_t n,
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-	const struct http_observer observer = {NULL,        on_request, on_progress,
-					       on_response, on_forget,  on_ws};
+	const struct http_observer observer = {NULL,      on_request, on_progress, on_response,
+					       on_forget, on_ws,      on_give_way};
 	const struct http_limits limits = {BODY_MAX, MEMORY_MAX};
 	struct http_conn_options opt = {.stream_id = 1, .fresh = n & 1};
 	struct as_hdr who = {.boot_ns = 1, .tgid = 2};

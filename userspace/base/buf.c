@@ -60,6 +60,20 @@ void buf_fit(struct buf *b)
 	b->cap = b->len;
 }
 
+bool buf_bound(struct buf *b, size_t max)
+{
+	bool fits = b->len <= max;
+
+	if (b->cap > max && fits)
+		buf_fit(b);
+	/* nothing in it, or no memory to move it to */
+	if (b->cap > max && !b->len)
+		buf_done(b);
+	if (!fits)
+		buf_done(b);
+	return fits;
+}
+
 void buf_done(struct buf *b)
 {
 	free(b->data);

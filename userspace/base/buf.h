@@ -24,6 +24,12 @@ int buf_grow(struct buf *b, size_t extra);
 /* Gives back what is not used, of a buffer that is kept as it is. */
 void buf_fit(struct buf *b);
 
+/*
+ * No more memory than @max: gives back what is not used, and where that does not do, the content as well.
+ * false: that is lost.
+ */
+bool buf_bound(struct buf *b, size_t max);
+
 /* Releases the memory; the buffer is empty and usable again. Accepts a zeroed struct. */
 void buf_done(struct buf *b);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The text of a message's head lies in one buffer that grows while headers come; its pointers move
- * along. What a message holds, with its decoder, is charged to the pool after each change. When that has
- * no more, the largest body of all gives half of itself and keeps nothing further. When none is large, the
- * message that asks gets nothing.
+ * along. What a message holds, with its decoder, is charged to the pool after each change, and what the observer
+ * holds after each of its calls. When there is no more, the largest body of all gives half of itself and keeps
+ * nothing further, or the observer gives way, if it holds more of an exchange than that. When none is large, who
+ * asks gets nothing.
  */
 #include "http/exchange.h"
 
@@ -16,7 +17,7 @@
 #include "base/cleanup.h"
 #include "http/body.h"
 
-#define GIVE_MIN   65536 /* a body that is smaller gives nothing */
+#define GIVE_MIN   65536 /* what is smaller gives nothing */
 #define TRIM_MIN   512
 #define STREAM_MAX (1ULL << 40) /* decoded bytes of an event stream */
 
@@ -39,7 +40,8 @@ struct exchange {
 	struct http_exchanges *set;
 	struct message_state states[2]; /* by side */
 	bool upgraded;
-	bool large;                   /* has a body that can give some of itself */
+	size_t held;                  /* of the observer's, what is charged */
+	bool large;                   /* has a body that can give some of itself, or the observer */
 	TAILQ_ENTRY(exchange) of_set; /* oldest first */
 	LIST_ENTRY(exchange) of_hash;
 	LIST_ENTRY(exchange) of_large;
@@ -109,22 +111,6 @@ const struct http_pool_counts *http_pool_counts(const struct http_pool *pool)
 	return &pool->counts;
 }
 
-static void tell(const struct http_pool *pool, void (*what)(void *, struct http_exchange *),
-		 struct exchange *e)
-{
-	e->x.now_ns = e->set->now_ns;
-	if (what)
-		what(pool->observer.context, &e->x);
-}
-
-void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
-			  bool text, struct http_text payload, uint64_t boot_ns)
-{
-	x->now_ns = boot_ns;
-	if (pool->observer.ws_message)
-		pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
-}
-
 void http_pool_ws_lost(struct http_pool *pool)
 {
 	pool->counts.ws_lost++;
@@ -146,9 +132,27 @@ static void memory_change(struct http_exchanges *set, size_t was, size_t now)
 	set->pool->counts.memory += now - was;
 }
 
+/* Who can give some of what is held of an exchange. */
+enum holder { OF_REQUEST, OF_RESPONSE, OF_OBSERVER, N_HOLDERS };
+
+static size_t can_give(const struct exchange *e, enum holder holder)
+{
+	switch (holder) {
+	case OF_REQUEST:
+		return e->x.request.body.cap;
+	case OF_RESPONSE:
+		return e->x.response.body.cap;
+	default:
+		return e->x.yields ? e->x.held : 0;
+	}
+}
+
 static void large_note(struct exchange *e)
 {
-	bool large = e->x.request.body.cap > GIVE_MIN || e->x.response.body.cap > GIVE_MIN;
+	bool large = false;
+
+	for (enum holder i = OF_REQUEST; i < N_HOLDERS; i++)
+		large |= can_give(e, i) > GIVE_MIN;
 
 	if (large && !e->large)
 		LIST_INSERT_HEAD(&e->set->pool->large, e, of_large);
@@ -167,6 +171,13 @@ static void charge(struct exchange *e, enum http_side side)
 
 	memory_change(e->set, s->charged, now);
 	s->charged = now;
+	large_note(e);
+}
+
+static void charge_observer(struct exchange *e)
+{
+	memory_change(e->set, e->held, e->x.held);
+	e->held = e->x.held;
 	large_note(e);
 }
 
@@ -194,25 +205,41 @@ static void give_half(struct exchange *e, enum http_side side)
 	charge(e, side);
 }
 
+/* false: that was all it can do. */
+static bool observer_gives(struct exchange *e)
+{
+	const struct http_observer *observer = &e->set->pool->observer;
+
+	if (!e->x.yields || !observer->give_way)
+		return false;
+	e->x.now_ns = e->set->now_ns;
+	observer->give_way(observer->context, &e->x);
+	charge_observer(e);
+	e->set->pool->counts.gave_way++;
+	return true;
+}
+
 static bool give_way(struct http_pool *pool)
 {
 	struct exchange *e, *largest = NULL;
-	enum http_side side = HTTP_REQUEST;
+	enum holder holder = OF_REQUEST;
 	size_t most = GIVE_MIN;
 
 	LIST_FOREACH(e, &pool->large, of_large)
 	{
-		for (enum http_side i = HTTP_REQUEST; i <= HTTP_RESPONSE; i++) {
-			if (message_of(e, i)->body.cap <= most)
+		for (enum holder i = OF_REQUEST; i < N_HOLDERS; i++) {
+			if (can_give(e, i) <= most)
 				continue;
-			most = message_of(e, i)->body.cap;
+			most = can_give(e, i);
 			largest = e;
-			side = i;
+			holder = i;
 		}
 	}
 	if (!largest)
 		return false;
-	give_half(largest, side);
+	if (holder == OF_OBSERVER)
+		return observer_gives(largest);
+	give_half(largest, holder == OF_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE);
 	return true;
 }
 
@@ -224,6 +251,37 @@ static bool pool_room(struct http_pool *pool, size_t n)
 			return false;
 	}
 	return true;
+}
+
+/* After a call of the observer. Where there is no room for what it holds now, that gives way itself. */
+static void settle(struct exchange *e)
+{
+	bool more = e->x.held > e->held;
+
+	charge_observer(e);
+	while (more && !pool_room(e->set->pool, 0) && observer_gives(e))
+		;
+}
+
+static void tell(const struct http_pool *pool, void (*what)(void *, struct http_exchange *),
+		 struct exchange *e)
+{
+	e->x.now_ns = e->set->now_ns;
+	if (!what)
+		return;
+	what(pool->observer.context, &e->x);
+	settle(e);
+}
+
+void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
+			  bool text, struct http_text payload, uint64_t boot_ns)
+{
+	x->now_ns = boot_ns;
+	if (!pool->observer.ws_message)
+		return;
+	pool->observer.ws_message(pool->observer.context, x, side, text, payload, boot_ns);
+	_Static_assert(offsetof(struct exchange, x) == 0, "one is the other");
+	settle((struct exchange *)x);
 }
 
 bool http_pool_relieve(struct http_pool *pool)
@@ -306,6 +364,8 @@ static void forget(struct exchange *e)
 	struct http_pool *pool = set->pool;
 
 	tell(pool, pool->observer.forget, e);
+	e->x.held = 0;
+	charge_observer(e);
 	message_release(e, HTTP_REQUEST);
 	message_release(e, HTTP_RESPONSE);
 	memory_change(set, sizeof(*e), 0);

@@ -4,8 +4,9 @@
  * together. What the LLM room and the HTTP stage read.
  *
  * What a stranger can make this room keep is bounded: the headers of a message, its body, its marks,
- * the open exchanges of a connection, and the memory of all connections together, with that of decoders
- * and of WebSocket messages. There the largest body gives way first; where all are small, what comes is left out.
+ * the open exchanges of a connection, and the memory of all connections together, with that of decoders,
+ * of WebSocket messages and of who reads along. There the largest body gives way first, or what the reader made
+ * of it; where all are small, what comes is left out.
  */
 #ifndef AGENTSIGHT_HTTP_EXCHANGE_H
 #define AGENTSIGHT_HTTP_EXCHANGE_H
@@ -75,6 +76,9 @@ struct http_exchange {
 	uint64_t message_full;
 	bool message_incomplete;
 	void *user; /* the observer's, NULL at first; see http_observer */
+	/* The observer's, too: bytes that it holds with @user, and whether it can give some of them back. */
+	size_t held;
+	bool yields;
 };
 
 /* The value of the header @name (lower case); empty when there is none. The first of several. */
@@ -85,6 +89,10 @@ struct http_text http_message_header(const struct http_message *m, const char *n
  * each exchange: `request` once its request is complete (or was cut off), `progress` for each further
  * piece of a response body that is an event stream or NDJSON, `response` when it is over, `forget`
  * last, also when one of the others never came; it frees what @user points at. Any may be NULL.
+ *
+ * What an observer holds of an exchange counts in the memory of all connections: each call leaves in @held how
+ * much that is. Where memory is used up, `give_way` has it hold less of one exchange that @yields; it never
+ * comes within another call.
  */
 struct http_observer {
 	void *context;
@@ -95,6 +103,7 @@ struct http_observer {
 	/* A whole WebSocket message on an upgraded connection; @x is the exchange that upgraded it. */
 	void (*ws_message)(void *context, struct http_exchange *x, enum http_side side, bool text,
 			   struct http_text payload, uint64_t boot_ns);
+	void (*give_way)(void *context, struct http_exchange *x);
 };
 
 /* ---- what all connections share ---- */
@@ -107,9 +116,10 @@ struct http_limits {
 };
 
 struct http_pool_counts {
-	size_t memory;     /* bytes held now */
-	size_t open;       /* exchanges now */
-	uint64_t gave_way; /* bodies that were cut since memory was used up */
+	size_t memory; /* bytes held now */
+	size_t open;   /* exchanges now */
+	/* bodies that were cut since memory was used up, and times that the observer gave way */
+	uint64_t gave_way;
 	/* per side: messages that never became part of an exchange: no memory, or in bytes that are missing */
 	uint64_t lost[2];
 	uint64_t ws_lost; /* calls with messages of a WebSocket that cannot be read any more */
@@ -120,7 +130,7 @@ int http_pool_new(const struct http_limits *limits, const struct http_observer *
 		  struct http_pool **ret);
 void http_pool_free(struct http_pool *pool); /* after all its exchanges */
 
-/* Large bodies give way until a quarter of the memory is free; false: something else has to. */
+/* Large bodies, and what the observer holds, give way until a quarter of the memory is free; false: something else has to. */
 bool http_pool_relieve(struct http_pool *pool);
 
 const struct http_pool_counts *http_pool_counts(const struct http_pool *pool);

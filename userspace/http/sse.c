@@ -297,6 +297,18 @@ int sse_new(sse_event_fn fn, void *context, struct sse **ret)
 	return 0;
 }
 
+void sse_bound(struct sse *s, size_t max)
+{
+	s->data.max = max;
+	buf_bound(&s->data.text, max); /* that `full` stays tells what is missing */
+}
+
+size_t sse_memory(const struct sse *s)
+{
+	return sizeof(*s) + s->data.text.cap + s->event.text.cap + s->id.text.cap +
+	       s->new_id.text.cap;
+}
+
 bool sse_failed(const struct sse *s)
 {
 	return s->failed;

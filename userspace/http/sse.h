@@ -28,6 +28,12 @@ struct sse;
 int sse_new(sse_event_fn fn, void *context, struct sse **ret);
 void sse_feed(struct sse *s, const void *p, size_t n);
 
+/* From now on the data of an event may have @max bytes; longer data that is under way is cut. */
+void sse_bound(struct sse *s, size_t max);
+
+/* Bytes of memory that it uses, about. */
+size_t sse_memory(const struct sse *s);
+
 /* Memory ran out: an event was dropped, and there will be no more. */
 bool sse_failed(const struct sse *s);
 

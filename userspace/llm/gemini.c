@@ -139,7 +139,7 @@ static void read_part(struct llm_answer *a, uint64_t candidate, struct value par
 		b = llm_block(a, LLM_SERVER_TOOL, candidate, a->n_blocks);
 		if (!b)
 			return;
-		buf_add_lit(&b->name, "code_execution");
+		llm_answer_name(a, &b->name, "code_execution");
 		llm_block_set(a, b, v[3]);
 		llm_block_end(a, b);
 	}

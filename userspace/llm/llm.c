@@ -196,7 +196,19 @@ bool llm_set(struct buf *b, struct value string)
 
 void llm_answer_set(struct llm_answer *a, struct buf *b, struct value string)
 {
+	size_t was = b->cap;
+
 	a->cut |= !llm_set(b, string);
+	a->memory += b->cap - was;
+}
+
+void llm_answer_name(struct llm_answer *a, struct buf *b, const char *name)
+{
+	size_t was = b->cap;
+
+	buf_reset(b);
+	buf_add_str(b, name);
+	a->memory += b->cap - was;
 }
 
 void llm_set_from_path(struct buf *b, struct http_text path, const char *open, const char *close)
@@ -361,6 +373,11 @@ void llm_request_done(struct llm_request *r)
 
 /* ---- answers ---- */
 
+bool llm_is_tool(const struct llm_block *b)
+{
+	return b->kind == LLM_TOOL || b->kind == LLM_SERVER_TOOL;
+}
+
 /* The newest first: pieces come for the block that came last. */
 static struct llm_block *block_find(struct llm_answer *a, enum llm_kind kind, uint64_t group,
 				    uint64_t part)
@@ -384,6 +401,7 @@ static struct llm_block *block_new(struct llm_answer *a)
 		if (!p)
 			return NULL;
 		a->blocks = p;
+		a->memory += (cap - a->n_blocks) * sizeof(*a->blocks);
 	}
 	return &a->blocks[a->n_blocks++];
 }
@@ -400,51 +418,86 @@ struct llm_block *llm_block(struct llm_answer *a, enum llm_kind kind, uint64_t g
 
 	if (b)
 		return b;
-	b = a->n_blocks < LLM_BLOCKS_MAX ? block_new(a) : NULL;
+	b = a->n_blocks < LLM_BLOCKS_MAX && a->keep < LLM_KEEP_NUMBERS ? block_new(a) : NULL;
 	if (!b) {
 		a->cut = a->full = true;
 		return NULL;
 	}
 	*b = (struct llm_block){.kind = kind, .group = group, .part = part};
-	if (kind == LLM_TOOL || kind == LLM_SERVER_TOOL)
+	if (llm_is_tool(b)) {
 		note_first(a);
+		a->n_tools++;
+	}
 	return b;
 }
 
-/* Is there room for @n more bytes? */
-static bool answer_room(struct llm_answer *a, size_t n)
+bool llm_block_cut(const struct llm_block *block)
 {
-	if (a->bytes + n > LLM_TEXT_MAX) {
-		a->cut = true;
+	return block->full > block->text.len;
+}
+
+/* Bytes that may be added to @block. Behind what is missing nothing is put. */
+static size_t block_room(const struct llm_answer *a, const struct llm_block *block)
+{
+	if (a->keep > LLM_KEEP_TEXTS || llm_block_cut(block) || a->bytes >= LLM_TEXT_MAX)
+		return 0;
+	return LLM_TEXT_MAX - a->bytes;
+}
+
+static size_t text_length(struct value string)
+{
+	_cleanup_(buf_done) struct buf text = {0};
+
+	value_text(string, &text);
+	return text.failed ? string.len - 2 : text.len;
+}
+
+/* As much of a string as there is room for. */
+static bool put_string(struct buf *out, struct value string, size_t room)
+{
+	return room && value_text_upto(string, out, room);
+}
+
+/* JSON has no beginning that is JSON. */
+static bool put_json(struct buf *out, struct value v, size_t room)
+{
+	if (v.len > room)
 		return false;
-	}
-	a->bytes += n;
-	return true;
+	value_copy(v, out);
+	return !out->failed;
+}
+
+static void block_put(struct llm_answer *a, struct llm_block *block, struct value v)
+{
+	bool string = value_kind(v) == VALUE_STRING, whole;
+	size_t room = block_room(a, block), len = block->text.len, cap = block->text.cap;
+
+	note_first(a);
+	whole = string ? put_string(&block->text, v, room) : put_json(&block->text, v, room);
+	a->bytes += block->text.len - len;
+	a->memory += block->text.cap - cap;
+	if (whole)
+		block->full += block->text.len - len;
+	else
+		block->full += string ? text_length(v) : v.len;
+	a->cut |= !whole;
 }
 
 void llm_block_add(struct llm_answer *a, struct llm_block *block, struct value string)
 {
-	if (!block || value_kind(string) != VALUE_STRING || string.len == 2 ||
-	    !answer_room(a, string.len - 2))
-		return;
-	note_first(a);
-	value_text(string, &block->text);
+	if (block && value_kind(string) == VALUE_STRING && string.len > 2)
+		block_put(a, block, string);
 }
 
 void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v)
 {
 	if (!block || value_kind(v) == VALUE_NONE)
 		return;
-	a->bytes -= MIN(a->bytes, (uint64_t)block->text.len);
+	a->bytes -= block->text.len;
+	block->full = 0;
 	buf_reset(&block->text);
-	if (value_kind(v) == VALUE_STRING) {
-		llm_block_add(a, block, v);
-		return;
-	}
-	if (value_kind(v) == VALUE_NULL || !answer_room(a, v.len))
-		return;
-	note_first(a);
-	value_copy(v, &block->text);
+	if (value_kind(v) != VALUE_NULL && !(value_kind(v) == VALUE_STRING && v.len == 2))
+		block_put(a, block, v);
 }
 
 void llm_block_end(struct llm_answer *a, struct llm_block *block)
@@ -461,27 +514,35 @@ void llm_blocks_end(struct llm_answer *a)
 		llm_block_end(a, &a->blocks[i]);
 }
 
+static void error_add(struct llm_answer *a, struct value v)
+{
+	struct buf *b = &a->error;
+	size_t room = LLM_ERROR_MAX - MIN(b->len, (size_t)LLM_ERROR_MAX);
+
+	if (value_kind(v) == VALUE_STRING)
+		a->cut |= !value_text_upto(v, b, room);
+	else if (v.len <= room)
+		value_copy(v, b);
+}
+
 static void error_whole(struct llm_answer *a, struct value text)
 {
 	if (text.len == 2)
 		return;
 	buf_reset(&a->error);
-	value_text(text, &a->error);
+	error_add(a, text);
 }
 
-static void error_part(struct buf *b, struct value v, size_t start)
+static void error_part(struct llm_answer *a, struct value v)
 {
 	if (value_kind(v) != VALUE_STRING && value_kind(v) != VALUE_NUMBER)
 		return;
-	if (b->len > start)
-		buf_add_lit(b, ": ");
-	if (value_kind(v) == VALUE_STRING)
-		value_text(v, b);
-	else
-		value_copy(v, b);
+	if (a->error.len)
+		buf_add_lit(&a->error, ": ");
+	error_add(a, v);
 }
 
-void llm_answer_error(struct llm_answer *a, struct value error)
+static void read_error(struct llm_answer *a, struct value error)
 {
 	static const char *const keys[] = {"error", "type", "code", "status", "message", "detail"};
 	enum { ERROR, TYPE, CODE, STATUS, MESSAGE, DETAIL, N };
@@ -503,12 +564,20 @@ void llm_answer_error(struct llm_answer *a, struct value error)
 	}
 	buf_reset(&a->error);
 	if (value_kind(v[STATUS]) == VALUE_STRING)
-		error_part(&a->error, v[STATUS], 0);
+		error_part(a, v[STATUS]);
 	else if (value_kind(v[TYPE]) == VALUE_STRING && !value_is(v[TYPE], "error"))
-		error_part(&a->error, v[TYPE], 0);
+		error_part(a, v[TYPE]);
 	else
-		error_part(&a->error, v[CODE], 0);
-	error_part(&a->error, value_kind(v[MESSAGE]) == VALUE_STRING ? v[MESSAGE] : v[DETAIL], 0);
+		error_part(a, v[CODE]);
+	error_part(a, value_kind(v[MESSAGE]) == VALUE_STRING ? v[MESSAGE] : v[DETAIL]);
+}
+
+void llm_answer_error(struct llm_answer *a, struct value error)
+{
+	size_t was = a->error.cap;
+
+	read_error(a, error);
+	a->memory += a->error.cap - was;
 }
 
 void llm_answer_error_body(struct llm_answer *a, unsigned status, struct http_text reason,
@@ -563,14 +632,19 @@ void llm_answer_usage(struct llm_answer *a, struct value usage)
 	struct value before = value_at(a->usage_raw.data, a->usage_raw.len);
 	struct buf merged = {0};
 
-	if (value_kind(usage) != VALUE_OBJECT || usage.len > 64 * LLM_PARAM_MAX)
+	if (value_kind(usage) != VALUE_OBJECT || a->keep == LLM_KEEP_NUMBERS)
 		return;
+	if (usage.len > LLM_USAGE_MAX) {
+		a->cut = true;
+		return;
+	}
 	buf_add_char(&merged, '{');
 	/* what a stranger can make long is compared member by member only while it is short */
-	if (before.len <= 4 * LLM_PARAM_MAX && usage.len <= 4 * LLM_PARAM_MAX)
+	if (before.len <= LLM_USAGE_MAX)
 		put_members(&merged, before, usage);
 	put_members(&merged, usage, (struct value){0});
 	buf_add_char(&merged, '}');
+	a->memory += merged.cap - a->usage_raw.cap;
 	buf_done(&a->usage_raw);
 	a->usage_raw = merged;
 }
@@ -626,13 +700,25 @@ void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out)
 	}
 }
 
+uint64_t llm_answer_left_out(const struct llm_answer *a, enum llm_kind kind)
+{
+	uint64_t n = a->forgotten[kind];
+
+	for (size_t i = 0; i < a->n_blocks; i++) {
+		if (a->blocks[i].kind == kind)
+			n += a->blocks[i].full - a->blocks[i].text.len;
+	}
+	return n;
+}
+
 void llm_block_input(const struct llm_block *b, struct buf *out)
 {
 	struct value v = value_at(b->text.data, b->text.len);
+	bool json = !b->text_input && !llm_block_cut(b);
 
-	if (!b->text_input && !b->text.len)
+	if (json && !b->text.len)
 		buf_add_lit(out, "{}");
-	else if (!b->text_input && value_whole(v))
+	else if (json && value_whole(v))
 		value_copy(v, out);
 	else
 		json_string(out, b->text.data, b->text.len);
@@ -648,7 +734,7 @@ void llm_answer_tool_calls(struct llm_answer *a, struct buf *out)
 	for (size_t i = 0; i < a->n_blocks; i++) {
 		const struct llm_block *b = &a->blocks[i];
 
-		if (b->kind != LLM_TOOL && b->kind != LLM_SERVER_TOOL)
+		if (!llm_is_tool(b))
 			continue;
 		if (out->len > start)
 			buf_add_char(out, ',');
@@ -660,19 +746,65 @@ void llm_answer_tool_calls(struct llm_answer *a, struct buf *out)
 		llm_block_input(b, out);
 		if (b->kind == LLM_SERVER_TOOL)
 			buf_add_lit(out, ",\"server\":true");
+		if (llm_block_cut(b))
+			buf_add_lit(out, ",\"truncated\":true");
 		buf_add_char(out, '}');
 	}
 	buf_add_char(out, ']');
 }
 
-void llm_answer_done(struct llm_answer *a)
+/* ---- memory ---- */
+
+static void blocks_done(struct llm_answer *a)
 {
 	for (size_t i = 0; i < a->n_blocks; i++) {
 		buf_done(&a->blocks[i].id);
 		buf_done(&a->blocks[i].name);
 		buf_done(&a->blocks[i].text);
 	}
-	free(a->blocks);
+	free(TAKE_PTR(a->blocks));
+	a->n_blocks = 0;
+	a->bytes = 0;
+}
+
+/* Half an input is of no use. */
+static void block_shorten(struct llm_answer *a, struct llm_block *b)
+{
+	size_t len = b->text.len, cap = b->text.cap;
+
+	if (len > LLM_BEGIN_MAX)
+		b->text.len = llm_is_tool(b) ? 0 : utf8_cut(b->text.data, len, LLM_BEGIN_MAX);
+	buf_bound(&b->text, LLM_BEGIN_MAX);
+	a->bytes -= len - b->text.len;
+	a->memory -= cap - b->text.cap;
+	a->cut |= llm_block_cut(b);
+}
+
+static void blocks_forget(struct llm_answer *a)
+{
+	for (size_t i = LLM_TEXT; i < LLM_KINDS; i++)
+		a->forgotten[i] = llm_answer_left_out(a, i);
+	for (size_t i = 0; i < a->n_blocks; i++)
+		a->forgotten[a->blocks[i].kind] += a->blocks[i].text.len;
+	a->cut |= a->n_blocks > 0;
+	blocks_done(a);
+	buf_done(&a->usage_raw);
+	a->memory = a->model.cap + a->id.cap + a->stop_reason.cap + a->error.cap;
+}
+
+void llm_answer_less(struct llm_answer *a)
+{
+	if (a->keep == LLM_KEEP_NUMBERS)
+		return;
+	if (++a->keep == LLM_KEEP_NUMBERS)
+		blocks_forget(a);
+	for (size_t i = 0; i < a->n_blocks; i++)
+		block_shorten(a, &a->blocks[i]);
+}
+
+void llm_answer_done(struct llm_answer *a)
+{
+	blocks_done(a);
 	buf_done(&a->model);
 	buf_done(&a->id);
 	buf_done(&a->stop_reason);

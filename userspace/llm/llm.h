@@ -14,11 +14,14 @@
 #include "http/message.h"
 #include "base/value.h"
 
-#define LLM_TEXT_MAX    ((uint64_t)16 << 20) /* text, reasoning and inputs of one answer together */
+#define LLM_TEXT_MAX    ((uint64_t)4 << 20) /* text, reasoning and inputs of one answer together */
+#define LLM_BEGIN_MAX   1024                /* of a text, where memory is used up */
 #define LLM_BLOCKS_MAX  1024
 #define LLM_RESULTS_MAX 1024
 #define LLM_PROMPT_MAX  1024
 #define LLM_NAME_MAX    1024 /* of ids and names: of calls, of models, of conversations */
+#define LLM_USAGE_MAX   4096 /* as served */
+#define LLM_ERROR_MAX   4096
 #define LLM_PARAM_MAX   1024 /* a longer parameter is a text of its own, and left out */
 
 /*
@@ -56,6 +59,14 @@ enum llm_kind {
 	LLM_REASONING,
 	LLM_TOOL,        /* a call that the agent is to make */
 	LLM_SERVER_TOOL, /* one that the provider makes itself */
+	LLM_KINDS,
+};
+
+/* What is kept of an answer, less and less. */
+enum llm_keep {
+	LLM_KEEP_TEXTS,
+	LLM_KEEP_BEGINNINGS, /* of texts, and the names of calls */
+	LLM_KEEP_NUMBERS,    /* usage; also why it stopped, and who spoke */
 };
 
 /* A part of an answer. Kind, group and part are its name: pieces of several may alternate. */
@@ -66,6 +77,7 @@ struct llm_block {
 	struct buf id;
 	struct buf name;
 	struct buf text;  /* of tools: the input */
+	uint64_t full;    /* bytes that the text had; more than there are: it was cut */
 	bool text_input;  /* the input is text, not JSON */
 	bool done;        /* nothing more comes */
 	bool told;        /* the observer's */
@@ -91,6 +103,10 @@ struct llm_answer {
 	struct llm_block *blocks;
 	size_t n_blocks;
 	uint64_t bytes; /* in all blocks */
+	size_t memory;  /* of all that the answer points at, about */
+	enum llm_keep keep;
+	uint64_t forgotten[LLM_KINDS]; /* bytes of texts in blocks that are gone */
+	uint32_t n_tools;              /* calls that were begun, kept or not */
 	struct llm_usage usage;
 	uint64_t now_ns;   /* set by the caller: when the piece arrived */
 	uint64_t first_ns; /* of the first piece with content */
@@ -151,11 +167,25 @@ void llm_answer_error_body(struct llm_answer *a, unsigned status, struct http_te
 /* Text and reasoning, blocks joined; an empty line where something else stood between two. */
 void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out);
 
-/* [{id, name, input}]; "server": true for the provider's own. */
+/* Bytes of such text that were not kept. */
+uint64_t llm_answer_left_out(const struct llm_answer *a, enum llm_kind kind);
+
+/* [{id, name, input}]; "server": true for the provider's own, "truncated": true where the input was cut. */
 void llm_answer_tool_calls(struct llm_answer *a, struct buf *out);
 
 /* The input of one call as JSON: what is no JSON becomes a string. */
 void llm_block_input(const struct llm_block *block, struct buf *out);
+
+bool llm_block_cut(const struct llm_block *block);
+
+/* A call, whoever makes it. */
+bool llm_is_tool(const struct llm_block *block);
+
+/*
+ * Memory is used up: goes on to the next of enum llm_keep. What is dropped is known from `cut`, the blocks, and
+ * llm_answer_left_out().
+ */
+void llm_answer_less(struct llm_answer *a);
 
 void llm_answer_done(struct llm_answer *a);
 
@@ -168,6 +198,9 @@ bool llm_set(struct buf *b, struct value string);
 
 /* The same in an answer. */
 void llm_answer_set(struct llm_answer *a, struct buf *b, struct value string);
+
+/* The same with a name that the provider does not send. */
+void llm_answer_name(struct llm_answer *a, struct buf *b, const char *name);
 
 /* What stands between @open and @close (or the end) in a path, percent signs undone. */
 void llm_set_from_path(struct buf *b, struct http_text path, const char *open, const char *close);
@@ -211,7 +244,7 @@ void llm_blocks_end(struct llm_answer *a);
 /* "type: message" from an error object, however it is wrapped. */
 void llm_answer_error(struct llm_answer *a, struct value error);
 
-/* Keeps the usage as served; members of an earlier one that this one lacks are kept, too. */
+/* Keeps the usage as served, as far as LLM_USAGE_MAX; members of an earlier one that this one lacks are kept, too. */
 void llm_answer_usage(struct llm_answer *a, struct value usage);
 
 #endif

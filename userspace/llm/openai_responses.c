@@ -149,7 +149,7 @@ static void read_call(struct llm_answer *a, uint64_t index, const struct call_ty
 	b->text_input = t->text_input;
 	llm_answer_set(a, &b->id, id.p ? id : value_get(item, "id"));
 	if (t->name && !b->name.len)
-		buf_add_str(&b->name, t->name);
+		llm_answer_name(a, &b->name, t->name);
 	if (!t->name)
 		llm_answer_set(a, &b->name, value_get(item, "name"));
 	llm_block_set(a, b, value_get(item, t->input));

@@ -3,10 +3,20 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
+
+#define OBJECT_KEEP ((size_t)256 << 10) /* a larger buffer is given back after its object */
+
 void pieces_begin(struct pieces *s, bool sse,
 		  void (*piece)(void *context, const char *text, size_t n), void *context)
 {
-	*s = (struct pieces){.piece = piece, .context = context, .is_sse = sse, .known = sse};
+	*s = (struct pieces){
+		.piece = piece,
+		.context = context,
+		.max = PIECES_MAX,
+		.is_sse = sse,
+		.known = sse,
+	};
 }
 
 void pieces_done(struct pieces *s)
@@ -14,6 +24,11 @@ void pieces_done(struct pieces *s)
 	buf_done(&s->object);
 	sse_free(s->sse);
 	s->sse = NULL;
+}
+
+size_t pieces_memory(const struct pieces *s)
+{
+	return s->object.cap + (s->sse ? sse_memory(s->sse) : 0);
 }
 
 static void take_event(void *context, const struct sse_event *event)
@@ -26,14 +41,19 @@ static void take_event(void *context, const struct sse_event *event)
 		s->piece(s->context, event->data.p, event->data.len);
 }
 
+static void leave_out(struct pieces *s)
+{
+	s->skip = s->lost = true;
+	buf_done(&s->object);
+}
+
 /* Of what has no end, the beginning is not kept either. */
 static void keep(struct pieces *s, const char *p, size_t n)
 {
 	if (s->skip)
 		return;
-	if (n > PIECES_MAX - s->object.len || s->object.failed) {
-		s->skip = s->lost = true;
-		buf_done(&s->object);
+	if (n > s->max - s->object.len || s->object.failed) {
+		leave_out(s);
 		return;
 	}
 	buf_add(&s->object, p, n);
@@ -45,6 +65,8 @@ static void give(struct pieces *s)
 		s->piece(s->context, s->object.data, s->object.len);
 	s->lost |= s->object.failed;
 	s->skip = false;
+	if (s->object.cap > OBJECT_KEEP)
+		buf_done(&s->object);
 	buf_reset(&s->object);
 }
 
@@ -96,6 +118,15 @@ static void feed_objects(struct pieces *s, const char *p, size_t n)
 
 /* ---- both ---- */
 
+void pieces_bound(struct pieces *s, size_t max)
+{
+	s->max = max;
+	if (!buf_bound(&s->object, max))
+		leave_out(s);
+	if (s->sse)
+		sse_bound(s->sse, max);
+}
+
 /* No JSON begins like the lines of events, which are "event:", "data:", "id:", "retry:" or a comment. */
 static bool recognise(struct pieces *s, const char **p, size_t *n)
 {
@@ -109,6 +140,14 @@ static bool recognise(struct pieces *s, const char **p, size_t *n)
 	return false;
 }
 
+static bool open_events(struct pieces *s)
+{
+	if (sse_new(take_event, s, &s->sse) < 0)
+		return false;
+	sse_bound(s->sse, s->max);
+	return true;
+}
+
 void pieces_feed(struct pieces *s, const char *p, size_t n)
 {
 	if (!s->known && !recognise(s, &p, &n))
@@ -118,7 +157,7 @@ void pieces_feed(struct pieces *s, const char *p, size_t n)
 		return;
 	}
 	s->stream = true;
-	if (!s->sse && sse_new(take_event, s, &s->sse) < 0) {
+	if (!s->sse && !open_events(s)) {
 		s->lost = true;
 		return;
 	}

@@ -19,6 +19,7 @@ struct pieces {
 	void *context;
 	struct sse *sse;
 	struct buf object; /* that is not complete */
+	size_t max;        /* bytes of a piece */
 	size_t depth;
 	bool known; /* which of the two it is */
 	bool is_sse;
@@ -33,6 +34,13 @@ struct pieces {
 void pieces_begin(struct pieces *s, bool sse,
 		  void (*piece)(void *context, const char *text, size_t n), void *context);
 void pieces_feed(struct pieces *s, const char *p, size_t n);
+
+/* From now on pieces longer than @max bytes are left out, the one that is under way among them. */
+void pieces_bound(struct pieces *s, size_t max);
+
+/* Bytes of memory that it uses, about. */
+size_t pieces_memory(const struct pieces *s);
+
 void pieces_done(struct pieces *s);
 
 #endif

@@ -377,6 +377,13 @@ static void on_forget(void *context, struct http_exchange *x)
 		s->observer.forget(s->observer.context, x);
 }
 
+static void on_give_way(void *context, struct http_exchange *x)
+{
+	struct http_stage *s = context;
+
+	s->observer.give_way(s->observer.context, x);
+}
+
 static void on_ws_message(void *context, struct http_exchange *x, enum http_side side, bool text,
 			  struct http_text payload, uint64_t boot_ns)
 {
@@ -827,6 +834,7 @@ static int open_pool(struct http_stage *s, const struct http_limits *limits)
 		.progress = s->observer.progress ? on_progress : NULL,
 		.response = on_response,
 		.forget = on_forget,
+		.give_way = s->observer.give_way ? on_give_way : NULL,
 		.ws_message = on_ws_message,
 	};
 

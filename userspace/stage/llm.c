@@ -15,6 +15,8 @@
 #include "llm/llm.h"
 #include "llm/pieces.h"
 
+#define PIECE_LESS ((size_t)16 << 10) /* of an answer, where memory is used up */
+
 /* An answer that is awaited. */
 struct call {
 	struct llm_stage *stage;
@@ -214,7 +216,9 @@ static void tell_call(struct call *c, struct llm_block *block)
 		.boot_ns = block->done_ns,
 	};
 
-	llm_block_input(block, &input);
+	/* half an input is none */
+	if (!llm_block_cut(block))
+		llm_block_input(block, &input);
 	call.input = buf_cstr(&input);
 	call.input_len = input.failed ? 0 : input.len;
 	l->tool_call(l->context, &call);
@@ -302,7 +306,7 @@ static bool answer_incomplete(const struct call *c)
 	const struct http_message *m = &c->x->response;
 
 	if (is_error(c->x) && !c->socket)
-		return !m->complete;
+		return !m->complete || c->answer.cut;
 	return !c->answer.done || c->answer.cut || c->pieces.lost || m->hole ||
 	       m->doubts != c->doubts;
 }
@@ -334,11 +338,6 @@ static void fill_response(struct call *c, struct as_llm_response *rec)
 	rec->incomplete = answer_incomplete(c);
 }
 
-static bool is_tool(const struct llm_block *b)
-{
-	return b->kind == LLM_TOOL || b->kind == LLM_SERVER_TOOL;
-}
-
 /* Is the name of the block among those of the blocks before it? */
 static bool named_before(const struct llm_answer *a, size_t i)
 {
@@ -347,7 +346,7 @@ static bool named_before(const struct llm_answer *a, size_t i)
 	for (size_t k = 0; k < i; k++) {
 		const struct buf *b = &a->blocks[k].name;
 
-		if (is_tool(&a->blocks[k]) && b->len == name->len &&
+		if (llm_is_tool(&a->blocks[k]) && b->len == name->len &&
 		    (!b->len || !memcmp(b->data, name->data, b->len)))
 			return true;
 	}
@@ -355,57 +354,69 @@ static bool named_before(const struct llm_answer *a, size_t i)
 }
 
 /* The names, each ended by NUL. */
-static uint32_t put_tools(const struct llm_answer *a, struct buf *out)
+static void put_tools(const struct llm_answer *a, struct buf *out)
 {
-	uint32_t n = 0;
-
 	buf_reset(out);
 	for (size_t i = 0; i < a->n_blocks; i++) {
 		const struct llm_block *b = &a->blocks[i];
 
-		if (!is_tool(b))
-			continue;
-		n++;
-		if (named_before(a, i))
+		if (!llm_is_tool(b) || named_before(a, i))
 			continue;
 		buf_add(out, b->name.data, b->name.len);
 		buf_add_char(out, '\0');
 	}
-	return n;
+}
+
+static struct as_span add_answer(struct llm_stage *s, struct llm_answer *a, enum llm_kind kind)
+{
+	buf_reset(&s->text);
+	llm_answer_text(a, kind, &s->text);
+	return add_begin(s, &s->text, s->text.len + llm_answer_left_out(a, kind));
 }
 
 static void emit_response(struct call *c)
 {
 	struct llm_stage *s = c->stage;
 	struct llm_answer *a = &c->answer;
-	uint32_t n_tool_calls;
 
 	record_start(s, AS_EV_LLM_RESPONSE, c->x, c->end_ns);
 	SET_SPAN(s, as_llm_response, provider, record_add_str(&s->rec, c->provider));
 	SET_SPAN(s, as_llm_response, model, add_buf(s, a->model.len ? &a->model : &c->model));
 	SET_SPAN(s, as_llm_response, id, add_buf(s, &a->id));
-	buf_reset(&s->text);
-	llm_answer_text(a, LLM_TEXT, &s->text);
-	SET_SPAN(s, as_llm_response, text, add_buf(s, &s->text));
-	buf_reset(&s->text);
-	llm_answer_text(a, LLM_REASONING, &s->text);
-	SET_SPAN(s, as_llm_response, reasoning, add_buf(s, &s->text));
+	SET_SPAN(s, as_llm_response, text, add_answer(s, a, LLM_TEXT));
+	SET_SPAN(s, as_llm_response, reasoning, add_answer(s, a, LLM_REASONING));
 	buf_reset(&s->text);
 	llm_answer_tool_calls(a, &s->text);
 	SET_SPAN(s, as_llm_response, tool_calls, add_buf(s, &s->text));
-	n_tool_calls = put_tools(a, &s->text);
+	put_tools(a, &s->text);
 	SET_SPAN(s, as_llm_response, tools, add_buf(s, &s->text));
 	SET_SPAN(s, as_llm_response, stop_reason, add_buf(s, &a->stop_reason));
 	SET_SPAN(s, as_llm_response, error, add_buf(s, &a->error));
 	SET_SPAN(s, as_llm_response, usage_raw, add_buf(s, &a->usage_raw));
 	if (!s->rec.failed) {
 		fill_response(c, record_struct(&s->rec, as_llm_response));
-		record_struct(&s->rec, as_llm_response)->n_tool_calls = n_tool_calls;
+		record_struct(&s->rec, as_llm_response)->n_tool_calls = a->n_tools;
 	}
 	record_send(s, &s->counts.responses);
 }
 
 /* ---- the observer ---- */
+
+/* An answer that is read while it comes; any other is held only while its end is told. */
+static bool is_read_along(const struct call *c)
+{
+	return c->fed || c->socket;
+}
+
+static void note_held(struct http_exchange *x)
+{
+	const struct call *c = x->user;
+
+	x->held = c ? sizeof(*c) + c->model.cap + c->session.cap + pieces_memory(&c->pieces) +
+				  c->answer.memory
+		    : 0;
+	x->yields = c && is_read_along(c) && c->answer.keep < LLM_KEEP_NUMBERS;
+}
 
 static struct http_text request_header(const void *context, const char *name)
 {
@@ -447,6 +458,7 @@ static void begin_call(struct llm_stage *s, struct http_exchange *x, struct http
 	} else {
 		s->counts.responses.unmade++;
 	}
+	note_held(x);
 	llm_request_done(&s->request);
 }
 
@@ -459,6 +471,7 @@ static void end_call(struct http_exchange *x, uint64_t boot_ns)
 	emit_response(c);
 	call_free(c);
 	x->user = NULL;
+	note_held(x);
 }
 
 static void on_request(void *context, struct http_exchange *x)
@@ -489,6 +502,7 @@ static struct call *join_call(struct llm_stage *s, struct http_exchange *x)
 	c->provider = f->provider;
 	c->begin_ns = c->request_ns = x->response.begin_ns;
 	x->user = c;
+	note_held(x);
 	return c;
 }
 
@@ -496,7 +510,7 @@ static void on_progress(void *context, struct http_exchange *x)
 {
 	struct call *c = x->user ? x->user : join_call(context, x);
 
-	if (!c || c->socket || is_error(x))
+	if (!c || c->socket || is_error(x) || c->answer.keep == LLM_KEEP_NUMBERS)
 		return;
 	c->x = x;
 	if (!c->fed) {
@@ -506,6 +520,27 @@ static void on_progress(void *context, struct http_exchange *x)
 		pieces_feed(&c->pieces, x->response.piece.p, x->response.piece.len);
 	}
 	tell_calls(c);
+	note_held(x);
+}
+
+/*
+ * First the texts go, and events are read on as long as they are short: the usage comes last. When that is not
+ * enough, what is known by now is what will be told.
+ */
+static void on_give_way(void *context, struct http_exchange *x)
+{
+	struct call *c = x->user;
+
+	if (!c)
+		return;
+	llm_answer_less(&c->answer);
+	if (c->answer.keep < LLM_KEEP_NUMBERS) {
+		pieces_bound(&c->pieces, PIECE_LESS);
+	} else {
+		pieces_done(&c->pieces);
+		c->pieces.lost |= c->fed;
+	}
+	note_held(x);
 }
 
 static void on_response(void *context, struct http_exchange *x)
@@ -558,10 +593,12 @@ static void on_ws_message(void *context, struct http_exchange *x, enum http_side
 		return;
 	c->answer.now_ns = boot_ns;
 	llm_answer_piece(&c->answer, c->format, payload.p, payload.len);
-	if (c->answer.done)
+	if (c->answer.done) {
 		end_call(x, boot_ns);
-	else
-		tell_calls(c);
+		return;
+	}
+	tell_calls(c);
+	note_held(x);
 }
 
 int llm_stage_new(const struct llm_stage_options *opt, struct emitter *out, struct llm_stage **ret)
@@ -579,6 +616,7 @@ int llm_stage_new(const struct llm_stage_options *opt, struct emitter *out, stru
 		.progress = on_progress,
 		.response = on_response,
 		.forget = on_forget,
+		.give_way = on_give_way,
 		.ws_message = on_ws_message,
 	};
 	*ret = s;

@@ -95,6 +95,25 @@ static void a_buffer_that_fits_holds_no_more_than_its_content(void **state)
 	buf_done(&b);
 }
 
+static void a_bound_takes_memory_and_then_the_content(void **state)
+{
+	struct buf b = {};
+
+	assert_true(buf_bound(&b, 0));
+	buf_add_str(&b, "content");
+	assert_true(buf_bound(&b, 1 << 20));
+	assert_true(b.cap > 7);
+	assert_true(buf_bound(&b, 7));
+	assert_int_equal(b.cap, 7);
+	assert_memory_equal(b.data, "content", 7);
+	assert_false(buf_bound(&b, 6));
+	assert_int_equal(b.cap, 0);
+	buf_add_str(&b, "content");
+	buf_reset(&b);
+	assert_true(buf_bound(&b, 6));
+	assert_int_equal(b.cap, 0);
+}
+
 static void a_size_that_overflows_fails_and_keeps_the_content(void **state)
 {
 	struct buf b = {0};
@@ -204,6 +223,7 @@ int main(void)
 		cmocka_unit_test(one_large_append_gets_room_at_once),
 		cmocka_unit_test(growing_where_room_is_left_changes_nothing),
 		cmocka_unit_test(a_buffer_that_fits_holds_no_more_than_its_content),
+		cmocka_unit_test(a_bound_takes_memory_and_then_the_content),
 		cmocka_unit_test(a_size_that_overflows_fails_and_keeps_the_content),
 		cmocka_unit_test(a_refused_allocation_fails),
 		cmocka_unit_test(appends_after_a_failure_do_nothing),

@@ -31,6 +31,8 @@ static size_t n_requests, n_responses, n_progress, progress_bytes;
 static size_t most_body, most_marks;
 static uint64_t newest_begin_ns[2]; /* by side, of the exchange that was answered last */
 static uint32_t newest_tid;
+static size_t hold_each; /* bytes that the observer says it holds more, with each call */
+static size_t n_gave;
 
 /* ---- the observer ---- */
 
@@ -49,8 +51,23 @@ static void put_message(const char *what, const struct http_exchange *x,
 	buf_add_str(&told, m->complete ? "\n" : " incomplete\n");
 }
 
+static void hold_more(struct http_exchange *x)
+{
+	x->held += hold_each;
+	x->yields = x->held > 0;
+}
+
+static void on_give_way(void *context, struct http_exchange *x)
+{
+	assert_true(x->yields);
+	n_gave++;
+	x->held = 100;
+	x->yields = false;
+}
+
 static void on_request(void *context, struct http_exchange *x)
 {
+	hold_more(x);
 	n_requests++;
 	x->user = malloc(1);
 	users++;
@@ -60,6 +77,7 @@ static void on_request(void *context, struct http_exchange *x)
 
 static void on_progress(void *context, struct http_exchange *x)
 {
+	hold_more(x);
 	n_progress++;
 	progress_bytes += x->response.piece.len;
 	most_body = MAX(most_body, x->response.body.cap);
@@ -90,6 +108,7 @@ static void on_forget(void *context, struct http_exchange *x)
 static void on_ws(void *context, struct http_exchange *x, enum http_side side, bool text,
 		  struct http_text payload, uint64_t boot_ns)
 {
+	hold_more(x);
 	buf_printf(&told, "%s %.*s %s [%.*s]", text ? "text" : "binary",
 		   (int)x->request.head.path.len, x->request.head.path.p,
 		   side == HTTP_REQUEST ? "->" : "<-", (int)payload.len, payload.p);
@@ -100,8 +119,8 @@ static void on_ws(void *context, struct http_exchange *x, enum http_side side, b
 	buf_add_char(&told, '\n');
 }
 
-static const struct http_observer observer = {NULL,        on_request, on_progress,
-					      on_response, on_forget,  on_ws};
+static const struct http_observer observer = {NULL,      on_request, on_progress, on_response,
+					      on_forget, on_ws,      on_give_way};
 
 static struct http_conn *open_conn(bool fresh)
 {
@@ -118,6 +137,7 @@ static int open_pool(size_t body_max, size_t memory_max)
 
 	users = n_requests = n_responses = n_progress = progress_bytes = 0;
 	most_body = most_marks = 0;
+	hold_each = n_gave = 0;
 	quiet = false;
 	ends = (struct as_conn){};
 	who.boot_ns = 1000;
@@ -764,6 +784,89 @@ static void the_largest_body_gives_way(void **state)
 	assert_int_equal(n_responses, 1);
 }
 
+#define STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+static void what_the_observer_holds_counts_as_memory(void **state)
+{
+	const struct http_pool_counts *counts = http_pool_counts(pool);
+
+	hold_each = 100 << 10;
+	quiet = true;
+	feed(WRITE, GET("/a"));
+	assert_in_range(counts->memory, hold_each, hold_each + (10 << 10));
+	feed(READ, STREAM "a");
+	feed(READ, "b");
+	assert_in_range(counts->memory, 3 * hold_each, 3 * hold_each + (10 << 10));
+	assert_int_equal(counts->memory, http_conn_memory(conn));
+	http_conn_end(conn, 1);
+	assert_int_equal(counts->memory, 0);
+	feed(WRITE, UPGRADE);
+	feed(READ, SWITCHING);
+	feed(READ, "\x81\x02hi");
+	assert_true(counts->memory > 2 * hold_each);
+	http_conn_end(conn, 1);
+	assert_int_equal(counts->memory, 0);
+	assert_int_equal(n_gave, 0);
+}
+
+static void the_observer_gives_way_where_it_holds_most(void **state)
+{
+	static char bytes[300 << 10];
+	struct http_conn *other = open_conn(true);
+
+	http_conn_free(other);
+	set_limits(0, 1 << 20);
+	quiet = true;
+	other = open_conn(true);
+	feed_to(other, WRITE, GET("/b"), strlen(GET("/b")));
+	feed_to(other, READ, STREAM, strlen(STREAM));
+	feed_to(other, READ, bytes,
+		sizeof(bytes));
+	hold_each = 500 << 10;
+	feed(WRITE, GET("/a"));
+	assert_int_equal(n_gave, 0);
+	hold_each = 300 << 10;
+	feed(READ, STREAM "a");
+	assert_int_equal(n_gave, 1); /* 800 KiB are more than that body */
+	assert_int_equal(http_pool_counts(pool)->gave_way, 1);
+	assert_true(http_pool_counts(pool)->memory <= 1 << 20);
+	http_conn_free(other);
+}
+
+/* None of them is large. */
+static void an_observer_that_finds_no_room_gives_way_itself(void **state)
+{
+	enum { N = 400 };
+
+	set_limits(0, 1 << 20);
+	quiet = true;
+	h2_start();
+	for (uint32_t i = 0; i < N; i++)
+		h2_get(2 * i + 1, "/a");
+	hold_each = 4 << 10;
+	send_wire(WRITE);
+	assert_true(n_gave > 0);
+	assert_true(http_pool_counts(pool)->memory <= (1 << 20) + (64 << 10));
+	assert_int_equal(n_requests + http_pool_counts(pool)->lost[HTTP_REQUEST], N);
+}
+
+static void an_observer_that_does_not_yield_is_left_alone(void **state)
+{
+	enum { N = 8 };
+
+	set_limits(0, 1 << 20);
+	quiet = true;
+	h2_start();
+	for (uint32_t i = 0; i < N; i++)
+		h2_get(2 * i + 1, "/a");
+	hold_each = 500 << 10;
+	send_wire(WRITE);
+	assert_true(n_gave > 0 && n_gave <= N);
+	hold_each = 0;
+	http_conn_end(conn, 1);
+	assert_int_equal(http_pool_counts(pool)->memory, 0);
+}
+
 /* Each is too small to give anything. */
 static void many_small_bodies_are_bounded_too(void **state)
 {
@@ -992,6 +1095,10 @@ int main(void)
 		TEST(many_small_bodies_are_bounded_too),
 		TEST(decoders_are_bounded_and_one_that_ends_is_told),
 		TEST(what_parsers_hold_counts_as_memory),
+		TEST(what_the_observer_holds_counts_as_memory),
+		TEST(the_observer_gives_way_where_it_holds_most),
+		TEST(an_observer_that_finds_no_room_gives_way_itself),
+		TEST(an_observer_that_does_not_yield_is_left_alone),
 		TEST(messages_of_a_WebSocket_are_bounded_together_with_bodies),
 		TEST(endless_headers_are_cut),
 		TEST(requests_that_nobody_answers_are_told_and_bounded),

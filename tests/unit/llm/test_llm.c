@@ -111,12 +111,189 @@ static void a_list_is_left_where_no_block_has_room_any_more(void **state)
 	buf_done(&b);
 }
 
+static void add_text(struct llm_answer *a, unsigned index, const char *text, size_t n)
+{
+	struct buf b = {0};
+
+	buf_printf(&b,
+		   "{\"type\":\"content_block_delta\",\"index\":%u,\"delta\":{\"type\":"
+		   "\"text_delta\",\"text\":\"%.*s\"}}",
+		   index, (int)n, text);
+	llm_answer_piece(a, &llm_anthropic, b.data, b.len);
+	buf_done(&b);
+}
+
+static void begin_tool(struct llm_answer *a, unsigned index, const char *input)
+{
+	struct buf b = {0};
+
+	buf_printf(&b,
+		   "{\"type\":\"content_block_start\",\"index\":%u,\"content_block\":{\"type\":"
+		   "\"tool_use\",\"id\":\"t%u\",\"name\":\"Bash\",\"input\":%s}}",
+		   index, index, input);
+	llm_answer_piece(a, &llm_anthropic, b.data, b.len);
+	buf_done(&b);
+}
+
+/* What the answer says of its memory, against what it has. */
+static void assert_memory(const struct llm_answer *a)
+{
+	size_t n = a->model.cap + a->id.cap + a->stop_reason.cap + a->error.cap + a->usage_raw.cap;
+	size_t cap = a->n_blocks ? 1 : 0;
+
+	while (cap < a->n_blocks)
+		cap *= 2;
+	n += cap * sizeof(*a->blocks);
+	for (size_t i = 0; i < a->n_blocks; i++)
+		n += a->blocks[i].id.cap + a->blocks[i].name.cap + a->blocks[i].text.cap;
+	assert_int_equal(a->memory, n);
+}
+
+static void assert_text(struct llm_answer *a, size_t len, uint64_t left_out)
+{
+	struct buf out = {0};
+
+	llm_answer_text(a, LLM_TEXT, &out);
+	assert_int_equal(out.len, len);
+	assert_int_equal(llm_answer_left_out(a, LLM_TEXT), left_out);
+	buf_done(&out);
+}
+
+/* "é", of which a text shall not end in half. */
+static char *many_letters(size_t n)
+{
+	char *text = malloc(2 * n + 1);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + 2 * i, "\xc3\xa9", 2);
+	text[2 * n] = '\0';
+	return text;
+}
+
+static void the_text_of_an_answer_is_cut_at_its_bound(void **state)
+{
+	struct llm_answer a = {0};
+	char *text = many_letters(LLM_TEXT_MAX / 4 + 1);
+	size_t n = strlen(text);
+
+	add_text(&a, 0, text, n);
+	assert_false(a.cut);
+	assert_text(&a, n, 0);
+	add_text(&a, 0, text, n);
+	assert_true(a.cut);
+	assert_text(&a, LLM_TEXT_MAX, 2 * n - LLM_TEXT_MAX);
+	/* nothing behind what is missing, and no other has room */
+	add_text(&a, 0, "\\u00e9", 6);
+	add_text(&a, 1, "abc", 3);
+	assert_text(&a, LLM_TEXT_MAX, 2 * n - LLM_TEXT_MAX + 5);
+	assert_memory(&a);
+	llm_answer_done(&a);
+	free(text);
+}
+
+static void an_answer_keeps_less_and_less_and_says_so(void **state)
+{
+	static const char usage[] =
+		"{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end\"},"
+		"\"usage\":{\"input_tokens\":3,\"output_tokens\":4}}";
+	struct llm_answer a = {0};
+	struct buf out = {0};
+	char *text = many_letters(LLM_BEGIN_MAX);
+	size_t n = strlen(text);
+
+	add_text(&a, 0, "x", 1); /* the bound stands in the middle of a letter */
+	add_text(&a, 0, text, n);
+	begin_tool(&a, 1, "{\"a\":1}");
+	buf_printf(&out, "{\"a\":\"%s\"}", text);
+	begin_tool(&a, 2, buf_cstr(&out));
+	assert_memory(&a);
+	assert_false(a.cut);
+
+	llm_answer_less(&a);
+	assert_memory(&a);
+	assert_true(a.cut);
+	assert_text(&a, LLM_BEGIN_MAX - 1, n + 1 - (LLM_BEGIN_MAX - 1));
+	add_text(&a, 0, "abc", 3);
+	add_text(&a, 3, "abc", 3);
+	assert_text(&a, LLM_BEGIN_MAX - 1, n + 1 - (LLM_BEGIN_MAX - 1) + 6);
+	begin_tool(&a, 4, "{}");
+	buf_reset(&out);
+	llm_answer_tool_calls(&a, &out);
+	assert_string_equal(buf_cstr(&out),
+			    "[{\"id\":\"t1\",\"name\":\"Bash\",\"input\":{\"a\":1}},"
+			    "{\"id\":\"t2\",\"name\":\"Bash\",\"input\":\"\",\"truncated\":true},"
+			    "{\"id\":\"t4\",\"name\":\"Bash\",\"input\":{}}]");
+	assert_memory(&a);
+
+	llm_answer_less(&a);
+	assert_memory(&a);
+	assert_int_equal(a.n_blocks, 0);
+	assert_int_equal(a.memory, a.model.cap + a.id.cap + a.stop_reason.cap + a.error.cap);
+	assert_text(&a, 0, n + 1 + 6);
+	add_text(&a, 0, "abc", 3);
+	assert_int_equal(a.n_blocks, 0);
+	assert_int_equal(a.n_tools, 3);
+	llm_answer_piece(&a, &llm_anthropic, usage, strlen(usage));
+	assert_int_equal(a.usage.output, 4);
+	assert_int_equal(a.usage_raw.cap, 0);
+	llm_answer_less(&a);
+	assert_memory(&a);
+	llm_answer_done(&a);
+	buf_done(&out);
+	free(text);
+}
+
+static void an_answer_of_which_all_fits_is_not_cut_when_it_keeps_less(void **state)
+{
+	struct llm_answer a = {0};
+
+	add_text(&a, 0, "abc", 3);
+	begin_tool(&a, 1, "{\"a\":1}");
+	llm_answer_less(&a);
+	assert_false(a.cut);
+	assert_text(&a, 3, 0);
+	llm_answer_done(&a);
+}
+
+static void errors_and_usage_are_bounded(void **state)
+{
+	struct llm_answer a = {0};
+	struct buf b = {0};
+	char *text = many_letters(LLM_ERROR_MAX);
+
+	buf_printf(&b,
+		   "{\"type\":\"error\",\"error\":{\"type\":\"overloaded\",\"message\":\"%s\"}}",
+		   text);
+	llm_answer_piece(&a, &llm_anthropic, b.data, b.len);
+	assert_in_range(a.error.len, LLM_ERROR_MAX - 1, LLM_ERROR_MAX);
+	assert_true(a.cut);
+	a.cut = false;
+	buf_reset(&b);
+	buf_printf(&b,
+		   "{\"type\":\"message_delta\",\"usage\":{\"input_tokens\":3,\"output_tokens\":4,"
+		   "\"x\":\"%s\"}}",
+		   text);
+	llm_answer_piece(&a, &llm_anthropic, b.data, b.len);
+	assert_int_equal(a.usage.output, 4);
+	assert_int_equal(a.usage_raw.len, 0);
+	assert_true(a.cut);
+	assert_memory(&a);
+	llm_answer_done(&a);
+	buf_done(&b);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_cut_at_their_bound_in_every_format),
 		cmocka_unit_test(names_of_a_request_are_cut_at_their_bound),
 		cmocka_unit_test(a_list_is_left_where_no_block_has_room_any_more),
+		cmocka_unit_test(the_text_of_an_answer_is_cut_at_its_bound),
+		cmocka_unit_test(an_answer_keeps_less_and_less_and_says_so),
+		cmocka_unit_test(an_answer_of_which_all_fits_is_not_cut_when_it_keeps_less),
+		cmocka_unit_test(errors_and_usage_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

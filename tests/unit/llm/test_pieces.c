@@ -71,6 +71,74 @@ static void what_never_ends_is_given_up_and_what_follows_is_not(void **state)
 	buf_done(&got);
 }
 
+/* @begin and what ends it, around more than the new bound. */
+static void assert_bounded(const char *begin, const char *end, const char *behind)
+{
+	static char much[1 << 16];
+	struct buf got = {0};
+	struct pieces s;
+
+	memset(much, 'x', sizeof(much));
+	pieces_begin(&s, false, collect, &got);
+	pieces_feed(&s, begin, strlen(begin));
+	pieces_feed(&s, much, sizeof(much));
+	assert_true(pieces_memory(&s) > sizeof(much));
+	pieces_bound(&s, 1024);
+	assert_true(pieces_memory(&s) < 4096);
+	pieces_feed(&s, much, sizeof(much));
+	assert_true(pieces_memory(&s) < 4096);
+	pieces_feed(&s, end, strlen(end));
+	assert_true(s.lost);
+	pieces_feed(&s, behind, strlen(behind));
+	assert_string_equal(buf_cstr(&got), "{\"b\":2}|");
+	pieces_done(&s);
+	assert_int_equal(pieces_memory(&s), 0);
+	buf_done(&got);
+}
+
+static void a_bound_holds_for_what_is_under_way(void **state)
+{
+	assert_bounded("{\"a\":\"", "\"}", "{\"b\":2}");
+	assert_bounded("data: ", "\n\n", "data: {\"b\":2}\n\n");
+}
+
+static void a_bound_takes_nothing_from_what_is_short(void **state)
+{
+	static const char *const begins[] = {"{\"b\"", "data: {\"b\""};
+	static const char *const ends[] = {":2}", ":2}\n\n"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct buf got = {0};
+		struct pieces s;
+
+		pieces_begin(&s, false, collect, &got);
+		pieces_feed(&s, begins[i], strlen(begins[i]));
+		pieces_bound(&s, 64);
+		pieces_feed(&s, ends[i], strlen(ends[i]));
+		assert_string_equal(buf_cstr(&got), "{\"b\":2}|");
+		assert_false(s.lost);
+		pieces_done(&s);
+		buf_done(&got);
+	}
+}
+
+static void a_long_object_leaves_no_memory_behind(void **state)
+{
+	static char much[1 << 20];
+	struct buf got = {0};
+	struct pieces s;
+
+	memset(much, 'x', sizeof(much));
+	pieces_begin(&s, false, collect, &got);
+	pieces_feed(&s, "{\"a\":\"", 6);
+	pieces_feed(&s, much, sizeof(much));
+	pieces_feed(&s, "\"}", 2);
+	assert_int_equal(got.len, sizeof(much) + 9);
+	assert_int_equal(pieces_memory(&s), 0);
+	pieces_done(&s);
+	buf_done(&got);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -78,6 +146,9 @@ int main(void)
 		cmocka_unit_test(one_object_is_no_stream),
 		cmocka_unit_test(events_are_known_by_their_first_line),
 		cmocka_unit_test(what_never_ends_is_given_up_and_what_follows_is_not),
+		cmocka_unit_test(a_bound_holds_for_what_is_under_way),
+		cmocka_unit_test(a_bound_takes_nothing_from_what_is_short),
+		cmocka_unit_test(a_long_object_leaves_no_memory_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -730,12 +730,25 @@ struct reader {
 	size_t requests, responses, forgotten;
 	bool behind; /* each call came behind its event */
 	bool timely; /* each had the time of the event before it */
+	size_t hold; /* bytes of each exchange, as it says */
+	size_t gave;
 };
+
+static void read_give_way(void *context, struct http_exchange *x)
+{
+	struct reader *r = context;
+
+	r->gave++;
+	x->held = 0;
+	x->yields = false;
+}
 
 static void read_request(void *context, struct http_exchange *x)
 {
 	struct reader *r = context;
 
+	x->held = r->hold;
+	x->yields = true;
 	r->behind &= n_events[AS_EV_HTTP_REQUEST] == ++r->requests;
 	r->timely &= x->now_ns == who.boot_ns;
 	x->user = r;
@@ -780,6 +793,27 @@ static void an_observer_reads_along_behind_the_events(void **state)
 	assert_int_equal(r.forgotten, 2);
 }
 
+static void an_observer_gives_way_when_memory_is_used_up(void **state)
+{
+	struct reader r = {.hold = 100 << 10};
+	const struct http_observer observer = {
+		.context = &r,
+		.request = read_request,
+		.give_way = read_give_way,
+	};
+	const struct http_stage_options opt = {
+		.limits = {.memory_max = 1 << 20},
+		.observer = &observer,
+	};
+
+	stage->free(stage);
+	assert_int_equal(http_stage_new(&opt, &out, &stage), 0);
+	for (uint64_t i = 0; i < 20; i++)
+		data(i, WRITE, GET("/1"));
+	assert_in_range(r.gave, 10, 20);
+	assert_int_equal(http_stage_counts(stage)->evicted, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -818,6 +852,7 @@ int main(void)
 		TEST(the_connection_that_holds_most_gives_way_when_memory_is_used_up),
 		TEST(messages_of_a_WebSocket_are_events),
 		TEST(an_observer_reads_along_behind_the_events),
+		TEST(an_observer_gives_way_when_memory_is_used_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
