@@ -668,7 +668,7 @@ void chain_emit_statistics(struct chain *c, uint64_t boot_ns)
 	record_emit(&b, AS_EV_SUMMARY, &c->ending);
 }
 
-static void print_summary(const struct chain *c, FILE *f, bool colour)
+void chain_print_summary(const struct chain *c, FILE *f, bool colour)
 {
 	struct winsize size;
 
@@ -680,18 +680,4 @@ static void print_summary(const struct chain *c, FILE *f, bool colour)
 		size.ws_col = SUMMARY_COLUMNS;
 	if (stats_print(c->stats, f, colour, size.ws_col) < 0)
 		log_error("not enough memory for the whole summary");
-}
-
-void chain_print_summary(const struct chain *c, bool colour, int wait_ms)
-{
-	_cleanup_(freep) char *text = NULL;
-	size_t len;
-	FILE *f = open_memstream(&text, &len);
-
-	if (f)
-		print_summary(c, f, colour);
-	if (!f || fclose(f) != 0)
-		log_error("not enough memory for the summary");
-	else
-		log_text(text, len, wait_ms);
 }

@@ -95,7 +95,7 @@ int chain_statistics(struct chain *c, struct buf *json);
 /* The `summary` event; the samples have ended. */
 void chain_emit_statistics(struct chain *c, uint64_t boot_ns);
 
-/* What was seen, in a few lines for a person who takes them within @wait_ms. */
-void chain_print_summary(const struct chain *c, bool colour, int wait_ms);
+/* What was seen, in a few lines for a person, as wide as the terminal on standard error is. */
+void chain_print_summary(const struct chain *c, FILE *f, bool colour);
 
 #endif

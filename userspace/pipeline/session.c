@@ -717,6 +717,20 @@ pid_t session_command_pid(const struct session *s)
 
 /* ---- the end ---- */
 
+static void say_summary(const struct session *s)
+{
+	_cleanup_(freep) char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f)
+		chain_print_summary(s->chain, f, s->opt->colour);
+	if (!f || fclose(f) != 0)
+		log_error("not enough memory for the summary");
+	else
+		log_text(text, len, STALL_MS);
+}
+
 static void finish(struct session *s)
 {
 	struct writer_counts written;
@@ -749,7 +763,7 @@ static void finish(struct session *s)
 			    "when a ring was full)",
 			    (unsigned long long)lost);
 	if (s->opt->summary) {
-		chain_print_summary(s->chain, s->opt->colour, STALL_MS);
+		say_summary(s);
 		if (s->opt->output)
 			log_notice("%llu events in %s",
 				   (unsigned long long)ledger_delivered(&ledger), s->opt->output);
