@@ -15,7 +15,7 @@ static void copy_text(char *to, size_t size, const char *p, size_t n)
 static bool text_is(const char *text, size_t size, const char *p, size_t n)
 {
 	n = MIN(n, size - 1);
-	return strlen(text) == n && !memcmp(text, p, n);
+	return strlen(text) == n && (!n || !memcmp(text, p, n));
 }
 
 static struct stats_alert *open_alert(struct stats *s, const struct stats_alert_event *x)
