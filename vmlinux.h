@@ -369,6 +369,7 @@ struct task_struct {
 	u64 stime;
 	u64 start_boottime;
 	struct sched_entity se;
+	u64 self_exec_id; /* grows with each exec */
 	const struct cred *real_cred;
 	const struct cred *cred;
 	char comm[16];

@@ -54,7 +54,7 @@ struct sock_owner {
 	__u32 tgid;
 	__u32 ppid;
 	__u32 uid;
-	__u32 pad;
+	__u32 execs; /* of its task so far */
 	char comm[AS_COMM_LEN];
 };
 
@@ -221,8 +221,22 @@ static __always_inline void owner_read(struct sock_owner *o, struct task_struct 
 	o->uid = BPF_CORE_READ(task, cred, uid.val);
 	o->ppid = BPF_CORE_READ(leader, real_parent, tgid);
 	o->start_ns = BPF_CORE_READ(leader, start_boottime);
-	o->pad = 0;
+	o->execs = BPF_CORE_READ(task, self_exec_id);
 	BPF_CORE_READ_INTO(&o->comm, leader, comm);
+}
+
+/* Of the current process: is it another program, or user, than when that was read? */
+static __always_inline bool owner_changed(const struct sock_owner *o)
+{
+	struct task_struct *task;
+
+	if (HAVE_TASK_BTF) {
+		task = current_to_read();
+		return o->execs != (__u32)task->self_exec_id || o->uid != task->cred->uid.val;
+	}
+	task = (void *)bpf_get_current_task();
+	return o->execs != (__u32)BPF_CORE_READ(task, self_exec_id) ||
+	       o->uid != (__u32)bpf_get_current_uid_gid();
 }
 
 static __always_inline bool owner_watched(const struct sock_owner *o)
@@ -425,12 +439,14 @@ static __always_inline void came_up_unseen(const struct sock *sk, struct sock_en
 }
 
 /* One send or receive by the thread @id, which is current; 0: by the owner, some time ago. */
-static __always_inline void call_emit(const struct sock_entry *s, __u32 type, __u64 bytes, __u64 id)
+static __always_inline void call_emit(struct sock_entry *s, __u32 type, __u64 bytes, __u64 id)
 {
 	struct as_net_io *e = event_reserve(&ring_events, type, sizeof(*e));
 
 	if (!e)
 		return;
+	if (id && id >> 32 == s->owner.tgid && owner_changed(&s->owner))
+		owner_read(&s->owner, (void *)bpf_get_current_task());
 	/* reading the header from the entry costs a third of asking the task */
 	if (id && id >> 32 != s->owner.tgid)
 		hdr_fill(&e->h, type, sizeof(*e));

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define WHOLE "network.connect network.accept network.close"
@@ -401,6 +402,56 @@ static void ktls(void)
 	CHECK(n == 1, "%zu notices of what is not seen there", n);
 }
 
+/* Behind the gate: sends as the program that connected, and as the one that it becomes. */
+static void send_and_become(in_port_t port, int gate_fd)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char byte;
+
+	if (read(gate_fd, &byte, 1) != 1 || connect(fd, (void *)&to, sizeof(to)) ||
+	    write(fd, "before", 6) != 6 || dup2(fd, STDOUT_FILENO) < 0)
+		_exit(9);
+	execl("/bin/echo", "echo", "behind", NULL);
+	_exit(8);
+}
+
+static void other_program(void)
+{
+	in_port_t port;
+	int fd = listen_silently(&port), gate[2], status;
+	struct line *l, *before = NULL, *behind = NULL;
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+	pid_t pid;
+
+	CHECK(!pipe2(gate, O_CLOEXEC), "pipe");
+	pid = fork();
+	if (pid == 0)
+		send_and_become(port, gate[0]);
+	sight_start(&s, "network", "-p", live_printf("%d", pid), NULL);
+	CHECK(write(gate[1], "", 1) == 1, "write");
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "status %#x", status);
+	close(fd);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	while ((l = stream_find(&st, &i, pid, "network", "send"))) {
+		if (line_int(l, "bytes") == 6)
+			before = l;
+		if (line_int(l, "bytes") == 7)
+			behind = l;
+	}
+	CHECK(before && strcmp(json_object_get_string(object_at(before->json, "comm")), "echo"),
+	      "what connected did not send");
+	CHECK(behind && !strcmp(json_object_get_string(object_at(behind->json, "comm")), "echo"),
+	      "not of the program that sent it: %s",
+	      behind ? json_object_to_json_string(behind->json) : "nothing");
+}
+
 const struct live_test network_tests[] = {
 	{"questions_and_answers_over_TCP_are_exact", pingpong, 30},
 	{"questions_and_answers_over_TCP_of_IPv6_are_exact", pingpong_v6, 30},
@@ -413,6 +464,7 @@ const struct live_test network_tests[] = {
 	{"a_reset_connection_carries_the_reason", reset, 30},
 	{"peeking_is_not_receiving", peek, 30},
 	{"who_holds_a_copy_of_the_descriptor_is_not_the_owner", copied, 30},
+	{"a_connection_goes_on_with_the_program_that_its_owner_becomes", other_program, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
 	{"a_connection_whose_TLS_the_kernel_does_says_so", ktls, 30},
 	{"segments_sent_again_are_told_and_counted", retransmit, 30},
