@@ -600,8 +600,6 @@ void chain_shed(const struct chain *c, uint64_t shed[AS_EV_COUNT])
 	const struct file_io_counts *file = c->file_io ? file_io_counts(c->file_io) : NULL;
 
 	memset(shed, 0, AS_EV_COUNT * sizeof(*shed));
-	if (c->tls_join)
-		memcpy(shed, tls_join_counts(c->tls_join)->shed, AS_EV_COUNT * sizeof(*shed));
 	if (c->http)
 		http_stage_shed(c->http, shed);
 	if (c->llm)

@@ -3,7 +3,7 @@
  * A thread makes one call at a time and the kernel sends its pieces in order, so an unfinished call is
  * found by its thread. The kernel stops sending at the first piece that finds no room: the last
  * piece of a call that lost one never comes. So where a last piece has no beginning, the beginning
- * was given up here, and that is what `shed` counts.
+ * was given up here; what is told then is how long the call was.
  *
  * A session over memory buffers shows its socket with its first send, that is behind the first call. The
  * kernel tells the socket in an event of its own, with a time before that call: so the call gets it here.
@@ -175,7 +175,7 @@ static void call_begin(struct tls_join *j, const struct as_ssl_data *piece)
 	c = &j->calls[j->n_calls];
 	*c = call_new(j, cap);
 	if (!c->rec)
-		return; /* its last piece will be counted */
+		return; /* its last piece tells how long it was */
 	*c->rec = *piece;
 	j->n_calls++;
 	j->bytes += c->room;
@@ -200,6 +200,22 @@ static void call_end(struct tls_join *j, size_t i, const struct event *last)
 	call_remove(j, i);
 }
 
+/* What comes behind it shall not be taken for what it held. */
+static void tell_length(struct tls_join *j, const struct event *last)
+{
+	struct as_ssl_data rec = *(const struct as_ssl_data *)last->rec;
+	struct event bare = *last;
+
+	rec.h.len = sizeof(rec);
+	rec.offset = 0;
+	rec.data.off = sizeof(rec);
+	rec.data.len = 0;
+	rec.data.full = (uint32_t)MIN(rec.len, (uint64_t)UINT32_MAX);
+	bare.rec = &rec.h;
+	j->counts.bare++;
+	emit_named(j, &bare, rec.library);
+}
+
 /* A piece behind the first one. */
 static void piece_follows(struct tls_join *j, size_t i, const struct event *ev)
 {
@@ -208,13 +224,15 @@ static void piece_follows(struct tls_join *j, size_t i, const struct event *ev)
 	struct call *c = &j->calls[i];
 
 	if (i == j->n_calls) {
-		j->counts.shed[piece->h.type] += last;
+		if (last)
+			tell_length(j, ev);
 		return;
 	}
 	if (c->rec->h.type != piece->h.type || c->rec->h.boot_ns != piece->h.boot_ns ||
 	    c->len != piece->offset || piece->data.len > c->cap - c->len) {
 		call_tear(j, i);
-		j->counts.shed[piece->h.type] += last;
+		if (last)
+			tell_length(j, ev);
 		return;
 	}
 	call_append(c, piece);

@@ -25,7 +25,7 @@ struct tls_join_names {
 
 struct tls_join_counts {
 	uint64_t torn; /* ended by a lost piece: the kernel has counted the call as dropped */
-	uint64_t shed[AS_EV_COUNT]; /* complete calls given up here, for lack of room or time */
+	uint64_t bare; /* complete calls told without their bytes, for lack of room or time */
 };
 
 /* Copies @names (may be NULL); its source must outlive the stage. 0 or -ENOMEM. */
