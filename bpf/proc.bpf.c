@@ -482,6 +482,8 @@ int proc_fork(struct trace_event_raw_sched_process_fork *ctx)
 		former_forget(child_pid, start_ns);
 		return 0;
 	}
+	if (cfg.accounts && !cfg.by_process)
+		former_forget(child_pid, start_ns);
 	if (!user_wanted())
 		return 0;
 
@@ -572,7 +574,8 @@ static __always_inline struct as_proc *account_get(struct task_struct *task, __u
 	fresh.start_ns = LOAD(LOAD(task, group_leader), start_boottime);
 	if (proc && proc->start_ns == fresh.start_ns)
 		return proc;
-	if (!user_wanted())
+	/* KERNEL >= 6.16: the process may have been reported by its last thread before this one comes here */
+	if (!user_wanted() || !LOAD(LOAD(task, signal), live.counter))
 		return NULL;
 	/* none yet, or of one whose end was missed; of several threads the first one makes it */
 	bpf_map_update_elem(&procs, &tgid, &fresh, proc ? BPF_EXIST : BPF_NOEXIST);
@@ -722,6 +725,9 @@ __noinline int usage_try(void)
 
 	if (!u)
 		return USAGE_TOO_MANY;
+	if (proc && !cfg.by_process &&
+	    proc->start_ns != LOAD(LOAD(task, group_leader), start_boottime))
+		proc = NULL; /* of one that had this number before */
 	before = moves_seen(sig, proc);
 	all = usage_sum(u, sig);
 	if (proc)

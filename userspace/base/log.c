@@ -95,15 +95,16 @@ bool log_text(const char *text, size_t len, int wait_ms)
 static void put_message(const char *text, size_t len)
 {
 	static unsigned long left_out;
-	unsigned long n = __atomic_load_n(&left_out, __ATOMIC_RELAXED);
+	/* one thread tells of them */
+	unsigned long n = __atomic_exchange_n(&left_out, 0, __ATOMIC_RELAXED);
 	char before[96];
 
 	if (n) {
 		int k = snprintf(before, sizeof(before),
 				 "agentsight: %lu messages before this one were not taken\n", n);
 
-		if (put_all(before, (size_t)k, 0))
-			__atomic_fetch_sub(&left_out, n, __ATOMIC_RELAXED);
+		if (!put_all(before, (size_t)k, 0))
+			__atomic_fetch_add(&left_out, n, __ATOMIC_RELAXED);
 	}
 	if (!put_all(text, len, n ? 0 : WAIT_MS))
 		__atomic_fetch_add(&left_out, 1, __ATOMIC_RELAXED);

@@ -418,6 +418,7 @@ int options_check(const struct options *o, struct err *e)
 int options_sources(struct options *o, unsigned fixed, struct err *e)
 {
 	struct session_options *s = &o->session;
+	unsigned off;
 
 	if (fixed) /* --stdio is the one that record has not by itself */
 		s->sources = fixed | (s->sources & SOURCE_STDIO);
@@ -428,9 +429,10 @@ int options_sources(struct options *o, unsigned fixed, struct err *e)
 		return err_set(e, -EINVAL,
 			       "every source is switched off; name one: --ssl, --process, "
 			       "--network, --files or --system");
-	if (o->sources_more & ~s->sources)
+	off = o->sources_more & ~s->sources;
+	if (off)
 		return err_set(e, -EINVAL, "--%s tells more of a source that is switched off",
-			       o->more);
+			       o->more[__builtin_ctz(off)]);
 	return 0;
 }
 
@@ -603,7 +605,10 @@ static void more_add(const struct row *row, struct options *o)
 {
 	o->sources_more |= row->sources & ~IN_DETAIL;
 	o->session.detail |= (row->sources & IN_DETAIL) != 0;
-	o->more = row->name;
+	for (unsigned bit = 0; bit < OPTIONS_SOURCES; bit++) {
+		if (row->sources & (1U << bit))
+			o->more[bit] = row->name;
+	}
 }
 
 /* One option at argv[*i]; *i moves on over an argument that stands behind it. */

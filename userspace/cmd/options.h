@@ -42,11 +42,13 @@ enum command_bit {
 	CMD_DIFF = 1 << 12,
 };
 
+#define OPTIONS_SOURCES 8 /* bits of SOURCE_*, and some to spare */
+
 struct options {
 	struct session_options session;
-	unsigned sources_off;  /* SOURCE_*: switched off by name */
-	unsigned sources_more; /* SOURCE_*: of which an option tells more, */
-	const char *more;      /* and the last of these options */
+	unsigned sources_off;              /* SOURCE_*: switched off by name */
+	unsigned sources_more;             /* SOURCE_*: of which an option tells more, */
+	const char *more[OPTIONS_SOURCES]; /* which one, by bit */
 	bool help;
 	bool verbose;
 	bool quiet;

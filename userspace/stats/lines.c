@@ -42,16 +42,16 @@ static void read_percent(const struct scan *m, struct stats_sample *x, enum scan
 	x->gauges_known |= 1U << GAUGE_CPU;
 }
 
-/* What a string says; most have no escapes, and stay where they are. */
-static struct value plain(struct lines *l, const struct scan *m, enum scan_member member)
+/* What a string says; most have no escapes, and stay where they are, others come into @b. */
+static struct value plain(const struct scan *m, enum scan_member member, struct buf *b)
 {
 	struct value raw = scan_raw(m, member);
 
 	if (!raw.len || !memchr(raw.p, '\\', raw.len) || !value_whole(m->members[member]))
 		return raw;
-	buf_reset(&l->text);
-	value_text(m->members[member], &l->text);
-	return (struct value){buf_cstr(&l->text), l->text.len};
+	buf_reset(b);
+	value_text(m->members[member], b);
+	return (struct value){buf_cstr(b), b->len};
 }
 
 /* ---- events of agentsight ---- */
@@ -85,7 +85,7 @@ static void read_identity(const struct scan *m, uint32_t *pid, uint64_t *start)
 static void begin_sample(struct lines *l, const struct scan *m, enum stats_scope scope,
 			 struct stats_sample *x)
 {
-	struct value comm = plain(l, m, SCAN_COMM);
+	struct value comm = plain(m, SCAN_COMM, &l->text);
 
 	*x = (struct stats_sample){
 		.scope = scope,
@@ -151,7 +151,7 @@ static int on_exit_event(struct lines *l, const struct scan *m)
 		{COUNTER_READ, SCAN_EXIT_READ},   {COUNTER_WRITE, SCAN_EXIT_WRITE},
 		{COUNTER_RCHAR, SCAN_EXIT_RCHAR}, {COUNTER_WCHAR, SCAN_EXIT_WCHAR},
 	};
-	struct value comm = plain(l, m, SCAN_COMM);
+	struct value comm = plain(m, SCAN_COMM, &l->text);
 	struct stats_exit x = {
 		.comm = comm.p,
 		.comm_len = comm.len,
@@ -204,8 +204,8 @@ static int on_exec(struct lines *l, const struct scan *m)
 
 static int on_threshold(struct lines *l, const struct scan *m)
 {
-	struct value rule = plain(l, m, SCAN_RULE), metric = scan_raw(m, SCAN_METRIC);
-	struct value unit = scan_raw(m, SCAN_UNIT), path = scan_raw(m, SCAN_PATH);
+	struct value rule = plain(m, SCAN_RULE, &l->text), metric = scan_raw(m, SCAN_METRIC);
+	struct value unit = scan_raw(m, SCAN_UNIT), path = plain(m, SCAN_PATH, &l->path);
 	struct stats_alert_event x = {
 		.pid = (uint32_t)scan_u64(m, SCAN_PID),
 		.rule = rule.p,
@@ -232,7 +232,7 @@ static int on_threshold(struct lines *l, const struct scan *m)
 
 static int on_response(struct lines *l, const struct scan *m)
 {
-	struct value model = plain(l, m, SCAN_MODEL), provider = scan_raw(m, SCAN_PROVIDER);
+	struct value model = plain(m, SCAN_MODEL, &l->text), provider = scan_raw(m, SCAN_PROVIDER);
 	struct stats_call x = {
 		.model = model.p,
 		.model_len = model.len,
@@ -259,7 +259,7 @@ static int on_response(struct lines *l, const struct scan *m)
 
 static int on_tool_run(struct lines *l, const struct scan *m)
 {
-	struct value name = plain(l, m, SCAN_NAME);
+	struct value name = plain(m, SCAN_NAME, &l->text);
 	struct stats_tool x = {
 		.name = name.p,
 		.name_len = name.len,
@@ -343,7 +343,7 @@ static struct value own_comm(const struct lines *l)
 
 static void denet_metadata(struct lines *l, const struct scan *m)
 {
-	struct value exe = plain(l, m, SCAN_EXECUTABLE);
+	struct value exe = plain(m, SCAN_EXECUTABLE, &l->text);
 	const char *slash = exe.len ? memrchr(exe.p, '/', exe.len) : NULL;
 	size_t n;
 
@@ -370,7 +370,7 @@ static int denet_children(struct lines *l, struct value children, uint64_t unix_
 		if (scan_metrics(w.item, true, &child))
 			r = denet_sample(l, &child, STATS_PROCESS,
 					 (uint32_t)scan_u64(&child, SCAN_PID),
-					 plain(l, &child, SCAN_COMMAND), unix_ns, interval_ns);
+					 plain(&child, SCAN_COMMAND, &l->text), unix_ns, interval_ns);
 		failed = MIN(failed, r);
 	}
 	return failed;

@@ -10,7 +10,7 @@
 /* What has to be remembered from one line of a file to the next. */
 struct lines {
 	struct stats *stats;
-	struct buf text; /* scratch */
+	struct buf text, path; /* scratch */
 	/* denet tells them once */
 	uint32_t pid;
 	char comm[STATS_COMM_LEN];

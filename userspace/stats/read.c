@@ -313,6 +313,7 @@ static int reader_init(struct reader *r, struct stats *s, struct stats_input *in
 static void reader_done(struct reader *r)
 {
 	buf_done(&r->lines.text);
+	buf_done(&r->lines.path);
 	free(r->data);
 }
 

@@ -86,8 +86,10 @@ static void tell_others(struct both *x, struct buf *b)
 	struct as_exit *e;
 
 	record_begin(b, AS_EV_THRESHOLD, &h);
-	span = record_add_str(b, "cpu > 10");
+	span = record_add_str(b, "cpu > \"10\"");
 	record_struct(b, as_threshold)->rule = span;
+	span = record_add_str(b, "/app-a\\x2db.scope");
+	record_struct(b, as_threshold)->path = span;
 	span = record_add_str(b, "cpu");
 	t = record_struct(b, as_threshold);
 	t->metric = span;
