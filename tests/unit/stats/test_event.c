@@ -133,7 +133,7 @@ static void what_is_told_live_is_what_is_read_from_the_recording(void **state)
 	assert_string_equal(buf_cstr(&live), buf_cstr(&read));
 	assert_non_null(strstr(buf_cstr(&live), "\"command\":\"agent a b\""));
 	assert_non_null(strstr(buf_cstr(&live), "\"exit_code\":2"));
-	assert_non_null(strstr(buf_cstr(&live), "\"cpu > 10\""));
+	assert_non_null(strstr(buf_cstr(&live), "\"cpu > \\\"10\\\"\""));
 	assert_int_equal(x.live->tree.total[COUNTER_CPU], 75000);
 	buf_done(&b);
 	buf_done(&live);
