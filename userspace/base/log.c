@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -21,6 +22,7 @@ static enum log_level log_max = LOG_NOTICE;
 static bool log_colour;
 static const char *log_before = "";
 static int own_fd = -1; /* standard error once more, which never blocks; -1: there is none */
+static bool is_socket;  /* standard error is: of a service */
 
 static const struct {
 	const char *word;
@@ -46,7 +48,10 @@ void log_in_place(bool on)
 
 void log_open(void)
 {
+	struct stat st;
+
 	own_fd = io_open_again(STDERR_FILENO);
+	is_socket = fstat(STDERR_FILENO, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 int log_fd(void)
@@ -54,17 +59,16 @@ int log_fd(void)
 	return own_fd;
 }
 
-/* What is neither file, pipe nor terminal is a socket: a service's. */
 static ssize_t put(const char *text, size_t len)
 {
 	struct iovec part = {.iov_base = (char *)text, .iov_len = len};
 	struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
-	ssize_t n;
 
+	if (is_socket)
+		return sendmsg(STDERR_FILENO, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (own_fd >= 0)
 		return write(own_fd, text, MIN(len, (size_t)PIPE_BUF));
-	n = sendmsg(STDERR_FILENO, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return n < 0 && errno == ENOTSOCK ? write(STDERR_FILENO, text, len) : n;
+	return write(STDERR_FILENO, text, len);
 }
 
 static bool put_all(const char *text, size_t len, int wait_ms)
