@@ -722,10 +722,14 @@ static void say_summary(const struct session *s)
 	_cleanup_(freep) char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
+	bool failed = !f;
 
-	if (f)
+	if (f) {
 		chain_print_summary(s->chain, f, s->opt->colour);
-	if (!f || fclose(f) != 0)
+		failed = fflush(f) != 0 || ferror(f);
+		failed |= fclose(f) != 0 || !text;
+	}
+	if (failed)
 		log_error("not enough memory for the summary");
 	else
 		log_text(text, len, STALL_MS);
