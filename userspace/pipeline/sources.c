@@ -114,7 +114,7 @@ static struct as_config configure(const struct session_options *o)
 	return (struct as_config){
 		.by_process = chosen,
 		.by_uid = o->by_uid,
-		.accounts = chosen || (o->by_uid && o->detail),
+		.accounts = o->by_uid && o->detail,
 		.uid = o->uid,
 		.by_name = o->n_names > 0,
 		.exec_env = wants(o, SOURCE_PROCESS) && wants(o, SOURCE_TLS),

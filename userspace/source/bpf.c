@@ -199,6 +199,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 	s->cfg = opt->cfg;
 	s->cfg.self_tgid = getpid();
 	s->cfg.page_kb = sysconf(_SC_PAGESIZE) / 1024;
+	s->cfg.accounts |= s->cfg.by_process;
 	pthread_mutex_init(&s->lock, NULL);
 	libbpf_set_print(libbpf_log);
 

@@ -25,7 +25,8 @@ struct bpf_object_open_opts;
 
 /* Sizes in bytes, powers of two and multiples of the page size. */
 struct bpf_options {
-	struct as_config cfg; /* self_tgid and page_kb are filled in */
+	struct as_config
+		cfg; /* self_tgid and page_kb are filled in, and accounts with by_process */
 	size_t ring_events_size;
 	size_t ring_data_size;
 };
