@@ -566,20 +566,18 @@ static __always_inline void io_add(struct as_task_io *to, const struct as_task_i
 /* Of the process @tgid that @task is a thread of; where not everybody is chosen, it is there or never will be. */
 static __always_inline struct as_proc *account_get(struct task_struct *task, __u32 tgid)
 {
-	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
-	struct as_proc fresh = {};
+	struct as_proc fresh = {.start_ns = LOAD(LOAD(task, group_leader), start_boottime)};
+	struct as_proc *proc = proc_kept(tgid, fresh.start_ns);
 
-	if (!cfg.accounts || cfg.by_process)
-		return proc;
-	fresh.start_ns = LOAD(LOAD(task, group_leader), start_boottime);
-	if (proc && proc->start_ns == fresh.start_ns)
+	if (proc || !cfg.accounts || cfg.by_process)
 		return proc;
 	/* KERNEL >= 6.16: the process may have been reported by its last thread before this one comes here */
 	if (!user_wanted() || !LOAD(LOAD(task, signal), live.counter))
 		return NULL;
-	/* none yet, or of one whose end was missed; of several threads the first one makes it */
-	bpf_map_update_elem(&procs, &tgid, &fresh, proc ? BPF_EXIST : BPF_NOEXIST);
-	return bpf_map_lookup_elem(&procs, &tgid);
+	former_forget(tgid, fresh.start_ns);
+	/* of several threads the first one makes it */
+	bpf_map_update_elem(&procs, &tgid, &fresh, BPF_NOEXIST);
+	return proc_kept(tgid, fresh.start_ns);
 }
 
 /* A thread ends, its process lives on: the only chance to tell its I/O from that of children. */
@@ -718,16 +716,13 @@ __noinline int usage_try(void)
 	struct task_struct *task = task_at((void *)bpf_get_current_task());
 	struct signal_struct *sig = LOAD(task, signal);
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	struct as_proc *proc = proc_kept(tgid, LOAD(LOAD(task, group_leader), start_boottime));
 	struct usage *u = usage_get();
 	struct moves before, after;
 	bool all;
 
 	if (!u)
 		return USAGE_TOO_MANY;
-	if (proc && !cfg.by_process &&
-	    proc->start_ns != LOAD(LOAD(task, group_leader), start_boottime))
-		proc = NULL; /* of one that had this number before */
 	before = moves_seen(sig, proc);
 	all = usage_sum(u, sig);
 	if (proc)

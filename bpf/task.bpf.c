@@ -141,13 +141,9 @@ static __always_inline bool task_wanted(struct task_struct *task, __u32 tgid,
 	if (cfg.by_uid && task->real_cred->uid.val != cfg.uid)
 		return false;
 	if (cfg.accounts)
-		*ret_proc = bpf_map_lookup_elem(&procs, &tgid);
+		*ret_proc = proc_kept(tgid, task->group_leader->start_boottime);
 	if (cfg.by_process && !*ret_proc)
 		return false;
-	/* of one that had this number before */
-	if (*ret_proc && !cfg.by_process &&
-	    (*ret_proc)->start_ns != task->group_leader->start_boottime)
-		*ret_proc = NULL;
 	/* 0: its exit has been reported, with all that it used */
 	return task->signal->live.counter > 0;
 }

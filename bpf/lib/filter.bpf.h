@@ -30,6 +30,14 @@ static __always_inline bool proc_watched(__u32 tgid)
 	return bpf_map_lookup_elem(&procs, &tgid) != NULL;
 }
 
+/* What is kept of the process @tgid that began at @start_ns. Where none is chosen it may be a former one's. */
+static __always_inline struct as_proc *proc_kept(__u32 tgid, __u64 start_ns)
+{
+	struct as_proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+
+	return proc && (cfg.by_process || proc->start_ns == start_ns) ? proc : NULL;
+}
+
 /* Is the current thread's process watched? @id is the thread. */
 static __always_inline bool thread_watched(__u64 id)
 {

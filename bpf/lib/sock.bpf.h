@@ -445,13 +445,14 @@ static __always_inline void call_emit(struct sock_entry *s, __u32 type, __u64 by
 
 	if (!e)
 		return;
-	if (id && id >> 32 == s->owner.tgid && owner_changed(&s->owner))
-		owner_read(&s->owner, (void *)bpf_get_current_task());
 	/* reading the header from the entry costs a third of asking the task */
-	if (id && id >> 32 != s->owner.tgid)
+	if (id && id >> 32 != s->owner.tgid) {
 		hdr_fill(&e->h, type, sizeof(*e));
-	else
+	} else {
+		if (id && owner_changed(&s->owner))
+			owner_read(&s->owner, (void *)bpf_get_current_task());
 		hdr_fill_owner(&e->h, type, sizeof(*e), s);
+	}
 	if (id)
 		e->h.tid = (__u32)id;
 	e->local = s->local;

@@ -78,12 +78,12 @@ static bool put_all(const char *text, size_t len, int wait_ms)
 	while (len) {
 		ssize_t n = put(text, len);
 
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
+		if (n >= 0) {
+			text += n;
+			len -= (size_t)n;
+		} else if ((errno != EAGAIN && errno != EINTR) || poll(&p, 1, wait_ms) <= 0) {
 			return false;
-		if (n < 0 && poll(&p, 1, wait_ms) <= 0)
-			return false;
-		text += MAX(n, (ssize_t)0);
-		len -= (size_t)MAX(n, (ssize_t)0);
+		}
 	}
 	return true;
 }

@@ -53,7 +53,6 @@ struct chain {
 	struct stage *select;
 	struct stage *redact; /* NULL: secrets are told */
 	struct stage *file_io;
-	struct stage *tls_join;
 	struct stage *http;
 	struct stage *tool_run;
 	struct prices *prices;
@@ -322,11 +321,12 @@ static int open_alert(struct chain *c, struct emitter **next)
 static int open_tls_join(struct chain *c, struct emitter **next)
 {
 	struct tls_join_names names = {c->opt.library_name, c->opt.context};
-	int r = tls_join_new(*next, c->opt.library_name ? &names : NULL, &c->tls_join);
+	struct stage *join;
+	int r = tls_join_new(*next, c->opt.library_name ? &names : NULL, &join);
 
 	if (r < 0)
 		return r;
-	chain_add(c, c->tls_join, next);
+	chain_add(c, join, next);
 	return 0;
 }
 

@@ -445,6 +445,15 @@ int bpf_keep_fd(int fd, int *ret)
 	return 0;
 }
 
+int bpf_keep_maps(const struct bpf_kept_map *maps, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = bpf_keep_fd(bpf_map__fd(maps[i].map), maps[i].fd);
+	return r;
+}
+
 void *bpf_keep_variables(const struct bpf_map *bss)
 {
 	void *p = mmap(NULL, bpf_map__value_size(bss), PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -84,6 +84,14 @@ int bpf_hook_watch(struct bpf_shared *s, int prog_fd);
 /* A descriptor of its own for the caller, of a program or a map. */
 int bpf_keep_fd(int fd, int *ret);
 
+struct bpf_kept_map {
+	const struct bpf_map *map;
+	int *fd;
+};
+
+/* The same for several maps; those before one that fails are kept. */
+int bpf_keep_maps(const struct bpf_kept_map *maps, size_t n);
+
 /*
  * The variables (.bss, of less than a page) of a loaded object, or NULL with errno. The caller unmaps them with
  * munmap().

@@ -105,10 +105,12 @@ static int load(struct bpf_shared *s, struct offcpu_bpf **ret, struct err *e)
 /* What is needed of the object once its programs are attached. */
 static int keep(struct offcpu_source *o, const struct offcpu_bpf *skel)
 {
-	int r = bpf_keep_fd(bpf_map__fd(skel->maps.waits), &o->waits_fd);
+	const struct bpf_kept_map maps[] = {
+		{skel->maps.waits, &o->waits_fd},
+		{skel->maps.wait_threads, &o->threads_fd},
+	};
+	int r = bpf_keep_maps(maps, ARRAY_SIZE(maps));
 
-	if (r == 0)
-		r = bpf_keep_fd(bpf_map__fd(skel->maps.wait_threads), &o->threads_fd);
 	if (r < 0)
 		return r;
 	o->variables = bpf_keep_variables(skel->maps.bss);

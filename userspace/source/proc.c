@@ -128,6 +128,7 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 	r = bpf_family_prepare(s, skel->obj, e);
 	if (r < 0)
 		return r;
+	/* threads are counted for a process that has an account only */
 	if (!bpf_shared_config(s)->accounts)
 		bpf_map__set_max_entries(skel->maps.ended_threads, 1);
 	r = proc_bpf__load(skel);

@@ -108,12 +108,13 @@ static int load(struct bpf_shared *s, struct syscalls_bpf **ret, struct err *e)
 /* What is needed of the object once its programs are attached. */
 static int keep(struct syscalls_source *c, const struct syscalls_bpf *skel)
 {
-	int r = bpf_keep_fd(bpf_map__fd(skel->maps.calls), &c->calls_fd);
+	const struct bpf_kept_map maps[] = {
+		{skel->maps.calls, &c->calls_fd},
+		{skel->maps.call_sums, &c->sums_fd},
+		{skel->maps.call_errors, &c->errors_fd},
+	};
+	int r = bpf_keep_maps(maps, ARRAY_SIZE(maps));
 
-	if (r == 0)
-		r = bpf_keep_fd(bpf_map__fd(skel->maps.call_sums), &c->sums_fd);
-	if (r == 0)
-		r = bpf_keep_fd(bpf_map__fd(skel->maps.call_errors), &c->errors_fd);
 	if (r < 0)
 		return r;
 	c->variables = bpf_keep_variables(skel->maps.bss);

@@ -394,16 +394,22 @@ static int program_keep(struct tls_programs *p, const struct bpf_program *prog)
 	return bpf_hook_watch(p->shared, keep->fd);
 }
 
+static int maps_keep(struct tls_programs *p)
+{
+	const struct bpf_kept_map maps[] = {
+		{p->calls->maps.tls_threads, &p->threads_fd},
+		{p->calls->maps.tls_sessions, &p->sessions_fd},
+	};
+
+	return bpf_keep_maps(maps, ARRAY_SIZE(maps));
+}
+
 /* What is needed of a group's object once it is loaded. */
 static int group_keep(struct tls_programs *p, enum group group)
 {
 	struct bpf_program *prog;
-	int r = 0;
+	int r = group == GROUP_CALLS ? maps_keep(p) : 0;
 
-	if (group == GROUP_CALLS)
-		r = bpf_keep_fd(bpf_map__fd(p->calls->maps.tls_threads), &p->threads_fd);
-	if (r == 0 && group == GROUP_CALLS)
-		r = bpf_keep_fd(bpf_map__fd(p->calls->maps.tls_sessions), &p->sessions_fd);
 	bpf_object__for_each_program(prog, group_object(p, group))
 	{
 		if (r == 0 && bpf_program__autoload(prog))

@@ -216,6 +216,12 @@ static void tell_length(struct tls_join *j, const struct event *last)
 	emit_named(j, &bare, rec.library);
 }
 
+static bool is_next(const struct call *c, const struct as_ssl_data *piece)
+{
+	return c->rec->h.type == piece->h.type && c->rec->h.boot_ns == piece->h.boot_ns &&
+	       c->len == piece->offset && piece->data.len <= c->cap - c->len;
+}
+
 /* A piece behind the first one. */
 static void piece_follows(struct tls_join *j, size_t i, const struct event *ev)
 {
@@ -223,14 +229,11 @@ static void piece_follows(struct tls_join *j, size_t i, const struct event *ev)
 	bool last = !(piece->h.flags & AS_F_MORE);
 	struct call *c = &j->calls[i];
 
-	if (i == j->n_calls) {
-		if (last)
-			tell_length(j, ev);
-		return;
-	}
-	if (c->rec->h.type != piece->h.type || c->rec->h.boot_ns != piece->h.boot_ns ||
-	    c->len != piece->offset || piece->data.len > c->cap - c->len) {
+	if (i < j->n_calls && !is_next(c, piece)) {
 		call_tear(j, i);
+		i = j->n_calls;
+	}
+	if (i == j->n_calls) {
 		if (last)
 			tell_length(j, ev);
 		return;
