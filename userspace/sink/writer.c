@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@
 #define NAP_BYTES   (1U << 20)           /* this much is written at once nevertheless */
 #define PATIENCE_NS (10 * NSEC_PER_MSEC) /* a ring holds more than comes in that time */
 #define PROGRESS_NS (2 * NSEC_PER_MSEC)
+#define DEV_NULL    makedev(1, 3) /* takes everything at once: Documentation/admin-guide/devices.txt */
 
 struct line {
 	uint32_t end; /* offset in the block behind the line */
@@ -231,10 +233,13 @@ static void adopt_fd(struct writer *w, int fd)
 	bool regular, blocks = !(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	struct stat st;
 
-	regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	if (fstat(fd, &st) < 0)
+		st = (struct stat){};
+	regular = S_ISREG(st.st_mode);
+	blocks &= !regular && !(S_ISCHR(st.st_mode) && st.st_rdev == DEV_NULL);
 	w->fd = fd;
 	w->regular = regular;
-	w->chunk = blocks && !regular ? PIPE_BUF : SIZE_MAX;
+	w->chunk = blocks ? PIPE_BUF : SIZE_MAX;
 	w->size = regular ? st.st_size : 0;
 	w->rotate_at = w->opt.rotate_bytes;
 	w->torn = false;
@@ -649,16 +654,8 @@ static void unlock_and_wake(struct writer *w, bool wake)
 		pthread_cond_signal(&w->work);
 }
 
-static void queue_current(struct writer *w)
-{
-	pthread_mutex_lock(&w->lock);
-	if (w->queued_bytes > w->opt.queue_bytes / 2)
-		let_catch_up(w);
-	unlock_and_wake(w, queue_locked(w));
-}
-
 /*
- * With the lock held: a pipe or terminal that never blocks and that the thread is done with needs no
+ * With the lock held: a pipe, terminal or /dev/null that never blocks and that the thread is done with needs no
  * thread. True when nothing is left; what is, and any error, is for the thread.
  */
 static bool write_directly(struct writer *w)
@@ -678,6 +675,20 @@ static bool write_directly(struct writer *w)
 	block_empty(b);
 	block_fit(b);
 	return true;
+}
+
+/* The current block is full. */
+static void finish_current(struct writer *w)
+{
+	bool wake = false;
+
+	pthread_mutex_lock(&w->lock);
+	if (!write_directly(w)) {
+		if (w->queued_bytes > w->opt.queue_bytes / 2)
+			let_catch_up(w);
+		wake = queue_locked(w);
+	}
+	unlock_and_wake(w, wake);
 }
 
 /* An empty block for a line of @len bytes; NULL without memory. */
@@ -714,7 +725,7 @@ static void move_last_line(struct writer *w)
 	block_line(own, b->lines[b->n_lines - 1].type);
 	b->text.len = start;
 	b->n_lines--;
-	queue_current(w);
+	finish_current(w);
 	replace_current(w, own);
 }
 
@@ -723,7 +734,7 @@ struct buf *writer_begin(struct writer *w, size_t expected)
 	if (w->current && block_room(w->current, expected))
 		return &w->current->text;
 	if (w->current && w->current->n_lines)
-		queue_current(w);
+		finish_current(w);
 	if (!w->current || w->current->limit < expected)
 		replace_current(w, block_get(w, expected));
 	return w->current ? &w->current->text : NULL;
