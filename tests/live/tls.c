@@ -542,27 +542,33 @@ static bool is_there(void *path)
 /* Both map the library once. What the first one had is not to be seen any more when it is looked for. */
 static void brief_and_longer(void)
 {
-	char *copy = library_copy(library_path());
+	char *copy = library_copy(library_path()), *tls = workload_path("tls");
 	char *flag = live_printf("%s/flag", live_dir());
-	char *script = live_printf("LD_PRELOAD=%s /bin/true; : >%s; LD_PRELOAD=%s /bin/sleep 4",
-				   copy, flag, copy);
 	struct workload w;
 	struct stream st;
 	struct sight s;
+	int line[2];
 
-	if (access("/bin/true", X_OK) < 0 || access("/bin/sleep", X_OK) < 0)
-		live_skip("no programs to load a library into");
-	workload_hold(&w, "/bin/sh", "-c", script, NULL);
+	CHECK(!pipe(line), "pipe: %s", strerror(errno));
+	workload_hold(&w, "/bin/sh", "-c",
+		      live_printf("export LD_PRELOAD=%s; %s ex 1 100 --no-sum; : >%s; "
+				  "exec %s ex 2 100 --no-sum --wait <&%d",
+				  copy, tls, flag, tls, line[0]),
+		      NULL);
 	sight_start(&s, "ssl",
 		    NULL); /* of all: nobody looks at a process that is watched no more */
 	sight_pause(&s);
 	workload_release(&w);
-	live_wait("the first one to end", is_there, flag, 10);
+	live_wait("the first one to end", is_there, flag, 30);
 	sight_resume(&s);
+	live_wait_text(s.out, "private-copy.so", 1, 30);
+	CHECK(write(line[1], "\n", 1) == 1, "the workload is gone");
 	workload_wait(&w);
+	CHECK(w.status == 0, "the workload failed with status %#x", w.status);
 	sight_stop(&s);
 	stream_load(&st, s.out);
 	check_attached(&st, "private-copy.so", "SSL_read");
+	CHECK(stream_count(&st, "ssl", "data"), "no plaintext");
 }
 
 /* ---- more files than can be probed at once ---- */

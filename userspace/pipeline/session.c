@@ -28,6 +28,7 @@
 #include "pipeline/trust.h"
 #include "priv/output.h"
 #include "source/order.h"
+#include "source/procfs.h"
 #include "source/ring.h"
 #include "stage/filter.h"
 #include "stage/select.h"
@@ -948,6 +949,7 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 	if (!opt->embedded)
 		memory_one_heap();
 	clock_namespace();
+	procfs_namespace();
 	s->start_ns = clock_boot_ns();
 	for (size_t i = 0; i < FD_COUNT; i++)
 		s->fds[i] = -1;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -94,6 +95,9 @@ bool procfs_find_u64(const char *text, size_t n, const char *key, uint64_t *ret)
 
 /* ---- files of a process ---- */
 
+/* What a time namespace adds to what is said of when processes began. */
+static int64_t start_added_ns;
+
 /* Numbers of the fields of stat, as proc(5) counts them. */
 enum {
 	STAT_PPID = 4,
@@ -141,7 +145,7 @@ static int stat_numbers(const uint64_t v[STAT_FIELDS], struct procfs_stat *st)
 	if (!ticks_to_ns(v[STAT_UTIME], &st->user_ns) ||
 	    !ticks_to_ns(v[STAT_STIME], &st->system_ns))
 		return -EBADMSG;
-	st->start_ns -= (uint64_t)clock_boot_added_ns; /* shown as our clock shows it */
+	st->start_ns -= (uint64_t)start_added_ns;
 	st->minor_faults = v[STAT_MINFLT];
 	st->major_faults = v[STAT_MAJFLT];
 	st->ppid = v[STAT_PPID];
@@ -194,6 +198,33 @@ int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret)
 	st.dead = (strchr("ZXx", state) || v[STAT_FLAGS] & EXITING_FLAG) && st.threads <= 1;
 	*ret = st;
 	return 0;
+}
+
+/* Of a thread that begins now. Linux before 5.11 shows it without what the namespace adds. */
+static void *is_shown_added(void *ret)
+{
+	_cleanup_(closep) int fd = open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
+	int64_t now_ns = (int64_t)clock_boot_ns(), shown_ns;
+	struct procfs_stat st;
+	char text[READ_MAX];
+	ssize_t n = fd < 0 ? 0 : procfs_fd_read(fd, text, sizeof(text));
+
+	if (n > 0 && procfs_parse_stat(text, n, &st) == 0) {
+		shown_ns = (int64_t)st.start_ns + start_added_ns;
+		*(bool *)ret =
+			llabs(shown_ns - now_ns) > llabs(shown_ns - now_ns - clock_boot_added_ns);
+	}
+	return NULL;
+}
+
+void procfs_namespace(void)
+{
+	bool added = true;
+	pthread_t thread;
+
+	if (clock_boot_added_ns && pthread_create(&thread, NULL, is_shown_added, &added) == 0)
+		pthread_join(thread, NULL);
+	start_added_ns = added ? clock_boot_added_ns : 0;
 }
 
 int procfs_parse_status_uid(const char *text, size_t n, uint32_t *ret)

@@ -67,6 +67,9 @@ struct procfs_memory {
 	uint64_t available_kb;
 };
 
+/* Behind clock_namespace(): by which clock this kernel says when a process began. */
+void procfs_namespace(void);
+
 int procfs_parse_stat(const char *text, size_t n, struct procfs_stat *ret);
 int procfs_parse_status(const char *text, size_t n, struct procfs_status *ret);
 int procfs_parse_schedstat(const char *text, size_t n, uint64_t *ret_cpu_ns, uint64_t *ret_wait_ns);
