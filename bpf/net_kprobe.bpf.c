@@ -5,8 +5,9 @@
  * some kernels have no kprobes. It works on the maps of net.bpf.c.
  *
  * A kernel keeps few returns in wait (5.10: one per processor), so a function that sleeps must not
- * have its return probed where every one counts. tcp_sendmsg() sleeps, but its bytes come from the
- * socket: a call that is not seen (sendfile and splice too) is part of the next one that is.
+ * have its return probed where every one counts. tcp_sendmsg() sleeps; it is probed only where net_fexit.bpf.c
+ * cannot be. Its bytes come from the socket: a call that is not seen (sendfile and splice too) is part of the
+ * next one that is.
  */
 #include "lib/sock_used.bpf.h"
 

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "net.skel.h"
+#include "net_fexit.skel.h"
 #include "net_kprobe.skel.h"
 
 #define FAMILY "net"
@@ -156,28 +157,59 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 	return n->variables ? 0 : -errno;
 }
 
-/* ---- KERNEL < 6.3: kprobes where sock_send_length and sock_recv_length are missing ---- */
+/* ---- KERNEL < 6.3: functions, where sock_send_length and sock_recv_length are missing ---- */
 
-static int kprobe_load(struct net_source *n, const struct net_options *opt, struct err *e)
+/* What an object of its own has in common with the one of this family. */
+static int share_tables(struct net_source *n, struct bpf_object *obj, const struct net_options *opt,
+			struct err *e)
 {
 	struct bpf_map *const tables[] = {
 		n->skel->maps.socks,    n->skel->maps.listeners,  n->skel->maps.claims,
 		n->skel->maps.settled,  n->skel->maps.udp_owners, n->skel->maps.plain_socks,
 		n->skel->maps.receives, n->skel->maps.payloads,   n->skel->maps.stdio_entries};
+	int r = bpf_family_prepare(n->shared, obj, e);
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(tables); i++)
+		r = reuse(obj, bpf_map__name(tables[i]), bpf_map__fd(tables[i]), e);
+	return r < 0 ? r : share_tls_maps(obj, opt, e);
+}
+
+/* The sums of TCP need no hook on sending. */
+static bool sends_wanted(const struct as_config *cfg)
+{
+	return cfg->net_each_call || cfg->tls_join || cfg->plain_http;
+}
+
+/* Is every send of TCP seen? */
+static bool fexit_attach(struct net_source *n, const struct net_options *opt)
+{
+	struct net_fexit_bpf *skel = net_fexit_bpf__open_opts(bpf_shared_open_opts(n->shared));
+	struct err e = {};
+	bool attached;
+
+	if (!skel || share_tables(n, skel->obj, opt, &e) < 0 || net_fexit_bpf__load(skel) < 0) {
+		bpf_capability(n->shared, FAMILY, "tcp_send", "fexit", CAPABILITY_MISSING, "%s",
+			       e.text[0] ? e.text : strerror(errno));
+		net_fexit_bpf__destroy(skel);
+		return false;
+	}
+	attached = bpf_hook_attach(n->shared, FAMILY, "tcp_send", "fexit",
+				   skel->progs.net_tcp_left) == 0;
+	net_fexit_bpf__destroy(skel);
+	return attached;
+}
+
+static int kprobe_load(struct net_source *n, const struct net_options *opt, bool sends,
+		       struct err *e)
+{
 	int r;
 
 	n->kprobe = net_kprobe_bpf__open_opts(bpf_shared_open_opts(n->shared));
 	if (!n->kprobe)
 		return err_set(e, -errno, "cannot open the probes: %s", strerror(errno));
-	r = bpf_family_prepare(n->shared, n->kprobe->obj, e);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		r = reuse(n->kprobe->obj, bpf_map__name(tables[i]), bpf_map__fd(tables[i]), e);
-		if (r < 0)
-			return r;
-	}
-	r = share_tls_maps(n->kprobe->obj, opt, e);
+	bpf_program__set_autoload(n->kprobe->progs.net_tcp_send, sends);
+	bpf_program__set_autoload(n->kprobe->progs.net_tcp_sent, sends);
+	r = share_tables(n, n->kprobe->obj, opt, e);
 	if (r < 0)
 		return r;
 	r = net_kprobe_bpf__load(n->kprobe);
@@ -186,7 +218,7 @@ static int kprobe_load(struct net_source *n, const struct net_options *opt, stru
 	return 0;
 }
 
-static void kprobe_attach(struct net_source *n)
+static void kprobe_attach(struct net_source *n, bool sends)
 {
 	const struct as_config *cfg = bpf_shared_config(n->shared);
 	const struct net_kprobe_bpf *k = n->kprobe;
@@ -195,9 +227,7 @@ static void kprobe_attach(struct net_source *n)
 		struct bpf_program *entry, *ret;
 		bool wanted;
 	} hooks[] = {
-		/* the sums of TCP need no hook on sending */
-		{"tcp_send", k->progs.net_tcp_send, k->progs.net_tcp_sent,
-		 cfg->net_each_call || cfg->tls_join || cfg->plain_http},
+		{"tcp_send", k->progs.net_tcp_send, k->progs.net_tcp_sent, sends},
 		{"tcp_recv", k->progs.net_tcp_recv, NULL, cfg->plain_http},
 		{"udp_send", k->progs.net_udp_send, k->progs.net_udp_sent, cfg->net_events},
 		{"udp_send_v6", k->progs.net_udp6_send, k->progs.net_udp6_sent, cfg->net_events},
@@ -221,7 +251,7 @@ static void attach_transfers(struct net_source *n, const struct net_options *opt
 {
 	const struct net_bpf *skel = n->skel;
 	struct err e = {};
-	bool sends, receives;
+	bool sends, receives, probes;
 
 	sends = bpf_hook_attach(n->shared, FAMILY, "send", "sock_send_length",
 				skel->progs.net_send) == 0;
@@ -235,11 +265,12 @@ static void attach_transfers(struct net_source *n, const struct net_options *opt
 	if (bpf_shared_config(n->shared)->stdio && !bpf_shared_config(n->shared)->file_events)
 		bpf_capability(n->shared, FAMILY, "stdio", "socket pairs", CAPABILITY_MISSING,
 			       "before Linux 6.3 only where file operations are recorded too");
-	if (kprobe_load(n, opt, &e) < 0)
+	probes = sends_wanted(bpf_shared_config(n->shared)) && !fexit_attach(n, opt);
+	if (kprobe_load(n, opt, probes, &e) < 0)
 		bpf_capability(n->shared, FAMILY, "send", "kprobe", CAPABILITY_MISSING, "%s",
 			       e.text);
 	else
-		kprobe_attach(n);
+		kprobe_attach(n, probes);
 }
 
 static int attach_states(struct net_source *n, struct err *e)

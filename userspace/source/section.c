@@ -25,6 +25,7 @@ enum number {
 	NUMBER_ITER_TASK_FILE,
 	NUMBER_ITER_MAP_ELEM,
 	NUMBER_SYS_EXIT,
+	NUMBER_TCP_SENDMSG,
 	NUMBER_CAST,
 	NUMBER_TASK,
 };
@@ -35,6 +36,7 @@ static struct btf_number numbers[] = {
 	[NUMBER_ITER_TASK_FILE] = {.name = "bpf_iter_task_file", .kind = BTF_KIND_FUNC},
 	[NUMBER_ITER_MAP_ELEM] = {.name = "bpf_iter_bpf_map_elem", .kind = BTF_KIND_FUNC},
 	[NUMBER_SYS_EXIT] = {.name = "btf_trace_sys_exit", .kind = BTF_KIND_TYPEDEF},
+	[NUMBER_TCP_SENDMSG] = {.name = "tcp_sendmsg", .kind = BTF_KIND_FUNC},
 	[NUMBER_CAST] = {.name = "bpf_rdonly_cast", .kind = BTF_KIND_FUNC},
 	[NUMBER_TASK] = {.name = "task_struct", .kind = BTF_KIND_STRUCT},
 };
@@ -208,6 +210,8 @@ static const struct section {
 	{"iter/bpf_map_elem", NUMBER_ITER_MAP_ELEM, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_ITER,
 	 attach_iter},
 	{"tp_btf/sys_exit", NUMBER_SYS_EXIT, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP,
+	 attach_typed},
+	{"fexit/tcp_sendmsg", NUMBER_TCP_SENDMSG, BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_FEXIT,
 	 attach_typed},
 	{"raw_tp/", NUMBER_NONE, BPF_PROG_TYPE_RAW_TRACEPOINT, 0, attach_raw_tp},
 	{"tp/", NUMBER_NONE, BPF_PROG_TYPE_TRACEPOINT, 0, attach_tp},

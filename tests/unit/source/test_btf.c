@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "file.skel.h"
 #include "net.skel.h"
+#include "net_fexit.skel.h"
 #include "net_kprobe.skel.h"
 #include "proc.skel.h"
 #include <agentsight/task.h> /* what the next one holds */
@@ -249,9 +250,13 @@ static const struct skeleton {
 	const char *name;
 	const void *(*bytes)(size_t *len);
 } skeletons[] = {
-	{"proc", proc_bpf__elf_bytes}, {"file", file_bpf__elf_bytes},
-	{"net", net_bpf__elf_bytes},   {"net_kprobe", net_kprobe_bpf__elf_bytes},
-	{"tls", tls_bpf__elf_bytes},   {"task", task_bpf__elf_bytes},
+	{"proc", proc_bpf__elf_bytes},
+	{"file", file_bpf__elf_bytes},
+	{"net", net_bpf__elf_bytes},
+	{"net_kprobe", net_kprobe_bpf__elf_bytes},
+	{"net_fexit", net_fexit_bpf__elf_bytes},
+	{"tls", tls_bpf__elf_bytes},
+	{"task", task_bpf__elf_bytes},
 };
 
 static int say_nothing(enum libbpf_print_level level, const char *fmt, va_list ap)
