@@ -262,7 +262,7 @@ __noinline int file_seen(__u32 fd, __u64 id)
 	if (off > SCRATCH_PATHS + AS_PATH_MAX)
 		off = SCRATCH_PATHS + AS_PATH_MAX;
 	e->h.len = off;
-	if (bpf_ringbuf_output(&ring_events, s->data, off, wakeup_flags(&ring_events)))
+	if (ring_output(&ring_events, s->data, off))
 		return 0;
 	ledger_add(AS_EV_FILE_SEEN, produced, 1);
 	return 1;

@@ -16,7 +16,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
  * Threads whose end has been counted in the process's `ended_io`, and which are still on its list:
- * no more than the walk over that list is allowed, so the others may be forgotten.
+ * no more than the walk over that list is allowed, so the others may be forgotten. Not the leader, which
+ * stays on the list until the last one has ended.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -110,7 +111,8 @@ static __always_inline bool exec_named(struct task_struct *task, struct scratch 
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	const unsigned char *exe;
 
-	BPF_CORE_READ_INTO((char(*)[AS_COMM_LEN])name.text, task, comm);
+	/* KERNEL < 5.17: behind the text lies what is left of longer ones */
+	BPF_CORE_READ_STR_INTO((char(*)[AS_COMM_LEN])name.text, task, comm);
 	if (name_wanted(&name))
 		return true;
 
@@ -256,8 +258,10 @@ __noinline int environ_round(void)
 		barrier_var(off);
 		off &= SCRATCH_PATHS - 1;
 		n = bpf_probe_read_user_str(&s->data[off], ENV_TEXT_MAX, (void *)e->pos);
-		if (n <= 0)
+		if (n < 0)
 			return 0;
+		if (!n) /* KERNEL < 6.13: of an empty text, as is left of one that was cut behind its last byte */
+			n = 1;
 		whole = n < ENV_TEXT_MAX;
 		e->pos += whole ? n : n - 1; /* where it was cut no NUL was read */
 		e->inside = !whole;
@@ -346,6 +350,7 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 	struct task_struct *task = task_at((void *)bpf_get_current_task());
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct scratch *s = scratch_get();
+	struct as_proc *proc;
 
 	if (!s || is_own(tgid))
 		return 0;
@@ -355,7 +360,9 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 		return 0;
 
 	/* a thread that execs takes over number and start time of the leader, which has ended */
-	bpf_map_delete_elem(&ended_threads, &tgid);
+	proc = bpf_map_lookup_elem(&procs, &tgid);
+	if (proc)
+		proc->leader_ended = 0;
 	exec_emit(ctx, task, s);
 	return 0;
 }
@@ -513,6 +520,7 @@ struct usage {
 	struct as_task_io io; /* the last that was read: the stack is too small for it */
 	char raw[IO_BYTES];
 	struct list_head *pos, *head; /* of the threads that are still to be added */
+	bool leader_ended;            /* its I/O is in the process's `ended_io` */
 };
 
 /* Of the process that ends on this processor; a tracepoint is not preempted. */
@@ -598,15 +606,21 @@ static __always_inline void thread_ended(struct usage *u, struct task_struct *ta
 	__sync_fetch_and_add(&proc->ended_io.syscw, u->io.syscw);
 	__sync_fetch_and_add(&proc->ended_io.read_bytes, u->io.read_bytes);
 	__sync_fetch_and_add(&proc->ended_io.write_bytes, u->io.write_bytes);
-	bpf_map_update_elem(&ended_threads, &tid, &start_ns, BPF_ANY);
+	if (tid == tgid)
+		proc->leader_ended = 1;
+	else
+		bpf_map_update_elem(&ended_threads, &tid, &start_ns, BPF_ANY);
 	__sync_fetch_and_add(&proc->ends_done, 1);
 }
 
-static __always_inline bool thread_counted(struct task_struct *t)
+static __always_inline bool thread_counted(const struct usage *u, struct task_struct *t)
 {
 	__u32 tid = LOAD(t, pid);
-	__u64 *start_ns = bpf_map_lookup_elem(&ended_threads, &tid);
+	__u64 *start_ns;
 
+	if (tid == LOAD(t, tgid))
+		return u->leader_ended;
+	start_ns = bpf_map_lookup_elem(&ended_threads, &tid);
 	return start_ns && *start_ns == LOAD(t, start_boottime);
 }
 
@@ -621,7 +635,7 @@ static __always_inline void usage_add_thread(struct usage *u, struct task_struct
 	u->involuntary += LOAD(t, nivcsw);
 	io_read(u, &t->ioac);
 	io_add(&u->all, &u->io);
-	if (!thread_counted(t))
+	if (!thread_counted(u, t))
 		io_add(&u->own, &u->io);
 }
 
@@ -658,11 +672,13 @@ __noinline int usage_turn(void)
  * Threads that were reaped are summed in signal_struct; those still on its list, this one and
  * perhaps the leader among them, are added. False when there are more than the walk is allowed.
  */
-static __always_inline bool usage_sum(struct usage *u, struct signal_struct *sig)
+static __always_inline bool usage_sum(struct usage *u, struct signal_struct *sig,
+				      const struct as_proc *proc)
 {
 	int i;
 
 	__builtin_memset(u, 0, sizeof(*u));
+	u->leader_ended = proc && proc->leader_ended;
 	u->utime = LOAD(sig, utime);
 	u->stime = LOAD(sig, stime);
 	u->runtime = LOAD(sig, sum_sched_runtime);
@@ -724,7 +740,7 @@ __noinline int usage_try(void)
 	if (!u)
 		return USAGE_TOO_MANY;
 	before = moves_seen(sig, proc);
-	all = usage_sum(u, sig);
+	all = usage_sum(u, sig, proc);
 	if (proc)
 		io_add(&u->own, &proc->ended_io);
 	after = moves_seen(sig, proc);

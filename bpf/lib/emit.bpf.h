@@ -94,12 +94,32 @@ static __always_inline __u64 wakeup_flags(void *ring)
 
 #define event_submit(ring, rec) bpf_ringbuf_submit(rec, wakeup_flags(ring))
 
-/* Copies a finished record of @len bytes into the ring; for records built in scratch memory. */
-#define event_output(ring, event_type, rec, len)                            \
-	({                                                                  \
-		ledger_add(event_type, produced, 1);                        \
-		if (bpf_ringbuf_output(ring, rec, len, wakeup_flags(ring))) \
-			ledger_add(event_type, dropped, 1);                 \
+/*
+ * Copies a finished record of @len bytes into the ring; 0 or an error. Flags are made before there is a record, and
+ * a reader that armed the doorbell in between saw an empty ring: it is rung by a record that says nothing.
+ */
+static __always_inline long ring_output(void *ring, void *rec, __u64 len)
+{
+	long r = bpf_ringbuf_output(ring, rec, len, wakeup_flags(ring));
+	__u32 zero = 0;
+	struct as_shared *s = bpf_map_lookup_elem(&shared, &zero);
+	void *bell;
+
+	if (r || !s || !*(volatile __u32 *)&s->armed)
+		return r;
+	s->armed = 0;
+	bell = bpf_ringbuf_reserve(ring, sizeof(__u64), 0);
+	if (bell)
+		bpf_ringbuf_discard(bell, BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
+/* For records built in scratch memory. */
+#define event_output(ring, event_type, rec, len)            \
+	({                                                  \
+		ledger_add(event_type, produced, 1);        \
+		if (ring_output(ring, rec, len))            \
+			ledger_add(event_type, dropped, 1); \
 	})
 
 #endif

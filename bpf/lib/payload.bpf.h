@@ -140,6 +140,15 @@ static __always_inline void payload_locate(struct payload *p, const struct calle
 
 #define EMPTY_BUFFERS 4 /* in a row; the next turn goes on behind them */
 
+/* What has been told of the present buffer, which has more. */
+static __always_inline bool payload_skip(struct payload *p)
+{
+	p->buf += p->skip;
+	p->left -= p->skip;
+	p->skip = 0;
+	return true;
+}
+
 /* Sees to it that the present buffer has bytes. False: it has none yet, or there are no more. */
 static __always_inline bool payload_buffer(struct payload *p)
 {
@@ -147,12 +156,8 @@ static __always_inline bool payload_buffer(struct payload *p)
 	int i;
 
 	for (i = 0; i < EMPTY_BUFFERS; i++) {
-		if (p->left > p->skip) {
-			p->buf += p->skip;
-			p->left -= p->skip;
-			p->skip = 0;
-			return true;
-		}
+		if (p->left > p->skip)
+			return payload_skip(p);
 		p->skip -= p->left;
 		p->left = 0;
 		if (!p->n_iov)
@@ -166,7 +171,7 @@ static __always_inline bool payload_buffer(struct payload *p)
 		p->buf = v.base;
 		p->left = v.len;
 	}
-	return false;
+	return p->left > p->skip && payload_skip(p);
 }
 
 /* ---- pieces ---- */
@@ -309,6 +314,7 @@ static __always_inline void payload_send(__u64 thread, struct payload *p)
 /* ---- what it looks like ---- */
 
 #define HEAD_BUFFERS 4 /* a head may be spread over so many */
+#define HEAD_EMPTY   4 /* times EMPTY_BUFFERS in front of it */
 
 /*
  * The first bytes of what will be sent into the entry, @want at most, a constant below PAYLOAD_HEAD.
@@ -320,7 +326,11 @@ static __always_inline __u64 payload_head(struct payload *p, __u64 want)
 	__u64 got = 0, n, iov;
 	int i;
 
-	if (!payload_buffer(p))
+	for (i = 0; i < HEAD_EMPTY && !payload_buffer(p); i++) {
+		if (!p->n_iov)
+			return 0;
+	}
+	if (!p->left)
 		return 0;
 	v.base = p->buf;
 	v.len = p->left;

@@ -10,12 +10,12 @@
 
 /* Read-only for the verifier, so that what is switched off costs nothing. */
 struct as_config {
-	__u32 self_tgid;       /* agentsight never reports itself */
-	__u32 by_process;      /* only processes in the map `procs`; else everyone */
-	__u32 by_uid;          /* only processes of `uid` */
-	__u32 accounts;        /* in `procs`: the I/O of threads that have ended; always with by_process */
-	__u32 uid;             /* compared with the real user id */
-	__u32 by_name;         /* exec adds processes whose name is in `names` */
+	__u32 self_tgid;  /* agentsight never reports itself */
+	__u32 by_process; /* only processes in the map `procs`; else everyone */
+	__u32 by_uid;     /* only processes of `uid` */
+	__u32 accounts; /* in `procs`: the I/O of threads that have ended; always with by_process */
+	__u32 uid;      /* compared with the real user id */
+	__u32 by_name;  /* exec adds processes whose name is in `names` */
 	__u32 follow_children; /* fork adds the children of followed processes */
 	__u32 net_each_call;   /* network: an event per send and receive, not sums only */
 	__u32 net_events;      /* network: events are wanted; else sockets are only joined to TLS */
@@ -26,7 +26,7 @@ struct as_config {
 	__u32 plain_http;  /* network: payload of sockets that carry HTTP without TLS */
 	__u32 stdio;       /* enum as_stdio: payload of stdin, stdout and stderr */
 	__u32 cpus;        /* numbers of processors are below */
-	__u32 task_type;   /* the kernel's number of struct task_struct; 0: AS_CALL_CAST is not to be called */
+	__u32 task_type; /* the kernel's number of struct task_struct; 0: AS_CALL_CAST is not to be called */
 };
 
 /* A call to this number is one of bpf_rdonly_cast() when the program is loaded (userspace/source/section.c). */
@@ -60,9 +60,9 @@ struct as_task_io {
 struct as_proc {
 	__u64 start_ns; /* as /proc tells it in steps of AS_TICK_NS, or exact */
 	__u32 flags;
-	__u32 ends_begun; /* of threads that add their I/O, */
-	__u32 ends_done;  /* and of those, who are done */
-	__u32 pad;
+	__u32 ends_begun;           /* of threads that add their I/O, */
+	__u32 ends_done;            /* and of those, who are done */
+	__u32 leader_ended;         /* its I/O is in `ended_io`, too */
 	struct as_task_io ended_io; /* of its threads that ended since it belongs */
 };
 
@@ -109,7 +109,7 @@ struct as_shared {
 	__u32 sockets; /* in the network family's table: none, nothing to look through */
 	__u8 tls_hints[AS_TLS_HINTS]; /* threads that have called TLS functions; see tls_hint() */
 	__u64 tls_settled[AS_TLS_SETTLED]; /* threads, see tls_is_settled() */
-	__u64 tls_changes; /* grows when what is known of any TLS session changes */
+	__u64 tls_changes;                 /* grows when what is known of any TLS session changes */
 };
 
 #define AS_RING_HIGH_WATER 4 /* wake the reader when 1/4 of a ring is in use */

@@ -311,6 +311,90 @@ static void users_threads(void)
 	      last ? json_object_to_json_string(last->json) : "none");
 }
 
+/* More threads than are remembered to have ended. */
+#define LATER_THREADS 6000
+#define LEADER_READS  (1 << 20)
+
+static void *return_at_once(void *arg)
+{
+	return arg;
+}
+
+struct heir {
+	pthread_t leader;
+	int gate_fd;
+};
+
+static void *outlive_leader(void *arg)
+{
+	const struct heir *h = arg;
+	char byte;
+
+	pthread_join(h->leader, NULL);
+	for (int i = 0; i < LATER_THREADS; i++) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, return_at_once, NULL) ||
+		    pthread_join(thread, NULL))
+			_exit(8);
+	}
+	read(h->gate_fd, &byte, 1);
+	_exit(0);
+}
+
+/* The leader reads, and ends first. */
+static void leader_reads(int go_fd, int gate_fd)
+{
+	static char bytes[LEADER_READS];
+	static struct heir heir;
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	pthread_t thread;
+
+	heir = (struct heir){pthread_self(), gate_fd};
+	if (read(go_fd, bytes, 1) != 1 || read(fd, bytes, sizeof(bytes)) != sizeof(bytes) ||
+	    pthread_create(&thread, NULL, outlive_leader, &heir))
+		_exit(8);
+	pthread_exit(NULL);
+}
+
+static void leader_ends_first(void)
+{
+	struct line *exit_line, *l, *last = NULL;
+	int go[2], gate[2], status;
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+	pid_t pid;
+
+	CHECK(!pipe2(go, O_CLOEXEC) && !pipe2(gate, O_CLOEXEC), "pipe");
+	pid = fork();
+	if (pid == 0) {
+		close(gate[1]);
+		leader_reads(go[0], gate[0]);
+	}
+	sight_start(&s, "trace", "--process", "--system", "--detail", "--interval", "0.1", "-p",
+		    live_printf("%d", pid), NULL);
+	CHECK(write(go[1], "1", 1) == 1, "write");
+	live_wait_text(s.out, live_printf("\"rchar\":%d", LEADER_READS + 1), 2, 20);
+	close(gate[0]);
+	close(gate[1]);
+	waitpid(pid, &status, 0);
+	CHECK(status == 0, "the workload ended with status %#x", status);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	exit_line = stream_find(&st, &i, pid, "process", "exit");
+	i = 0;
+	while ((l = stream_find(&st, &i, pid, "system", "tree")))
+		last = l;
+	CHECK(exit_line && last, "no exit, or no tree");
+	CHECK(json_object_get_int64(object_at(exit_line->data, "rchar")) ==
+		      json_object_get_int64(object_at(last->data, "io.rchar")),
+	      "the tree has read %s, the process %s",
+	      json_object_to_json_string(object_at(last->data, "io")),
+	      json_object_to_json_string(exit_line->json));
+}
+
 static void whole_machine(void)
 {
 	static const char *const keys[] = {
@@ -396,6 +480,7 @@ const struct live_test system_tests[] = {
 	{"a_memory_threshold_raises_and_ends_one_alert", memory_threshold, 60},
 	{"a_leak_is_told_before_its_limit", leak_alerts, 60},
 	{"the_tree_of_a_users_process_has_what_ended_threads_read", users_threads, 30},
+	{"what_a_leader_read_that_ended_first_counts_once", leader_ends_first, 60},
 	{"without_a_target_the_machine_is_sampled", whole_machine, 30},
 	{"planted_secrets_are_in_no_output", redacted, 30},
 	{"planted_secrets_are_shown_when_asked_for", not_redacted, 30},

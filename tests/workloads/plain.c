@@ -61,14 +61,21 @@ static void tell_sums(const char *source)
 
 /* ---- moving it ---- */
 
-/* Odd sizes, empty ones among them, up to what is left of @n. */
-static size_t cut(struct iovec *v, size_t cap, char *p, size_t n)
+/*
+ * Odd sizes, up to what is left of @n, one to five empty ones among them; @empty in front of the first one, and with
+ * an even number all of @n behind them.
+ */
+static size_t cut(struct iovec *v, size_t cap, char *p, size_t n, size_t empty)
 {
 	size_t used = 0;
 
 	for (size_t i = 0; i < cap && n; i++, used++) {
-		size_t len = i % 7 == 3 ? 0 : 1 + (i * 37) % 5000;
+		size_t run = i % 10, len = 1 + (i * 37) % 5000;
 
+		if (i < empty || (run >= 3 && run - 3 < i / 10 + 1))
+			len = 0;
+		else if (i == empty && empty % 2 == 0)
+			len = n;
 		if (len > n)
 			len = n;
 		v[i] = (struct iovec){p, len};
@@ -86,7 +93,7 @@ static ssize_t send_some(int fd, char *p, size_t n)
 
 	if (!vector)
 		return ++turn & 1 ? send(fd, p, n, 0) : write(fd, p, n);
-	m.msg_iovlen = cut(v, 50, p, n);
+	m.msg_iovlen = cut(v, 50, p, n, (turn + 4) % 7);
 	return ++turn & 1 ? sendmsg(fd, &m, 0) : writev(fd, v, m.msg_iovlen);
 }
 
@@ -98,7 +105,7 @@ static ssize_t receive_some(int fd, char *p, size_t n)
 
 	if (!vector)
 		return ++turn & 1 ? recv(fd, p, n, 0) : read(fd, p, n);
-	m.msg_iovlen = cut(v, 50, p, n);
+	m.msg_iovlen = cut(v, 50, p, n, turn % 7);
 	return ++turn & 1 ? recvmsg(fd, &m, 0) : readv(fd, v, m.msg_iovlen);
 }
 

@@ -13,6 +13,7 @@
 #include "cmd/report.h"
 #include "pipeline/sources.h"
 #include "pipeline/trust.h"
+#include "source/bpf.h"
 
 /* Columns as wide as what stands in them. */
 struct painter {
@@ -69,6 +70,15 @@ static void check_btf(const struct painter *p)
 		  there ? "" : "needs a kernel built with CONFIG_DEBUG_INFO_BTF (5.10 or newer)");
 }
 
+static void check_pids(const struct painter *p)
+{
+	bool ours = bpf_pids_are_ours();
+
+	print_row(p, ours ? CAPABILITY_ATTACHED : CAPABILITY_MISSING, "PID namespace",
+		  ours ? "the host's" : "",
+		  ours ? "" : "the container's own: start it with the host's (--pid=host)");
+}
+
 static void check_lockdown(const struct painter *p)
 {
 	char line[128];
@@ -102,6 +112,7 @@ static void print_machine(const struct painter *p, bool root)
 	printf("machine\n");
 	print_row(p, CAPABILITY_ATTACHED, "kernel", uts.release, "");
 	check_btf(p);
+	check_pids(p);
 	check_lockdown(p);
 	check_privilege(p, root);
 }

@@ -305,6 +305,12 @@ static int open_kernel(struct sources *s, struct err *e)
 			"this kernel does not describe its types (/sys/kernel/btf/vmlinux is "
 			"missing): boot one built with CONFIG_DEBUG_INFO_BTF, as Debian's and "
 			"Ubuntu's are. 'agentsight system' works without");
+	if (!bpf_pids_are_ours())
+		return err_set(
+			e, -EOPNOTSUPP,
+			"processes have other numbers here than the kernel tells: this is a PID "
+			"namespace of its own. Start the container with the host's (--pid=host). "
+			"'agentsight system' works without");
 	r = bpf_shared_open(&bpf, &s->shared, e);
 	if (r < 0)
 		return r;

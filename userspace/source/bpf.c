@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -150,8 +151,7 @@ static void copy_types(struct bpf_shared *s)
 	s->cfg.task_type = section_register(!sorted);
 }
 
-/* One more than the last number that a processor may have: there can be gaps. */
-static uint32_t cpu_numbers(int possible)
+uint32_t bpf_cpu_numbers(int possible)
 {
 	_cleanup_(closep) int fd = open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
 	char text[1024];
@@ -165,6 +165,14 @@ static uint32_t cpu_numbers(int possible)
 		n--;
 	last = strtoul(text + MAX(n, 0), NULL, 10);
 	return MAX(last + 1, (uint32_t)possible);
+}
+
+bool bpf_pids_are_ours(void)
+{
+	struct stat st;
+
+	/* PROC_PID_INIT_INO of include/linux/proc_ns.h, the same since 3.8 and part of the interface since 6.18 */
+	return stat("/proc/self/ns/pid", &st) < 0 || st.st_ino == 0xEFFFFFFC;
 }
 
 static int map_memory(struct bpf_shared *s, struct err *e)
@@ -207,7 +215,7 @@ int bpf_shared_open(const struct bpf_options *opt, struct bpf_shared **ret, stru
 	if (s->cpus < 0)
 		return err_set(e, s->cpus, "cannot tell the number of processors: %s",
 			       strerror(-s->cpus));
-	s->cfg.cpus = cpu_numbers(s->cpus);
+	s->cfg.cpus = bpf_cpu_numbers(s->cpus);
 	r = create_maps(s, e);
 	if (r < 0)
 		return r;

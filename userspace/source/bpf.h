@@ -23,6 +23,12 @@ struct bpf_object_open_opts;
 
 #define AS_KERNEL_BTF "/sys/kernel/btf/vmlinux"
 
+/* One more than the last number that a processor may have: there can be gaps between @possible ones. */
+uint32_t bpf_cpu_numbers(int possible);
+
+/* Are processes numbered here as the kernel's programs number them? Not in a container with numbers of its own. */
+bool bpf_pids_are_ours(void);
+
 /* Sizes in bytes, powers of two and multiples of the page size. */
 struct bpf_options {
 	struct as_config

@@ -281,7 +281,7 @@ static enum presence presence_of(struct info *in, const struct as_exec *e)
 	if (procfs_read_stat(in->fs, e->h.tgid, &st) < 0 ||
 	    st.start_ns / PROC_TICK_NS != e->h.start_ns / PROC_TICK_NS)
 		return GONE;
-	if (!memcmp(st.comm, e->h.comm, sizeof(st.comm)) || same_arguments(in, e))
+	if (!strncmp(st.comm, e->h.comm, sizeof(st.comm)) || same_arguments(in, e))
 		return SAME_PROGRAM;
 	return SAME_PROCESS;
 }

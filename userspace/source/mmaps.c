@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "priv/priv.h"
+#include "source/bpf.h"
 
 #define ONLINE     "/sys/devices/system/cpu/online"
 #define RING_SIZE  (64 * 1024)
@@ -144,7 +145,7 @@ static bool online_changed(struct mmaps *m)
 
 int mmaps_open(struct mmaps **ret)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	uint32_t cpus = bpf_cpu_numbers((int)sysconf(_SC_NPROCESSORS_CONF));
 	_cleanup_(mmaps_freep) struct mmaps *m = NULL;
 	int r;
 
@@ -154,7 +155,7 @@ int mmaps_open(struct mmaps **ret)
 	if (!m)
 		return -ENOMEM;
 	m->page_size = (size_t)sysconf(_SC_PAGESIZE);
-	m->n = (size_t)cpus;
+	m->n = cpus;
 	m->online_fd = open(ONLINE, O_RDONLY | O_CLOEXEC);
 	online_changed(m);
 	r = rings_start(m);

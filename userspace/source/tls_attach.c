@@ -22,6 +22,7 @@
 #include "find/image.h"
 #include "priv/priv.h"
 
+#include "source/tracepoint.h"
 #include "tls.skel.h"
 #include "tls_aead.skel.h"
 #include "tls_go.skel.h"
@@ -591,13 +592,11 @@ static int uprobe_event(const char *path, uint64_t offset, bool at_return)
 		.uprobe_path = (uintptr_t)path,
 		.probe_offset = offset,
 	};
-	long fd;
 
 	if (type < 0 || bit < 0)
 		return -EOPNOTSUPP;
 	/* any process, seen from any processor: the probe is in the file */
-	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	return fd < 0 ? -errno : (int)fd;
+	return tracepoint_event(&attr);
 }
 
 /* KERNEL < 5.15: no link, the program hangs on the event itself. */

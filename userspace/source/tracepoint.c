@@ -14,6 +14,8 @@
 
 #include "base/cleanup.h"
 
+#define CPUS_MAX 8192 /* as many as Linux can be built for */
+
 /* A mount of tracefs that hangs nowhere (fsopen(2), 5.2): nobody else sees it, and it goes with us. */
 static int open_detached(void)
 {
@@ -62,6 +64,18 @@ static int tracepoint_id(const char *category, const char *name)
 	return n ? atoi(text) : -ENOENT;
 }
 
+int tracepoint_event(struct perf_event_attr *attr)
+{
+	int fd = -1;
+
+	for (int cpu = 0; cpu < CPUS_MAX; cpu++) {
+		fd = (int)syscall(SYS_perf_event_open, attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+		if (fd >= 0 || errno != ENODEV) /* switched off */
+			break;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 int tracepoint_attach(struct bpf_program *prog, const char *category, const char *name,
 		      struct bpf_link **ret)
 {
@@ -80,9 +94,9 @@ int tracepoint_attach(struct bpf_program *prog, const char *category, const char
 		return id;
 	attr.config = id;
 	/* the processor matters not: a program runs for the tracepoint, wherever that is hit */
-	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	fd = tracepoint_event(&attr);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	link = bpf_program__attach_perf_event(prog, fd);
 	if (!link)
 		return -errno;

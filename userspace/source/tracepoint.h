@@ -8,6 +8,10 @@
 
 struct bpf_link;
 struct bpf_program;
+struct perf_event_attr;
+
+/* An event of any process on the first processor that is switched on: a descriptor, to be closed, or an error. */
+int tracepoint_event(struct perf_event_attr *attr);
 
 /* -ENOENT when the kernel has no such tracepoint or no tracefs. */
 int tracepoint_attach(struct bpf_program *prog, const char *category, const char *name,
