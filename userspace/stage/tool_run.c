@@ -158,8 +158,9 @@ static size_t plain_text(char *out, size_t cap, const char *in, size_t len)
 
 static bool start_holds(const struct start *s, const struct phrase *p, size_t *budget)
 {
+	bool cut = s->argv_full > s->argv.len;
 	/* a command longer than what is kept of the arguments: its beginning has to do */
-	size_t len = MIN(p->len, s->plain.len);
+	size_t len = cut ? MIN(p->len, s->plain.len) : p->len;
 
 	if (len < PHRASE_MIN || *budget < s->plain.len)
 		return false;
