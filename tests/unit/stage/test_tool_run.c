@@ -515,6 +515,72 @@ static void arguments_that_are_cut_within_the_command_are_known_by_its_beginning
 	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
 }
 
+static void a_process_is_that_of_the_call_that_runs_something(void **state)
+{
+	asks("t1", "Read", "{\"file_path\":\"/repo/src/main.c\"}", "");
+	asks("t2", "Bash", "{\"command\":\"gcc -c /repo/src/main.c\"}", "");
+	EXECS(200, AGENT, "bash\0-c\0gcc -c /repo/src/main.c");
+	HEARD("start t2 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void a_command_that_is_part_of_another_has_its_own_process(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"git status\"}", "");
+	asks("t2", "Bash", "{\"command\":\"cd /repo && git status && git diff\"}", "");
+	EXECS(200, AGENT, "bash\0-c\0git status");
+	EXECS(201, AGENT, "bash\0-c\0cd /repo && git status && git diff");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n"
+	      "start t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	ends(200, 0, 0);
+	ends(201, 1, 0);
+	reports("t1", false);
+	reports("t2", true);
+	HEARD("end t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=0 "
+	      "signal=0 files= peers= reported\n"
+	      "end t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=1 "
+	      "signal=0 files= peers= reported error\n");
+}
+
+static void the_longest_text_that_a_process_has_decides(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"git status\"}", "");
+	asks("t2", "Bash", "{\"command\":\"cd /repo && git status && git diff\"}", "");
+	EXECS(201, AGENT, "bash\0-c\0cd /repo && git status && git diff");
+	EXECS(200, AGENT, "bash\0-c\0git status");
+	HEARD("start t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n"
+	      "start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+/* A process that a call only seems to have does not count as its own. */
+static void a_likely_process_does_not_keep_a_call_from_the_one_with_its_text(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"cd /repo && git status && git diff\"}", "");
+	asks("t2", "Bash", "{\"command\":\"git status\"}", "");
+	EXECS(200, AGENT, "/bin/wrapper\0--go");
+	HEARD("start t1 Bash pid=200 [\"ancestry\",\"time\"] 30%\n");
+	EXECS(200, AGENT, "bash\0-c\0cd /repo && git status && git diff");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void of_two_equal_calls_each_has_a_process(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"npm test\"}", "");
+	asks("t2", "Bash", "{\"command\":\"npm test\"}", "");
+	EXECS(200, AGENT, "bash\0-c\0npm test");
+	EXECS(201, AGENT, "bash\0-c\0npm test");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 70%\n"
+	      "start t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void the_call_in_the_environment_outweighs_the_text_of_another(void **state)
+{
+	asks("call_7", "exec", "{\"cmd\":\"npm test\"}", "");
+	asks("call_8", "exec", "{\"cmd\":\"another thing\"}", "");
+	EXECS_ENV(200, AGENT, "bash\0-c\0npm test", "CODEX_TOOL_CALL_ID=call_8");
+	HEARD("start call_8 exec pid=200 [\"call_id\",\"environment\",\"ancestry\",\"time\"] "
+	      "100%\n");
+}
+
 static void a_member_that_is_no_path_names_no_file(void **state)
 {
 	char input[3 * PATH_MAX], path[2 * PATH_MAX];
@@ -588,6 +654,12 @@ int main(void)
 		TEST(arguments_that_are_not_kept_whole_are_told_as_cut),
 		TEST(a_program_is_not_the_beginning_of_a_longer_command),
 		TEST(arguments_that_are_cut_within_the_command_are_known_by_its_beginning),
+		TEST(a_process_is_that_of_the_call_that_runs_something),
+		TEST(a_command_that_is_part_of_another_has_its_own_process),
+		TEST(the_longest_text_that_a_process_has_decides),
+		TEST(a_likely_process_does_not_keep_a_call_from_the_one_with_its_text),
+		TEST(of_two_equal_calls_each_has_a_process),
+		TEST(the_call_in_the_environment_outweighs_the_text_of_another),
 		TEST(a_member_that_is_no_path_names_no_file),
 		TEST(what_a_model_says_does_not_hold_up_the_programs),
 	};
