@@ -202,6 +202,20 @@ static void read_delta(struct llm_answer *a, uint64_t choice, struct value delta
 	}
 }
 
+/* Of several choices the others may still go on. */
+static void choice_end(struct llm_answer *a, uint64_t choice)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < a->n_blocks; i++) {
+		if (a->blocks[i].group == choice)
+			llm_block_end(a, &a->blocks[i]);
+		all &= a->blocks[i].done;
+	}
+	/* Some servers send no [DONE]; usage may still follow. */
+	a->done |= all;
+}
+
 static void read_choice(struct llm_answer *a, struct value choice)
 {
 	static const char *const keys[] = {"index", "delta", "message", "text", "finish_reason"};
@@ -214,12 +228,11 @@ static void read_choice(struct llm_answer *a, struct value choice)
 	read_delta(a, index, v[MESSAGE].p ? v[MESSAGE] : v[DELTA]);
 	if (says_something(v[TEXT]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, index, 0), v[TEXT]);
-	if (value_kind(v[REASON]) != VALUE_STRING)
+	/* LocalAI gives an empty one with every piece */
+	if (!says_something(v[REASON]))
 		return;
 	llm_answer_set(a, &a->stop_reason, v[REASON]);
-	/* Some servers send no [DONE]; usage may still follow. */
-	a->done = true;
-	llm_blocks_end(a);
+	choice_end(a, index);
 }
 
 static void piece(struct llm_answer *a, struct value chunk)

@@ -61,6 +61,42 @@ static void a_call_whose_pieces_have_different_ids_is_one(void **state)
 			   "usage unknown\ndone\n");
 }
 
+static void an_empty_reason_to_stop_is_none(void **state)
+{
+	static const char body[] =
+		"data: {\"choices\":[{\"finish_reason\":\"\",\"delta\":{\"content\":\"a\"}}]}\n\n"
+		"data: {\"choices\":[{\"finish_reason\":\"\",\"delta\":{\"content\":\"b\"}}]}\n\n";
+
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "text=ab\nusage unknown\nincomplete\n");
+}
+
+static void the_end_of_one_choice_leaves_the_others_open(void **state)
+{
+	static const char *const pieces[] = {
+		"{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\","
+		"\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}},"
+		"{\"index\":1,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c2\","
+		"\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"a\\\"\"}}]}}]}",
+		"{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}",
+		"{\"choices\":[{\"index\":1,\"delta\":{\"tool_calls\":[{\"index\":0,"
+		"\"function\":{\"arguments\":\":1}\"}}]},\"finish_reason\":\"tool_calls\"}]}",
+	};
+	static const bool done[][3] = {
+		{false, false, false}, {true, false, false}, {true, true, true}};
+	struct llm_answer a = {};
+
+	for (size_t i = 0; i < 3; i++) {
+		llm_answer_piece(&a, &llm_openai_chat, pieces[i], strlen(pieces[i]));
+		assert_int_equal(a.n_blocks, 2);
+		assert_int_equal(a.blocks[0].done, done[i][0]);
+		assert_int_equal(a.blocks[1].done, done[i][1]);
+		assert_int_equal(a.done, done[i][2]);
+	}
+	assert_string_equal(buf_cstr(&a.blocks[1].text), "{\"a\":1}");
+	llm_answer_done(&a);
+}
+
 static void an_answer_in_one_is_read(void **state)
 {
 	static const char body[] =
@@ -203,6 +239,8 @@ int main(void)
 		cmocka_unit_test(a_stream_with_parallel_calls_is_put_together),
 		cmocka_unit_test(calls_that_share_an_index_are_told_apart_by_their_ids),
 		cmocka_unit_test(a_call_whose_pieces_have_different_ids_is_one),
+		cmocka_unit_test(an_empty_reason_to_stop_is_none),
+		cmocka_unit_test(the_end_of_one_choice_leaves_the_others_open),
 		cmocka_unit_test(an_answer_in_one_is_read),
 		cmocka_unit_test(a_stream_without_usage_says_so),
 		cmocka_unit_test(an_error_with_status_200_is_told),
