@@ -295,8 +295,8 @@ static bool span_empty(const struct as_span *s)
 	return !s->len && !s->full;
 }
 
-/* Is the field to be left out? */
-static bool absent(const struct event *ev, const struct field_desc *f, const void *p)
+/* Is a field that can be absent to be left out? Inline: with calls a line of a sample took a sixth longer. */
+static inline bool absent(const struct event *ev, const struct field_desc *f, const void *p)
 {
 	switch ((enum as_kind)f->kind) {
 	case AS_KIND_FD:
@@ -343,6 +343,11 @@ static bool absent(const struct event *ev, const struct field_desc *f, const voi
 		break;
 	}
 	return false;
+}
+
+bool event_leaves_out(const struct event *ev, const struct field_desc *f)
+{
+	return f->can_be_absent && absent(ev, f, (const char *)ev->rec + f->offset);
 }
 
 /* Behind @out; returns the place behind the value, or NULL when memory ran out. */

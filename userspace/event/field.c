@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/json_put.h"
+#include "event/encode.h"
 #include "event/record.h"
 #include "event/schema.h"
 
@@ -283,8 +284,6 @@ static struct field_value enum_value(const struct field_desc *f, uint32_t value,
 
 	if (name)
 		return text_value(name, strlen(name));
-	if (f->optional && !value)
-		return (struct field_value){.kind = FIELD_ABSENT};
 	buf_reset(scratch);
 	buf_printf(scratch, "%u", value);
 	return scratch_value(scratch);
@@ -294,8 +293,6 @@ static struct field_value errno_value(int32_t error, struct buf *scratch)
 {
 	const char *name = errno_name(error);
 
-	if (!error)
-		return (struct field_value){.kind = FIELD_ABSENT};
 	if (name)
 		return text_value(name, strlen(name));
 	buf_reset(scratch);
@@ -303,21 +300,17 @@ static struct field_value errno_value(int32_t error, struct buf *scratch)
 	return scratch_value(scratch);
 }
 
-static struct field_value mode_value(const struct field_desc *f, uint32_t mode, struct buf *scratch)
+static struct field_value mode_value(uint32_t mode, struct buf *scratch)
 {
-	if (f->optional && !mode)
-		return (struct field_value){.kind = FIELD_ABSENT};
 	buf_reset(scratch);
 	buf_printf(scratch, "0%o", mode & 07777);
 	return scratch_value(scratch);
 }
 
-static struct field_value path_value(const struct event *ev, const struct field_desc *f,
-				     const struct as_path *path, struct buf *scratch)
+static struct field_value path_value(const struct event *ev, const struct as_path *path,
+				     struct buf *scratch)
 {
 	buf_reset(scratch);
-	if (f->optional && !path->base.len && !path->rel.len)
-		return (struct field_value){.kind = FIELD_ABSENT};
 	if (!buf_room(scratch, PATH_TEXT_MAX))
 		return (struct field_value){.kind = FIELD_ABSENT};
 	scratch->len = record_path(ev->rec, path, scratch->data);
@@ -341,13 +334,11 @@ static struct field_value whole_value(const struct event *ev, const struct field
 	case AS_KIND_BOOL:
 		return (struct field_value){.kind = FIELD_BOOL, .b = *(const uint32_t *)p};
 	case AS_KIND_FD:
-		if (*(const int32_t *)p < 0)
-			break;
 		return (struct field_value){.kind = FIELD_INT, .i = *(const int32_t *)p};
 	case AS_KIND_ERRNO:
 		return errno_value(*(const int32_t *)p, scratch);
 	case AS_KIND_MODE:
-		return mode_value(f, *(const uint32_t *)p, scratch);
+		return mode_value(*(const uint32_t *)p, scratch);
 	case AS_KIND_FLAGS:
 		return flags_value(f->names, *(const uint32_t *)p, scratch);
 	case AS_KIND_ENUM:
@@ -367,7 +358,7 @@ static struct field_value whole_value(const struct event *ev, const struct field
 			   (unsigned)(*(const uint64_t *)p % 100));
 		return scratch_value(scratch);
 	case AS_KIND_PATH:
-		return path_value(ev, f, p, scratch);
+		return path_value(ev, p, scratch);
 	case AS_KIND_STR:
 	case AS_KIND_PAYLOAD:
 		return text_value(record_bytes(h, span), span->len);
@@ -398,6 +389,12 @@ static struct field_value whole_value(const struct event *ev, const struct field
 	return (struct field_value){.kind = FIELD_ABSENT};
 }
 
+/* That a boolean is false is of use to ask for, also where the JSON has only those that are true. */
+static bool is_absent(const struct event *ev, const struct field_desc *f)
+{
+	return f->kind != AS_KIND_BOOL && event_leaves_out(ev, f);
+}
+
 void field_get(const struct event *ev, int id, struct buf *scratch, struct field_value *ret)
 {
 	const struct path *path = &paths[id];
@@ -408,7 +405,7 @@ void field_get(const struct event *ev, int id, struct buf *scratch, struct field
 		*ret = envelope_value(ev, path->envelope, scratch);
 		return;
 	}
-	if (!place->field) {
+	if (!place->field || is_absent(ev, place->field)) {
 		*ret = (struct field_value){.kind = FIELD_ABSENT};
 		return;
 	}

@@ -40,7 +40,10 @@ int field_resolve(const char *path, size_t len);
 /* The i-th path, NULL behind the last, and before the first field_resolve(). */
 const char *field_path(size_t i);
 
-/* The value in @ev. Text is borrowed from the record or from @scratch, until that is used again. */
+/*
+ * The value in @ev, absent where the JSON leaves the field out; but a boolean is false there. Text is borrowed
+ * from the record or from @scratch, until that is used again.
+ */
 void field_get(const struct event *ev, int id, struct buf *scratch, struct field_value *ret);
 
 #endif

@@ -175,7 +175,8 @@ static void on_message(void *context, enum http_side side, const struct websocke
 	struct http_conn *c = context;
 
 	c->upgraded->message_full = m->full_len;
-	c->upgraded->message_incomplete = m->incomplete;
+	/* what is merely not kept shows in the length; behind a fault of the packing nobody knows that */
+	c->upgraded->message_incomplete = m->incomplete || m->error;
 	http_pool_ws_message(c->pool, c->upgraded, side, m->text, m->payload, c->last_ns);
 }
 

@@ -72,7 +72,7 @@ struct http_exchange {
 	struct http_message request;
 	struct http_message response;
 	uint64_t now_ns; /* while an observer is told: of its connection's newest event, or end */
-	/* during `ws_message`: bytes of the whole message, kept or not; that it was cut off */
+	/* during `ws_message`: bytes of the whole message, kept or not; that it was cut off, or not unpacked */
 	uint64_t message_full;
 	bool message_incomplete;
 	void *user; /* the observer's, NULL at first; see http_observer */

@@ -414,11 +414,15 @@ static void note_first(struct llm_answer *a)
 
 struct llm_block *llm_block(struct llm_answer *a, enum llm_kind kind, uint64_t group, uint64_t part)
 {
-	struct llm_block *b = block_find(a, kind, group, part);
+	return block_find(a, kind, group, part) ?: llm_block_begin(a, kind, group, part);
+}
 
-	if (b)
-		return b;
-	b = a->n_blocks < LLM_BLOCKS_MAX && a->keep < LLM_KEEP_NUMBERS ? block_new(a) : NULL;
+struct llm_block *llm_block_begin(struct llm_answer *a, enum llm_kind kind, uint64_t group,
+				  uint64_t part)
+{
+	bool room = a->n_blocks < LLM_BLOCKS_MAX && a->keep < LLM_KEEP_NUMBERS;
+	struct llm_block *b = room ? block_new(a) : NULL;
+
 	if (!b) {
 		a->cut = a->full = true;
 		return NULL;

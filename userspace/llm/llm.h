@@ -232,6 +232,10 @@ void llm_content_text(struct value content, struct buf *out);
 struct llm_block *llm_block(struct llm_answer *a, enum llm_kind kind, uint64_t group,
 			    uint64_t part);
 
+/* Another of that name, which llm_block() gives from now on. */
+struct llm_block *llm_block_begin(struct llm_answer *a, enum llm_kind kind, uint64_t group,
+				  uint64_t part);
+
 /* Adds what a string says to a block (NULL allowed). */
 void llm_block_add(struct llm_answer *a, struct llm_block *block, struct value string);
 

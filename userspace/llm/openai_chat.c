@@ -5,6 +5,8 @@
  */
 #include "llm/llm.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 
 static bool match(struct http_text path)
@@ -108,22 +110,61 @@ static void read_usage(struct llm_answer *a, struct value usage)
 	llm_answer_usage(a, usage);
 }
 
+static bool says_something(struct value v)
+{
+	return value_kind(v) == VALUE_STRING && v.len > 2;
+}
+
+/* The call of that number that has this very id; escapes are not looked through, as ids have none. */
+static struct llm_block *call_with_id(struct llm_answer *a, uint64_t choice, uint64_t part,
+				      struct value id)
+{
+	for (size_t i = a->n_blocks; i-- > 0;) {
+		struct llm_block *b = &a->blocks[i];
+
+		if (b->kind == LLM_TOOL && b->group == choice && b->part == part &&
+		    b->id.len + 2 == id.len && !memcmp(b->id.data, id.p + 1, b->id.len))
+			return b;
+	}
+	return NULL;
+}
+
+/*
+ * Ollama and proxies of Gemini number all calls 0, and only their ids tell them apart. Poolside gives pieces of
+ * one call several ids: another call has a name, too.
+ */
+static struct llm_block *call_block(struct llm_answer *a, uint64_t choice, uint64_t part,
+				    struct value id, struct value name)
+{
+	struct llm_block *b = NULL;
+
+	if (says_something(id))
+		b = call_with_id(a, choice, part, id);
+	if (b)
+		return b;
+	b = llm_block(a, LLM_TOOL, choice, part);
+	if (b && b->id.len && says_something(id) && says_something(name))
+		return llm_block_begin(a, LLM_TOOL, choice, part);
+	return b;
+}
+
 static void read_call(struct llm_answer *a, uint64_t choice, uint64_t part, struct value call)
 {
 	static const char *const keys[] = {"index", "id", "function", "custom"};
-	struct value v[4], inner, input;
+	struct value v[4], inner, input, name;
 	struct llm_block *b;
 
 	value_pick(call, keys, 4, v);
 	value_u64(v[0], &part);
-	b = llm_block(a, LLM_TOOL, choice, part);
+	inner = v[3].p ? v[3] : v[2];
+	input = value_get(inner, v[3].p ? "input" : "arguments");
+	name = value_get(inner, "name");
+	b = call_block(a, choice, part, v[1], name);
 	if (!b)
 		return;
 	b->text_input |= v[3].p != NULL;
-	inner = v[3].p ? v[3] : v[2];
-	input = value_get(inner, v[3].p ? "input" : "arguments");
 	llm_answer_set(a, &b->id, v[1]);
-	llm_answer_set(a, &b->name, value_get(inner, "name"));
+	llm_answer_set(a, &b->name, name);
 	if (value_kind(input) == VALUE_OBJECT)
 		llm_block_set(a, b, input);
 	else
@@ -143,11 +184,11 @@ static void read_delta(struct llm_answer *a, uint64_t choice, struct value delta
 	value_pick(delta, keys, N, v);
 	if (value_kind(v[REASONING_CONTENT]) != VALUE_STRING)
 		v[REASONING_CONTENT] = v[REASONING];
-	if (value_kind(v[REASONING_CONTENT]) == VALUE_STRING && v[REASONING_CONTENT].len > 2)
+	if (says_something(v[REASONING_CONTENT]))
 		llm_block_add(a, llm_block(a, LLM_REASONING, choice, 0), v[REASONING_CONTENT]);
-	if (value_kind(v[CONTENT]) == VALUE_STRING && v[CONTENT].len > 2)
+	if (says_something(v[CONTENT]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 0), v[CONTENT]);
-	if (value_kind(v[REFUSAL]) == VALUE_STRING && v[REFUSAL].len > 2)
+	if (says_something(v[REFUSAL]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 1), v[REFUSAL]);
 	for (w = value_walk(v[CALLS]); !a->full && value_next(&w); part++)
 		read_call(a, choice, part, w.item);
@@ -161,6 +202,20 @@ static void read_delta(struct llm_answer *a, uint64_t choice, struct value delta
 	}
 }
 
+/* Of several choices the others may still go on. */
+static void choice_end(struct llm_answer *a, uint64_t choice)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < a->n_blocks; i++) {
+		if (a->blocks[i].group == choice)
+			llm_block_end(a, &a->blocks[i]);
+		all &= a->blocks[i].done;
+	}
+	/* Some servers send no [DONE]; usage may still follow. */
+	a->done |= all;
+}
+
 static void read_choice(struct llm_answer *a, struct value choice)
 {
 	static const char *const keys[] = {"index", "delta", "message", "text", "finish_reason"};
@@ -171,14 +226,13 @@ static void read_choice(struct llm_answer *a, struct value choice)
 	value_pick(choice, keys, N, v);
 	value_u64(v[INDEX], &index);
 	read_delta(a, index, v[MESSAGE].p ? v[MESSAGE] : v[DELTA]);
-	if (value_kind(v[TEXT]) == VALUE_STRING && v[TEXT].len > 2)
+	if (says_something(v[TEXT]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, index, 0), v[TEXT]);
-	if (value_kind(v[REASON]) != VALUE_STRING)
+	/* LocalAI gives an empty one with every piece */
+	if (!says_something(v[REASON]))
 		return;
 	llm_answer_set(a, &a->stop_reason, v[REASON]);
-	/* Some servers send no [DONE]; usage may still follow. */
-	a->done = true;
-	llm_blocks_end(a);
+	choice_end(a, index);
 }
 
 static void piece(struct llm_answer *a, struct value chunk)

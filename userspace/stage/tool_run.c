@@ -61,6 +61,12 @@ struct start {
 	unsigned signal;
 };
 
+/* What speaks for it that a call led to a start. */
+struct match {
+	unsigned evidence; /* 0: nothing */
+	size_t text_len;   /* of the longest phrase that was found */
+};
+
 /* What a call is known to have led to. */
 struct root {
 	struct as_hdr h;
@@ -156,15 +162,17 @@ static size_t plain_text(char *out, size_t cap, const char *in, size_t len)
 	return n;
 }
 
-static bool start_holds(const struct start *s, const struct phrase *p, size_t *budget)
+/* How much of @p the arguments hold: all that can be looked for, or nothing. */
+static size_t start_holds(const struct start *s, const struct phrase *p, size_t *budget)
 {
+	bool cut = s->argv_full > s->argv.len;
 	/* a command longer than what is kept of the arguments: its beginning has to do */
-	size_t len = MIN(p->len, s->plain.len);
+	size_t len = cut ? MIN(p->len, s->plain.len) : p->len;
 
 	if (len < PHRASE_MIN || *budget < s->plain.len)
-		return false;
+		return 0;
 	*budget -= s->plain.len;
-	return memmem(s->plain.data, s->plain.len, p->text, len);
+	return memmem(s->plain.data, s->plain.len, p->text, len) ? len : 0;
 }
 
 /* ---- calls ---- */
@@ -512,26 +520,45 @@ static unsigned evidence_of_environment(const struct call *c, const struct start
 	return found;
 }
 
-static unsigned evidence_of(const struct tool_run *t, const struct call *c, const struct start *s,
-			    size_t *budget)
+static struct match match_of(const struct tool_run *t, const struct call *c, const struct start *s,
+			     size_t *budget)
 {
-	unsigned found = 0;
+	struct match m = {};
 
 	if (!descends(t, c, &s->h))
-		return 0;
-	found = EVIDENCE_ANCESTRY | EVIDENCE_TIME | evidence_of_environment(c, s);
-	for (size_t i = 0; i < c->n_phrases; i++) {
-		if (start_holds(s, &c->phrases[i], budget))
-			found |= EVIDENCE_TEXT;
-	}
-	return found;
+		return m;
+	m.evidence = EVIDENCE_ANCESTRY | EVIDENCE_TIME | evidence_of_environment(c, s);
+	for (size_t i = 0; i < c->n_phrases; i++)
+		m.text_len = MAX(m.text_len, start_holds(s, &c->phrases[i], budget));
+	if (m.text_len)
+		m.evidence |= EVIDENCE_TEXT;
+	return m;
 }
 
-/* @rivals: other open calls of the agent that could have led to the same process. */
+/*
+ * Of several calls the one with the highest has the process. What the call reads may be named by what another
+ * one runs, a command may be part of another's, and of equal ones each has a process of its own.
+ */
+static unsigned rank_of(const struct call *c, struct match m)
+{
+	const bool merits[] = {
+		m.evidence & EVIDENCE_ID, m.evidence & EVIDENCE_TEXT, c->command,
+		!(c->evidence & CERTAIN), /* its process was not found yet */
+	};
+	unsigned rank = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(merits); i++)
+		rank = rank << 1 | merits[i];
+	return rank * (PHRASE_MAX + 1) + (unsigned)m.text_len;
+}
+
+/* @rivals: other open calls of the agent that could as well have led to the same process. */
 static unsigned confidence_of(unsigned evidence, size_t rivals)
 {
 	if (evidence & EVIDENCE_ID)
 		return 100;
+	if (evidence & EVIDENCE_TEXT && rivals)
+		return 70;
 	if (evidence & EVIDENCE_TEXT)
 		return evidence & EVIDENCE_ENV ? 99 : 95;
 	if (evidence & EVIDENCE_ENV)
@@ -604,25 +631,33 @@ static void link_start(struct tool_run *t, struct call *c, const struct start *s
  * Text decides; without it only a call that runs something and has no process yet comes into question, and
  * only for a process that is no call's @member.
  */
+static bool may_be_of(const struct call *c, struct match m, bool member)
+{
+	if (m.evidence & CERTAIN)
+		return true;
+	return m.evidence && c->command && !c->root.h.tgid && !member;
+}
+
+/* Of calls that are equal the oldest has it. */
 static void place_start(struct tool_run *t, const struct start *s, bool member)
 {
 	struct call *best = NULL, *c;
 	size_t rivals = 0, budget = LOOKED_MAX;
-	unsigned evidence = 0;
+	unsigned evidence = 0, highest = 0, rank;
 
 	TAILQ_FOREACH(c, &t->calls, order)
 	{
-		unsigned found = c->reported ? 0 : evidence_of(t, c, s, &budget);
+		struct match m = c->reported ? (struct match){} : match_of(t, c, s, &budget);
 
-		if (!found)
+		if (!may_be_of(c, m, member))
 			continue;
-		if (!(found & CERTAIN) && (!c->command || c->root.h.tgid || member))
-			continue;
-		if (!best || (found & CERTAIN) > (evidence & CERTAIN)) {
+		rank = rank_of(c, m);
+		if (!best || rank > highest) {
 			best = c;
-			evidence = found;
+			evidence = m.evidence;
+			highest = rank;
 			rivals = 0;
-		} else if ((found & CERTAIN) == (evidence & CERTAIN)) {
+		} else if (rank == highest) {
 			rivals++;
 		}
 	}
@@ -652,7 +687,7 @@ static void start_read(struct start *s, const struct as_hdr *rec)
 static void root_execs(struct tool_run *t, struct call *c, const struct start *s)
 {
 	size_t budget = LOOKED_MAX;
-	unsigned found = evidence_of(t, c, s, &budget);
+	unsigned found = match_of(t, c, s, &budget).evidence;
 
 	if (!(found & EVIDENCE_TEXT))
 		return;
@@ -904,7 +939,7 @@ static void on_tool_call(void *context, const struct llm_tool_call *in)
 		unsigned found = 0;
 
 		if (s->h.boot_ns + RECENT_NS > in->boot_ns && !(m && m->call->evidence & CERTAIN))
-			found = evidence_of(t, c, s, &budget);
+			found = match_of(t, c, s, &budget).evidence;
 		if (found & CERTAIN)
 			link_start(t, c, s, found, 0);
 	}

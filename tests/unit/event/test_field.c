@@ -286,6 +286,57 @@ static void members_of_objects_and_hundredths(void **state)
 	number_is("data.timestamp", 98);
 }
 
+/* Of a record of zeros, from which the JSON leaves out all that it may. */
+static void what_the_json_leaves_out_is_absent_and_nothing_else(void **state)
+{
+	for (unsigned type = 1; type < AS_EV_COUNT; type++) {
+		const struct event_desc *d = schema_event(type);
+
+		begin(type);
+		end();
+		for (size_t i = 0; !d->internal && i < d->n_shown; i++) {
+			const struct field_desc *f = d->shown[i];
+			char path[160];
+
+			snprintf(path, sizeof(path), "data.%s", f->path);
+			if (f->kind == AS_KIND_JSON || f->kind == AS_KIND_ADDR ||
+			    f->kind == AS_KIND_CONN || f->kind == AS_KIND_FD ||
+			    f->kind == AS_KIND_LABEL)
+				continue;
+			if ((get(path).kind == FIELD_ABSENT) !=
+			    (f->kind == AS_KIND_ERRNO || (f->optional && f->kind != AS_KIND_BOOL)))
+				fail_msg("%s: %s", d->name, path);
+		}
+	}
+}
+
+/* To ask whether it is false is of use, and so it is what it says. */
+static void a_boolean_that_is_left_out_is_false(void **state)
+{
+	begin(AS_EV_LLM_RESPONSE);
+	end();
+	assert_int_equal(get("data.incomplete").kind, FIELD_BOOL);
+	assert_false(get("data.incomplete").b);
+}
+
+static void optional_fields_that_are_there_have_their_values(void **state)
+{
+	struct as_llm_response *r = begin(AS_EV_LLM_RESPONSE);
+	struct as_span error;
+
+	r->cost_nano_usd = 7;
+	r->n_tool_calls = 1;
+	r->conn.local = (struct as_addr){.port = 5, .family = AF_INET};
+	error = record_add_str(&b, "overloaded");
+	record_struct(&b, as_llm_response)->error = error;
+	end();
+	text_is("data.error", "overloaded");
+	number_is("data.cost_nano_usd", 7);
+	number_is("data.tool_call_count", 1);
+	/* half a connection is left out as a whole */
+	absent("data.connection.local.port");
+}
+
 #define TEST(f) cmocka_unit_test_teardown(f, tear_down)
 
 int main(void)
@@ -303,6 +354,9 @@ int main(void)
 		TEST(addresses_have_two_parts),
 		TEST(a_connection_has_four_parts),
 		TEST(members_of_objects_and_hundredths),
+		TEST(what_the_json_leaves_out_is_absent_and_nothing_else),
+		TEST(a_boolean_that_is_left_out_is_false),
+		TEST(optional_fields_that_are_there_have_their_values),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

@@ -534,6 +534,22 @@ static void what_is_missing_of_a_WebSocket_is_told_or_counted(void **state)
 	expect("text /chat -> [ho] of 3 incomplete\n");
 }
 
+/* As much as could be unpacked has just the length that is known then. */
+static void a_message_that_could_not_be_unpacked_is_incomplete(void **state)
+{
+	feed(WRITE, UPGRADE);
+	feed(READ, "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
+		   "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+		   "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+	buf_reset(&told);
+	/* a stored block of "hi", then a block of a type that there is not */
+	feed_to(conn, READ, "\xc1\x08\x00\x02\x00\xfd\xffhi\x07", 10);
+	expect("text /chat <- [hi] incomplete\n");
+	/* and those behind it */
+	feed_to(conn, READ, "\xc1\x07\x00\x02\x00\xfd\xffhi", 9);
+	expect("text /chat <- [] of 7 incomplete\n");
+}
+
 static void messages_with_an_unknown_extension_are_counted(void **state)
 {
 	feed(WRITE, UPGRADE);
@@ -820,8 +836,7 @@ static void the_observer_gives_way_where_it_holds_most(void **state)
 	other = open_conn(true);
 	feed_to(other, WRITE, GET("/b"), strlen(GET("/b")));
 	feed_to(other, READ, STREAM, strlen(STREAM));
-	feed_to(other, READ, bytes,
-		sizeof(bytes));
+	feed_to(other, READ, bytes, sizeof(bytes));
 	hold_each = 500 << 10;
 	feed(WRITE, GET("/a"));
 	assert_int_equal(n_gave, 0);
@@ -1073,6 +1088,7 @@ int main(void)
 		TEST(a_second_preface_begins_another_connection),
 		TEST(messages_follow_an_upgrade_to_WebSocket),
 		TEST(what_is_missing_of_a_WebSocket_is_told_or_counted),
+		TEST(a_message_that_could_not_be_unpacked_is_incomplete),
 		TEST(messages_with_an_unknown_extension_are_counted),
 		TEST(what_goes_through_a_tunnel_is_not_looked_at),
 		TEST(a_gap_leaves_what_follows_whole),

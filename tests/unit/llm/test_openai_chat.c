@@ -11,6 +11,92 @@ static void a_stream_with_parallel_calls_is_put_together(void **state)
 		      "stop=tool_calls\nusage in=82 out=17 cache_read=64 reasoning=5\ndone\n");
 }
 
+/* Ollama's OpenAI interface and proxies of Gemini: each call has an id, and all have index 0. */
+static void calls_that_share_an_index_are_told_apart_by_their_ids(void **state)
+{
+	static const char whole[] =
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+		"{\"index\":0,\"id\":\"c2\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]}}]"
+		"}\n\n"
+		"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n";
+	static const char pieces[] =
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}"
+		"\n\n"
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"function\":{\"arguments\":\"{\\\"a\\\"\"}}]}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"c2\",\"function\":{\"name\":\"g\",\"arguments\":\"{"
+		"\\\"b\\\"\"}}]}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"c1\",\"function\":{\"arguments\":\":1}\"}}]}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"\",\"function\":{\"arguments\":\":2}\"}}]}}]}\n\n"
+		"data: [DONE]\n\n";
+
+	assert_answer_text(&llm_openai_chat, whole, strlen(whole),
+			   "calls=[{\"id\":\"c1\",\"name\":\"f\",\"input\":{}},"
+			   "{\"id\":\"c2\",\"name\":\"g\",\"input\":{}}]\n"
+			   "stop=tool_calls\nusage unknown\ndone\n");
+	assert_answer_text(&llm_openai_chat, pieces, strlen(pieces),
+			   "calls=[{\"id\":\"c1\",\"name\":\"f\",\"input\":{\"a\":1}},"
+			   "{\"id\":\"c2\",\"name\":\"g\",\"input\":{\"b\":2}}]\n"
+			   "usage unknown\ndone\n");
+}
+
+/* As Poolside serves it: the name comes with the first piece alone. */
+static void a_call_whose_pieces_have_different_ids_is_one(void **state)
+{
+	static const char body[] =
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}"
+		"\n\n"
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":["
+		"{\"index\":0,\"id\":\"x7\",\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n"
+		"data: [DONE]\n\n";
+
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "calls=[{\"id\":\"x7\",\"name\":\"f\",\"input\":{}}]\n"
+			   "usage unknown\ndone\n");
+}
+
+static void an_empty_reason_to_stop_is_none(void **state)
+{
+	static const char body[] =
+		"data: {\"choices\":[{\"finish_reason\":\"\",\"delta\":{\"content\":\"a\"}}]}\n\n"
+		"data: {\"choices\":[{\"finish_reason\":\"\",\"delta\":{\"content\":\"b\"}}]}\n\n";
+
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "text=ab\nusage unknown\nincomplete\n");
+}
+
+static void the_end_of_one_choice_leaves_the_others_open(void **state)
+{
+	static const char *const pieces[] = {
+		"{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\","
+		"\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}},"
+		"{\"index\":1,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c2\","
+		"\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"a\\\"\"}}]}}]}",
+		"{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}",
+		"{\"choices\":[{\"index\":1,\"delta\":{\"tool_calls\":[{\"index\":0,"
+		"\"function\":{\"arguments\":\":1}\"}}]},\"finish_reason\":\"tool_calls\"}]}",
+	};
+	static const bool done[][3] = {
+		{false, false, false}, {true, false, false}, {true, true, true}};
+	struct llm_answer a = {};
+
+	for (size_t i = 0; i < 3; i++) {
+		llm_answer_piece(&a, &llm_openai_chat, pieces[i], strlen(pieces[i]));
+		assert_int_equal(a.n_blocks, 2);
+		assert_int_equal(a.blocks[0].done, done[i][0]);
+		assert_int_equal(a.blocks[1].done, done[i][1]);
+		assert_int_equal(a.done, done[i][2]);
+	}
+	assert_string_equal(buf_cstr(&a.blocks[1].text), "{\"a\":1}");
+	llm_answer_done(&a);
+}
+
 static void an_answer_in_one_is_read(void **state)
 {
 	static const char body[] =
@@ -151,6 +237,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stream_with_parallel_calls_is_put_together),
+		cmocka_unit_test(calls_that_share_an_index_are_told_apart_by_their_ids),
+		cmocka_unit_test(a_call_whose_pieces_have_different_ids_is_one),
+		cmocka_unit_test(an_empty_reason_to_stop_is_none),
+		cmocka_unit_test(the_end_of_one_choice_leaves_the_others_open),
 		cmocka_unit_test(an_answer_in_one_is_read),
 		cmocka_unit_test(a_stream_without_usage_says_so),
 		cmocka_unit_test(an_error_with_status_200_is_told),

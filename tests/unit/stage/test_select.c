@@ -238,6 +238,24 @@ static void a_field_that_the_type_has_not_is_absent(void **state)
 	is_true("data.argv != \"x\"");
 }
 
+static void what_the_json_leaves_out_is_null(void **state)
+{
+	struct as_llm_response *r;
+	struct as_span error;
+
+	begin(AS_EV_LLM_RESPONSE);
+	is_true("data.error == null and data.cost_nano_usd == null");
+	is_false("data.error != null or data.tool_names != null");
+	is_false("data.cost_nano_usd < 1000 or data.cost_nano_usd == 0");
+	is_true("data.usage.input_tokens == 0 and data.incomplete == false");
+
+	r = begin(AS_EV_LLM_RESPONSE);
+	r->cost_nano_usd = 7;
+	error = record_add_str(&rec, "overloaded");
+	record_struct(&rec, as_llm_response)->error = error;
+	is_true("data.error != null and data.cost_nano_usd < 1000");
+}
+
 static void a_path_that_is_none_is_refused(void **state)
 {
 	struct filter *filter;
@@ -263,6 +281,7 @@ int main(void)
 		TEST(payload_and_library_can_be_asked_for),
 		TEST(samples_can_be_asked_for),
 		TEST(a_field_that_the_type_has_not_is_absent),
+		TEST(what_the_json_leaves_out_is_null),
 		TEST(a_path_that_is_none_is_refused),
 	};
 

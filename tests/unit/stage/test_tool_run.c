@@ -120,6 +120,23 @@ static void execs(uint32_t tgid, uint32_t ppid, const char *argv, size_t argv_le
 #define EXECS(tgid, ppid, argv)          execs(tgid, ppid, argv, sizeof(argv), "", 0)
 #define EXECS_ENV(tgid, ppid, argv, env) execs(tgid, ppid, argv, sizeof(argv), env, sizeof(env))
 
+/* Arguments of which the kernel side kept the beginning. */
+static void execs_cut(uint32_t tgid, uint32_t ppid, const char *argv, uint32_t full)
+{
+	struct as_hdr h = who(AS_EV_EXEC, tgid, ppid);
+	struct as_span a;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_EXEC, &h);
+	a = record_add_str(&b, argv);
+	a.full = full;
+	record_struct(&b, as_exec)->argv = a;
+	assert_int_equal(record_end(&b, &ev), 0);
+	send(ev.rec);
+	buf_done(&b);
+}
+
 static void ends(uint32_t tgid, unsigned code, unsigned signal)
 {
 	struct as_exit e = {.h = who(AS_EV_EXIT, tgid, 1), .exit_code = code, .signal = signal};
@@ -481,6 +498,89 @@ static void arguments_that_are_not_kept_whole_are_told_as_cut(void **state)
 	assert_false(argv_cut);
 }
 
+/* What the wrapper runs begins as the call does, and is another program. */
+static void a_program_is_not_the_beginning_of_a_longer_command(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"node build.js && node test.js\"}", "");
+	EXECS(200, AGENT, "node");
+	HEARD("start t1 Bash pid=200 [\"ancestry\",\"time\"] 60%\n");
+	EXECS(201, AGENT, "bash\0-c\0node build.js && node test.js");
+	HEARD("start t1 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void arguments_that_are_cut_within_the_command_are_known_by_its_beginning(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"cat > /tmp/notes << EOF\"}", "");
+	execs_cut(200, AGENT, "cat > /tmp/no", 1000);
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void a_process_is_that_of_the_call_that_runs_something(void **state)
+{
+	asks("t1", "Read", "{\"file_path\":\"/repo/src/main.c\"}", "");
+	asks("t2", "Bash", "{\"command\":\"gcc -c /repo/src/main.c\"}", "");
+	EXECS(200, AGENT, "bash\0-c\0gcc -c /repo/src/main.c");
+	HEARD("start t2 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void a_command_that_is_part_of_another_has_its_own_process(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"git status\"}", "");
+	asks("t2", "Bash", "{\"command\":\"cd /repo && git status && git diff\"}", "");
+	EXECS(200, AGENT, "bash\0-c\0git status");
+	EXECS(201, AGENT, "bash\0-c\0cd /repo && git status && git diff");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n"
+	      "start t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+	ends(200, 0, 0);
+	ends(201, 1, 0);
+	reports("t1", false);
+	reports("t2", true);
+	HEARD("end t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=0 "
+	      "signal=0 files= peers= reported\n"
+	      "end t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=1 "
+	      "signal=0 files= peers= reported error\n");
+}
+
+static void the_longest_text_that_a_process_has_decides(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"git status\"}", "");
+	asks("t2", "Bash", "{\"command\":\"cd /repo && git status && git diff\"}", "");
+	EXECS(201, AGENT, "bash\0-c\0cd /repo && git status && git diff");
+	EXECS(200, AGENT, "bash\0-c\0git status");
+	HEARD("start t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n"
+	      "start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+/* A process that a call only seems to have does not count as its own. */
+static void a_likely_process_does_not_keep_a_call_from_the_one_with_its_text(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"cd /repo && git status && git diff\"}", "");
+	asks("t2", "Bash", "{\"command\":\"git status\"}", "");
+	EXECS(200, AGENT, "/bin/wrapper\0--go");
+	HEARD("start t1 Bash pid=200 [\"ancestry\",\"time\"] 30%\n");
+	EXECS(200, AGENT, "bash\0-c\0cd /repo && git status && git diff");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void of_two_equal_calls_each_has_a_process(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"npm test\"}", "");
+	asks("t2", "Bash", "{\"command\":\"npm test\"}", "");
+	EXECS(200, AGENT, "bash\0-c\0npm test");
+	EXECS(201, AGENT, "bash\0-c\0npm test");
+	HEARD("start t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 70%\n"
+	      "start t2 Bash pid=201 [\"command_text\",\"ancestry\",\"time\"] 95%\n");
+}
+
+static void the_call_in_the_environment_outweighs_the_text_of_another(void **state)
+{
+	asks("call_7", "exec", "{\"cmd\":\"npm test\"}", "");
+	asks("call_8", "exec", "{\"cmd\":\"another thing\"}", "");
+	EXECS_ENV(200, AGENT, "bash\0-c\0npm test", "CODEX_TOOL_CALL_ID=call_8");
+	HEARD("start call_8 exec pid=200 [\"call_id\",\"environment\",\"ancestry\",\"time\"] "
+	      "100%\n");
+}
+
 static void a_member_that_is_no_path_names_no_file(void **state)
 {
 	char input[3 * PATH_MAX], path[2 * PATH_MAX];
@@ -552,6 +652,14 @@ int main(void)
 		TEST(a_process_that_one_call_has_is_not_another_ones_by_time),
 		TEST(a_call_whose_process_ended_before_it_was_told_is_over_with_its_report),
 		TEST(arguments_that_are_not_kept_whole_are_told_as_cut),
+		TEST(a_program_is_not_the_beginning_of_a_longer_command),
+		TEST(arguments_that_are_cut_within_the_command_are_known_by_its_beginning),
+		TEST(a_process_is_that_of_the_call_that_runs_something),
+		TEST(a_command_that_is_part_of_another_has_its_own_process),
+		TEST(the_longest_text_that_a_process_has_decides),
+		TEST(a_likely_process_does_not_keep_a_call_from_the_one_with_its_text),
+		TEST(of_two_equal_calls_each_has_a_process),
+		TEST(the_call_in_the_environment_outweighs_the_text_of_another),
 		TEST(a_member_that_is_no_path_names_no_file),
 		TEST(what_a_model_says_does_not_hold_up_the_programs),
 	};
