@@ -62,8 +62,8 @@ static void tell_sums(const char *source)
 /* ---- moving it ---- */
 
 /*
- * Odd sizes, up to what is left of @n, one to five empty ones among them; @empty in front of the first one, and with
- * an even number all of @n behind them.
+ * Odd sizes, up to what is left of @n, one to five empty ones among them; @empty in front of the first one, which is
+ * the only one behind an even number of them.
  */
 static size_t cut(struct iovec *v, size_t cap, char *p, size_t n, size_t empty)
 {
@@ -75,7 +75,7 @@ static size_t cut(struct iovec *v, size_t cap, char *p, size_t n, size_t empty)
 		if (i < empty || (run >= 3 && run - 3 < i / 10 + 1))
 			len = 0;
 		else if (i == empty && empty % 2 == 0)
-			len = n;
+			len = 40000, cap = i + 1;
 		if (len > n)
 			len = n;
 		v[i] = (struct iovec){p, len};
