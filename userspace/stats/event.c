@@ -173,11 +173,13 @@ static void command(struct stats *s, const struct as_hdr *h, const struct as_spa
 
 static void on_exec(struct stats *s, const struct event *ev)
 {
+	stats_span(s, ev->unix_ns, 0);
 	command(s, ev->rec, &((const struct as_exec *)ev->rec)->argv);
 }
 
 static void on_info(struct stats *s, const struct event *ev)
 {
+	stats_span(s, ev->unix_ns, 0);
 	command(s, ev->rec, &((const struct as_process_info *)ev->rec)->argv);
 }
 
@@ -260,15 +262,15 @@ static void on_loss(struct stats *s, const struct event *ev)
 	s->lost += ((const struct as_loss *)ev->rec)->count;
 }
 
+static void on_start(struct stats *s, const struct event *ev)
+{
+	stats_recording_begin(s, ev->unix_ns);
+}
+
 /* The ledger knows better than the sum of what was announced. */
 static void on_stop(struct stats *s, const struct event *ev)
 {
 	s->lost = MAX(s->lost, (uint64_t)((const struct as_stats *)ev->rec)->lost);
-}
-
-static void on_time(struct stats *s, const struct event *ev)
-{
-	stats_span(s, ev->unix_ns, 0);
 }
 
 void stats_event(struct stats *s, const struct event *ev)
@@ -286,7 +288,7 @@ void stats_event(struct stats *s, const struct event *ev)
 		[AS_EV_TOOL_RUN] = on_tool_run,
 		[AS_EV_LOSS] = on_loss,
 		[AS_EV_STOP] = on_stop,
-		[AS_EV_START] = on_time,
+		[AS_EV_START] = on_start,
 	};
 
 	if (!on[ev->rec->type])

@@ -195,6 +195,8 @@ static int on_exec(struct lines *l, const struct scan *m)
 	uint64_t start;
 
 	read_identity(m, &pid, &start);
+	/* where there is no `start` it tells when that began which the clock is compared with */
+	stats_span(l->stats, scan_u64(m, SCAN_TIMESTAMP), 0);
 	if (scan_number(m, SCAN_STARTED))
 		stats_started(l->stats, pid, start, scan_u64(m, SCAN_STARTED));
 	if (scan_has(m, SCAN_ARGV))
@@ -290,7 +292,7 @@ static int on_loss(struct lines *l, const struct scan *m)
 
 static int on_start(struct lines *l, const struct scan *m)
 {
-	stats_span(l->stats, scan_u64(m, SCAN_TIMESTAMP), 0);
+	stats_recording_begin(l->stats, scan_u64(m, SCAN_TIMESTAMP));
 	return 0;
 }
 

@@ -175,6 +175,7 @@ struct stats_process {
 	uint64_t peak_rss_kb;
 	uint64_t pass; /* the last one it was part of */
 	uint32_t counters_known;
+	uint32_t base_known;      /* counters whose base is true */
 	uint64_t base[COUNTERS];  /* before the recording */
 	uint64_t total[COUNTERS]; /* since then */
 	struct stats_value values[GAUGE_PROCESSES];
@@ -295,6 +296,7 @@ struct stats {
 
 	/* the functions' own */
 	struct stats_table *table;
+	uint64_t run_begin_ns, first_sample_ns; /* of the recording that is read now; 0: not known */
 	bool offset_known;
 	int64_t boot_offset_ns;                         /* unix less boot */
 	uint64_t moment, moment_ns, moment_interval_ns; /* of the rows of trees */
@@ -308,6 +310,9 @@ struct stats {
 };
 
 int stats_new(struct stats **ret);
+
+/* A recording begins. What follows has its own clock, until the next one does. */
+void stats_recording_begin(struct stats *s, uint64_t unix_ns);
 
 /* 0, or -ENOMEM: then the sample is only partly in. */
 int stats_sample(struct stats *s, const struct stats_sample *x);
