@@ -257,9 +257,13 @@ static void on_tool_run(struct stats *s, const struct event *ev)
 		stats_tool(s, &x);
 }
 
+/* What is beyond a stated limit was shed, not lost. */
 static void on_loss(struct stats *s, const struct event *ev)
 {
-	s->lost += ((const struct as_loss *)ev->rec)->count;
+	RECORD(as_loss, e, ev);
+
+	if (!record_is(ev->rec, &e->reason, "limit"))
+		stats_lost(s, e->count);
 }
 
 static void on_start(struct stats *s, const struct event *ev)
@@ -267,10 +271,9 @@ static void on_start(struct stats *s, const struct event *ev)
 	stats_recording_begin(s, ev->unix_ns);
 }
 
-/* The ledger knows better than the sum of what was announced. */
 static void on_stop(struct stats *s, const struct event *ev)
 {
-	s->lost = MAX(s->lost, (uint64_t)((const struct as_stats *)ev->rec)->lost);
+	stats_lost_in_all(s, ((const struct as_stats *)ev->rec)->lost);
 }
 
 void stats_event(struct stats *s, const struct event *ev)

@@ -284,9 +284,11 @@ static int on_oom_kill(struct lines *l, const struct scan *m)
 	return 0;
 }
 
+/* What is beyond a stated limit was shed, not lost. */
 static int on_loss(struct lines *l, const struct scan *m)
 {
-	l->stats->lost += scan_u64(m, SCAN_COUNT);
+	if (!scan_is(m, SCAN_REASON, "limit"))
+		stats_lost(l->stats, scan_u64(m, SCAN_COUNT));
 	return 0;
 }
 
@@ -296,10 +298,9 @@ static int on_start(struct lines *l, const struct scan *m)
 	return 0;
 }
 
-/* The ledger knows better than the sum of what was announced. */
 static int on_stop(struct lines *l, const struct scan *m)
 {
-	l->stats->lost = MAX(l->stats->lost, scan_u64(m, SCAN_LOST));
+	stats_lost_in_all(l->stats, scan_u64(m, SCAN_LOST));
 	return 0;
 }
 

@@ -170,6 +170,38 @@ static void tell_start(struct both *x, struct buf *b)
 	tell(x, b, 0);
 }
 
+static void tell_loss(struct both *x, struct buf *b, const char *reason, uint64_t count)
+{
+	struct as_hdr h = at(NSEC_PER_SEC);
+	struct as_span span;
+
+	record_begin(b, AS_EV_LOSS, &h);
+	span = record_add_str(b, reason);
+	record_struct(b, as_loss)->reason = span;
+	record_struct(b, as_loss)->count = count;
+	tell(x, b, NSEC_PER_SEC);
+}
+
+static void what_was_shed_was_not_lost_and_the_end_has_the_last_word(void **state)
+{
+	struct as_hdr h = at(2 * NSEC_PER_SEC);
+	struct both x;
+	struct buf b = {0};
+
+	begin_both(&x);
+	tell_start(&x, &b);
+	tell_loss(&x, &b, "limit", 7);
+	tell_loss(&x, &b, "ring full", 2);
+	assert_int_equal(x.live->lost, 2);
+	record_begin(&b, AS_EV_STOP, &h);
+	record_struct(&b, as_stats)->lost = 4;
+	record_struct(&b, as_stats)->shed = 7;
+	tell(&x, &b, 2 * NSEC_PER_SEC);
+	assert_int_equal(x.live->lost, 4);
+	compare_both(&x, 4);
+	end_both(&x, &b);
+}
+
 /* As of `attach`: what they are is told behind the first sample. */
 static void old_processes_are_the_same_live_and_read(void **state)
 {
@@ -206,6 +238,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_told_live_is_what_is_read_from_the_recording),
+		cmocka_unit_test(what_was_shed_was_not_lost_and_the_end_has_the_last_word),
 		cmocka_unit_test(old_processes_are_the_same_live_and_read),
 	};
 

@@ -179,6 +179,9 @@ static void a_huge_line_costs_no_memory_and_hides_no_other(void **state)
 		     duration_ms) "000000,\"cpu_user_ns\":" STR(cpu_ns) ",\"cpu_system_ns\":0")
 #define OWN(ms, data) LINE(ms, "agentsight", 1, 1, data)
 #define START(ms)     OWN(ms, "\"type\":\"start\"")
+#define LOSS(ms, reason, n) \
+	OWN(ms, "\"type\":\"loss\",\"reason\":\"" reason "\",\"event\":\"x.y\",\"count\":" STR(n))
+#define STOP(ms, n) OWN(ms, "\"type\":\"stop\",\"reason\":\"end\",\"lost\":" STR(n))
 
 static struct stats *read_string(const char *text)
 {
@@ -231,6 +234,28 @@ static void without_a_clock_the_first_pass_of_each_recording_is_of_older_process
 	assert_int_equal(s->processes[0].total[COUNTER_CPU], 0);
 	assert_int_equal(s->processes[1].total[COUNTER_CPU], 0);
 	assert_int_equal(s->processes[2].total[COUNTER_CPU], 600);
+	stats_free(s);
+}
+
+static void what_was_shed_was_not_lost(void **state)
+{
+	struct stats *s = read_string(START(1700000000000) LOSS(1700000000500, "limit", 7)
+					      LOSS(1700000000600, "ring full", 2));
+
+	assert_int_equal(s->lost, 2);
+	stats_free(s);
+}
+
+/* The first one was killed, the other two know at their end what was not announced. */
+static void what_several_recordings_lost_is_added_up(void **state)
+{
+	struct stats *s = read_string(
+		START(1700000000000) LOSS(1700000000500, "output", 3) START(1700000010000)
+			LOSS(1700000010500, "ring full", 2) STOP(1700000011000, 10)
+				START(1700000020000) LOSS(1700000020500, "ring full", 4)
+					STOP(1700000021000, 5));
+
+	assert_int_equal(s->lost, 3 + 10 + 5);
 	stats_free(s);
 }
 
@@ -320,6 +345,8 @@ int main(void)
 		cmocka_unit_test(each_of_several_recordings_has_its_own_clock),
 		cmocka_unit_test(
 			without_a_clock_the_first_pass_of_each_recording_is_of_older_processes),
+		cmocka_unit_test(what_was_shed_was_not_lost),
+		cmocka_unit_test(what_several_recordings_lost_is_added_up),
 		cmocka_unit_test(rotated_and_compressed_files_are_read_in_the_order_of_time),
 		cmocka_unit_test(a_file_that_is_not_there_is_named),
 	};
