@@ -56,7 +56,6 @@ static void set_counter(struct stats_sample *x, enum stats_counter c, uint64_t v
 		set_gauge((x), GAUGE_RSS, (e)->rss_kb);            \
 		set_optional((x), GAUGE_PSS, (e)->pss_kb);         \
 		set_optional((x), GAUGE_USS, (e)->uss_kb);         \
-		set_optional((x), GAUGE_SWAP, (e)->swap_kb);       \
 		set_gauge((x), GAUGE_THREADS, (e)->threads);       \
 		set_counter((x), COUNTER_READ, (e)->read_bytes);   \
 		set_counter((x), COUNTER_WRITE, (e)->write_bytes); \
@@ -86,6 +85,13 @@ static void set_counter(struct stats_sample *x, enum stats_counter c, uint64_t v
 		SET_OPTIONAL_COUNTER((x), COUNTER_TX, (e)->tx_bytes);             \
 	} while (0)
 
+/* A row with all details leaves it out when it is zero, another when it is not known. */
+static void set_swap(struct stats_sample *x, uint64_t kb)
+{
+	if (kb || x->counters_known & 1U << COUNTER_CPU)
+		set_gauge(x, GAUGE_SWAP, kb);
+}
+
 static void on_process(struct stats *s, const struct event *ev)
 {
 	RECORD(as_system_metrics, e, ev);
@@ -94,6 +100,7 @@ static void on_process(struct stats *s, const struct event *ev)
 	begin_sample(&x, ev, STATS_PROCESS);
 	SET_COMMON(&x, e);
 	SET_COUNTERS(&x, e);
+	set_swap(&x, e->swap_kb);
 	set_optional(&x, GAUGE_FDS, e->fds);
 	x.peak_rss_kb = e->peak_kb;
 	s->cores = e->cores;
@@ -109,6 +116,7 @@ static void on_tree(struct stats *s, const struct event *ev)
 	SET_COMMON(&x, e);
 	SET_COUNTERS(&x, e);
 	set_counter(&x, COUNTER_CPU, e->cpu_ns);
+	set_swap(&x, e->swap_kb);
 	set_gauge(&x, GAUGE_PROCESSES, e->processes);
 	s->cores = e->cores;
 	s->elapsed_ns = MAX(s->elapsed_ns, e->elapsed_ns);

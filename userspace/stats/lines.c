@@ -109,6 +109,9 @@ static void read_use(const struct scan *m, struct stats_sample *x)
 	read_gauge(m, x, GAUGE_SWAP, SCAN_SWAP);
 	read_counters(m, sample_counters, ARRAY_SIZE(sample_counters), x->counters,
 		      &x->counters_known);
+	/* a row with all details leaves it out when it is zero, another when it is not known */
+	if (x->counters_known & 1U << COUNTER_CPU)
+		x->gauges_known |= 1U << GAUGE_SWAP;
 }
 
 static int on_process(struct lines *l, const struct scan *m)

@@ -234,12 +234,57 @@ static void old_processes_are_the_same_live_and_read(void **state)
 	end_both(&x, &b);
 }
 
+/* Swap that is zero is left out, as all that is; but a row with all details knows it. */
+static void swap_that_returns_to_zero_is_zero(void **state)
+{
+	struct both x;
+	struct buf b = {0};
+	struct as_hdr h;
+
+	begin_both(&x);
+	for (uint64_t i = 0; i < 10; i++) {
+		h = at(i * NSEC_PER_SEC);
+		record_begin(&b, AS_EV_SYSTEM_METRICS, &h);
+		record_struct(&b, as_system_metrics)->cpu_ns = 1000 + i;
+		record_struct(&b, as_system_metrics)->swap_kb = i ? 0 : 102400;
+		record_struct(&b, as_system_metrics)->interval_ns = NSEC_PER_SEC;
+		tell(&x, &b, i * NSEC_PER_SEC);
+	}
+	compare_both(&x, 10);
+	assert_int_equal(x.live->processes[0].values[GAUGE_SWAP].last, 0);
+	assert_int_equal(stats_mean(&x.live->processes[0].values[GAUGE_SWAP]), 10240);
+	assert_int_equal(x.live->tree.values[GAUGE_SWAP].last, 0);
+	assert_int_equal(stats_mean(&x.live->tree.values[GAUGE_SWAP]), 10240);
+	end_both(&x, &b);
+}
+
+static void swap_of_a_row_without_details_is_not_known(void **state)
+{
+	struct as_hdr h = at(0);
+	struct both x;
+	struct buf b = {0};
+
+	begin_both(&x);
+	record_begin(&b, AS_EV_SYSTEM_METRICS, &h);
+	tell(&x, &b, 0);
+	/* a tree always knows its CPU time, zero included */
+	record_begin(&b, AS_EV_SYSTEM_TREE, &h);
+	record_struct(&b, as_system_tree)->processes = 1;
+	tell(&x, &b, 0);
+	compare_both(&x, 2);
+	assert_int_equal(x.live->processes[0].values[GAUGE_SWAP].n, 0);
+	assert_int_equal(x.live->tree.values[GAUGE_SWAP].n, 1);
+	end_both(&x, &b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_told_live_is_what_is_read_from_the_recording),
 		cmocka_unit_test(what_was_shed_was_not_lost_and_the_end_has_the_last_word),
 		cmocka_unit_test(old_processes_are_the_same_live_and_read),
+		cmocka_unit_test(swap_that_returns_to_zero_is_zero),
+		cmocka_unit_test(swap_of_a_row_without_details_is_not_known),
 	};
 
 	if (schema_init() < 0)
