@@ -6,6 +6,8 @@
 #ifndef AGENTSIGHT_EVENT_RECORD_H
 #define AGENTSIGHT_EVENT_RECORD_H
 
+#include <string.h>
+
 #include <agentsight/control.h>
 
 #include "base/buf.h"
@@ -50,6 +52,12 @@ static inline size_t span_cut(const struct as_span *span)
 static inline const char *record_bytes(const struct as_hdr *rec, const struct as_span *span)
 {
 	return (const char *)rec + span->off;
+}
+
+/* Is it this text? */
+static inline bool record_is(const struct as_hdr *rec, const struct as_span *span, const char *text)
+{
+	return span->len == strlen(text) && !memcmp(record_bytes(rec, span), text, span->len);
 }
 
 /*

@@ -139,15 +139,19 @@ static void on_threshold(struct summary *s, const struct event *ev)
 	s->alerts += !((const struct as_threshold *)ev->rec)->ended;
 }
 
+/* What is beyond a stated limit was shed, not lost. */
 static void on_loss(struct summary *s, const struct event *ev)
 {
-	s->lost += ((const struct as_loss *)ev->rec)->count;
+	RECORD(as_loss, e, ev);
+
+	if (!record_is(ev->rec, &e->reason, "limit"))
+		s->lost += e->count;
 }
 
 /* The ledger knows better than the sum of what was announced. */
 static void on_stop(struct summary *s, const struct event *ev)
 {
-	s->lost = MAX(s->lost, (uint64_t)((const struct as_stats *)ev->rec)->lost);
+	s->lost = ((const struct as_stats *)ev->rec)->lost;
 }
 
 void summary_event(struct summary *s, const struct event *ev)

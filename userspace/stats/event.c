@@ -56,7 +56,6 @@ static void set_counter(struct stats_sample *x, enum stats_counter c, uint64_t v
 		set_gauge((x), GAUGE_RSS, (e)->rss_kb);            \
 		set_optional((x), GAUGE_PSS, (e)->pss_kb);         \
 		set_optional((x), GAUGE_USS, (e)->uss_kb);         \
-		set_optional((x), GAUGE_SWAP, (e)->swap_kb);       \
 		set_gauge((x), GAUGE_THREADS, (e)->threads);       \
 		set_counter((x), COUNTER_READ, (e)->read_bytes);   \
 		set_counter((x), COUNTER_WRITE, (e)->write_bytes); \
@@ -86,6 +85,13 @@ static void set_counter(struct stats_sample *x, enum stats_counter c, uint64_t v
 		SET_OPTIONAL_COUNTER((x), COUNTER_TX, (e)->tx_bytes);             \
 	} while (0)
 
+/* A row with all details leaves it out when it is zero, another when it is not known. */
+static void set_swap(struct stats_sample *x, uint64_t kb)
+{
+	if (kb || x->counters_known & 1U << COUNTER_CPU)
+		set_gauge(x, GAUGE_SWAP, kb);
+}
+
 static void on_process(struct stats *s, const struct event *ev)
 {
 	RECORD(as_system_metrics, e, ev);
@@ -94,6 +100,7 @@ static void on_process(struct stats *s, const struct event *ev)
 	begin_sample(&x, ev, STATS_PROCESS);
 	SET_COMMON(&x, e);
 	SET_COUNTERS(&x, e);
+	set_swap(&x, e->swap_kb);
 	set_optional(&x, GAUGE_FDS, e->fds);
 	x.peak_rss_kb = e->peak_kb;
 	s->cores = e->cores;
@@ -109,6 +116,7 @@ static void on_tree(struct stats *s, const struct event *ev)
 	SET_COMMON(&x, e);
 	SET_COUNTERS(&x, e);
 	set_counter(&x, COUNTER_CPU, e->cpu_ns);
+	set_swap(&x, e->swap_kb);
 	set_gauge(&x, GAUGE_PROCESSES, e->processes);
 	s->cores = e->cores;
 	s->elapsed_ns = MAX(s->elapsed_ns, e->elapsed_ns);
@@ -173,11 +181,13 @@ static void command(struct stats *s, const struct as_hdr *h, const struct as_spa
 
 static void on_exec(struct stats *s, const struct event *ev)
 {
+	stats_span(s, ev->unix_ns, 0);
 	command(s, ev->rec, &((const struct as_exec *)ev->rec)->argv);
 }
 
 static void on_info(struct stats *s, const struct event *ev)
 {
+	stats_span(s, ev->unix_ns, 0);
 	command(s, ev->rec, &((const struct as_process_info *)ev->rec)->argv);
 }
 
@@ -255,20 +265,23 @@ static void on_tool_run(struct stats *s, const struct event *ev)
 		stats_tool(s, &x);
 }
 
+/* What is beyond a stated limit was shed, not lost. */
 static void on_loss(struct stats *s, const struct event *ev)
 {
-	s->lost += ((const struct as_loss *)ev->rec)->count;
+	RECORD(as_loss, e, ev);
+
+	if (!record_is(ev->rec, &e->reason, "limit"))
+		stats_lost(s, e->count);
 }
 
-/* The ledger knows better than the sum of what was announced. */
+static void on_start(struct stats *s, const struct event *ev)
+{
+	stats_recording_begin(s, ev->unix_ns);
+}
+
 static void on_stop(struct stats *s, const struct event *ev)
 {
-	s->lost = MAX(s->lost, (uint64_t)((const struct as_stats *)ev->rec)->lost);
-}
-
-static void on_time(struct stats *s, const struct event *ev)
-{
-	stats_span(s, ev->unix_ns, 0);
+	stats_lost_in_all(s, ((const struct as_stats *)ev->rec)->lost);
 }
 
 void stats_event(struct stats *s, const struct event *ev)
@@ -286,7 +299,7 @@ void stats_event(struct stats *s, const struct event *ev)
 		[AS_EV_TOOL_RUN] = on_tool_run,
 		[AS_EV_LOSS] = on_loss,
 		[AS_EV_STOP] = on_stop,
-		[AS_EV_START] = on_time,
+		[AS_EV_START] = on_start,
 	};
 
 	if (!on[ev->rec->type])

@@ -109,6 +109,9 @@ static void read_use(const struct scan *m, struct stats_sample *x)
 	read_gauge(m, x, GAUGE_SWAP, SCAN_SWAP);
 	read_counters(m, sample_counters, ARRAY_SIZE(sample_counters), x->counters,
 		      &x->counters_known);
+	/* a row with all details leaves it out when it is zero, another when it is not known */
+	if (x->counters_known & 1U << COUNTER_CPU)
+		x->gauges_known |= 1U << GAUGE_SWAP;
 }
 
 static int on_process(struct lines *l, const struct scan *m)
@@ -195,6 +198,8 @@ static int on_exec(struct lines *l, const struct scan *m)
 	uint64_t start;
 
 	read_identity(m, &pid, &start);
+	/* where there is no `start` it tells when that began which the clock is compared with */
+	stats_span(l->stats, scan_u64(m, SCAN_TIMESTAMP), 0);
 	if (scan_number(m, SCAN_STARTED))
 		stats_started(l->stats, pid, start, scan_u64(m, SCAN_STARTED));
 	if (scan_has(m, SCAN_ARGV))
@@ -282,22 +287,23 @@ static int on_oom_kill(struct lines *l, const struct scan *m)
 	return 0;
 }
 
+/* What is beyond a stated limit was shed, not lost. */
 static int on_loss(struct lines *l, const struct scan *m)
 {
-	l->stats->lost += scan_u64(m, SCAN_COUNT);
+	if (!scan_is(m, SCAN_REASON, "limit"))
+		stats_lost(l->stats, scan_u64(m, SCAN_COUNT));
 	return 0;
 }
 
 static int on_start(struct lines *l, const struct scan *m)
 {
-	stats_span(l->stats, scan_u64(m, SCAN_TIMESTAMP), 0);
+	stats_recording_begin(l->stats, scan_u64(m, SCAN_TIMESTAMP));
 	return 0;
 }
 
-/* The ledger knows better than the sum of what was announced. */
 static int on_stop(struct lines *l, const struct scan *m)
 {
-	l->stats->lost = MAX(l->stats->lost, scan_u64(m, SCAN_LOST));
+	stats_lost_in_all(l->stats, scan_u64(m, SCAN_LOST));
 	return 0;
 }
 

@@ -16,6 +16,8 @@ struct small {
 	bool used;
 	uint64_t start;
 	uint32_t name;
+	uint32_t counters_known, base_known;
+	uint64_t first_ns, samples, peak_rss_kb;
 	uint64_t base[COUNTERS], total[COUNTERS];
 };
 
@@ -164,7 +166,17 @@ static void keep_small(struct stats *s, const struct stats_process *p)
 		s->others_approximate = true;
 		return;
 	}
-	*x = (struct small){.pid = p->pid, .start = p->start, .name = p->name, .used = true};
+	*x = (struct small){
+		.pid = p->pid,
+		.used = true,
+		.start = p->start,
+		.name = p->name,
+		.counters_known = p->counters_known,
+		.base_known = p->base_known,
+		.first_ns = p->first_ns,
+		.samples = p->samples,
+		.peak_rss_kb = p->peak_rss_kb,
+	};
 	memcpy(x->base, p->base, sizeof(x->base));
 	memcpy(x->total, p->total, sizeof(x->total));
 	s->table->n_small++;
@@ -266,6 +278,21 @@ uint64_t roster_raise(uint64_t *total, uint64_t base, uint64_t value)
 	return more;
 }
 
+void roster_learn(uint32_t *base_known, uint64_t *base, const uint64_t *total,
+		  const struct stats_sample *x)
+{
+	uint32_t told = x->counters_known & ~*base_known;
+
+	if (!told)
+		return;
+	/* what was guessed before stands */
+	for (size_t c = 0; c < COUNTERS; c++) {
+		if (told & 1U << c)
+			base[c] = x->counters[c] - MIN(total[c], x->counters[c]);
+	}
+	*base_known |= told & 1U << COUNTER_CPU ? UINT32_MAX : told;
+}
+
 void roster_count(struct stats *s, uint32_t name, uint64_t *base, uint64_t *total, uint32_t known,
 		  const uint64_t counters[COUNTERS], struct stats_group *also)
 {
@@ -290,14 +317,37 @@ void roster_count(struct stats *s, uint32_t name, uint64_t *base, uint64_t *tota
 
 /* ---- those without a place of their own ---- */
 
-/* A process without a place of its own; true when it shall have one again. */
-bool roster_small_count(struct stats *s, struct small *x, uint32_t known,
-			const uint64_t counters[COUNTERS])
+static void raise_peak(struct stats *s, uint32_t name, uint64_t peak_rss_kb)
 {
-	roster_count(s, x->name, x->base, x->total, known, counters, &s->others);
-	return x->total[COUNTER_CPU] > s->table->fold_bar;
+	s->others.peak_rss_kb = MAX(s->others.peak_rss_kb, peak_rss_kb);
+	s->groups[name].peak_rss_kb = MAX(s->groups[name].peak_rss_kb, peak_rss_kb);
 }
 
+bool roster_small_sample(struct stats *s, struct small *x, const struct stats_sample *row)
+{
+	roster_learn(&x->base_known, x->base, x->total, row);
+	roster_count(s, x->name, x->base, x->total, row->counters_known, row->counters, &s->others);
+	/* the row itself is for the place that it gets */
+	if (x->total[COUNTER_CPU] > s->table->fold_bar)
+		return true;
+	x->samples++;
+	x->counters_known |= row->counters_known;
+	x->peak_rss_kb = MAX(x->peak_rss_kb, roster_peak_rss_kb(row));
+	raise_peak(s, x->name, x->peak_rss_kb);
+	return false;
+}
+
+/* It may have become one while it had no place, so that is looked up. */
+static bool is_root(const struct stats *s, uint32_t pid, uint64_t start)
+{
+	for (size_t i = 0; i < s->n_roots; i++) {
+		if (s->roots[i].pid == pid && s->roots[i].start == start)
+			return true;
+	}
+	return false;
+}
+
+/* What varied is gone with its sketches, and how long the intervals were. */
 struct stats_process *roster_promote(struct stats *s, struct small *x)
 {
 	struct small was = *x;
@@ -305,6 +355,12 @@ struct stats_process *roster_promote(struct stats *s, struct small *x)
 
 	remove_small(s, x);
 	p = roster_add(s, was.pid, was.start);
+	p->root = is_root(s, was.pid, was.start);
+	p->first_ns = was.first_ns;
+	p->samples = was.samples;
+	p->peak_rss_kb = was.peak_rss_kb;
+	p->counters_known = was.counters_known;
+	p->base_known = was.base_known;
 	memcpy(p->base, was.base, sizeof(p->base));
 	memcpy(p->total, was.total, sizeof(p->total));
 	p->name = was.name;
@@ -320,10 +376,11 @@ void roster_small_exit(struct stats *s, struct small *x, const struct stats_exit
 {
 	bool failed = e->exit_code || e->signal;
 
-	roster_small_count(s, x, e->counters_known, e->counters);
+	roster_count(s, x->name, x->base, x->total, e->counters_known & x->base_known, e->counters,
+		     &s->others);
+	raise_peak(s, x->name, e->peak_rss_kb);
 	s->others.exits++;
 	s->others.failed += failed;
-	s->others.peak_rss_kb = MAX(s->others.peak_rss_kb, e->peak_rss_kb);
 	s->groups[x->name].exits++;
 	s->groups[x->name].failed += failed;
 	remove_small(s, x);

@@ -125,6 +125,7 @@ static const struct wanted {
 	{GROUP_DATA, "name", SCAN_NAME, GROUP_NONE},
 	{GROUP_DATA, "file_count", SCAN_FILE_COUNT, GROUP_NONE},
 	{GROUP_DATA, "is_error", SCAN_IS_ERROR, GROUP_NONE},
+	{GROUP_DATA, "reason", SCAN_REASON, GROUP_NONE},
 	{GROUP_DATA, "count", SCAN_COUNT, GROUP_NONE},
 	{GROUP_DATA, "lost", SCAN_LOST, GROUP_NONE},
 	{GROUP_CPU, "percent", SCAN_CPU_PERCENT, GROUP_NONE},

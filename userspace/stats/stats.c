@@ -89,33 +89,66 @@ void stats_span(struct stats *s, uint64_t unix_ns, uint64_t interval_ns)
 
 	if (!s->begin_ns || begin < s->begin_ns)
 		s->begin_ns = begin;
+	if (!s->run_begin_ns || begin < s->run_begin_ns)
+		s->run_begin_ns = begin;
 	s->end_ns = MAX(s->end_ns, unix_ns);
+}
+
+/* One that was killed has no `stop`: what it announced is all that is known of its losses. */
+void stats_recording_begin(struct stats *s, uint64_t unix_ns)
+{
+	s->lost_before = s->lost;
+	s->offset_known = false;
+	s->run_begin_ns = 0;
+	s->first_sample_ns = 0;
+	stats_span(s, unix_ns, 0);
+}
+
+void stats_lost(struct stats *s, uint64_t events)
+{
+	s->lost += events;
+}
+
+/* The ledger knows better than the sum of what was announced. */
+void stats_lost_in_all(struct stats *s, uint64_t events)
+{
+	s->lost = s->lost_before + events;
 }
 
 /* Without root a start is told in steps of a tick, rounded down: what a run starts itself may seem older. */
 #define START_STEP_NS 10000000
 
 /* Was it started after the recording began? Then everything it counts belongs to it. */
+static bool started_inside(const struct stats *s, uint64_t started_ns)
+{
+	return s->run_begin_ns && (int64_t)(started_ns + START_STEP_NS - s->run_begin_ns) > 0;
+}
+
+static uint64_t begin_of(uint64_t unix_ns, uint64_t interval_ns)
+{
+	return unix_ns - MIN(interval_ns, unix_ns);
+}
+
 static bool born_inside(const struct stats *s, const struct stats_sample *x)
 {
-	int64_t started = (int64_t)x->start + s->boot_offset_ns;
-
 	if (x->counters_relative)
 		return true;
 	if (x->start && s->offset_known)
-		return started + START_STEP_NS > (int64_t)s->begin_ns;
-	/* a whole interval in which others were sampled and it was not */
-	return s->begin_ns && x->unix_ns - MIN(x->interval_ns, x->unix_ns) > s->begin_ns;
+		return started_inside(s, x->start + (uint64_t)s->boot_offset_ns);
+	/* a whole interval since others were sampled and it was not; of some the first interval is empty */
+	return s->first_sample_ns && x->unix_ns > s->first_sample_ns &&
+	       begin_of(x->unix_ns, x->interval_ns) >= s->first_sample_ns;
 }
 
-static struct stats_process *first_sight(struct stats *s, const struct stats_sample *x)
+/* @inside: it began in the recording, and all its sums at zero. */
+static struct stats_process *first_sight(struct stats *s, uint32_t pid, uint64_t start,
+					 uint64_t first_ns, bool inside)
 {
-	struct stats_process *p = roster_add(s, x->pid, x->start);
+	struct stats_process *p = roster_add(s, pid, start);
 
 	s->processes_seen++;
-	p->first_ns = x->unix_ns - MIN(x->interval_ns, x->unix_ns);
-	if (!born_inside(s, x))
-		memcpy(p->base, x->counters, sizeof(p->base));
+	p->first_ns = first_ns;
+	p->base_known = inside ? UINT32_MAX : 0;
 	return p;
 }
 
@@ -454,6 +487,20 @@ static int join_pass(struct stats *s, struct stats_process *p, const struct stat
 
 /* ---- what goes in ---- */
 
+/* NULL when it has no place of its own, and only its sums were taken. */
+static struct stats_process *process_of(struct stats *s, const struct stats_sample *x)
+{
+	struct stats_process *p = roster_find(s, x->pid, x->start);
+	struct small *small = p ? NULL : roster_small(s, x->pid, x->start);
+
+	if (p)
+		return p;
+	if (!small)
+		return first_sight(s, x->pid, x->start, begin_of(x->unix_ns, x->interval_ns),
+				   born_inside(s, x));
+	return roster_small_sample(s, small, x) ? roster_promote(s, small) : NULL;
+}
+
 static int process_sample(struct stats *s, const struct stats_sample *row)
 {
 	struct stats_sample copy = *row, *x = &copy;
@@ -462,23 +509,17 @@ static int process_sample(struct stats *s, const struct stats_sample *row)
 
 	if (s->memory > SKETCH_BYTES_MAX && s->n_processes > 1)
 		roster_fold(s);
-	p = roster_find(s, x->pid, x->start);
-	if (!p) {
-		struct small *small = roster_small(s, x->pid, x->start);
-
-		if (small && !roster_small_count(s, small, x->counters_known, x->counters))
-			return 0;
-		p = small ? roster_promote(s, small) : first_sight(s, x);
-	}
+	p = process_of(s, x);
+	if (!p)
+		return 0;
+	roster_learn(&p->base_known, p->base, p->total, x);
 	guess_cpu(x, p->base[COUNTER_CPU] + p->total[COUNTER_CPU]);
 	roster_name(s, p, x->comm, x->comm_len);
 	r = join_pass(s, p, x);
 	p->samples++;
 	p->last_ns = MAX(p->last_ns, x->unix_ns);
 	note_interval(x->interval_ns, &p->interval_min_ns, &p->interval_max_ns);
-	if (x->gauges_known & 1U << GAUGE_RSS)
-		p->peak_rss_kb = MAX(p->peak_rss_kb, x->gauges[GAUGE_RSS]);
-	p->peak_rss_kb = MAX(p->peak_rss_kb, x->peak_rss_kb);
+	p->peak_rss_kb = MAX(p->peak_rss_kb, roster_peak_rss_kb(x));
 	s->groups[p->name].peak_rss_kb = MAX(s->groups[p->name].peak_rss_kb, p->peak_rss_kb);
 
 	p->counters_known |= x->counters_known;
@@ -504,44 +545,25 @@ int stats_sample(struct stats *s, const struct stats_sample *x)
 	}
 	/* behind the sample: what was the beginning decides whether it was born inside */
 	stats_span(s, x->unix_ns, x->interval_ns);
+	if (!s->first_sample_ns)
+		s->first_sample_ns = x->unix_ns;
 	return r;
 }
 
 /* The end of a process that was never sampled is all that is known of it. */
 static struct stats_process *exit_only(struct stats *s, const struct stats_exit *x)
 {
-	struct stats_sample sight = {
-		.pid = x->pid,
-		.start = x->start,
-		.unix_ns = x->unix_ns,
-		.interval_ns = x->duration_ns,
-	};
-	struct stats_process *p;
+	uint64_t started_ns = begin_of(x->unix_ns, x->duration_ns);
 
-	memcpy(sight.counters, x->counters, sizeof(sight.counters));
-	p = first_sight(s, &sight);
-	if (!s->begin_ns)
-		memset(p->base, 0, sizeof(p->base));
-	return p;
+	return first_sight(s, x->pid, x->start, started_ns, started_inside(s, started_ns));
 }
 
-int stats_exit(struct stats *s, const struct stats_exit *x)
+/* It tells sums since its start; of those that were not told before nobody knows what is new. */
+static void process_exit(struct stats *s, struct stats_process *p, const struct stats_exit *x)
 {
-	struct stats_process *p = roster_find(s, x->pid, x->start);
-	struct small *small = p ? NULL : roster_small(s, x->pid, x->start);
+	uint32_t known = x->counters_known & p->base_known;
 	bool failed = x->exit_code || x->signal;
 
-	if (!s->offset_known && x->start && x->unix_ns > x->duration_ns)
-		stats_started(s, x->pid, x->start, x->unix_ns - x->duration_ns);
-	s->exits++;
-	s->failed += failed;
-	if (small) {
-		roster_small_exit(s, small, x);
-		stats_span(s, x->unix_ns, 0);
-		return 0;
-	}
-	if (!p)
-		p = exit_only(s, x);
 	roster_name(s, p, x->comm, x->comm_len);
 	p->exited = true;
 	p->exit_code = x->exit_code;
@@ -549,11 +571,26 @@ int stats_exit(struct stats *s, const struct stats_exit *x)
 	p->duration_ns = x->duration_ns;
 	p->last_ns = MAX(p->last_ns, x->unix_ns);
 	p->peak_rss_kb = MAX(p->peak_rss_kb, x->peak_rss_kb);
-	p->counters_known |= x->counters_known;
+	p->counters_known |= known;
 	s->groups[p->name].exits++;
 	s->groups[p->name].failed += failed;
 	s->groups[p->name].peak_rss_kb = MAX(s->groups[p->name].peak_rss_kb, p->peak_rss_kb);
-	roster_count(s, p->name, p->base, p->total, x->counters_known, x->counters, NULL);
+	roster_count(s, p->name, p->base, p->total, known, x->counters, NULL);
+}
+
+int stats_exit(struct stats *s, const struct stats_exit *x)
+{
+	struct stats_process *p = roster_find(s, x->pid, x->start);
+	struct small *small = p ? NULL : roster_small(s, x->pid, x->start);
+
+	if (x->unix_ns > x->duration_ns)
+		stats_started(s, x->pid, x->start, x->unix_ns - x->duration_ns);
+	s->exits++;
+	s->failed += x->exit_code || x->signal;
+	if (small)
+		roster_small_exit(s, small, x);
+	else
+		process_exit(s, p ? p : exit_only(s, x), x);
 	stats_span(s, x->unix_ns, 0);
 	return 0;
 }

@@ -175,6 +175,7 @@ struct stats_process {
 	uint64_t peak_rss_kb;
 	uint64_t pass; /* the last one it was part of */
 	uint32_t counters_known;
+	uint32_t base_known;      /* counters whose base is true */
 	uint64_t base[COUNTERS];  /* before the recording */
 	uint64_t total[COUNTERS]; /* since then */
 	struct stats_value values[GAUGE_PROCESSES];
@@ -291,10 +292,12 @@ struct stats {
 	struct stats_act acts[STATS_ACTS];
 	size_t n_acts;
 
-	uint64_t lost; /* events, as the recording says */
+	uint64_t lost; /* events, as the recordings say */
 
 	/* the functions' own */
 	struct stats_table *table;
+	uint64_t lost_before;                   /* in the recordings that are over */
+	uint64_t run_begin_ns, first_sample_ns; /* of the recording that is not; 0: not known */
 	bool offset_known;
 	int64_t boot_offset_ns;                         /* unix less boot */
 	uint64_t moment, moment_ns, moment_interval_ns; /* of the rows of trees */
@@ -308,6 +311,9 @@ struct stats {
 };
 
 int stats_new(struct stats **ret);
+
+/* A recording begins. What follows has its own clock, and its own losses, until the next one does. */
+void stats_recording_begin(struct stats *s, uint64_t unix_ns);
 
 /* 0, or -ENOMEM: then the sample is only partly in. */
 int stats_sample(struct stats *s, const struct stats_sample *x);
@@ -325,6 +331,10 @@ void stats_span(struct stats *s, uint64_t unix_ns, uint64_t interval_ns);
 void stats_alert(struct stats *s, const struct stats_alert_event *x);
 void stats_call(struct stats *s, const struct stats_call *x);
 void stats_tool(struct stats *s, const struct stats_tool *x);
+
+/* Events were lost: some as it is announced, and all of the recording as its end says. */
+void stats_lost(struct stats *s, uint64_t events);
+void stats_lost_in_all(struct stats *s, uint64_t events);
 
 /* After the last sample, before anything is read. */
 void stats_finish(struct stats *s);

@@ -120,12 +120,30 @@ static void failures_are_counted_apart(void **state)
 	assert_prints(s, "0 opened, 1 not");
 }
 
+static void feed_loss(struct summary *s, const char *reason, uint64_t count)
+{
+	struct as_span span;
+
+	begin(AS_EV_LOSS);
+	span = record_add_str(&record, reason);
+	record_struct(&record, as_loss)->reason = span;
+	record_struct(&record, as_loss)->count = count;
+	feed(s);
+}
+
+static void what_was_left_out_at_a_limit_is_not_lost(void **state)
+{
+	struct summary *s = *state;
+
+	feed_loss(s, "limit", 7);
+	assert_prints(s, "lost events  0");
+}
+
 static void the_ledger_has_the_last_word_on_losses(void **state)
 {
 	struct summary *s = *state;
 
-	((struct as_loss *)begin(AS_EV_LOSS))->count = 3;
-	feed(s);
+	feed_loss(s, "ring full", 3);
 	assert_prints(s, "lost events  3");
 	((struct as_stats *)begin(AS_EV_STOP))->lost = 5;
 	feed(s);
@@ -153,6 +171,7 @@ int main(void)
 		TEST(connections_beyond_the_table_count_at_their_end),
 		TEST(requests_are_counted_beside_the_calls),
 		TEST(failures_are_counted_apart),
+		TEST(what_was_left_out_at_a_limit_is_not_lost),
 		TEST(the_ledger_has_the_last_word_on_losses),
 	};
 

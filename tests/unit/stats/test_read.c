@@ -158,6 +158,107 @@ static void a_huge_line_costs_no_memory_and_hides_no_other(void **state)
 	buf_done(&b);
 }
 
+#define LINE(ms, source, pid, start, data)                                                         \
+	"{\"timestamp\":" STR(ms) "000000,\"source\":\"" source "\",\"pid\":" STR(                 \
+		pid) ",\"comm\":\"c\",\"exec_id\":\"" STR(pid) "@" STR(start) "\",\"data\":{" data \
+									      "}}\n"
+#define STR(x)  STR_(x)
+#define STR_(x) #x
+#define ROW(ms, pid, start, cpu_ns)                                    \
+	LINE(ms, "system", pid, start,                                 \
+	     "\"type\":\"system_metrics\",\"interval_ns\":1000000000," \
+	     "\"cpu\":{\"percent\":\"1.00\",\"total_ns\":" STR(        \
+		     cpu_ns) "},"                                      \
+			     "\"memory\":{\"rss_kb\":1000}")
+#define EXEC(ms, pid, start)            \
+	LINE(ms, "process", pid, start, \
+	     "\"type\":\"exec\",\"started\":" STR(ms) "000000,\"argv\":[\"c\"]")
+#define EXIT(ms, pid, start, duration_ms, cpu_ns)                                   \
+	LINE(ms, "process", pid, start,                                             \
+	     "\"type\":\"exit\",\"exit_code\":0,\"signal\":0,\"duration_ns\":" STR( \
+		     duration_ms) "000000,\"cpu_user_ns\":" STR(cpu_ns) ",\"cpu_system_ns\":0")
+#define OWN(ms, data) LINE(ms, "agentsight", 1, 1, data)
+#define START(ms)     OWN(ms, "\"type\":\"start\"")
+#define LOSS(ms, reason, n) \
+	OWN(ms, "\"type\":\"loss\",\"reason\":\"" reason "\",\"event\":\"x.y\",\"count\":" STR(n))
+#define STOP(ms, n) OWN(ms, "\"type\":\"stop\",\"reason\":\"end\",\"lost\":" STR(n))
+
+static struct stats *read_string(const char *text)
+{
+	struct stats_input in;
+	struct stats *s = read_text(text, strlen(text), &in);
+
+	assert_int_equal(in.bad, 0);
+	return s;
+}
+
+/* The part of a rotated recording that the `start` line is not in. */
+static void a_part_that_begins_with_an_exec_counts_old_processes_from_their_first_row(void **state)
+{
+	struct stats *s =
+		read_string(EXEC(1700000000000, 500, 999000000000)
+				    ROW(1700000000500, 100, 1000000000, 36000000000000)
+					    ROW(1700000001500, 100, 1000000000, 36000010000000)
+						    ROW(1700000001500, 500, 999000000000, 2000));
+
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 10000000);
+	assert_int_equal(s->processes[1].total[COUNTER_CPU], 2000);
+	assert_int_equal(s->begin_ns, T0 - 500000000);
+	stats_free(s);
+}
+
+/* In the second one the boot clock is a day younger: another boot. */
+static void each_of_several_recordings_has_its_own_clock(void **state)
+{
+	struct stats *s = read_string(
+		START(1700000000000) EXEC(1700000000100, 5, 90000100000000) EXIT(
+			1700000002000, 6, 90001100000000, 900, 700) START(1700100000000)
+			EXEC(1700100000100, 7, 60100000000) ROW(1700100002000, 8, 61000000000, 800)
+				ROW(1700100002000, 9, 1000000000, 5000)
+					EXIT(1700100003000, 10, 62100000000, 900, 900));
+
+	assert_int_equal(s->n_processes, 4);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 700);
+	assert_int_equal(s->processes[1].total[COUNTER_CPU], 800);
+	assert_int_equal(s->processes[2].total[COUNTER_CPU], 0);
+	assert_int_equal(s->processes[3].total[COUNTER_CPU], 900);
+	stats_free(s);
+}
+
+/* Nor is one that was there before the second recording new to it because the first one was read before. */
+static void without_a_clock_the_first_pass_of_each_recording_is_of_older_processes(void **state)
+{
+	struct stats *s = read_string(START(1700000000000) ROW(1700000000100, 5, 77, 4000) START(
+		1700100000000) ROW(1700100000100, 6, 77, 5000) ROW(1700100001100, 7, 99, 600));
+
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 0);
+	assert_int_equal(s->processes[1].total[COUNTER_CPU], 0);
+	assert_int_equal(s->processes[2].total[COUNTER_CPU], 600);
+	stats_free(s);
+}
+
+static void what_was_shed_was_not_lost(void **state)
+{
+	struct stats *s = read_string(START(1700000000000) LOSS(1700000000500, "limit", 7)
+					      LOSS(1700000000600, "ring full", 2));
+
+	assert_int_equal(s->lost, 2);
+	stats_free(s);
+}
+
+/* The first one was killed, the other two know at their end what was not announced. */
+static void what_several_recordings_lost_is_added_up(void **state)
+{
+	struct stats *s = read_string(
+		START(1700000000000) LOSS(1700000000500, "output", 3) START(1700000010000)
+			LOSS(1700000010500, "ring full", 2) STOP(1700000011000, 10)
+				START(1700000020000) LOSS(1700000020500, "ring full", 4)
+					STOP(1700000021000, 5));
+
+	assert_int_equal(s->lost, 3 + 10 + 5);
+	stats_free(s);
+}
+
 static void write_file(const char *path, const void *p, size_t n)
 {
 	FILE *f = fopen(path, "w");
@@ -239,6 +340,13 @@ int main(void)
 		cmocka_unit_test(flat_samples_of_older_files_are_read),
 		cmocka_unit_test(what_is_no_record_is_counted_and_passed_over),
 		cmocka_unit_test(a_huge_line_costs_no_memory_and_hides_no_other),
+		cmocka_unit_test(
+			a_part_that_begins_with_an_exec_counts_old_processes_from_their_first_row),
+		cmocka_unit_test(each_of_several_recordings_has_its_own_clock),
+		cmocka_unit_test(
+			without_a_clock_the_first_pass_of_each_recording_is_of_older_processes),
+		cmocka_unit_test(what_was_shed_was_not_lost),
+		cmocka_unit_test(what_several_recordings_lost_is_added_up),
 		cmocka_unit_test(rotated_and_compressed_files_are_read_in_the_order_of_time),
 		cmocka_unit_test(a_file_that_is_not_there_is_named),
 	};

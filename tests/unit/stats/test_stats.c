@@ -110,6 +110,34 @@ static void a_process_that_began_inside_counts_from_zero(void **state)
 	stats_free(s);
 }
 
+/*
+ * The `start` line is told before the first pass over the processes, and without the start of any of
+ * them the boot clock is not known: who is in the first pass is older, who is not has begun since.
+ */
+static void without_a_clock_only_who_missed_the_first_pass_began_inside(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 150, 50);
+	struct stats_sample tree = row(STATS_TREE, 7, "old", 150, 0);
+
+	stats_span(s, T0, 0);
+	count(&x, COUNTER_CPU, 3600 * NSEC_PER_SEC);
+	stats_sample(s, &x);
+	count(&tree, COUNTER_CPU, 3600 * NSEC_PER_SEC);
+	stats_sample(s, &tree);
+	x = row(STATS_PROCESS, 8, "old", 150, 50);
+	count(&x, COUNTER_CPU, 1800 * NSEC_PER_SEC);
+	stats_sample(s, &x);
+	x = row(STATS_PROCESS, 9, "new", 250, 100);
+	count(&x, COUNTER_CPU, 77);
+	stats_sample(s, &x);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 0);
+	assert_int_equal(s->processes[1].total[COUNTER_CPU], 0);
+	assert_int_equal(s->processes[2].total[COUNTER_CPU], 77);
+	assert_int_equal(s->tree.total[COUNTER_CPU], 0);
+	stats_free(s);
+}
+
 static void the_end_of_a_process_completes_its_sums(void **state)
 {
 	struct stats *s = new_stats();
@@ -135,6 +163,89 @@ static void the_end_of_a_process_completes_its_sums(void **state)
 	assert_int_equal(s->processes[0].peak_rss_kb, 9000);
 	assert_int_equal(s->failed, 1);
 	assert_int_equal(s->groups[0].total[COUNTER_CPU], 77);
+	stats_free(s);
+}
+
+/* An hour of CPU time before the recording, none in it. */
+static void end_of_old(struct stats *s, uint64_t at_ms)
+{
+	struct stats_exit e = {
+		.pid = 7,
+		.start = 7,
+		.comm = "old",
+		.comm_len = 3,
+		.unix_ns = T0 + at_ms * NSEC_PER_MSEC,
+		.duration_ns = 7200 * NSEC_PER_SEC,
+		.counters_known = 1U << COUNTER_CPU | 1U << COUNTER_READ | 1U << COUNTER_RCHAR,
+	};
+
+	e.counters[COUNTER_CPU] = 3600 * NSEC_PER_SEC;
+	e.counters[COUNTER_READ] = 8192;
+	e.counters[COUNTER_RCHAR] = 1 << 20;
+	stats_exit(s, &e);
+}
+
+static void the_end_adds_no_sum_that_the_samples_of_an_older_process_did_not_tell(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 1000, 1000);
+
+	stats_span(s, T0, 0);
+	set(&x, GAUGE_CPU, 5000);
+	count(&x, COUNTER_READ, 4096);
+	stats_sample(s, &x);
+	end_of_old(s, 2000);
+	/* half a core for a second, as the sample says; of read calls nothing is known */
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], NSEC_PER_SEC / 2);
+	assert_int_equal(s->processes[0].total[COUNTER_READ], 4096);
+	assert_false(s->processes[0].counters_known & 1U << COUNTER_RCHAR);
+	assert_int_equal(s->tree.total[COUNTER_CPU], NSEC_PER_SEC / 2);
+	assert_int_equal(s->groups[0].total[COUNTER_RCHAR], 0);
+	stats_free(s);
+}
+
+/* As when two recordings are read, of which only the second has all details. */
+static void a_sum_that_is_told_late_counts_from_then_on(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 1000, 1000);
+
+	stats_span(s, T0, 0);
+	set(&x, GAUGE_CPU, 5000);
+	stats_sample(s, &x);
+	x = row(STATS_PROCESS, 7, "old", 2000, 1000);
+	count(&x, COUNTER_CPU, 3600 * NSEC_PER_SEC - 5);
+	count(&x, COUNTER_RCHAR, 1 << 19);
+	stats_sample(s, &x);
+	end_of_old(s, 3000);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], NSEC_PER_SEC / 2 + 5);
+	assert_int_equal(s->processes[0].total[COUNTER_RCHAR], 1 << 19);
+	stats_free(s);
+}
+
+/* A sum that is zero is left out of a row with all details. */
+static void what_a_detailed_row_leaves_out_was_zero(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 1000, 1000);
+
+	stats_span(s, T0, 0);
+	count(&x, COUNTER_CPU, 3600 * NSEC_PER_SEC - 5);
+	stats_sample(s, &x);
+	end_of_old(s, 2000);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 5);
+	assert_int_equal(s->processes[0].total[COUNTER_RCHAR], 1 << 20);
+	stats_free(s);
+}
+
+static void the_end_of_an_old_process_that_was_never_sampled_counts_nothing(void **state)
+{
+	struct stats *s = new_stats();
+
+	/* nothing else is told before: a part of a rotated recording */
+	end_of_old(s, 2000);
+	assert_int_equal(s->processes[0].total[COUNTER_CPU], 0);
+	assert_int_equal(s->tree.total[COUNTER_CPU], 0);
 	stats_free(s);
 }
 
@@ -210,6 +321,84 @@ static void living_processes_that_made_room_are_counted_once(void **state)
 	assert_int_equal(s->others.processes + s->n_processes, n);
 	assert_int_equal(sum + s->others.total[COUNTER_CPU], 3ULL * n * (n + 1) / 2);
 	assert_false(s->others_approximate);
+	stats_free(s);
+}
+
+/* So many others with more memory that pid 7 makes room; all of them are idle. */
+static void crowd(struct stats *s, uint64_t at_ms)
+{
+	for (uint32_t i = 1000; i < 1000 + STATS_PROCESSES; i++) {
+		struct stats_sample x = row(STATS_PROCESS, i, "idle", at_ms, 1000);
+
+		set(&x, GAUGE_RSS, 100000);
+		stats_sample(s, &x);
+	}
+}
+
+/* @cpu_ms: so far. */
+static struct stats_sample worker(uint64_t at_ms, uint64_t cpu_ms, uint64_t rss_kb)
+{
+	struct stats_sample x = row(STATS_PROCESS, 7, "worker", at_ms, 1000);
+
+	count(&x, COUNTER_CPU, cpu_ms * NSEC_PER_MSEC);
+	set(&x, GAUGE_RSS, rss_kb);
+	return x;
+}
+
+static const struct stats_process *find(const struct stats *s, uint32_t pid)
+{
+	for (size_t i = 0; i < s->n_processes; i++) {
+		if (s->processes[i].pid == pid)
+			return &s->processes[i];
+	}
+	return NULL;
+}
+
+static void who_is_told_apart_again_keeps_what_was_before(void **state)
+{
+	struct stats *s = new_stats();
+	const struct stats_process *p;
+	struct stats_sample x = worker(2000, 0, 9000);
+
+	count(&x, COUNTER_READ, 4096);
+	stats_sample(s, &x);
+	crowd(s, 2000);
+	assert_null(find(s, 7));
+	x = worker(3000, 1, 9500);
+	stats_sample(s, &x);
+	assert_null(find(s, 7));
+	x = worker(4000, 900, 500);
+	x.scope = STATS_TREE;
+	stats_sample(s, &x);
+	x.scope = STATS_PROCESS;
+	stats_sample(s, &x);
+	p = find(s, 7);
+	assert_non_null(p);
+	assert_int_equal(p->first_ns, T0 + NSEC_PER_SEC);
+	assert_int_equal(p->last_ns, T0 + 4 * NSEC_PER_SEC);
+	assert_int_equal(p->samples, 3);
+	assert_int_equal(p->peak_rss_kb, 9500);
+	assert_int_equal(p->counters_known, 1U << COUNTER_CPU | 1U << COUNTER_READ);
+	assert_int_equal(p->total[COUNTER_CPU], 900 * NSEC_PER_MSEC);
+	assert_true(p->root);
+	stats_free(s);
+}
+
+static void the_end_of_one_that_made_room_adds_no_sum_that_was_not_told_before(void **state)
+{
+	struct stats *s = new_stats();
+	struct stats_sample x = row(STATS_PROCESS, 7, "old", 1000, 1000);
+
+	stats_span(s, T0, 0);
+	count(&x, COUNTER_READ, 4096);
+	stats_sample(s, &x);
+	crowd(s, 1000);
+	assert_null(find(s, 7));
+	end_of_old(s, 2000);
+	assert_int_equal(s->others.exits, 1);
+	assert_int_equal(s->others.total[COUNTER_READ], 4096);
+	assert_int_equal(s->others.total[COUNTER_CPU], 0);
+	assert_int_equal(s->tree.total[COUNTER_CPU], 0);
 	stats_free(s);
 }
 
@@ -385,6 +574,7 @@ static void an_exec_moves_a_process_to_its_new_name(void **state)
 	struct stats *s = new_stats();
 	struct stats_sample x = row(STATS_PROCESS, 1, "sh", 0, 100);
 
+	count(&x, COUNTER_CPU, 0);
 	stats_sample(s, &x);
 	x = row(STATS_PROCESS, 1, "make", 100, 100);
 	count(&x, COUNTER_CPU, 50);
@@ -474,9 +664,18 @@ int main(void)
 		cmocka_unit_test(the_mean_of_a_square_wave_is_right_at_unequal_intervals),
 		cmocka_unit_test(a_process_from_before_counts_from_its_first_sample),
 		cmocka_unit_test(a_process_that_began_inside_counts_from_zero),
+		cmocka_unit_test(without_a_clock_only_who_missed_the_first_pass_began_inside),
 		cmocka_unit_test(the_end_of_a_process_completes_its_sums),
+		cmocka_unit_test(
+			the_end_adds_no_sum_that_the_samples_of_an_older_process_did_not_tell),
+		cmocka_unit_test(a_sum_that_is_told_late_counts_from_then_on),
+		cmocka_unit_test(what_a_detailed_row_leaves_out_was_zero),
+		cmocka_unit_test(the_end_of_an_old_process_that_was_never_sampled_counts_nothing),
 		cmocka_unit_test(the_largest_of_very_many_stay_and_nothing_is_lost),
 		cmocka_unit_test(living_processes_that_made_room_are_counted_once),
+		cmocka_unit_test(who_is_told_apart_again_keeps_what_was_before),
+		cmocka_unit_test(
+			the_end_of_one_that_made_room_adds_no_sum_that_was_not_told_before),
 		cmocka_unit_test(without_rows_of_the_tree_processes_are_added_up),
 		cmocka_unit_test(two_trees_at_once_are_added_up),
 		cmocka_unit_test(the_rate_of_two_trees_is_the_sum_of_their_rates),
