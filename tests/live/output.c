@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -191,6 +192,62 @@ static void closed_pipe(void)
 	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
 	CHECK(!sight_messages(&s)[0] || !strstr(sight_messages(&s), "rror"), "it complains: %s",
 	      sight_messages(&s));
+}
+
+static int pipe_reader(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	CHECK(fd >= 0, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static void wait_for_bytes(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	CHECK(poll(&p, 1, 20000) == 1 && p.revents & POLLIN, "nothing came");
+}
+
+static bool has_ended(void *sight)
+{
+	struct sight *s = sight;
+
+	return waitpid(s->pid, &s->status, WNOHANG) == s->pid;
+}
+
+/* `run` goes on without a reader, and after SIGHUP with the next one, as often as that happens. */
+static void reader_comes_back(void)
+{
+	char *fifo = live_printf("%s/fifo", live_dir()), *end = live_printf("%s/end", live_dir());
+	char *wait = live_printf("until [ -e '%s' ]; do sleep 0.05; done", end);
+	static char text[1 << 20];
+	struct sight s = {};
+	ssize_t n;
+	int fd;
+
+	CHECK(!mkfifo(fifo, 0600), "mkfifo");
+	fd = pipe_reader(fifo);
+	LAUNCH(&s, -1, "run", "-v", "-o", fifo, "--", "sh", "-c", wait);
+	for (size_t times = 1; times <= 2; times++) {
+		wait_for_bytes(fd);
+		close(fd);
+		live_wait_text(s.err, "nobody reads", times, 20);
+		fd = pipe_reader(fifo);
+		kill(s.pid, SIGHUP);
+		/* what the last reader left is old */
+		while (read(fd, text, sizeof(text)) > 0)
+			;
+	}
+	wait_for_bytes(fd);
+	CHECK(!close(open(end, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), "%s", end);
+	live_wait("its end", has_ended, &s, 20);
+	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
+	n = read(fd, text, sizeof(text) - 1);
+	CHECK(n > 0, "nothing came behind its end");
+	text[n] = '\0';
+	CHECK(strstr(text, "\"type\":\"stop\""), "no `stop`: %s", text);
+	CHECK(strstr(sight_messages(&s), "events were lost"), "it says: %s", sight_messages(&s));
 }
 
 static int shell_status(const char *command)
@@ -531,6 +588,7 @@ const struct live_test output_tests[] = {
 	{"rotation_under_load_loses_and_splits_no_line", rotation, 120},
 	{"a_hangup_opens_the_output_again", hangup_reopens, 30},
 	{"a_closed_pipe_ends_the_run_quietly_and_at_once", closed_pipe, 30},
+	{"a_pipe_is_written_again_when_a_hangup_finds_a_new_reader", reader_comes_back, 60},
 	{"a_full_disk_is_said_once_counted_and_survived", full_disk, 60},
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
