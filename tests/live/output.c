@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -357,6 +358,33 @@ static void wrong_usage(void)
 	EXPECT_USAGE(2, "record", "record", "--json");
 }
 
+static _Noreturn void *idle(void *id)
+{
+	__atomic_store_n((pid_t *)id, gettid(), __ATOMIC_SEQ_CST);
+	for (;;)
+		pause();
+}
+
+static bool is_told(void *id)
+{
+	return __atomic_load_n((pid_t *)id, __ATOMIC_SEQ_CST) != 0;
+}
+
+static void not_a_process(void)
+{
+	char *out = live_printf("%s/events", live_dir()), *word, *text;
+	static pid_t id;
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, idle, &id), "no thread");
+	live_wait("the thread", is_told, &id, 10);
+	text = live_printf("%d", id);
+	word = live_printf("%d is a thread of process %d", id, getpid());
+	EXPECT_USAGE(1, word, "record", "--duration", "1", "-o", out, "-p", text);
+	EXPECT_USAGE(1, word, "attach", "--duration", "1", text);
+	EXPECT_USAGE(1, "no process 4194304", "attach", "--duration", "1", "4194304");
+}
+
 static void wrong_filter(void)
 {
 	EXPECT_USAGE(2, "^", "process", "--filter", "pid == ==");
@@ -592,6 +620,7 @@ const struct live_test output_tests[] = {
 	{"a_full_disk_is_said_once_counted_and_survived", full_disk, 60},
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
+	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
 	{"a_missing_privilege_ends_with_3", no_privilege, 30},
 	{"doctor_tells_the_privileges_that_it_was_started_with", doctor_privilege, 60},
