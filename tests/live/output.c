@@ -251,6 +251,22 @@ static void reader_comes_back(void)
 	CHECK(strstr(sight_messages(&s), "events were lost"), "it says: %s", sight_messages(&s));
 }
 
+/* The command has standard output for itself then, and nothing readable is said. */
+static void json_goes_to_the_file(void)
+{
+	char *out = live_printf("%s/events", live_dir()), *text;
+	struct sight s = {};
+	struct stream st;
+
+	LAUNCH(&s, -1, "run", "--json", "-o", out, "--", "echo", "words");
+	CHECK(status_of(&s) == 0, "status %#x", s.status);
+	text = live_read_file(s.out);
+	CHECK(!strcmp(text, "words\n"), "standard output: %s", text);
+	CHECK(!strstr(sight_messages(&s), " events in "), "it says: %s", sight_messages(&s));
+	stream_load(&st, out);
+	stream_check_whole(&st);
+}
+
 static int shell_status(const char *command)
 {
 	int status = system(command);
@@ -619,6 +635,7 @@ const struct live_test output_tests[] = {
 	{"a_pipe_is_written_again_when_a_hangup_finds_a_new_reader", reader_comes_back, 60},
 	{"a_full_disk_is_said_once_counted_and_survived", full_disk, 60},
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
+	{"json_goes_to_the_file_that_is_named", json_goes_to_the_file, 30},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
 	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},

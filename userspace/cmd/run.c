@@ -49,7 +49,7 @@ static int choose_pace(struct options *o, struct err *e)
 
 /*
  * The command's own output stays what it is: events go to a file, or with --json to standard output,
- * which the command then does not get.
+ * which the command then does not get. With both they go to the file, and nothing readable is said.
  */
 static void choose_output(const struct command *c, struct options *o)
 {

@@ -550,6 +550,31 @@ static void the_help_has_each_option_of_the_command_once(void **state)
 	free(text);
 }
 
+static void the_help_tells_what_json_means_to_the_command(void **state)
+{
+	static const char events[] = "events on standard output, or in the file if there is one; "
+				     "no summary";
+	static const struct {
+		unsigned command;
+		const char *help;
+	} rows[] = {
+		{CMD_RECORD, "JSON also on a terminal"},
+		{CMD_SYSTEM, "JSON also on a terminal"},
+		{CMD_RUN, events},
+		{CMD_ATTACH, events},
+		{CMD_STATS, "the answer as JSON"},
+		{CMD_DOCTOR, "the answer as JSON"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char *text = help_of(rows[i].command), row[200];
+
+		snprintf(row, sizeof(row), "  %-32s %s\n", "-j, --json", rows[i].help);
+		assert_non_null(strstr(text, row));
+		free(text);
+	}
+}
+
 /* `run` and `attach` choose their own. */
 static void the_help_names_the_defaults_of_the_command(void **state)
 {
@@ -625,6 +650,7 @@ int main(void)
 		TEST(what_tells_of_alerts_needs_one),
 		TEST(the_help_has_each_option_of_the_command_once),
 		TEST(the_help_names_the_defaults_of_the_command),
+		TEST(the_help_tells_what_json_means_to_the_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
