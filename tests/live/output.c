@@ -372,6 +372,10 @@ static void wrong_usage(void)
 	EXPECT_USAGE(2, "12x", "process", "-p", "12x");
 	EXPECT_USAGE(2, "abc", "process", "--duration", "abc");
 	EXPECT_USAGE(2, "record", "record", "--json");
+	EXPECT_USAGE(2, "--output FILE", "trace", "--rotate-size", "1", "--duration", "1");
+	EXPECT_USAGE(2, "--output FILE or --json", "run", "--format", "denet", "--", "true");
+	EXPECT_USAGE(2, "would never apply", "run", "--no-polling", "--alert", "cpu > 10",
+		     "--exit-over", "--", "true");
 }
 
 static _Noreturn void *idle(void *id)

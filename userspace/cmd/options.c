@@ -248,13 +248,14 @@ static int parse_ring(const struct row *row, const char *text, struct options *o
 	return 0;
 }
 
-static int parse_count(const struct row *row, const char *text, struct options *o, struct err *e)
+static int parse_keep(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	uint64_t n;
 
 	if (read_number(text, 10000, &n) < 0)
 		return bad(row, text, "a whole number from 0 to 10000", e);
-	*(unsigned *)member(o, row) = n;
+	o->session.rotate_keep = n;
+	o->rotate_keep = true;
 	return 0;
 }
 
@@ -401,18 +402,30 @@ int options_pids(struct options *o, const char *text, struct err *e)
 }
 
 /* A run that nothing could ever fail would look like one without trouble. */
-int options_check(const struct options *o, struct err *e)
+int options_check(const struct options *o, unsigned command, struct err *e)
 {
+	static const char alert[] = "an alert, such as --alert 'cpu > 80 for 10s'";
 	const struct session_options *s = &o->session;
-	const char *useless = o->exit_over  ? "--exit-over"
-			      : s->on_alert ? "--on-alert"
-			      : s->webhook  ? "--webhook"
-					    : NULL;
+	const bool alerts = s->n_alerts || s->cpu_threshold_centi || s->memory_threshold_kb;
+	const struct {
+		const char *option;
+		bool given, useful;
+		const char *needed;
+	} pairs[] = {
+		{"--exit-over", o->exit_over, alerts, alert},
+		{"--on-alert", s->on_alert, alerts, alert},
+		{"--webhook", s->webhook, alerts, alert},
+		{"--rotate-size", s->rotate_bytes, s->output || command == CMD_RECORD,
+		 "a file: --output FILE"},
+		{"--rotate-keep", o->rotate_keep, s->rotate_bytes, "--rotate-size MB"},
+		{"--write-env", s->write_env, s->format == FORMAT_DENET, "--format denet"},
+	};
 
-	if (!useless || s->n_alerts || s->cpu_threshold_centi || s->memory_threshold_kb)
-		return 0;
-	return err_set(e, -EINVAL, "%s needs an alert, such as --alert 'cpu > 80 for 10s'",
-		       useless);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		if (pairs[i].given && !pairs[i].useful)
+			return err_set(e, -EINVAL, "%s needs %s", pairs[i].option, pairs[i].needed);
+	}
+	return 0;
 }
 
 int options_sources(struct options *o, unsigned fixed, struct err *e)
@@ -542,8 +555,8 @@ static const struct row rows[] = {
 	 AT(session.output), 0},
 	{"rotate-size", 0, ARG_REQUIRED, "MB", "start a new file at this size", CMD_STREAMS,
 	 parse_megabytes, AT(session.rotate_bytes), 0},
-	{"rotate-keep", 0, ARG_REQUIRED, "N", "old files to keep (5)", CMD_STREAMS, parse_count,
-	 AT(session.rotate_keep), 0},
+	{"rotate-keep", 0, ARG_REQUIRED, "N", "old files to keep (5)", CMD_STREAMS, parse_keep, 0,
+	 0},
 	{"filter", 0, ARG_REQUIRED, "EXPR", "keep only events for which it is true", CMD_STREAMS,
 	 parse_text, AT(session.filter), 0},
 	{"duration", 'd', ARG_REQUIRED, "SEC", "stop after this time", CMD_EVENTS, parse_seconds,

@@ -95,6 +95,10 @@ static int choose(const struct command *c, struct options *o, struct err *e)
 	if (!s->pss_interval_ns)
 		s->pss_interval_ns = PSS_NS;
 	choose_output(c, o);
+	if (s->no_output && s->format == FORMAT_DENET)
+		return err_set(e, -EINVAL,
+			       "--format denet needs a place for the records: --output FILE or "
+			       "--json");
 	return 0;
 }
 

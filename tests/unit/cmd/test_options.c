@@ -512,12 +512,41 @@ static void what_tells_of_alerts_needs_one(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		snprintf(line, sizeof(line), "%s true", options[i]);
 		ok(CMD_RUN, line);
-		assert_int_equal(options_check(&o, &e), -EINVAL);
+		assert_int_equal(options_check(&o, CMD_RUN, &e), -EINVAL);
 		assert_memory_equal(e.text, options[i], strcspn(options[i], " "));
 		assert_non_null(strstr(e.text, "--alert '"));
 		snprintf(line, sizeof(line), "%s %s true", alerts[i], options[i]);
 		ok(CMD_RUN, line);
-		assert_int_equal(options_check(&o, &e), 0);
+		assert_int_equal(options_check(&o, CMD_RUN, &e), 0);
+	}
+}
+
+static void what_could_have_no_effect_is_refused(void **state)
+{
+	static const struct {
+		unsigned command;
+		const char *line;
+		const char *refused; /* NULL: it is not */
+	} rows[] = {
+		{CMD_TRACE, "--rotate-size 1 --rotate-keep 3",
+		 "--rotate-size needs a file: --output FILE"},
+		{CMD_RUN, "--json --rotate-size 1 true",
+		 "--rotate-size needs a file: --output FILE"},
+		{CMD_SYSTEM, "-o x --rotate-keep 3", "--rotate-keep needs --rotate-size MB"},
+		{CMD_RUN, "--write-env -o x true", "--write-env needs --format denet"},
+		{CMD_ATTACH, "--write-env --format agentsight 1",
+		 "--write-env needs --format denet"},
+		{CMD_RECORD, "--rotate-size 1 --rotate-keep 3 -c x", NULL},
+		{CMD_TRACE, "--rotate-size 1 -o x", NULL},
+		{CMD_RUN, "--rotate-size 1 --rotate-keep 0 --log-file x true", NULL},
+		{CMD_RUN, "--write-env --format denet --json true", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ok(rows[i].command, rows[i].line);
+		assert_int_equal(options_check(&o, rows[i].command, &e),
+				 rows[i].refused ? -EINVAL : 0);
+		assert_string_equal(e.text, rows[i].refused ?: "");
 	}
 }
 
@@ -648,6 +677,7 @@ int main(void)
 		TEST(two_dashes_with_nothing_behind_are_refused),
 		TEST(variables_are_named_without_values),
 		TEST(what_tells_of_alerts_needs_one),
+		TEST(what_could_have_no_effect_is_refused),
 		TEST(the_help_has_each_option_of_the_command_once),
 		TEST(the_help_names_the_defaults_of_the_command),
 		TEST(the_help_tells_what_json_means_to_the_command),
