@@ -16,6 +16,7 @@
 	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
 #define CMD_MONITOR (CMD_RUN | CMD_ATTACH)
 #define CMD_STREAMS (CMD_EVENTS | CMD_MONITOR)
+#define CMD_STARTS  (CMD_EVENTS | CMD_RUN)
 #define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM | CMD_MONITOR)
 #define CMD_READS   (CMD_STATS | CMD_DIFF)
 #define CMD_CHOOSE  (CMD_RECORD | CMD_TRACE) /* record has all; --files=false takes one away */
@@ -418,6 +419,7 @@ int options_check(const struct options *o, unsigned command, struct err *e)
 		{"--rotate-size", s->rotate_bytes, s->output || command == CMD_RECORD,
 		 "a file: --output FILE"},
 		{"--rotate-keep", o->rotate_keep, s->rotate_bytes, "--rotate-size MB"},
+		{"--markdown", o->markdown, !o->json, "to stand without --json"},
 		{"--write-env", s->write_env, s->format == FORMAT_DENET, "--format denet"},
 	};
 
@@ -709,7 +711,7 @@ int options_parse(int argc, char **argv, unsigned command, struct options *o, st
 		int r;
 
 		if (!strcmp(argv[i], "--")) {
-			if (!(command & CMD_STREAMS))
+			if (!(command & CMD_STARTS))
 				return err_set(e, -EINVAL, "this command starts no program");
 			if (i + 1 == argc)
 				return err_set(e, -EINVAL,

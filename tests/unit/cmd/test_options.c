@@ -491,6 +491,7 @@ static void two_dashes_with_nothing_behind_are_refused(void **state)
 	refused(CMD_RECORD, "-q --", "the program to start is missing after '--'");
 	refused(CMD_DOCTOR, "-- ls", "this command starts no program");
 	refused(CMD_SCHEMA, "-- ls", "this command starts no program");
+	refused(CMD_ATTACH, "1234 -- ls", "this command starts no program");
 }
 
 static void variables_are_named_without_values(void **state)
@@ -536,6 +537,8 @@ static void what_could_have_no_effect_is_refused(void **state)
 		{CMD_RUN, "--write-env -o x true", "--write-env needs --format denet"},
 		{CMD_ATTACH, "--write-env --format agentsight 1",
 		 "--write-env needs --format denet"},
+		{CMD_SCHEMA, "--json --markdown", "--markdown needs to stand without --json"},
+		{CMD_SCHEMA, "--markdown", NULL},
 		{CMD_RECORD, "--rotate-size 1 --rotate-keep 3 -c x", NULL},
 		{CMD_TRACE, "--rotate-size 1 -o x", NULL},
 		{CMD_RUN, "--rotate-size 1 --rotate-keep 0 --log-file x true", NULL},
