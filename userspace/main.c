@@ -71,7 +71,7 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 	if (r >= 0)
 		r = options_parse(argc - at - 1, argv + at + 1, c->bit, &o, &e);
 	if (r >= 0 && !o.help)
-		r = options_check(&o, &e);
+		r = options_check(&o, c->bit, &e);
 	if (r < 0) {
 		log_error("%s", e.text[0] ? log_safe(e.text) : strerror(-r));
 		return r == -ENOMEM ? EXIT_FAILED : EXIT_USAGE;

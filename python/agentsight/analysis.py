@@ -58,7 +58,8 @@ def load_metrics(path: PathLike, include_metadata: bool = False, kind: Optional[
     if text.lstrip().startswith("["):
         events: List[Json] = json.loads(text)
     else:
-        events = [json.loads(line) for line in text.splitlines() if line.strip()]
+        # not splitlines(): a string may hold U+2028 and its like as they are
+        events = [json.loads(line) for line in text.split("\n") if line.strip()]
     if include_metadata:
         return events
     return [e for e in events if _is_sample(e) and (kind is None or e["data"]["type"] == kind)]

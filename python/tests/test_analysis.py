@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+import json
+
 import pytest
 
 from agentsight import analysis
@@ -44,6 +46,15 @@ def test_peaks_are_found_once():
     peaks = analysis.find_peaks([sample(v, 1) for v in values], "cpu.percent")
     assert [analysis.value_of(p, "cpu.percent") for p in peaks] == [9, 10]
     assert analysis.find_peaks([], "cpu.percent") == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_end_where_json_says(tmp_path, end):
+    path = tmp_path / "file"
+    argv = "a\u2028b\u2029c\u0085d"
+    row = json.dumps(sample(1, 1, argv=argv), ensure_ascii=False)
+    path.write_bytes(f"{row}{end}{end}{row}{end}".encode())
+    assert [s["data"]["argv"] for s in analysis.load_metrics(path)] == [argv, argv]
 
 
 @pytest.mark.parametrize("format", ["jsonl", "json"])

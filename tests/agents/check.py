@@ -123,7 +123,7 @@ class Server:
         self.url = f"http{'s' if tls else ''}://localhost:{self.port}"
 
     def exchanges(self):
-        found = [json.loads(line) for line in read(self.log).splitlines()]
+        found = [json.loads(line) for line in open(self.log, encoding="utf-8")]
         for x in found:
             x["sent"] = read(os.path.join(self.dir, f"{x['n']}.request"), "rb")
             x["answer"] = read(os.path.join(self.dir, f"{x['n']}.response"), "rb")

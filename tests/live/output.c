@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -193,6 +195,78 @@ static void closed_pipe(void)
 	      sight_messages(&s));
 }
 
+static int pipe_reader(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	CHECK(fd >= 0, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static void wait_for_bytes(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	CHECK(poll(&p, 1, 20000) == 1 && p.revents & POLLIN, "nothing came");
+}
+
+static bool has_ended(void *sight)
+{
+	struct sight *s = sight;
+
+	return waitpid(s->pid, &s->status, WNOHANG) == s->pid;
+}
+
+/* `run` goes on without a reader, and after SIGHUP with the next one, as often as that happens. */
+static void reader_comes_back(void)
+{
+	char *fifo = live_printf("%s/fifo", live_dir()), *end = live_printf("%s/end", live_dir());
+	char *wait = live_printf("until [ -e '%s' ]; do sleep 0.05; done", end);
+	static char text[1 << 20];
+	struct sight s = {};
+	ssize_t n;
+	int fd;
+
+	CHECK(!mkfifo(fifo, 0600), "mkfifo");
+	fd = pipe_reader(fifo);
+	LAUNCH(&s, -1, "run", "-v", "-o", fifo, "--", "sh", "-c", wait);
+	for (size_t times = 1; times <= 2; times++) {
+		wait_for_bytes(fd);
+		close(fd);
+		live_wait_text(s.err, "nobody reads", times, 20);
+		fd = pipe_reader(fifo);
+		kill(s.pid, SIGHUP);
+		/* what the last reader left is old */
+		while (read(fd, text, sizeof(text)) > 0)
+			;
+	}
+	wait_for_bytes(fd);
+	CHECK(!close(open(end, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), "%s", end);
+	live_wait("its end", has_ended, &s, 20);
+	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
+	n = read(fd, text, sizeof(text) - 1);
+	CHECK(n > 0, "nothing came behind its end");
+	text[n] = '\0';
+	CHECK(strstr(text, "\"type\":\"stop\""), "no `stop`: %s", text);
+	CHECK(strstr(sight_messages(&s), "events were lost"), "it says: %s", sight_messages(&s));
+}
+
+/* The command has standard output for itself then, and nothing readable is said. */
+static void json_goes_to_the_file(void)
+{
+	char *out = live_printf("%s/events", live_dir()), *text;
+	struct sight s = {};
+	struct stream st;
+
+	LAUNCH(&s, -1, "run", "--json", "-o", out, "--", "echo", "words");
+	CHECK(status_of(&s) == 0, "status %#x", s.status);
+	text = live_read_file(s.out);
+	CHECK(!strcmp(text, "words\n"), "standard output: %s", text);
+	CHECK(!strstr(sight_messages(&s), " events in "), "it says: %s", sight_messages(&s));
+	stream_load(&st, out);
+	stream_check_whole(&st);
+}
+
 static int shell_status(const char *command)
 {
 	int status = system(command);
@@ -298,6 +372,37 @@ static void wrong_usage(void)
 	EXPECT_USAGE(2, "12x", "process", "-p", "12x");
 	EXPECT_USAGE(2, "abc", "process", "--duration", "abc");
 	EXPECT_USAGE(2, "record", "record", "--json");
+	EXPECT_USAGE(2, "--output FILE", "trace", "--rotate-size", "1", "--duration", "1");
+	EXPECT_USAGE(2, "--output FILE or --json", "run", "--format", "denet", "--", "true");
+	EXPECT_USAGE(2, "would never apply", "run", "--no-polling", "--alert", "cpu > 10",
+		     "--exit-over", "--", "true");
+}
+
+static _Noreturn void *idle(void *id)
+{
+	__atomic_store_n((pid_t *)id, gettid(), __ATOMIC_SEQ_CST);
+	for (;;)
+		pause();
+}
+
+static bool is_told(void *id)
+{
+	return __atomic_load_n((pid_t *)id, __ATOMIC_SEQ_CST) != 0;
+}
+
+static void not_a_process(void)
+{
+	char *out = live_printf("%s/events", live_dir()), *word, *text;
+	static pid_t id;
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, idle, &id), "no thread");
+	live_wait("the thread", is_told, &id, 10);
+	text = live_printf("%d", id);
+	word = live_printf("%d is a thread of process %d", id, getpid());
+	EXPECT_USAGE(1, word, "record", "--duration", "1", "-o", out, "-p", text);
+	EXPECT_USAGE(1, word, "attach", "--duration", "1", text);
+	EXPECT_USAGE(1, "no process 4194304", "attach", "--duration", "1", "4194304");
 }
 
 static void wrong_filter(void)
@@ -531,9 +636,12 @@ const struct live_test output_tests[] = {
 	{"rotation_under_load_loses_and_splits_no_line", rotation, 120},
 	{"a_hangup_opens_the_output_again", hangup_reopens, 30},
 	{"a_closed_pipe_ends_the_run_quietly_and_at_once", closed_pipe, 30},
+	{"a_pipe_is_written_again_when_a_hangup_finds_a_new_reader", reader_comes_back, 60},
 	{"a_full_disk_is_said_once_counted_and_survived", full_disk, 60},
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
+	{"json_goes_to_the_file_that_is_named", json_goes_to_the_file, 30},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
+	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
 	{"a_missing_privilege_ends_with_3", no_privilege, 30},
 	{"doctor_tells_the_privileges_that_it_was_started_with", doctor_privilege, 60},

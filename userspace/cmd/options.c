@@ -16,6 +16,7 @@
 	(CMD_RECORD | CMD_TRACE | CMD_SSL | CMD_PROCESS | CMD_NETWORK | CMD_FILES | CMD_SYSTEM)
 #define CMD_MONITOR (CMD_RUN | CMD_ATTACH)
 #define CMD_STREAMS (CMD_EVENTS | CMD_MONITOR)
+#define CMD_STARTS  (CMD_EVENTS | CMD_RUN)
 #define CMD_SAMPLES (CMD_RECORD | CMD_TRACE | CMD_SYSTEM | CMD_MONITOR)
 #define CMD_READS   (CMD_STATS | CMD_DIFF)
 #define CMD_CHOOSE  (CMD_RECORD | CMD_TRACE) /* record has all; --files=false takes one away */
@@ -248,13 +249,14 @@ static int parse_ring(const struct row *row, const char *text, struct options *o
 	return 0;
 }
 
-static int parse_count(const struct row *row, const char *text, struct options *o, struct err *e)
+static int parse_keep(const struct row *row, const char *text, struct options *o, struct err *e)
 {
 	uint64_t n;
 
 	if (read_number(text, 10000, &n) < 0)
 		return bad(row, text, "a whole number from 0 to 10000", e);
-	*(unsigned *)member(o, row) = n;
+	o->session.rotate_keep = n;
+	o->rotate_keep = true;
 	return 0;
 }
 
@@ -401,18 +403,31 @@ int options_pids(struct options *o, const char *text, struct err *e)
 }
 
 /* A run that nothing could ever fail would look like one without trouble. */
-int options_check(const struct options *o, struct err *e)
+int options_check(const struct options *o, unsigned command, struct err *e)
 {
+	static const char alert[] = "an alert, such as --alert 'cpu > 80 for 10s'";
 	const struct session_options *s = &o->session;
-	const char *useless = o->exit_over  ? "--exit-over"
-			      : s->on_alert ? "--on-alert"
-			      : s->webhook  ? "--webhook"
-					    : NULL;
+	const bool alerts = s->n_alerts || s->cpu_threshold_centi || s->memory_threshold_kb;
+	const struct {
+		const char *option;
+		bool given, useful;
+		const char *needed;
+	} pairs[] = {
+		{"--exit-over", o->exit_over, alerts, alert},
+		{"--on-alert", s->on_alert, alerts, alert},
+		{"--webhook", s->webhook, alerts, alert},
+		{"--rotate-size", s->rotate_bytes, s->output || command == CMD_RECORD,
+		 "a file: --output FILE"},
+		{"--rotate-keep", o->rotate_keep, s->rotate_bytes, "--rotate-size MB"},
+		{"--markdown", o->markdown, !o->json, "to stand without --json"},
+		{"--write-env", s->write_env, s->format == FORMAT_DENET, "--format denet"},
+	};
 
-	if (!useless || s->n_alerts || s->cpu_threshold_centi || s->memory_threshold_kb)
-		return 0;
-	return err_set(e, -EINVAL, "%s needs an alert, such as --alert 'cpu > 80 for 10s'",
-		       useless);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		if (pairs[i].given && !pairs[i].useful)
+			return err_set(e, -EINVAL, "%s needs %s", pairs[i].option, pairs[i].needed);
+	}
+	return 0;
 }
 
 int options_sources(struct options *o, unsigned fixed, struct err *e)
@@ -542,8 +557,8 @@ static const struct row rows[] = {
 	 AT(session.output), 0},
 	{"rotate-size", 0, ARG_REQUIRED, "MB", "start a new file at this size", CMD_STREAMS,
 	 parse_megabytes, AT(session.rotate_bytes), 0},
-	{"rotate-keep", 0, ARG_REQUIRED, "N", "old files to keep (5)", CMD_STREAMS, parse_count,
-	 AT(session.rotate_keep), 0},
+	{"rotate-keep", 0, ARG_REQUIRED, "N", "old files to keep (5)", CMD_STREAMS, parse_keep, 0,
+	 0},
 	{"filter", 0, ARG_REQUIRED, "EXPR", "keep only events for which it is true", CMD_STREAMS,
 	 parse_text, AT(session.filter), 0},
 	{"duration", 'd', ARG_REQUIRED, "SEC", "stop after this time", CMD_EVENTS, parse_seconds,
@@ -563,7 +578,13 @@ static const struct row rows[] = {
 	 CMD_TLS, parse_text, AT(session.prices), SOURCE_TLS},
 	{"no-redact", 0, ARG_NONE, NULL, "keep secrets in the output", CMD_STREAMS, parse_bool,
 	 AT(session.no_redact), 0},
-	{"json", 'j', ARG_NONE, NULL, "JSON also on a terminal", CMD_ALL, parse_bool, AT(json), 0},
+	{"json", 'j', ARG_NONE, NULL, "JSON also on a terminal", CMD_EVENTS, parse_bool, AT(json),
+	 0},
+	{"json", 'j', ARG_NONE, NULL,
+	 "events on standard output, or in the file if there is one; no summary", CMD_MONITOR,
+	 parse_bool, AT(json), 0},
+	{"json", 'j', ARG_NONE, NULL, "the answer as JSON", CMD_ALL & ~CMD_STREAMS, parse_bool,
+	 AT(json), 0},
 	{"markdown", 0, ARG_NONE, NULL, "as the page docs/EVENTS.md", CMD_SCHEMA, parse_bool,
 	 AT(markdown), 0},
 	{"no-color", 0, ARG_NONE, NULL, "no colours", CMD_ALL, parse_bool, AT(no_color), 0},
@@ -690,7 +711,7 @@ int options_parse(int argc, char **argv, unsigned command, struct options *o, st
 		int r;
 
 		if (!strcmp(argv[i], "--")) {
-			if (!(command & CMD_STREAMS))
+			if (!(command & CMD_STARTS))
 				return err_set(e, -EINVAL, "this command starts no program");
 			if (i + 1 == argc)
 				return err_set(e, -EINVAL,

@@ -60,6 +60,7 @@ struct options {
 	bool exclude_children;
 	bool no_update;
 	bool no_polling;
+	bool rotate_keep; /* given */
 	const char *html; /* stats: write a report there */
 	char **args; /* what is no option: process ids, files; borrowed from the command line */
 	size_t n_args;
@@ -84,8 +85,8 @@ void options_done(struct options *o);
 /* Adds the process ids of a list as -p takes it. */
 int options_pids(struct options *o, const char *text, struct err *e);
 
-/* Options that are of no use without another one; when all of them are read. */
-int options_check(const struct options *o, struct err *e);
+/* Options that are of no use to @command without another one; when all of them are read. */
+int options_check(const struct options *o, unsigned command, struct err *e);
 
 /* The options of @command, aligned. */
 void options_help(FILE *f, unsigned command);

@@ -49,7 +49,7 @@ static int choose_pace(struct options *o, struct err *e)
 
 /*
  * The command's own output stays what it is: events go to a file, or with --json to standard output,
- * which the command then does not get.
+ * which the command then does not get. With both they go to the file, and nothing readable is said.
  */
 static void choose_output(const struct command *c, struct options *o)
 {
@@ -95,6 +95,10 @@ static int choose(const struct command *c, struct options *o, struct err *e)
 	if (!s->pss_interval_ns)
 		s->pss_interval_ns = PSS_NS;
 	choose_output(c, o);
+	if (s->no_output && s->format == FORMAT_DENET)
+		return err_set(e, -EINVAL,
+			       "--format denet needs a place for the records: --output FILE or "
+			       "--json");
 	return 0;
 }
 

@@ -221,6 +221,7 @@ static int open_sinks(struct chain *c, struct err *e)
 		.threaded = s->embedded,
 		.queue_bytes = s->queue_bytes,
 		.on_closed = c->opt.on_closed,
+		.on_opened = c->opt.on_opened,
 		.context = c->opt.context,
 	};
 	struct writer_options screen = {.on_closed = c->opt.on_closed, .context = c->opt.context};

@@ -37,6 +37,7 @@ struct chain_options {
 	void *context;
 	void (*on_closed)(
 		void *context); /* nobody reads the output any more; from another thread */
+	void (*on_opened)(void *context); /* somebody does again; from that thread, too */
 };
 
 struct chain;

@@ -27,6 +27,11 @@ void pace_complete(struct pace *p, bool never)
 		p->max_ns = MAX(p->base_ns, MAX_NS);
 }
 
+bool pace_never(const struct pace *p)
+{
+	return p->base_ns >= NEVER_NS;
+}
+
 static uint64_t by_time(const struct pace *p, uint64_t elapsed_ns)
 {
 	unsigned __int128 rise;

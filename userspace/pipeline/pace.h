@@ -21,6 +21,9 @@ struct pace {
 /* What is zero becomes 100 ms, and 1 s or the base where that is longer; @never: only when asked. */
 void pace_complete(struct pace *p, bool never);
 
+/* Is there no sample but those that are asked for, and the last? */
+bool pace_never(const struct pace *p);
+
 /* What moved between two samples. */
 struct pace_activity {
 	uint64_t cpu_centi, last_cpu_centi;

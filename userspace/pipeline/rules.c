@@ -11,39 +11,50 @@
 
 /* ---- what a rule needs ---- */
 
-static bool is_sampled(const struct rule_metric *m)
+static bool is_sampled(const struct rule *r)
 {
-	return m->event == AS_EV_SYSTEM_METRICS || m->event == AS_EV_SYSTEM_TREE ||
-	       m->event == AS_EV_SYSTEM_WIDE;
+	return r->metric->event == AS_EV_SYSTEM_METRICS || r->metric->event == AS_EV_SYSTEM_TREE ||
+	       r->metric->event == AS_EV_SYSTEM_WIDE;
 }
 
 /* Members behind `alert` are filled when details are asked for. */
-static bool is_detail(const struct rule_metric *m)
+static bool is_detail(const struct rule *r)
 {
-	return m->event == AS_EV_SYSTEM_TREE ||
-	       (m->event == AS_EV_SYSTEM_METRICS &&
-		m->offset > offsetof(struct as_system_metrics, alert));
+	return r->metric->event == AS_EV_SYSTEM_TREE ||
+	       (r->metric->event == AS_EV_SYSTEM_METRICS &&
+		r->metric->offset > offsetof(struct as_system_metrics, alert));
 }
 
-static bool is_costly(const struct rule_metric *m)
+static bool is_costly(const struct rule *r)
 {
 	static const char *const names[] = {"pss", "uss", "tree.pss", "tree.uss", "fds"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!strcmp(m->name, names[i]))
+		if (!strcmp(r->metric->name, names[i]))
 			return true;
 	}
 	return false;
 }
 
-static bool is_pressure(const struct rule_metric *m)
+static bool is_pressure(const struct rule *r)
 {
-	return m->event == AS_EV_CGROUP;
+	return r->metric->event == AS_EV_CGROUP;
 }
 
-static bool is_model(const struct rule_metric *m)
+static bool is_model(const struct rule *r)
 {
-	return m->event == AS_EV_LLM_RESPONSE || m->event == AS_EV_TOOL_RUN;
+	return r->metric->event == AS_EV_LLM_RESPONSE || r->metric->event == AS_EV_TOOL_RUN;
+}
+
+/* One sample is not enough. */
+static bool is_repeated(const struct rule *r)
+{
+	return (is_sampled(r) || is_pressure(r)) && (r->for_ns || r->metric->reading == RULE_RATE);
+}
+
+static bool is_of_process(const struct rule *r)
+{
+	return r->metric->event == AS_EV_SYSTEM_METRICS;
 }
 
 static bool has_samples(const struct session_options *s)
@@ -71,8 +82,20 @@ static bool has_tls(const struct session_options *s)
 	return s->sources & SOURCE_TLS;
 }
 
+/* A program that we are in may ask for samples at any time. */
+static bool has_many_samples(const struct session_options *s)
+{
+	return s->embedded || !pace_never(&s->pace);
+}
+
+/* The last sample of `run` is taken when its command has ended. */
+static bool has_process_samples(const struct session_options *s)
+{
+	return !s->command_first || has_many_samples(s);
+}
+
 static const struct need {
-	bool (*needed)(const struct rule_metric *m);
+	bool (*needed)(const struct rule *r);
 	bool (*there)(const struct session_options *s);
 	const char *advice;
 } needs[] = {
@@ -81,13 +104,17 @@ static const struct need {
 	{is_costly, has_pss, "it is looked at with --pss-interval only"},
 	{is_pressure, has_pressure, "it is looked at with --pressure only"},
 	{is_model, has_tls, "models are followed by `record` and `trace --ssl`"},
+	{is_repeated, has_many_samples, "it takes several samples, and --no-polling leaves one"},
+	{is_of_process, has_process_samples,
+	 "with --no-polling the only sample is taken when the command has ended; ask for that of "
+	 "the tree, such as tree.cpu"},
 };
 
 /* A rule that can never apply would look like a machine without trouble. */
 static int check_needs(const struct session_options *opt, const struct rule *r, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
-		if (needs[i].needed(r->metric) && !needs[i].there(opt))
+		if (needs[i].needed(r) && !needs[i].there(opt))
 			return err_set(e, -EINVAL, "the alert rule '%s' would never apply: %s",
 				       log_safe(r->text), needs[i].advice);
 	}

@@ -287,6 +287,13 @@ static void output_closed(void *context)
 		log_debug("cannot tell the loop: %s", strerror(errno));
 }
 
+static void output_opened(void *context)
+{
+	struct session *s = context;
+
+	s->closed = false;
+}
+
 static void activity(void *context, const struct event *ev)
 {
 	struct session *s = context;
@@ -332,6 +339,7 @@ static int open_chain(struct session *s, struct err *e)
 		.library_name = library_name,
 		.context = s,
 		.on_closed = output_closed,
+		.on_opened = output_opened,
 	};
 
 	return chain_open(&opt, &s->chain, e);
@@ -578,13 +586,17 @@ static void on_pid(struct session *s, size_t i)
 		s->stop_reason = "processes ended";
 }
 
-/* A command of `run` is not ended because nobody reads of it any more. */
+/* A command of `run` is not ended because nobody reads of it any more; SIGHUP may find somebody who does. */
 static void on_closed(struct session *s)
 {
-	if (s->opt->command_first && s->child.pid)
-		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->fds[FD_CLOSED], NULL);
-	else
+	eventfd_t times;
+
+	if (s->opt->command_first && s->child.pid) {
+		eventfd_read(s->fds[FD_CLOSED], &times);
+		log_debug("nobody reads the output any more; the command goes on");
+	} else {
 		s->stop_reason = "output closed";
+	}
 }
 
 static void handle(struct session *s, unsigned which)

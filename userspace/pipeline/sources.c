@@ -368,16 +368,27 @@ static void found(void *context, const struct proc *p, uint32_t flags)
 	}
 }
 
-static int check_pids(const struct session_options *o, struct err *e)
+/* Threads have a place in /proc, too, which no listing shows. */
+static int check_pid(const struct procfs *fs, uint32_t pid, struct err *e)
 {
-	for (size_t i = 0; i < o->n_pids; i++) {
-		char path[64];
+	uint32_t tgid;
+	int r = procfs_read_tgid(fs, pid, &tgid);
 
-		snprintf(path, sizeof(path), "/proc/%u", o->pids[i]);
-		if (access(path, F_OK) < 0)
-			return err_set(e, -ESRCH, "there is no process %u", o->pids[i]);
-	}
-	return 0;
+	if (r == -ENOENT || r == -ESRCH)
+		return err_set(e, -ESRCH, "there is no process %u", pid);
+	/* one that tells us nothing (hidepid) is there */
+	if (r < 0 || tgid == pid)
+		return 0;
+	return err_set(e, -ESRCH, "%u is a thread of process %u: give the process", pid, tgid);
+}
+
+static int check_pids(const struct sources *s, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->opt->n_pids; i++)
+		r = check_pid(s->procfs, s->opt->pids[i], e);
+	return r;
 }
 
 static int seed(struct sources *s, struct err *e)
@@ -424,12 +435,12 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 	s->procs = procs;
 	s->begin_ns = begin_ns;
 	s->poll_step = ARRAY_SIZE(poll_plan_ms);
-	r = check_pids(opt, e);
-	if (r < 0)
-		return r;
 	r = procfs_open("/proc", &s->procfs);
 	if (r < 0)
 		return err_set(e, r, "cannot open /proc: %s", strerror(-r));
+	r = check_pids(s, e);
+	if (r < 0)
+		return r;
 
 	r = refusal(open_kernel(s, e));
 	if (r < 0 && needs_kernel(opt) && !opt->best_effort)

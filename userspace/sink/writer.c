@@ -271,6 +271,11 @@ static void open_again(struct writer *w)
 	}
 	close(w->fd);
 	adopt_fd(w, fd);
+	if (!w->closed)
+		return;
+	w->closed = false;
+	if (w->opt.on_opened)
+		w->opt.on_opened(w->opt.context);
 }
 
 /* ---- the thread ---- */
@@ -663,8 +668,9 @@ static bool write_directly(struct writer *w)
 	struct block *b = w->current;
 	ssize_t n;
 
-	if (w->opt.threaded || w->regular || w->chunk != SIZE_MAX || w->head || w->busy ||
-	    w->torn || w->closed || w->failing || w->give_up)
+	/* as long as the thread is busy, what the file is belongs to it */
+	if (w->opt.threaded || w->head || w->busy || w->give_up || w->regular ||
+	    w->chunk != SIZE_MAX || w->torn || w->closed || w->failing)
 		return false;
 	n = write(w->fd, b->text.data, b->text.len);
 	if (n > 0)

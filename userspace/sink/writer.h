@@ -24,6 +24,7 @@ struct writer_options {
 	size_t queue_bytes;   /* 0: 32 MiB */
 	bool threaded; /* only the thread writes, which SIGPIPE does not reach: the caller does not ignore it */
 	void (*on_closed)(void *); /* the reader of a pipe went away; called from the thread */
+	void (*on_opened)(void *); /* writer_reopen() found another one; called from the thread */
 	void *context;
 };
 

@@ -516,6 +516,20 @@ static int read_uid(const struct procfs *fs, uint32_t pid, uint32_t *ret)
 	return n < 0 ? (int)n : procfs_parse_status_uid(buf, n, ret);
 }
 
+int procfs_read_tgid(const struct procfs *fs, uint32_t id, uint32_t *ret)
+{
+	char buf[READ_MAX];
+	ssize_t n = procfs_pid_read(fs, id, "status", buf, sizeof(buf));
+	uint64_t tgid;
+
+	if (n < 0)
+		return (int)n;
+	if (!procfs_find_u64(buf, n, "Tgid:", &tgid) || tgid > UINT32_MAX)
+		return -EBADMSG;
+	*ret = tgid;
+	return 0;
+}
+
 /* ---- who belongs ---- */
 
 static bool name_asked(const struct proc_match *m, const char *name)

@@ -116,6 +116,9 @@ uint32_t procfs_count_fds(const struct procfs *fs, uint32_t pid);
 
 int procfs_read_stat(const struct procfs *fs, uint32_t pid, struct procfs_stat *ret);
 
+/* The process that @id, a thread's or its own, belongs to. */
+int procfs_read_tgid(const struct procfs *fs, uint32_t id, uint32_t *ret);
+
 /* Calls @visit for each thread of the process, until it returns false. */
 int procfs_each_thread(const struct procfs *fs, uint32_t pid,
 		       bool (*visit)(void *ctx, uint32_t tid), void *ctx);

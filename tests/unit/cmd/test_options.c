@@ -491,6 +491,7 @@ static void two_dashes_with_nothing_behind_are_refused(void **state)
 	refused(CMD_RECORD, "-q --", "the program to start is missing after '--'");
 	refused(CMD_DOCTOR, "-- ls", "this command starts no program");
 	refused(CMD_SCHEMA, "-- ls", "this command starts no program");
+	refused(CMD_ATTACH, "1234 -- ls", "this command starts no program");
 }
 
 static void variables_are_named_without_values(void **state)
@@ -512,12 +513,43 @@ static void what_tells_of_alerts_needs_one(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		snprintf(line, sizeof(line), "%s true", options[i]);
 		ok(CMD_RUN, line);
-		assert_int_equal(options_check(&o, &e), -EINVAL);
+		assert_int_equal(options_check(&o, CMD_RUN, &e), -EINVAL);
 		assert_memory_equal(e.text, options[i], strcspn(options[i], " "));
 		assert_non_null(strstr(e.text, "--alert '"));
 		snprintf(line, sizeof(line), "%s %s true", alerts[i], options[i]);
 		ok(CMD_RUN, line);
-		assert_int_equal(options_check(&o, &e), 0);
+		assert_int_equal(options_check(&o, CMD_RUN, &e), 0);
+	}
+}
+
+static void what_could_have_no_effect_is_refused(void **state)
+{
+	static const struct {
+		unsigned command;
+		const char *line;
+		const char *refused; /* NULL: it is not */
+	} rows[] = {
+		{CMD_TRACE, "--rotate-size 1 --rotate-keep 3",
+		 "--rotate-size needs a file: --output FILE"},
+		{CMD_RUN, "--json --rotate-size 1 true",
+		 "--rotate-size needs a file: --output FILE"},
+		{CMD_SYSTEM, "-o x --rotate-keep 3", "--rotate-keep needs --rotate-size MB"},
+		{CMD_RUN, "--write-env -o x true", "--write-env needs --format denet"},
+		{CMD_ATTACH, "--write-env --format agentsight 1",
+		 "--write-env needs --format denet"},
+		{CMD_SCHEMA, "--json --markdown", "--markdown needs to stand without --json"},
+		{CMD_SCHEMA, "--markdown", NULL},
+		{CMD_RECORD, "--rotate-size 1 --rotate-keep 3 -c x", NULL},
+		{CMD_TRACE, "--rotate-size 1 -o x", NULL},
+		{CMD_RUN, "--rotate-size 1 --rotate-keep 0 --log-file x true", NULL},
+		{CMD_RUN, "--write-env --format denet --json true", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ok(rows[i].command, rows[i].line);
+		assert_int_equal(options_check(&o, rows[i].command, &e),
+				 rows[i].refused ? -EINVAL : 0);
+		assert_string_equal(e.text, rows[i].refused ?: "");
 	}
 }
 
@@ -548,6 +580,31 @@ static void the_help_has_each_option_of_the_command_once(void **state)
 	assert_non_null(strstr(text, "--ssl "));
 	assert_null(strstr(text, "--markdown"));
 	free(text);
+}
+
+static void the_help_tells_what_json_means_to_the_command(void **state)
+{
+	static const char events[] = "events on standard output, or in the file if there is one; "
+				     "no summary";
+	static const struct {
+		unsigned command;
+		const char *help;
+	} rows[] = {
+		{CMD_RECORD, "JSON also on a terminal"},
+		{CMD_SYSTEM, "JSON also on a terminal"},
+		{CMD_RUN, events},
+		{CMD_ATTACH, events},
+		{CMD_STATS, "the answer as JSON"},
+		{CMD_DOCTOR, "the answer as JSON"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char *text = help_of(rows[i].command), row[200];
+
+		snprintf(row, sizeof(row), "  %-32s %s\n", "-j, --json", rows[i].help);
+		assert_non_null(strstr(text, row));
+		free(text);
+	}
 }
 
 /* `run` and `attach` choose their own. */
@@ -623,8 +680,10 @@ int main(void)
 		TEST(two_dashes_with_nothing_behind_are_refused),
 		TEST(variables_are_named_without_values),
 		TEST(what_tells_of_alerts_needs_one),
+		TEST(what_could_have_no_effect_is_refused),
 		TEST(the_help_has_each_option_of_the_command_once),
 		TEST(the_help_names_the_defaults_of_the_command),
+		TEST(the_help_tells_what_json_means_to_the_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

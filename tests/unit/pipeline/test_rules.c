@@ -124,6 +124,42 @@ static void simple_samples_are_enough_for_simple_metrics(void **state)
 	assert_int_equal(read_one("exit_code != 0", (struct session_options){}), 0);
 }
 
+static void one_sample_at_the_end_is_not_enough_for_every_rule(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *run, *attach; /* what the refusal speaks of; NULL: there is none */
+	} rows[] = {
+		{"cpu > 10", "tree.cpu", NULL},
+		{"rss > 1MB", "tree.cpu", NULL},
+		{"tree.cpu > 10", NULL, NULL},
+		{"tree.rss > 1MB", NULL, NULL},
+		{"tree.cpu > 10 for 1s", "several samples", "several samples"},
+		{"pressure.io > 5 for 1s", "several samples", "several samples"},
+		{"pressure.io > 5", NULL, NULL},
+		{"tree.write > 1MB/s", "several samples", "several samples"},
+		{"exit_code != 0", NULL, NULL},
+	};
+	struct session_options opt = {.sources = SOURCE_SYSTEM, .detail = true, .pressure = true};
+
+	for (size_t i = 0; i < 4 * ARRAY_SIZE(rows); i++) {
+		const char *text = rows[i / 4].text, *refused;
+
+		opt.command_first = i % 2;
+		opt.embedded = i / 2 % 2;
+		refused = opt.embedded        ? NULL
+			  : opt.command_first ? rows[i / 4].run
+					      : rows[i / 4].attach;
+		opt.pace = (struct pace){};
+		pace_complete(&opt.pace, true);
+		assert_int_equal(read_one(text, opt), refused ? -EINVAL : 0);
+		assert_true(!refused || strstr(err.text, refused));
+		opt.pace = (struct pace){};
+		pace_complete(&opt.pace, false);
+		assert_int_equal(read_one(text, opt), 0);
+	}
+}
+
 static void a_wrong_rule_is_refused(void **state)
 {
 	assert_int_equal(read_one("cpu", (struct session_options){.sources = SOURCE_SYSTEM}),
@@ -161,6 +197,7 @@ int main(void)
 		TEST(without_rules_there_are_none),
 		TEST(a_rule_that_can_never_apply_is_refused),
 		TEST(simple_samples_are_enough_for_simple_metrics),
+		TEST(one_sample_at_the_end_is_not_enough_for_every_rule),
 		TEST(a_wrong_rule_is_refused),
 		TEST(there_can_be_so_many_rules),
 	};

@@ -724,6 +724,58 @@ static void a_closed_pipe_is_told_once_and_the_rest_is_dropped(void **state)
 	writer_free(w);
 }
 
+static void count_second(void *arg)
+{
+	count_call((int *)arg + 1);
+}
+
+static int named_pipe_reader(void)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void append_number(struct writer *w, long number)
+{
+	add_number(w, number);
+	assert_true(writer_sync(w, SYNC_MS));
+}
+
+static void a_closed_pipe_that_is_opened_again_is_written_again(void **state)
+{
+	int calls[2] = {}, fd;
+	struct writer *w;
+	char line[200];
+
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = named_pipe_reader();
+	w = open_path(&(struct writer_options){.path = path,
+					       .on_closed = count_call,
+					       .on_opened = count_second,
+					       .context = calls});
+	close(fd);
+	append_number(w, 0);
+	/* still nobody reads */
+	writer_reopen(w);
+	append_number(w, 1);
+	assert_counts(w, 0, 2);
+	assert_int_equal(__atomic_load_n(&calls[1], __ATOMIC_SEQ_CST), 0);
+
+	fd = named_pipe_reader();
+	writer_reopen(w);
+	append_number(w, 2);
+	assert_counts(w, 1, 2);
+	assert_int_equal(__atomic_load_n(&calls[1], __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(read(fd, line, sizeof(line)), 100);
+	close(fd);
+	append_number(w, 3);
+	assert_counts(w, 1, 3);
+	assert_int_equal(__atomic_load_n(&calls[0], __ATOMIC_SEQ_CST), 2);
+	writer_free(w);
+}
+
 static void the_shared_pipe_stays_blocking_for_others(void **state)
 {
 	struct writer *w;
@@ -938,6 +990,7 @@ int main(void)
 		TEST(a_full_device_drops_and_counts),
 		TEST(what_others_wrote_behind_half_a_line_is_never_cut_off),
 		TEST(a_closed_pipe_is_told_once_and_the_rest_is_dropped),
+		TEST(a_closed_pipe_that_is_opened_again_is_written_again),
 		TEST(the_shared_pipe_stays_blocking_for_others),
 		TEST(a_blocked_pipe_never_blocks_the_caller_and_drops_are_counted),
 		TEST(a_pipe_that_is_read_again_begins_a_new_line),

@@ -513,6 +513,20 @@ static void threads_are_visited(void **state)
 	assert_int_equal(procfs_each_thread(real, UINT32_MAX, count_thread, &n), -ENOENT);
 }
 
+static void a_thread_tells_the_process_that_it_belongs_to(void **state)
+{
+	static const char status[] = "Name:\tTgid: 7\nUmask:\t0022\nTgid:\t30\nPid:\t31\n";
+	uint32_t tgid = 0;
+
+	process_put(31, 1, "x", NULL, "", 0);
+	assert_int_equal(procfs_read_tgid(fs, 31, &tgid), -EBADMSG);
+	put(31, "status", status, sizeof(status) - 1);
+	assert_int_equal(procfs_read_tgid(fs, 31, &tgid), 0);
+	assert_int_equal(tgid, 30);
+	assert_int_equal(procfs_read_tgid(fs, 32, &tgid), -ENOENT);
+	assert_int_equal(tgid, 30);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,6 +552,7 @@ int main(void)
 		TEST(who_is_gone_or_replaced_ends),
 		TEST(the_reaper_believes_only_the_second_look),
 		TEST(rubbish_in_proc_is_passed_over),
+		TEST(a_thread_tells_the_process_that_it_belongs_to),
 		TEST(our_own_entry_in_the_real_proc_is_readable),
 		cmocka_unit_test(stat_tells_of_the_scheduler_what_it_has),
 		cmocka_unit_test(status_tells_memory_and_switches),
