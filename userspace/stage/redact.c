@@ -191,22 +191,21 @@ static void mask_copy(struct redact *r, const struct as_hdr *rec)
 struct search {
 	struct redact *r;
 	const struct as_hdr *rec;
-	size_t off, len;        /* in the record */
-	struct text_scan *scan; /* NULL: the text stands alone, and is whole */
+	size_t off, len; /* in the record */
+	struct text_scan *scan;
 	void (*mask)(struct search *s, size_t n_spans);
 };
 
 static void search_plain(struct search *s)
 {
-	struct secret_scan *scan = s->scan ? &s->scan->plain : NULL;
 	const uint8_t *in = (const uint8_t *)s->rec + s->off;
 
-	s->mask(s, secrets_mask(scan, in, s->len, s->r->spans, MAX_SPANS, NULL));
+	s->mask(s, secrets_mask(&s->scan->plain, in, s->len, s->r->spans, MAX_SPANS, NULL));
 }
 
 static void search_undone(struct search *s)
 {
-	struct unescape alone = {}, *u = s->scan ? &s->scan->escape : &alone, before = *u;
+	struct unescape *u = &s->scan->escape, before = *u;
 	const uint8_t *in = (const uint8_t *)s->rec + s->off;
 	struct buf *b = &s->r->undone;
 	size_t n;
@@ -217,10 +216,9 @@ static void search_undone(struct search *s)
 		return;
 	}
 	n = unescape_piece(u, in, s->len, (uint8_t *)b->data);
-	if (!s->scan)
+	if (s->scan->plain.last)
 		n += unescape_end(u, (uint8_t *)b->data + n);
-	n = secrets_mask(s->scan ? &s->scan->undone : NULL, (uint8_t *)b->data, n, s->r->spans,
-			 MAX_SPANS, NULL);
+	n = secrets_mask(&s->scan->undone, (uint8_t *)b->data, n, s->r->spans, MAX_SPANS, NULL);
 	unescape_map(before, in, s->len, s->r->spans, n);
 	if (n)
 		s->mask(s, n);
@@ -233,15 +231,15 @@ static void search(struct search *s)
 	bool needed = unescape_needed((const uint8_t *)s->rec + s->off, s->len);
 	struct text_scan *scan = s->scan;
 
-	if (scan && needed && !scan->escaped) {
+	if (needed && !scan->escaped) {
 		scan->undone = scan->plain;
 		scan->escape = (struct unescape){};
 		scan->escaped = true;
 	}
 	search_plain(s);
-	if (scan ? scan->escaped : needed)
+	if (scan->escaped)
 		search_undone(s);
-	if (scan && scan->escaped && !scan->escape.n_held)
+	if (scan->escaped && !scan->escape.n_held)
 		scan->escaped = !secrets_agree(&scan->plain, &scan->undone);
 }
 
@@ -340,20 +338,18 @@ static void redact_payload(struct redact *r, const struct as_hdr *rec, const str
 		framing_lose(&s->framing);
 }
 
-static void redact_text(struct redact *r, const struct as_hdr *rec, const struct field_desc *f,
-			const struct as_span *span, struct text_scan *scan)
-{
-	search(&(struct search){r, rec, span->off, span->len, scan,
-				f->kind == AS_KIND_JSON ? mask_json : mask_text});
-}
-
 /* A text that is cut off ends like a piece: what may have become a secret there is one. */
-static void redact_cut(struct redact *r, const struct as_hdr *rec, const struct field_desc *f,
-		       const struct as_span *span)
+static void redact_text(struct redact *r, const struct as_hdr *rec, const struct field_desc *f,
+			const struct as_span *span)
 {
-	struct text_scan cut = {};
+	bool whole = !span_cut(span);
+	struct text_scan scan; /* of which search() begins the rest where there are escapes */
 
-	redact_text(r, rec, f, span, &cut);
+	scan.plain =
+		f->kind == AS_KIND_ARGV ? secrets_list(whole) : (struct secret_scan){.last = whole};
+	scan.escaped = false;
+	search(&(struct search){r, rec, span->off, span->len, &scan,
+				f->kind == AS_KIND_JSON ? mask_json : mask_text});
 }
 
 static void redact_field(struct redact *r, const struct as_hdr *rec, const struct field_desc *f)
@@ -364,10 +360,8 @@ static void redact_field(struct redact *r, const struct as_hdr *rec, const struc
 		return;
 	if (is_payload(rec))
 		redact_payload(r, rec, span);
-	else if (span_cut(span))
-		redact_cut(r, rec, f, span);
 	else
-		redact_text(r, rec, f, span, NULL);
+		redact_text(r, rec, f, span);
 }
 
 const struct event *redact_view(struct stage *stage, const struct event *ev, struct event *ret)

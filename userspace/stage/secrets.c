@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An online automaton: every byte is looked at once, going forward, and the state after a byte does
+ * An online automaton: every byte is looked at once, going forward (of a private key twice), and the state after a byte does
  * not depend on how the stream was cut. Names are recognised backwards at their separator (':' or
  * '='), within SECRETS_BACK bytes that the state carries over; what follows is a value, consumed
  * until its end. Key shapes are recognised at the last byte of their prefix; what follows is a candidate,
- * consumed while its bytes fit. Plain text is skipped 16 bytes at a time up to one of a few trigger
- * bytes, so text without secrets costs about as much as memchr().
+ * consumed while its bytes fit. In the block of a private key a second automaton masks what may be of the key, while
+ * this one goes on unheard, and so is where it should be when the block turns out to be none. Plain text is skipped
+ * 16 bytes at a time up to one of a few trigger bytes, so text without secrets costs about as much as memchr().
  */
 #include "stage/secrets.h"
 
@@ -24,7 +25,7 @@
 #define C_DASH   0x08
 #define C_UNDER  0x10
 #define C_DOT    0x20
-#define C_PEM    0x40  /* what stands in a PEM block besides the above */
+#define C_BASE64 0x40  /* what stands in base64 besides letters and digits */
 #define C_USER   0x80  /* what stands in the user part of a URL besides the above */
 #define C_PASS   0x100 /* what stands in its password besides that */
 #define C_ALNUM  (C_UPPER | C_LOWER | C_DIGIT)
@@ -33,17 +34,33 @@
 #define C_DOTTED (C_TOKEN | C_DOT)
 
 static const uint16_t class_of[256] = {
-	['A' ... 'Z'] = C_UPPER,  ['a' ... 'z'] = C_LOWER, ['0' ... '9'] = C_DIGIT,
-	['-'] = C_DASH,           ['_'] = C_UNDER,         ['.'] = C_DOT,
-	['+'] = C_PEM | C_USER,   ['%'] = C_PEM | C_USER,  ['~'] = C_USER,
-	['!'] = C_USER,           ['$'] = C_USER,          ['*'] = C_USER,
-	[','] = C_PEM | C_PASS,   [':'] = C_PEM | C_PASS,  ['='] = C_PEM | C_PASS,
-	['@'] = C_PASS,           ['&'] = C_PASS,          [';'] = C_PASS,
-	['^'] = C_PASS,           ['|'] = C_PASS,          ['('] = C_PASS,
-	[')'] = C_PASS,           ['['] = C_PASS,          [']'] = C_PASS,
-	['{'] = C_PASS,           ['}'] = C_PASS,          ['/'] = C_PEM,
-	['\\'] = C_PEM,           ['>'] = C_PEM,           [' '] = C_PEM,
-	['\t'] = C_PEM,           ['\r'] = C_PEM,          ['\n'] = C_PEM,
+	['A' ... 'Z'] = C_UPPER,
+	['a' ... 'z'] = C_LOWER,
+	['0' ... '9'] = C_DIGIT,
+	['-'] = C_DASH,
+	['_'] = C_UNDER,
+	['.'] = C_DOT,
+	['+'] = C_BASE64 | C_USER,
+	['%'] = C_USER,
+	['~'] = C_USER,
+	['!'] = C_USER,
+	['$'] = C_USER,
+	['*'] = C_USER,
+	[','] = C_PASS,
+	[':'] = C_PASS,
+	['='] = C_BASE64 | C_PASS,
+	['@'] = C_PASS,
+	['&'] = C_PASS,
+	[';'] = C_PASS,
+	['^'] = C_PASS,
+	['|'] = C_PASS,
+	['('] = C_PASS,
+	[')'] = C_PASS,
+	['['] = C_PASS,
+	[']'] = C_PASS,
+	['{'] = C_PASS,
+	['}'] = C_PASS,
+	['/'] = C_BASE64,
 	[0x80 ... 0xff] = C_PASS,
 };
 
@@ -111,12 +128,10 @@ static const char *const schemes[] = {
  */
 #define S_MIXED  0x01 /* the body has a digit or a capital: keys do, long-winded words do not */
 #define S_EXACT  0x02 /* exactly `min` bytes, then no letter or digit */
-#define S_PEM    0x04 /* ends before five dashes; "BEGIN" precedes the prefix */
+#define S_PEM    0x04 /* begins the block of a private key; "BEGIN" precedes the prefix */
 #define S_OPTION 0x08 /* not a secret: the name of a command-line option */
 #define S_USER   0x10 /* not a secret: the user in a URL */
 #define S_PASS   0x20 /* a secret once an '@' follows */
-
-#define PEM_MAX 16384
 
 static const struct shape {
 	const char *prefix;
@@ -168,8 +183,8 @@ static const struct shape {
 	{"sntryu_", C_ALNUM, 32, 0, S_MIXED},
 	{"GOCSPX-", C_TOKEN, 20, 0, S_MIXED},
 	{"eyJ", C_DOTTED, 24, 2, S_MIXED},
-	{"PRIVATE KEY-----", C_DOTTED | C_PEM, 0, 0, S_PEM},
-	{"PRIVATE KEY BLOCK-----", C_DOTTED | C_PEM, 0, 0, S_PEM},
+	{"PRIVATE KEY-----", 0, 0, 0, S_PEM},
+	{"PRIVATE KEY BLOCK-----", 0, 0, 0, S_PEM},
 	{"--", C_NAME, 1, 0, S_OPTION},
 	{NULL, C_DOTTED | C_USER, 0, 0, S_USER},
 	{NULL, C_DOTTED | C_USER | C_PASS, 0, 0, S_PASS},
@@ -187,6 +202,7 @@ static const uint8_t is_trigger[256] = {TRIGGERS(TRIGGER_ROW)};
 enum mode {
 	M_TEXT,   /* nothing in particular */
 	M_RUN,    /* in the body of a shape */
+	M_PEM,    /* behind the header of a private key */
 	M_SLASH,  /* after "scheme:" */
 	M_OPEN,   /* after a name and its separator, before the value */
 	M_SCHEME, /* in the first word of an Authorization value */
@@ -199,16 +215,25 @@ enum kind {
 	K_FORM,   /* the same; may stand in quotes */
 	K_WORD,   /* ends where a word ends; may stand in quotes */
 	K_ARG,    /* ends at NUL */
+	K_DATA,   /* the same, or at '&' */
 	K_QUOTED, /* ends at the closing quote */
 	K_NUMBER, /* ends where a number ends */
+	K_SPACED, /* as K_WORD, behind blanks */
 };
 
 #define END(kind) (1U << (kind))
 #define END_WORD  (END(K_PARAM) | END(K_FORM) | END(K_WORD))
+#define END_ARG   (END(K_ARG) | END(K_DATA))
+
+/*
+ * The kernel takes no longer argument. A stream may have a NUL before a name and none behind it: what that hides
+ * has a bound.
+ */
+#define ARG_MAX_LEN (128U * 1024)
 
 /* Which kinds of value a byte ends; of others value_ends() decides. */
 static const uint8_t ends[256] = {
-	['\0'] = END(K_LINE) | END_WORD | END(K_ARG) | END(K_QUOTED),
+	['\0'] = END(K_LINE) | END_WORD | END_ARG | END(K_QUOTED),
 	['\n'] = END(K_LINE) | END_WORD | END(K_QUOTED),
 	['\r'] = END(K_LINE) | END_WORD,
 	['\t'] = END_WORD,
@@ -216,7 +241,7 @@ static const uint8_t ends[256] = {
 	['"'] = END_WORD,
 	['\''] = END_WORD,
 	['#'] = END(K_PARAM),
-	['&'] = END(K_PARAM) | END(K_FORM),
+	['&'] = END(K_PARAM) | END(K_FORM) | END(K_DATA),
 	['`'] = END_WORD,
 	['\\'] = END_WORD,
 };
@@ -232,7 +257,9 @@ struct walk {
 	const uint8_t *in;
 	size_t n;
 	size_t p;
-	size_t from; /* where the current candidate or value starts in this piece */
+	size_t from;  /* where the current candidate or value starts in this piece */
+	bool last;    /* nothing comes behind this piece */
+	bool unheard; /* what is found is masked already */
 
 	struct secret_span *spans;
 	size_t max_spans;
@@ -298,7 +325,7 @@ static void emit(struct walk *w, size_t from, size_t to)
 	struct secret_span *last;
 
 	from = MAX(from, w->end);
-	if (from >= to)
+	if (from >= to || w->unheard)
 		return;
 
 	if (w->n_spans && (from == w->end || w->n_spans == w->max_spans)) {
@@ -468,10 +495,45 @@ static void colon_json(struct walk *w, const uint8_t *b, size_t avail)
 }
 
 /*
- * Only blanks, and what curl -v puts before a header, stand between the name and its line's start. A quote
- * there, after @ret_escaped backslashes, closes the line.
+ * How many backslashes precede the quotes of a string in which @n of them and an n end a line: there is one
+ * more of them than before a quote, and twice as many for each backslash of the line's own.
  */
-static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote, uint8_t *ret_escaped)
+static uint8_t line_escaped(size_t n)
+{
+	return (uint8_t)((n & -n) - 1);
+}
+
+/*
+ * What closes the header in "--header=name: value", of which "--header" ends at @b: nothing in an argument of its
+ * own, the quote before that word, and else that of a string of JSON or the shell, in which it may well stand.
+ */
+static uint8_t assign_quote(const uint8_t *b, size_t avail, bool cut, uint8_t *ret_escaped)
+{
+	size_t i;
+
+	for (i = 0; i < avail; i++) {
+		uint8_t c = b[-(ptrdiff_t)i - 1];
+
+		if (c == '\0')
+			return 0;
+		if (is_quote(c)) {
+			*ret_escaped = (uint8_t)backslashes(b - i - 1, avail - i - 1);
+			return c;
+		}
+		if (c == '\\')
+			*ret_escaped = line_escaped(backslashes(b - i, avail - i));
+		if (c == '\\' || is_space(c))
+			return '"';
+	}
+	return cut ? '"' : 0;
+}
+
+/*
+ * Only blanks, and what curl -v puts before a header, stand between the name and its line's start, or the '='
+ * behind which options and settings have a header. A quote there, after @ret_escaped backslashes, closes the line.
+ */
+static bool line_starts(const uint8_t *b, size_t avail, bool cut, uint8_t *ret_quote,
+			uint8_t *ret_escaped)
 {
 	size_t i;
 
@@ -485,19 +547,14 @@ static bool line_starts(const uint8_t *b, size_t avail, uint8_t *ret_quote, uint
 			*ret_escaped = (uint8_t)backslashes(b - i - 1, avail - i - 1);
 			return true;
 		}
+		if (c == '=') {
+			*ret_quote = assign_quote(b - i - 1, avail - i - 1, cut, ret_escaped);
+			return true;
+		}
 		if (c != ' ' && c != '\t' && c != '>' && c != '<')
 			return false;
 	}
 	return avail < SECRETS_BACK;
-}
-
-/*
- * How many backslashes precede the quotes of a string in which @n of them and an n end a line: there is one
- * more of them than before a quote, and twice as many for each backslash of the line's own.
- */
-static uint8_t line_escaped(size_t n)
-{
-	return (uint8_t)((n & -n) - 1);
 }
 
 static bool colon_header(struct walk *w, const uint8_t *b, size_t avail)
@@ -524,7 +581,7 @@ static bool colon_header(struct walk *w, const uint8_t *b, size_t avail)
 	if (escape) {
 		quote = '"';
 		escaped = line_escaped(backslashes(b - len - 1, avail - len - 1));
-	} else if (!line_starts(b - len, avail - len, &quote, &escaped)) {
+	} else if (!line_starts(b - len, avail - len, avail == SECRETS_BACK, &quote, &escaped)) {
 		return false;
 	}
 
@@ -576,14 +633,82 @@ static unsigned int assign_contexts(uint8_t before)
 	}
 }
 
+/*
+ * Is the argument before the one that begins at @b an option as of "sh -c"? Then this one is a program of the shell,
+ * in which a value is a word.
+ */
+static bool shell_text(const uint8_t *b, size_t avail)
+{
+	size_t i = 2;
+
+	if (avail < 3 || b[-1] != '\0' || b[-2] != 'c')
+		return false;
+	while (i < avail && (class_of[b[-(ptrdiff_t)i - 1]] & C_LOWER))
+		i++;
+	return i < avail && b[-(ptrdiff_t)i - 1] == '-';
+}
+
+/* As far as the value of a variable, an option or a parameter goes, whose name is @len long and ends at @b. */
+static enum kind assign_kind(const struct name *row, const uint8_t *b, size_t len, size_t avail)
+{
+	const uint8_t *name = b - len;
+	bool option = name[0] == '-', variable = row->flags & N_UPPER;
+	uint8_t before = name_before(b, len, avail);
+	size_t i;
+
+	if (before == '?' || before == '&')
+		return K_PARAM;
+	if (len < avail && before == '\0' && !shell_text(name, avail - len)) {
+		for (i = 0; i < len && !(class_of[name[i]] & C_LOWER); i++)
+			;
+		return option || i == len ? K_ARG : K_DATA;
+	}
+	return option || variable ? K_WORD : K_FORM;
+}
+
+/* Does a line or a string begin behind this byte? A tool that numbers lines has a tab or an arrow there. */
+static bool row_starts(uint8_t before)
+{
+	return before == '\0' || before == '\n' || before == '\r' || before == '\t' ||
+	       before >= 0x80 || is_quote(before);
+}
+
+/* "name = value", as in a file of settings, where it is a line; elsewhere this is mostly source code. */
+static void on_equals_spaced(struct walk *w, const uint8_t *b, size_t avail)
+{
+	bool cut = avail == SECRETS_BACK;
+	const struct name *row;
+	uint8_t before;
+	size_t len;
+
+	while (avail && (b[-1] == ' ' || b[-1] == '\t')) {
+		b--;
+		avail--;
+	}
+	if (!name_plausible(b, avail))
+		return;
+	len = name_len(b, avail);
+	before = len == avail && cut ? 'a' : name_before(b, len, avail);
+	name_trim_escape(b, &len, &before);
+	row = name_find(b, len, N_WORD);
+	if (!row || !row_starts(before))
+		return;
+
+	value_open(w, K_SPACED, row);
+	w->s->quote = is_quote(before) ? before : 0;
+}
+
 static void on_equals(struct walk *w)
 {
 	size_t avail, len;
 	const uint8_t *b = back(w, w->p, &avail);
 	const struct name *row;
-	enum kind kind = K_FORM;
 	uint8_t before;
 
+	if (avail && (b[-1] == ' ' || b[-1] == '\t')) {
+		on_equals_spaced(w, b, avail);
+		return;
+	}
 	if (!name_plausible(b, avail))
 		return;
 	len = name_len(b, avail);
@@ -597,11 +722,7 @@ static void on_equals(struct walk *w)
 	if (!row)
 		return;
 
-	if (before == '?' || before == '&')
-		kind = K_PARAM;
-	else if ((row->flags & N_UPPER) || b[-(ptrdiff_t)len] == '-')
-		kind = K_WORD;
-	value_open(w, kind, row);
+	value_open(w, assign_kind(row, b, len, avail), row);
 	w->s->quote = is_quote(before) ? before : 0;
 }
 
@@ -655,7 +776,7 @@ static bool on_shape(struct walk *w, size_t p, int current)
 
 		if (i == current || !shape_matches(&shapes[i], end, avail))
 			continue;
-		s->mode = M_RUN;
+		s->mode = shapes[i].flags & S_PEM ? M_PEM : M_RUN;
 		s->shape = (uint8_t)i;
 		s->count = 0;
 		s->held = 0;
@@ -759,11 +880,10 @@ static void run_end(struct walk *w, uint8_t next, bool at_end)
 {
 	struct secret_scan *s = w->s;
 	const struct shape *row = &shapes[s->shape];
-	size_t held = MIN((size_t)s->held, w->p - w->from);
 
 	s->mode = M_TEXT;
 	if (run_confirmed(s, row))
-		emit(w, w->from, w->p - held);
+		emit(w, w->from, w->p);
 	else if ((row->flags & S_EXACT) && s->count == row->min && !(class_of[next] & C_ALNUM))
 		emit(w, w->from, w->p);
 	else if ((row->flags & S_OPTION) && !at_end)
@@ -787,8 +907,7 @@ static void step_run(struct walk *w)
 		uint8_t c = w->in[w->p];
 		uint16_t class = class_of[c];
 
-		if (!(class & row->body) || ((row->flags & S_PEM) && s->dots == 5) ||
-		    s->count >= (row->flags & S_PEM ? PEM_MAX : UINT32_MAX)) {
+		if (!(class & row->body) || s->count == UINT32_MAX) {
 			run_end(w, c, false);
 			return;
 		}
@@ -797,15 +916,10 @@ static void step_run(struct walk *w)
 			w->from = w->p;
 		}
 		s->count++;
-		if (row->flags & S_PEM) {
-			s->held = c == '-' || c == '\\' ? s->held + 1 : 0;
-			s->dots = c == '-' ? s->dots + 1 : 0;
-		} else {
-			s->dots = MIN(s->dots + (c == '.'), 255);
-		}
+		s->dots = MIN(s->dots + (c == '.'), 255);
 		s->mixed |= class & (C_UPPER | C_DIGIT);
 		w->p++;
-		if (is_trigger[c] && !(row->flags & (S_PASS | S_PEM)) && !run_confirmed(s, row) &&
+		if (is_trigger[c] && !(row->flags & S_PASS) && !run_confirmed(s, row) &&
 		    on_shape(w, w->p - 1, s->shape))
 			return;
 	}
@@ -911,7 +1025,14 @@ static void step_open(struct walk *w)
 {
 	struct secret_scan *s = w->s;
 	uint8_t c = w->in[w->p];
-	bool quotes = s->kind == K_QUOTED || s->kind == K_WORD || s->kind == K_FORM;
+	bool quotes;
+
+	if (s->kind == K_SPACED && (c == ' ' || c == '\t')) {
+		w->p++;
+		return;
+	}
+	s->kind = s->kind == K_SPACED ? K_WORD : s->kind;
+	quotes = s->kind == K_QUOTED || s->kind == K_WORD || s->kind == K_FORM;
 
 	if (quotes && c == '\\' && s->escaped < 7) {
 		s->escaped++;
@@ -983,6 +1104,8 @@ static bool value_ends(const struct secret_scan *s, uint8_t c)
 {
 	if (s->kind == K_NUMBER)
 		return !(class_of[c] & C_DOTTED) && c != '+';
+	if ((END(s->kind) & END_ARG) && s->count >= ARG_MAX_LEN)
+		return true;
 	return (ends[c] & END(s->kind)) || (c == s->quote && quote_closes(s->held, s->escaped));
 }
 
@@ -1058,13 +1181,17 @@ static void step_scheme(struct walk *w)
 }
 
 /* The piece is at its end: what may yet become a secret is masked now, or never. */
-static void piece_end(struct walk *w, bool last)
+static void piece_end(struct walk *w)
 {
 	struct secret_scan *s = w->s;
 	const struct shape *row = &shapes[s->shape];
+	bool last = w->last;
 
+	if (s->pem)
+		return;
 	switch ((enum mode)s->mode) {
 	case M_TEXT:
+	case M_PEM:
 	case M_SLASH:
 	case M_OPEN:
 		break;
@@ -1080,7 +1207,7 @@ static void piece_end(struct walk *w, bool last)
 		if (last)
 			run_end(w, ' ', true);
 		else if (!(row->flags & (S_OPTION | S_USER)))
-			emit(w, w->from, w->n - MIN((size_t)s->held, w->n - w->from));
+			emit(w, w->from, w->n);
 		break;
 	}
 }
@@ -1100,15 +1227,172 @@ static void tail_keep(struct secret_scan *s, const uint8_t *in, size_t n)
 	s->tail_len = (uint8_t)(keep + n);
 }
 
-static void walk_piece(struct walk *w)
+/*
+ * The block of a private key. Its lines may be numbered, quoted, the strings of a list, or behind something else
+ * that a tool puts before them, and there may be lines about it before its own. So the block goes on to its footer,
+ * or until PEM_FAR bytes went by without a word like those of which a key consists; of these, what comes behind
+ * the last such word is no part of it.
+ */
+#define PEM_MAX  16384
+#define PEM_FAR  512
+#define PEM_WORD 32 /* letters, digits and so on, with a digit and a capital */
+
+enum block { B_ON, B_END, B_NONE };
+
+static void pem_begin(struct walk *w)
 {
-	while (w->p < w->n) {
+	struct secret_scan *s = w->s;
+
+	s->mode = M_TEXT;
+	s->pem = true;
+	s->dashes = s->word = 0;
+	s->digit = s->upper = false;
+	s->far = s->block = 0;
+}
+
+/* Takes in the next byte of the block. Of *ret_sure it is told that everything up to it belongs there. */
+static enum block pem_step(struct secret_scan *s, uint8_t c, bool *ret_sure)
+{
+	uint16_t class = class_of[c];
+
+	if (class & (C_ALNUM | C_BASE64)) {
+		s->word += s->word < PEM_WORD;
+		s->digit |= class & C_DIGIT;
+		s->upper |= class & C_UPPER;
+	} else {
+		s->word = 0;
+		s->digit = s->upper = false;
+	}
+	s->dashes = c == '-' ? s->dashes + 1 : 0;
+	*ret_sure = s->word == PEM_WORD && s->digit && s->upper;
+	s->far = *ret_sure ? 0 : s->far + 1;
+	s->block++;
+
+	if (s->dashes == 5 || c == '\0' || s->block == PEM_MAX)
+		return B_END;
+	return s->far == PEM_FAR ? B_NONE : B_ON;
+}
+
+/* Between the lines where they are strings of a list or members of an object, so that it remains one. */
+static bool pem_frames(uint8_t c)
+{
+	return c && strchr("\"',:[]{}", c);
+}
+
+/* How long is the number, null, true or false at @p, as they stand between strings, but no line of a key does? */
+static size_t pem_bare(const uint8_t *p, const uint8_t *end)
+{
+	size_t n = 0;
+
+	while (n < 6 && p + n < end && (class_of[p[n]] & (C_LOWER | C_DIGIT)))
+		n++;
+	if (n == 6 || p + n == end)
+		return 0;
+	return is_space(p[n]) || p[n] == '\\' || (pem_frames(p[n]) && !is_quote(p[n])) ? n : 0;
+}
+
+/* How long are the backslashes at @p, with what they escape where that stays? 0: there are none. */
+static size_t pem_escape(const uint8_t *p, const uint8_t *end, bool outside, bool *ret_stays)
+{
+	size_t n = 0;
+	uint8_t next;
+
+	while (p + n < end && p[n] == '\\')
+		n++;
+	next = p + n < end ? p[n] : '\0';
+	*ret_stays = is_quote(next) || (outside && next && strchr("nrt", next));
+	return n && *ret_stays && !is_quote(next) ? n + 1 : n;
+}
+
+/*
+ * How long is what stands at @p, and does it stay? Quotes do with their backslashes, what is between strings, and
+ * what is not ASCII, as of that a half might be masked.
+ */
+static size_t pem_unit(const uint8_t *p, const uint8_t *end, bool *outside, bool *ret_stays)
+{
+	size_t n = pem_escape(p, end, *outside, ret_stays);
+
+	if (!n) {
+		n = *outside ? pem_bare(p, end) : 0;
+		*ret_stays = n || pem_frames(*p) || *p >= 0x80 || (*outside && is_space(*p));
+		*outside |= pem_frames(*p);
+	}
+	*outside &= *ret_stays;
+	return n ?: 1;
+}
+
+/* Masks a part of the block. */
+static void pem_emit(struct walk *w, size_t from, size_t to)
+{
+	bool outside = false, stays;
+	size_t len;
+
+	for (; from < to; from += len) {
+		len = pem_unit(w->in + from, w->in + to, &outside, &stays);
+		if (!stays)
+			emit(w, from, from + len);
+	}
+}
+
+/* Without what may belong to the footer. */
+static size_t pem_trim(const struct walk *w, size_t to)
+{
+	while (to > w->p && (w->in[to - 1] == '-' || w->in[to - 1] == '\\' || !w->in[to - 1]))
+		to--;
+	return to;
+}
+
+static void walk_on(struct walk *w);
+
+/* The other automaton goes over the block, too, up to @to. */
+static void walk_unheard(struct walk *w, size_t to)
+{
+	size_t n = w->n;
+
+	w->n = to;
+	w->unheard = true;
+	walk_on(w);
+	w->unheard = false;
+	w->n = n;
+	w->from = to;
+}
+
+/* The block, as far as it goes in this piece. At a cut what is not sure yet is masked whole. */
+static void pem_walk(struct walk *w)
+{
+	size_t p = w->p, sure = p, to;
+	enum block block = B_ON;
+	bool is_sure;
+
+	while (p < w->n && block == B_ON) {
+		block = pem_step(w->s, w->in[p++], &is_sure);
+		sure = is_sure ? p : sure;
+	}
+	if (block == B_NONE)
+		p = sure;
+	to = pem_trim(w, p);
+	if (block != B_ON || w->last)
+		sure = to;
+
+	pem_emit(w, w->p, sure);
+	emit(w, sure, to);
+	w->s->pem = false;
+	walk_unheard(w, p);
+	w->s->pem = block == B_ON;
+}
+
+static void walk_on(struct walk *w)
+{
+	while (w->p < w->n && !w->s->pem) {
 		switch ((enum mode)w->s->mode) {
 		case M_TEXT:
 			step_text(w);
 			break;
 		case M_RUN:
 			step_run(w);
+			break;
+		case M_PEM:
+			pem_begin(w);
 			break;
 		case M_SLASH:
 			step_slash(w);
@@ -1126,6 +1410,18 @@ static void walk_piece(struct walk *w)
 	}
 }
 
+static void walk_piece(struct walk *w)
+{
+	for (walk_on(w); w->p < w->n; walk_on(w))
+		pem_walk(w);
+}
+
+/* To names before a '=' the first of them is like the others: behind a NUL. */
+struct secret_scan secrets_list(bool whole)
+{
+	return (struct secret_scan){.last = whole, .tail_len = 1};
+}
+
 size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct secret_span *spans,
 		    size_t max_spans, size_t *ret_total)
 {
@@ -1141,6 +1437,8 @@ size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct 
 	w.n = n;
 	w.p = 0;
 	w.from = 0;
+	w.last = !st || st->last;
+	w.unheard = false;
 	w.spans = spans;
 	w.max_spans = max_spans;
 	w.n_spans = 0;
@@ -1153,7 +1451,7 @@ size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct 
 	}
 
 	walk_piece(&w);
-	piece_end(&w, st == NULL);
+	piece_end(&w);
 	if (st && n)
 		tail_keep(st, in, n);
 
@@ -1164,8 +1462,8 @@ size_t secrets_mask(struct secret_scan *st, const uint8_t *in, size_t n, struct 
 
 bool secrets_agree(const struct secret_scan *a, const struct secret_scan *b)
 {
-	return a->mode == M_TEXT && b->mode == M_TEXT && a->tail_len == b->tail_len &&
-	       !memcmp(a->tail, b->tail, a->tail_len);
+	return a->mode == M_TEXT && b->mode == M_TEXT && !a->pem && !b->pem &&
+	       a->tail_len == b->tail_len && !memcmp(a->tail, b->tail, a->tail_len);
 }
 
 void secrets_apply(uint8_t *copy, size_t n, const struct secret_span *spans, size_t n_spans)

@@ -5,7 +5,8 @@
  * whole or piece by piece, and gets the spans to overwrite. The input is never written to.
  *
  * What stays readable on purpose: the name, the scheme word of an Authorization value, and the
- * fixed prefix of a key shape ("sk-", "ghp_"), which tell what kind of secret stood there.
+ * fixed prefix of a key shape ("sk-", "ghp_"), which tell what kind of secret stood there; of a
+ * private key in JSON what makes its lines strings, so that it stays JSON.
  */
 #ifndef AGENTSIGHT_STAGE_SECRETS_H
 #define AGENTSIGHT_STAGE_SECRETS_H
@@ -25,7 +26,8 @@ struct secret_span {
 /* The state of one stream. All zeroes is a fresh stream; there is nothing to release. */
 struct secret_scan {
 	uint32_t count;  /* bytes of the candidate or value seen so far */
-	uint32_t held;   /* trailing backslashes or dashes that may turn out not to belong to it */
+	uint32_t held;   /* trailing backslashes that may turn out not to belong to it */
+	bool last;       /* for the caller to set: nothing comes behind the next piece */
 	uint8_t mode;    /* what the next byte is part of */
 	uint8_t kind;    /* what ends the value */
 	uint8_t shape;   /* row of the shape table */
@@ -36,11 +38,24 @@ struct secret_scan {
 	uint8_t quote;   /* the quote that closes the value */
 	uint8_t escaped; /* backslashes before that quote: 1 in JSON inside a JSON string */
 	uint8_t list;    /* so many lists is the value in */
+
+	/* in a private key, whatever the mode says besides */
+	bool pem;
+	uint16_t block; /* bytes since its header */
+	uint16_t far;   /* bytes since a word that may be of the key */
+	uint8_t word;   /* length of such a word, as far as it matters */
+	bool digit;     /* it has one */
+	bool upper;     /* it has a capital */
+	uint8_t dashes; /* as many in a row */
+
 	uint8_t tail_len; /* valid bytes in tail; less than SECRETS_BACK only at the stream's start */
 	uint8_t tail[SECRETS_BACK];
 };
 
 _Static_assert(sizeof(struct secret_scan) <= 128, "one of these per stream");
+
+/* The state before a list of arguments or variables, each of which ends with a NUL; @whole: it is one piece. */
+struct secret_scan secrets_list(bool whole);
 
 /*
  * Finds the spans to mask in the next piece of a stream, ascending and disjoint. @st is NULL for a

@@ -552,11 +552,12 @@ static void masked_JSON_is_JSON(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
-/* Two of them are secrets by their name, one by its form. */
+/* Three of them are secrets by their name, one by its form. */
 static void who_a_process_is_keeps_its_secrets(void **state)
 {
-	static const char env[] = "LANG=C\0OPENAI_API_KEY=abcdefghijklmnop\0OTHER=" KEY
-				  "\0DB_PASSWORD=hunter2hunter2";
+	static const char env[] =
+		"A_TOKEN=it's mine\0LANG=C\0OPENAI_API_KEY=abcdefghijklmnop\0OTHER=" KEY
+		"\0DB_PASSWORD=hunter2 hunter2";
 	static const char argv[] = "curl\0-H\0Authorization: Bearer abcdefghijklmnop1234";
 	struct as_span span, arguments;
 
@@ -567,6 +568,8 @@ static void who_a_process_is_keeps_its_secrets(void **state)
 	record_struct(&rec, as_process_info)->env = span;
 	send();
 	assert_true(redacted);
+	assert_non_null(strstr(line.data, "A_TOKEN=***"));
+	assert_null(strstr(line.data, "mine"));
 	assert_non_null(strstr(line.data, "LANG=C"));
 	assert_non_null(strstr(line.data, "OPENAI_API_KEY=***"));
 	assert_non_null(strstr(line.data, "DB_PASSWORD=***"));

@@ -308,10 +308,10 @@ static void shaped_keys_in_named_places_stay_hidden(void **state)
 
 /* ---- what is masked of a whole text is masked of its pieces ---- */
 
-/* But backslashes right before a cut may belong to what ends the value. */
+/* But backslashes and dashes right before a cut may belong to what ends the value. */
 static void check_pieces(const char *in, const char *want, const char *out, size_t from, size_t to)
 {
-	while (to > from && in[to - 1] == '\\')
+	while (to > from && (in[to - 1] == '\\' || in[to - 1] == '-'))
 		to--;
 	for (size_t i = from; i < to; i++) {
 		if (want[i] == '*' && out[i] != '*')
@@ -453,6 +453,259 @@ static void any_white_space_may_stand_around_the_colon(void **state)
 		   "{\"password\"              :              \"**\"}");
 }
 
+/* ---- lines of a private key in which something stands that is not of the key ---- */
+
+#define HEADER "-----BEGIN OPENSSH PRIVATE KEY-----"
+#define FOOTER "-----END OPENSSH PRIVATE KEY-----"
+#define LINE_1 "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE"
+#define LINE_2 "AAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz"
+#define STARS  "************************************"
+
+/* No four bytes in a row of either line can be read, in the whole or in pieces. */
+static void expect_key_hidden(const char *in, size_t n, const char *out)
+{
+	static const char *const key[] = {LINE_1, LINE_2};
+
+	for (size_t k = 0; k < ARRAY_SIZE(key); k++) {
+		for (size_t i = 0; i + 4 <= strlen(key[k]); i++) {
+			char part[5] = {0};
+
+			memcpy(part, key[k] + i, 4);
+			if (memmem(out, n, part, 4))
+				fail_msg("%s -> %s", in, out);
+		}
+	}
+}
+
+static void check_key(const char *in)
+{
+	size_t n = strlen(in);
+	char whole[1024], out[1024];
+
+	mask(NULL, in, n, whole);
+	expect_key_hidden(in, n, whole);
+	for (size_t cut = 0; cut <= n; cut++) {
+		struct secret_scan st = {0};
+
+		mask(&st, in, cut, out);
+		mask(&st, in + cut, n - cut, out + cut);
+		check_pieces(in, whole, out, 0, cut);
+		check_pieces(in, whole, out, cut, n);
+	}
+	for (size_t piece = 1; piece < 20; piece++) {
+		struct secret_scan st = {0};
+
+		for (size_t i = 0; i < n; i += piece)
+			mask(&st, in + i, MIN(piece, n - i), out + i);
+		expect_key_hidden(in, n, out);
+	}
+}
+
+static void a_private_key_is_masked_whatever_stands_before_its_lines(void **state)
+{
+	check_key("     1\u2192" HEADER "\n     2\u2192" LINE_1 "\n     3\u2192" LINE_2
+		  "\n     4\u2192" FOOTER "\n");
+	check_key("{\"content\":\"     1\u2192" HEADER "\\n     2\u2192" LINE_1
+		  "\\n     3\u2192" LINE_2 "\\n     4\u2192" FOOTER "\\n\",\"n\":1}");
+	check_key("{\"content\":\"     1\\u2192" HEADER "\\n     2\\u2192" LINE_1
+		  "\\n     3\\u2192" LINE_2 "\\n     4\\u2192" FOOTER "\\n\",\"n\":1}");
+	check_key("1| " HEADER "\n2| " LINE_1 "\n3| " LINE_2 "\n4| " FOOTER "\n");
+	check_key("key.c(1): \"" HEADER "\\n\"\nkey.c(2): \"" LINE_1 "\\n\"\nkey.c(3): \"" LINE_2
+		  "\\n\"\n");
+	check_key("echo '" HEADER "' >k; echo '" LINE_1 "' >>k; echo '" LINE_2 "' >>k; cat k!");
+}
+
+static void a_private_key_is_masked_behind_headers_of_its_own(void **state)
+{
+	check_key("-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2.0.22 "
+		  "(GNU/Linux)\n\n" LINE_1 "\n" LINE_2 "\n-----END PGP PRIVATE KEY BLOCK-----\n");
+	check_key("-----BEGIN PGP PRIVATE KEY BLOCK-----\nComment: Alice "
+		  "<alice@example.org>\n\n" LINE_1 "\n" LINE_2
+		  "\n-----END PGP PRIVATE KEY BLOCK-----\n");
+	check_key("{\"c\":\"-----BEGIN PGP PRIVATE KEY BLOCK-----\\nVersion: GnuPG "
+		  "(\\\"x\\\")\\n\\n" LINE_1 "\\n" LINE_2
+		  "\\n-----END PGP PRIVATE KEY BLOCK-----\\n\"}");
+	check_key("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+		  "DEK-Info: AES-128-CBC,3F17F5316E2BAC89\n\n" LINE_1 "\n" LINE_2
+		  "\n-----END RSA PRIVATE KEY-----\n");
+}
+
+static void what_holds_the_lines_of_a_private_key_stays_what_it_is(void **state)
+{
+	expect("[\"" HEADER "\",\"" LINE_1 "\",\n\t\"MIIB\" , \"" FOOTER "\",\"x\"]",
+	       "[\"" HEADER "\",\"" STARS "\",\n\t\"****\" , \"" FOOTER "\",\"x\"]");
+	expect("{\"a\":\"[\\\"" HEADER "\\\",\\n \\\"" LINE_1 "\\\"]\"}",
+	       "{\"a\":\"[\\\"" HEADER "\\\",\\n \\\"" STARS "\\\"]\"}");
+	expect("{\"0\":\"" HEADER "\",\"1\":\"" LINE_1 "\\n\",\"2\":[\"" FOOTER "\"]}",
+	       "{\"0\":\"" HEADER "\",\"*\":\"" STARS "**\",\"*\":[\"" FOOTER "\"]}");
+	expect("[{\"n\":1,\"s\":\"" HEADER "\"},{\"n\":2,\"s\":\"" LINE_1 "\",\"x\":null}]" FOOTER,
+	       "[{\"n\":1,\"s\":\"" HEADER "\"},{\"*\":2,\"*\":\"" STARS "\",\"*\":null}]" FOOTER);
+	expect(" 1\u2192" HEADER "\n 2\u2192" LINE_1 "\n 3\u2192" FOOTER "\n",
+	       " 1\u2192" HEADER "***\u2192" STARS "***\u2192" FOOTER "\n");
+}
+
+/* What stands behind it: ordinary text, and a secret of another kind. */
+#define PROSE                                                                                      \
+	" begins such a file. Whoever finds that line in a text (or in the source of a program), " \
+	"has found a mention of a key; a key has lines of 64 letters and digits, and \"this\" "    \
+	"has "                                                                                     \
+	"words. It takes more than one sentence to say so, and even two of them are not enough: "  \
+	"it has to be a paragraph. A call is named toolu_01T1x1fJ34qAmk2tNTrN7Up6, a file has a "  \
+	"path "                                                                                    \
+	"like /usr/lib/python3/dist-packages/Crypto/PublicKey/RSA.py, a checksum has no "          \
+	"capitals: "                                                                               \
+	"d41d8cd98f00b204e9800998ecf8427e. None of these is of a key, either.\n"
+
+static void a_mention_of_a_private_key_hides_nothing_behind_it(void **state)
+{
+	expect_same("The line " HEADER PROSE);
+	expect_same("{\"text\":\"" HEADER PROSE "\"}");
+	expect("if (s == \"" HEADER "\") use(\"?key=ab&x=1\"); " PROSE,
+	       "if (s == \"" HEADER "\") use(\"?key=**&x=1\"); " PROSE);
+	/* a block without a footer, and what is behind that */
+	expect(HEADER "\n" LINE_1 "\n" PROSE "DB_PASSWORD=ab",
+	       HEADER "*" STARS "\n" PROSE "DB_PASSWORD=**");
+}
+
+/* The block is over in the middle of a value, of which all is masked the same. */
+static void a_secret_is_found_across_the_end_of_a_private_key(void **state)
+{
+	char in[1024], out[1024];
+
+	for (size_t pad = 0; pad < 600; pad++) {
+		struct secret_scan st = {0};
+		size_t n =
+			(size_t)snprintf(in, sizeof(in), HEADER "\n%s\n%*sCookie: a(b); c(d) e\n",
+					 pad % 2 ? LINE_1 : "(none)", (int)pad, "\n");
+
+		mask(NULL, in, n, out);
+		if (strstr(out, "b)") || strstr(out, "d) e"))
+			fail_msg("%zu: %s", pad, out);
+		for (size_t i = 0; i < n; i += 7)
+			mask(&st, in + i, MIN((size_t)7, n - i), out + i);
+		if (strstr(out, "b)") || strstr(out, "d) e"))
+			fail_msg("%zu: %s", pad, out);
+	}
+}
+
+/* ---- headers and settings behind '=' ---- */
+
+static void a_header_given_to_an_option_is_masked_to_the_end_of_its_argument(void **state)
+{
+	expect("git\0-c\0http.extraheader=AUTHORIZATION: basic eC1h\0fetch",
+	       "git|-c|http.extraheader=AUTHORIZATION: basic ****|fetch");
+	expect("wget\0--header=Authorization: Bearer a\"b c\0x",
+	       "wget|--header=Authorization: Bearer *****|x");
+	expect("wget\0--header=X-Api-Key: abc\0x", "wget|--header=X-Api-Key: ***|x");
+	expect_same("wget --header=Accept: text/html x=apiKey: string");
+}
+
+static void a_header_given_to_an_option_ends_with_the_quotes_around_it(void **state)
+{
+	expect_cut("sh -c 'wget \"--header=Authorization: Bearer abc\" https://x'",
+		   "sh -c 'wget \"--header=Authorization: Bearer ***\" https://x'");
+	expect_cut("[\"wget\",\"--header=X-Api-Key: ab\\\"c\",\"https://x\"]",
+		   "[\"wget\",\"--header=X-Api-Key: *****\",\"https://x\"]");
+	expect_cut("{\"c\":\"wget \\\"--header=X-Api-Key: abc\\\" https://x\",\"n\":1}",
+		   "{\"c\":\"wget \\\"--header=X-Api-Key: ***\\\" https://x\",\"n\":1}");
+	expect_cut("{\"c\":\"wget --header=X-Api-Key:abc https://x\",\"n\":1}",
+		   "{\"c\":\"wget --header=X-Api-Key:*************\",\"n\":1}");
+	expect_cut("{\"c\":\"[http]\\n\\textraheader = AUTHORIZATION: basic eC1h\\n[x]\",\"n\":1}",
+		   "{\"c\":\"[http]\\n\\textraheader = AUTHORIZATION: basic ****\\n[x]\",\"n\":1}");
+	expect_cut(
+		"{\"c\":\"http.https://a.host.with.a.name/of/which/the/beginning/is/out/of/sight/"
+		".extraheader=AUTHORIZATION: basic eC1h\",\"n\":1}",
+		"{\"c\":\"http.https://a.host.with.a.name/of/which/the/beginning/is/out/of/sight/"
+		".extraheader=AUTHORIZATION: basic ****\",\"n\":1}");
+	expect_cut("http.extraheader=AUTHORIZATION: basic eC1h\nhttp.sslverify=true\n",
+		   "http.extraheader=AUTHORIZATION: basic ****\nhttp.sslverify=true\n");
+}
+
+static void settings_with_blanks_around_the_equals_sign_are_masked(void **state)
+{
+	expect_cut("[default]\naws_secret_access_key = wJa/K7+Y\naws_session_token\t=\tIQoJ==\n",
+		   "[default]\naws_secret_access_key = ********\naws_session_token\t=\t******\n");
+	expect_cut("aws_secret_access_key = wJa\nregion = x\n",
+		   "aws_secret_access_key = ***\nregion = x\n");
+	expect_cut(
+		"{\"c\":\"aws_secret_access_key = wJa\\naws_session_token = IQo\\nregion = x\"}",
+		"{\"c\":\"aws_secret_access_key = ***\\naws_session_token = ***\\nregion = x\"}");
+	expect_cut("\"[x]\\r\\npassword = \\\"a b\\\"\\r\\ny = z\"",
+		   "\"[x]\\r\\npassword = \\\"***\\\"\\r\\ny = z\"");
+	expect_cut("     2\u2192aws_secret_access_key = wJa\n     3\tapi_key = abc\n",
+		   "     2\u2192aws_secret_access_key = ***\n     3\tapi_key = ***\n");
+	expect_cut("password = 'a b' # c\n", "password = '***' # c\n");
+	expect_cut("GITHUB_TOKEN = abc\nX = 1\n", "GITHUB_TOKEN = ***\nX = 1\n");
+}
+
+static void blanks_around_the_equals_sign_elsewhere_are_source_code(void **state)
+{
+	expect_same("if (password = next) x;\n    api_key = get();\nlet api_key = 1\n");
+	expect_same("password == other\nAPI_KEY == x\nPassword ======\n");
+	expect_same("token = abc\nkey = abc\nsig = abc\nnext_page_token = abc\n");
+	expect_same("password =\nuser = x\n");
+	/* the beginning of that line is out of sight */
+	expect_same("a                                                               "
+		    "password = x");
+}
+
+/* ---- arguments and variables of their own ---- */
+
+static void a_value_in_an_argument_goes_on_to_its_end(void **state)
+{
+	expect("mysql\0--password=correct horse battery\0-h",
+	       "mysql|--password=*********************|-h");
+	expect("mysql\0--password=ab'cd\0-h", "mysql|--password=*****|-h");
+	expect("A=1\0DB_PASSWORD=correct horse\0X=1", "A=1|DB_PASSWORD=*************|X=1");
+	expect("A=1\0DB_PASSWORD=ab#cd&ef\0X=1", "A=1|DB_PASSWORD=********|X=1");
+	expect("env\0ANTHROPIC_API_KEY=my'key\0X=1", "env|ANTHROPIC_API_KEY=******|X=1");
+	expect("A=1\0X_TOKEN=\"a\\b\" c", "A=1|X_TOKEN=*******");
+	expect("A=1\0X_TOKEN=\0B=1", "A=1|X_TOKEN=|B=1");
+}
+
+static void a_form_in_an_argument_has_other_parameters(void **state)
+{
+	expect("curl\0-d\0password=a 'b&user=c\0x", "curl|-d|password=****&user=c|x");
+	expect("curl\0-d\0user=c&password=ab&d=e\0x", "curl|-d|user=c&password=**&d=e|x");
+}
+
+static void a_value_in_a_program_of_the_shell_is_a_word(void **state)
+{
+	expect("sh\0-c\0A_TOKEN=ab curl x | sh\0y", "sh|-c|A_TOKEN=** curl x | sh|y");
+	expect("bash\0-lc\0DB_PASSWORD='a b' run\0y", "bash|-lc|DB_PASSWORD='***' run|y");
+	expect("x\0-Ac\0A_TOKEN=ab cd\0y", "x|-Ac|A_TOKEN=*****|y");
+}
+
+static void the_first_of_a_list_is_an_entry_like_the_others(void **state)
+{
+	static const char list[] = "DB_PASSWORD=a b\0sk-learn";
+	struct secret_scan st = secrets_list(true);
+	char out[64];
+
+	mask(&st, list, sizeof(list) - 1, out);
+	assert_string_equal(out, "DB_PASSWORD=***|sk-learn");
+	st = secrets_list(false);
+	mask(&st, list, sizeof(list) - 1, out);
+	assert_string_equal(out, "DB_PASSWORD=***|sk-*****");
+	expect("DB_PASSWORD=a b\0x", "DB_PASSWORD=* b|x");
+}
+
+/* A stream has NULs, too. */
+static void a_name_behind_a_nul_does_not_hide_all_the_rest(void **state)
+{
+	struct secret_scan st = {0};
+	struct secret_span spans[4];
+	static uint8_t text[200000] = "\0A_TOKEN=";
+	size_t total = 0, sum = 0;
+
+	memset(text + 9, 'x', sizeof(text) - 9);
+	for (size_t i = 0; i < sizeof(text); i += 1000) {
+		secrets_mask(&st, text + i, 1000, spans, ARRAY_SIZE(spans), &total);
+		sum += total;
+	}
+	assert_int_equal(sum, 128 * 1024);
+}
+
 static void a_value_may_span_many_pieces(void **state)
 {
 	struct secret_scan st = {0};
@@ -512,6 +765,9 @@ static void hostile_text_takes_linear_time(void **state)
 				     "://",
 				     "\\",
 				     "-----BEGIN PRIVATE KEY-----",
+				     "BEGIN PRIVATE KEY-----\"\\\\",
+				     " \\n password =",
+				     "=cookie:",
 				     "\"api_key\":[",
 				     "\"api_key\"\n\t :",
 				     "\\nCookie: n",
@@ -550,6 +806,20 @@ int main(void)
 		cmocka_unit_test(names_longer_than_the_window_are_known_by_their_end),
 		cmocka_unit_test(numbers_behind_a_name_are_masked),
 		cmocka_unit_test(any_white_space_may_stand_around_the_colon),
+		cmocka_unit_test(a_private_key_is_masked_whatever_stands_before_its_lines),
+		cmocka_unit_test(a_private_key_is_masked_behind_headers_of_its_own),
+		cmocka_unit_test(what_holds_the_lines_of_a_private_key_stays_what_it_is),
+		cmocka_unit_test(a_mention_of_a_private_key_hides_nothing_behind_it),
+		cmocka_unit_test(a_secret_is_found_across_the_end_of_a_private_key),
+		cmocka_unit_test(a_header_given_to_an_option_is_masked_to_the_end_of_its_argument),
+		cmocka_unit_test(a_header_given_to_an_option_ends_with_the_quotes_around_it),
+		cmocka_unit_test(settings_with_blanks_around_the_equals_sign_are_masked),
+		cmocka_unit_test(blanks_around_the_equals_sign_elsewhere_are_source_code),
+		cmocka_unit_test(a_value_in_an_argument_goes_on_to_its_end),
+		cmocka_unit_test(a_form_in_an_argument_has_other_parameters),
+		cmocka_unit_test(a_value_in_a_program_of_the_shell_is_a_word),
+		cmocka_unit_test(the_first_of_a_list_is_an_entry_like_the_others),
+		cmocka_unit_test(a_name_behind_a_nul_does_not_hide_all_the_rest),
 		cmocka_unit_test(a_value_may_span_many_pieces),
 		cmocka_unit_test(a_candidate_cut_by_a_piece_ends_harmlessly),
 		cmocka_unit_test(too_few_spans_mask_more_not_less),
