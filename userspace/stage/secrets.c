@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An online automaton: every byte is looked at once, going forward (of a private key twice), and the state after a byte does
- * not depend on how the stream was cut. Names are recognised backwards at their separator (':' or
- * '='), within SECRETS_BACK bytes that the state carries over; what follows is a value, consumed
- * until its end. Key shapes are recognised at the last byte of their prefix; what follows is a candidate,
- * consumed while its bytes fit. In the block of a private key a second automaton masks what may be of the key, while
- * this one goes on unheard, and so is where it should be when the block turns out to be none. Plain text is skipped
- * 16 bytes at a time up to one of a few trigger bytes, so text without secrets costs about as much as memchr().
+ * An online automaton: every byte is looked at once (of a private key twice), going forward, and the state after a byte
+ * does not depend on how the stream was cut. Names are recognised backwards at their separator (':' or '='), within
+ * SECRETS_BACK bytes that the state carries over; what follows is a value, consumed until its end. Key shapes are
+ * recognised at the last byte of their prefix; what follows is a candidate, consumed while its bytes fit. In the block of
+ * a private key a second automaton masks what may be of the key, while this one goes on unheard, and so is where it
+ * should be when the block turns out to be none. Plain text is skipped 16 bytes at a time up to one of a few trigger
+ * bytes, so text without secrets costs about as much as memchr().
  */
 #include "stage/secrets.h"
 
