@@ -549,6 +549,37 @@ static void a_program_of_another_processor_gets_a_reason(void **state)
 	close(fd);
 }
 
+/* @n functions of @body, which begin with as many instructions and then name the file of the reports. */
+#define LONG_FUNCTIONS(n, bytes, body)                                                        \
+	"const char first[] = \"x\", path[] = \"../../vendor/boringssl/ssl/ssl_lib.cc\";\n"   \
+	"__asm__(\".text\\n.rept " #n "\\n.cfi_startproc\\n.fill " #bytes ", 1, 0x90\\n" body \
+	"ret\\n.cfi_endproc\\n.endr\\n\");\n"                                                 \
+	"void *volatile sink; void _start(void) { sink = (void *)path; for (;;); }\n"
+
+#define NAMES_PATH "lea path(%rip), %rcx\\n"
+
+static void given_up(const char *source)
+{
+	struct find_result r;
+	int fd = built(source, "-fPIE -static-pie");
+
+	assert_int_equal(found(fd, &r), -E2BIG);
+	find_result_done(&r);
+	close(fd);
+}
+
+/* What they say is read at once, but all of them would be kept: 1,024 would take 384 MiB. */
+static void many_long_functions_are_not_all_kept(void **state)
+{
+	given_up(LONG_FUNCTIONS(64, 16000, NAMES_PATH "mov $16, %edi\\n"));
+}
+
+/* Few of them, but each is searched 96 times for jumps that lead to the constants before. */
+static void long_ways_back_are_charged(void **state)
+{
+	given_up(LONG_FUNCTIONS(15, 16000, NAMES_PATH NAMES_PATH NAMES_PATH NAMES_PATH));
+}
+
 static void a_search_can_be_stopped(void **state)
 {
 	_Atomic(bool) stop = true;
@@ -735,6 +766,8 @@ int main(void)
 		cmocka_unit_test(what_is_no_program_gets_a_reason),
 		cmocka_unit_test(a_program_of_another_processor_gets_a_reason),
 		cmocka_unit_test(code_that_is_suspicious_everywhere_is_given_up),
+		cmocka_unit_test(many_long_functions_are_not_all_kept),
+		cmocka_unit_test(long_ways_back_are_charged),
 		cmocka_unit_test(a_search_can_be_stopped),
 		cmocka_unit_test(a_file_cut_anywhere_is_an_error_or_nothing),
 	};
