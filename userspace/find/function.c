@@ -377,11 +377,14 @@ static void jumps_push(const struct function *f, size_t i, struct work *w)
 	}
 }
 
-/* Backwards along one straight line until a constant, a call, or the end of other code. */
+/*
+ * Backwards along one straight line until a constant, a call, or the end of other code. The visit that ends it counts
+ * as well: behind other code, a jump to itself leads here for ever.
+ */
 static void line_look(const struct function *f, size_t i, uint8_t reg, struct work *w,
 		      struct values *ret)
 {
-	for (; w->visited < VISITS_MAX; w->visited++) {
+	while (w->visited++ < VISITS_MAX) {
 		uint64_t value;
 
 		jumps_push(f, i, w);

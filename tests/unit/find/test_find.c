@@ -580,6 +580,14 @@ static void long_ways_back_are_charged(void **state)
 	given_up(LONG_FUNCTIONS(15, 16000, NAMES_PATH NAMES_PATH NAMES_PATH NAMES_PATH));
 }
 
+/* Behind other code, so that looking back never ends at something that stands before. */
+static void a_jump_to_itself_before_a_report_is_looked_at_once(void **state)
+{
+	alarm(60);
+	refused(LONG_FUNCTIONS(1, 16, "ret\\n1: jne 1b\\n" NAMES_PATH), "-fPIE -static-pie", "");
+	alarm(0);
+}
+
 static void a_search_can_be_stopped(void **state)
 {
 	_Atomic(bool) stop = true;
@@ -768,6 +776,7 @@ int main(void)
 		cmocka_unit_test(code_that_is_suspicious_everywhere_is_given_up),
 		cmocka_unit_test(many_long_functions_are_not_all_kept),
 		cmocka_unit_test(long_ways_back_are_charged),
+		cmocka_unit_test(a_jump_to_itself_before_a_report_is_looked_at_once),
 		cmocka_unit_test(a_search_can_be_stopped),
 		cmocka_unit_test(a_file_cut_anywhere_is_an_error_or_nothing),
 	};
