@@ -562,6 +562,14 @@ static int finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
 	return r;
 }
 
+/* For a file that is not probed: only one that found no place among those waiting is asked for again. */
+static void finder_ask_once(struct tls_source *t, enum tls_find_kind kind, int fd,
+			    const struct tls_file_key *key, const char *path, uint32_t tgid)
+{
+	if (finder_ask(t, kind, fd, key, path, tgid) == -E2BIG)
+		inspected_forget(t, key);
+}
+
 /* Every process is looked at, from the first one on. What none of them has mapped is seen then, too. */
 static void scan_begin(struct tls_source *t)
 {
@@ -705,9 +713,7 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 	if (inspected_before(t, &key))
 		return;
 	if (kind == TLS_FIND_LIBRARY) {
-		finder_ask(t, kind, fd, &key, path, tgid);
-		if (t->again)
-			inspected_forget(t, &key);
+		finder_ask_once(t, kind, fd, &key, path, tgid);
 		return;
 	}
 
@@ -716,9 +722,7 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 	if (r < 0) {
 		log_debug("tls: %s: %s", log_safe(path), e.text);
 		if (r == -ENOENT)
-			finder_ask(t, kind, fd, &key, path, tgid);
-		if (t->again)
-			inspected_forget(t, &key);
+			finder_ask_once(t, kind, fd, &key, path, tgid);
 		return;
 	}
 	f = file_add(t, &key, fd, path, tgid);
