@@ -15,8 +15,8 @@
 #define ELF_SECTIONS_MAX 4096
 #define ELF_CHAIN_MAX    4096 /* symbols of one hash chain */
 #define ELF_RELOCS_MAX   16384
-#define ELF_SYMBOLS_MAX  (1U << 20)
-#define ELF_STRTAB_MAX   (64U << 20)
+#define ELF_SYMBOLS_MAX  (1U << 18)
+#define ELF_STRTAB_MAX   (16U << 20)
 #define ELF_CHUNK        65520 /* a multiple of the symbol size, just below 64 KiB */
 #define ELF_NAMED_MAX    64    /* places in a string table that hold a wanted name */
 
@@ -120,6 +120,11 @@ int elf_open(int fd, struct elf **ret)
 		return r;
 	*ret = TAKE_PTR(elf);
 	return 0;
+}
+
+void elf_limit(struct elf *elf, uint64_t work)
+{
+	image_limit(elf->im, work);
 }
 
 void elf_free(struct elf *elf)
