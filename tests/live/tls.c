@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -575,6 +576,28 @@ static void brief_and_longer(void)
 	CHECK(stream_count(&st, "ssl", "data"), "no plaintext");
 }
 
+/* Nobody wrote: its probes go nevertheless, since that is not known, and come back. */
+static void touched_library(void)
+{
+	char *copy = library_copy(library_path(), "touched-copy.so");
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	hold_with(&w, "LD_PRELOAD", copy);
+	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid),
+		    live_printf("--binary-path=%s", copy), NULL);
+	live_wait_text(s.out, "touched-copy.so", 1, 30);
+	CHECK(!utimensat(AT_FDCWD, copy, NULL, 0), "cannot touch %s: %s", copy, strerror(errno));
+	live_wait_text(s.out, "not probed any more: its times have changed", 1, 30);
+	live_wait_text(s.out, "touched-copy.so", 3, 30);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	compare_sides(&st, w.out);
+}
+
 /* ---- files that take long to be read ---- */
 
 #define NAMES_BYTES ((16U << 20) - 4096)
@@ -725,6 +748,7 @@ const struct live_test tls_tests[] = {
 	{"a_named_file_without_TLS_functions_is_an_error", named_without_functions, 30},
 	{"a_library_under_another_name_is_captured_when_named", named_library, 60},
 	{"a_process_that_is_gone_hides_no_library_from_the_next_one", brief_and_longer, 60},
+	{"a_library_whose_times_are_set_is_probed_again", touched_library, 60},
 	{"a_library_is_probed_at_once_beside_files_with_many_symbols", costly_files, 120},
 	{"more_files_than_can_be_probed_at_once_are_seen_one_after_the_other", bundles, 300},
 	{},

@@ -37,7 +37,9 @@
 #define SEEN_NS      (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
 #define LEASED_NS    (6 * NSEC_PER_SEC) /* longer than SEEN_NS */
 #define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at what processes have mapped */
-#define REPORTS_MAX  32                  /* capabilities per file */
+#define TOUCH_MIN_NS NSEC_PER_SEC        /* the second time; the first one waits for nothing */
+#define TOUCH_MAX_NS (64 * NSEC_PER_SEC)
+#define REPORTS_MAX  32 /* capabilities per file */
 #define QUEUE_MAX    256
 #define ARRIVED_MAX  512 /* mappings, with paths of up to 4 KiB */
 #define SCRIPT_DEPTH 4   /* interpreters of interpreters */
@@ -625,7 +627,7 @@ static void file_refresh(struct tls_source *t, struct tls_file *f, const struct 
 
 	file_detach(t, f);
 	f->key = *key;
-	f->waiting = false;
+	f->waiting = f->touched = false;
 	f->calls = false;
 	if (kind == TLS_FIND_LIKELY)
 		r = tls_sites_glance(f->fd, &sites, NULL);
@@ -677,12 +679,29 @@ static void file_given(struct tls_source *t, struct tls_file *f)
 		file_refresh(t, f, &f->key);
 }
 
+/*
+ * Its content may be another, behind the back of who guards it, or its owner has set its times, which he can do as often
+ * as he likes: its probes go at once, but in the guard's thread, and come back later every time.
+ */
+static void file_touched(struct tls_source *t, struct tls_file *f)
+{
+	uint64_t now = clock_boot_ns(), pause = MAX(2 * f->touch_pause_ns, TOUCH_MIN_NS);
+
+	if (f->touched)
+		return;
+	f->touched = true;
+	f->touch_pause_ns = now < f->touch_due_ns + TOUCH_MAX_NS ? MIN(pause, TOUCH_MAX_NS) : 0;
+	f->touch_due_ns = now + f->touch_pause_ns;
+	write_guard_leave(t->guard, &f->number, 1);
+}
+
 /* Has somebody begun to write, or finished? */
 static void file_look(struct tls_source *t, struct tls_file *f)
 {
 	enum tls_leave leave = leave_take(t, f);
 	struct tls_file_key key;
 	struct stat st;
+	bool changed;
 
 	if (leave == TLS_LEAVING)
 		return;
@@ -693,16 +712,19 @@ static void file_look(struct tls_source *t, struct tls_file *f)
 	}
 	if (leave == TLS_LEFT) {
 		f->waiting = true;
-		file_report(t, f, CAPABILITY_MISSING,
-			    "not probed any more: it was opened for writing");
+		file_report(t, f, CAPABILITY_MISSING, "not probed any more: %s",
+			    f->touched ? "its times have changed" : "it was opened for writing");
 	}
-	if (f->waiting && !file_guard(t, f))
+	if (f->waiting && (clock_boot_ns() < f->touch_due_ns || !file_guard(t, f)))
 		return;
 	if (fstat(f->fd, &st) < 0)
 		return;
 	f->deleted = !st.st_nlink;
 	key = tls_file_key_of(&st);
-	if (f->waiting || !key_equal(&key, &f->key))
+	changed = !key_equal(&key, &f->key);
+	if (changed && file_attached(t, f))
+		file_touched(t, f);
+	else if (f->waiting || changed)
 		file_refresh(t, f, &key);
 	else if (f->unsearched)
 		file_search(t, f, search_kind(find_kind(f->path), f->calls ? 0 : -E2BIG), SOMEBODY);
