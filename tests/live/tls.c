@@ -266,6 +266,30 @@ static void protocols(const char *option)
 	CHECK(n == 9, "the workload speaks of %zu connections", n);
 }
 
+/* How many events of a session tell the server's name. */
+static size_t names_told(const char *option)
+{
+	struct workload w;
+	struct stream st;
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	workload_hold(&w, "tls", "many", "5", option, NULL);
+	record_tls(&w, &st);
+	while ((l = stream_find(&st, &i, 0, "ssl", NULL)))
+		n += object_at(l->data, "server_name") &&
+		     !strcmp(line_str(l, "server_name"), "workload.test");
+	return n;
+}
+
+static void names_taken_back(void)
+{
+	size_t named = names_told(NULL), unnamed = names_told("--unnamed");
+
+	CHECK(named == 5, "the name was told %zu times by 5 sessions", named);
+	CHECK(unnamed == 0, "a name that was taken back was told %zu times", unnamed);
+}
+
 static void protocols_asked(void)
 {
 	protocols("--ask");
@@ -737,6 +761,7 @@ const struct live_test tls_tests[] = {
 	{"many_connections_with_one_request_are_exact", many, 120},
 	{"what_a_session_agreed_upon_is_told_once", protocols_asked, 60},
 	{"what_nobody_asks_for_is_told_by_the_handshake", protocols_unasked, 60},
+	{"a_server_name_that_is_taken_back_is_not_told", names_taken_back, 60},
 	{"a_session_over_memory_knows_its_socket", memory, 60},
 	{"SSL_sendfile_is_a_gap_of_its_length", sent_file, 60},
 	{"a_megabyte_over_BoringSSL_linked_in_is_exact_both_ways", boringssl_big, 60},
