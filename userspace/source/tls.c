@@ -857,7 +857,7 @@ static void finder_poll(struct tls_source *t)
 	while ((find = tls_finder_take(t->finder))) {
 		log_debug("tls: %s: %s%zu sites%s; %s", log_safe(find->path), subjects[find->kind],
 			  find->symbols.n + find->found.n, find->found.cached ? ", known" : "",
-			  find->found.reason);
+			  log_safe(find->found.reason));
 		found_attach(t, find);
 		tls_find_free(find);
 	}
@@ -1307,7 +1307,7 @@ int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 		r = find_functions(fd, NULL, &found);
 	if (r < 0)
 		err_set(e, r, "no TLS functions to watch in '%s': %.300s", path,
-			*found.reason ? found.reason : why.text);
+			*found.reason ? log_safe(found.reason) : why.text);
 	find_result_done(&found);
 	return r;
 }

@@ -294,6 +294,25 @@ static void openssl_of_an_unclear_version_is_refused(void **state)
 		layouts[0], "version cannot be told");
 }
 
+/* It would be printed, and what is kept of it on the disk could not be read again. */
+static void line_ends_are_no_part_of_a_version(void **state)
+{
+	static const char *const texts[] = {
+		"OpenSSL \\r3.5.5 27 Jan 2026",
+		"OpenSSL 3.\\r\\n\\v5.5 27 Jan 2026",
+		"OpenSSL 3.5.\\n5 27 Jan 2026",
+		"OpenSSL +3.5.5 27 Jan 2026",
+	};
+	char source[8192];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		snprintf(source, sizeof(source),
+			 "const char version[] = \"%s\", other[] = \"\";\n%s", texts[i],
+			 MARKS OPENSSL);
+		refused(source, layouts[0], "version cannot be told");
+	}
+}
+
 static void openssl_1_1_without_symbols_is_told_apart(void **state)
 {
 	refused("const char version[] = \"OpenSSL 1.1.1w  11 Sep 2023\";\n" MARKS
@@ -758,6 +777,7 @@ int main(void)
 		cmocka_unit_test(the_same_file_of_another_library_number_is_not_boringssl),
 		cmocka_unit_test(openssl_3_is_found_by_its_functions_names),
 		cmocka_unit_test(openssl_of_an_unclear_version_is_refused),
+		cmocka_unit_test(line_ends_are_no_part_of_a_version),
 		cmocka_unit_test(openssl_1_1_without_symbols_is_told_apart),
 		cmocka_unit_test(nss_is_found_by_the_table_whose_read_and_write_receive_and_send),
 		cmocka_unit_test(tables_whose_reads_do_not_receive_are_not_nsss),
