@@ -329,6 +329,9 @@ static int section_symtab(struct elf *elf, uint32_t type, struct symtab *ret)
 		return -EBADMSG;
 	if (sh.sh_size / sizeof(Elf64_Sym) > ELF_SYMBOLS_MAX || strings.sh_size > ELF_STRTAB_MAX)
 		return -E2BIG;
+	/* at once what would end so */
+	if (!image_affords(elf->im, sh.sh_size + strings.sh_size))
+		return -E2BIG;
 
 	*ret = (struct symtab){
 		.offset = sh.sh_offset,
