@@ -12,9 +12,15 @@
 
 #include "tls_data.bpf.h"
 
+/* Given to a session. Its object may be freed before it has spoken, and the next one have the same address. */
+#define NAME_MAX_NS (30 * 1000000000ULL)
+
 struct server_name {
+	__u64 boot_ns;
 	char text[AS_SERVER_NAME_MAX];
 };
+
+static const struct server_name name_none; /* too large for the stack */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -172,10 +178,17 @@ static __always_inline struct as_span alpn_span(const struct alpn *alpn, __u32 o
 	return span;
 }
 
+static __always_inline struct server_name *name_find(const struct as_tls_key *key)
+{
+	struct server_name *name = bpf_map_lookup_elem(&tls_names, key);
+
+	return name && bpf_ktime_get_boot_ns() - name->boot_ns < NAME_MAX_NS ? name : NULL;
+}
+
 /* The name is told once: the next session may have its object at the same address. */
 static __always_inline long name_take(const struct as_tls_key *key, char *to)
 {
-	struct server_name *name = bpf_map_lookup_elem(&tls_names, key);
+	struct server_name *name = name_find(key);
 	long n;
 
 	if (!name)
@@ -237,7 +250,7 @@ static __noinline int session_tell(const struct as_tls_key *key, struct as_tls_s
 		   !alpn_read_at(&alpn, key->ssl, AS_TLS_SPEC_ALPN_AT(send->spec))) {
 		alpn.len = 0;
 	}
-	if (!alpn.len && (!first || !bpf_map_lookup_elem(&tls_names, key)))
+	if (!alpn.len && (!first || !name_find(key)))
 		return 0;
 	if (alpn.len)
 		s->told_alpn = s->stream_id;
@@ -510,21 +523,25 @@ static __always_inline void call_store(struct as_tls_call *c, struct pt_regs *ct
  * SSL_set_tlsext_host_name() is SSL_ctrl(ssl, 55, 0, name). The other one is
  * gnutls_server_name_set(session, 1, name, length).
  */
+static __always_inline bool name_is_given(struct pt_regs *ctx, __u64 spec)
+{
+	if (AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_CTRL)
+		return (int)PT_REGS_PARM2(ctx) == 55 && PT_REGS_PARM3(ctx) == 0;
+	return (int)PT_REGS_PARM2(ctx) == 1;
+}
+
+/* How long it is. None, which takes an earlier one back, is a name at NULL or of no length. */
 static __always_inline long name_read(struct pt_regs *ctx, __u64 spec, struct server_name *ret)
 {
 	__u64 len = PT_REGS_PARM4(ctx);
 
-	if (AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_CTRL) {
-		if ((int)PT_REGS_PARM2(ctx) != 55 || PT_REGS_PARM3(ctx) != 0)
-			return -1;
-		return bpf_probe_read_user_str(ret->text, sizeof(ret->text), (void *)len);
-	}
-	if ((int)PT_REGS_PARM2(ctx) != 1)
-		return -1;
+	if (AS_TLS_SPEC_SHAPE(spec) == AS_TLS_SHAPE_CTRL)
+		return bpf_probe_read_user_str(ret->text, sizeof(ret->text), (void *)len) - 1;
 	barrier_var(len);
-	if (len >= sizeof(ret->text))
+	if (len >= sizeof(ret->text) ||
+	    bpf_probe_read_user(ret->text, len, (void *)PT_REGS_PARM3(ctx)))
 		return -1;
-	return bpf_probe_read_user(ret->text, len, (void *)PT_REGS_PARM3(ctx));
+	return len;
 }
 
 /* Names are given before the handshake: one that has begun is of who had this address before. */
@@ -540,12 +557,20 @@ static __noinline int handshake_not_begun(const struct as_tls_key *key)
 static __always_inline void name_enter(struct pt_regs *ctx, __u64 spec)
 {
 	struct as_tls_key key = {.ssl = PT_REGS_PARM1(ctx)};
-	struct server_name name = {};
+	struct server_name *name;
 
-	if (name_read(ctx, spec, &name) < 0)
+	if (!name_is_given(ctx, spec))
 		return;
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	bpf_map_update_elem(&tls_names, &key, &name, BPF_ANY);
+	bpf_map_update_elem(&tls_names, &key, &name_none, BPF_ANY);
+	name = bpf_map_lookup_elem(&tls_names, &key);
+	if (!name)
+		return;
+	name->boot_ns = bpf_ktime_get_boot_ns();
+	if (name_read(ctx, spec, name) <= 0) {
+		bpf_map_delete_elem(&tls_names, &key);
+		return;
+	}
 	handshake_not_begun(&key);
 }
 

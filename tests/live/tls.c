@@ -2,12 +2,17 @@
 /* TLS plaintext; the workload `tls` tells calls, bytes and SHA-256 per thread and direction. */
 #include "live.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tls.h"
@@ -261,6 +266,30 @@ static void protocols(const char *option)
 	CHECK(n == 9, "the workload speaks of %zu connections", n);
 }
 
+/* How many events of a session tell the server's name. */
+static size_t names_told(const char *option)
+{
+	struct workload w;
+	struct stream st;
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	workload_hold(&w, "tls", "many", "5", option, NULL);
+	record_tls(&w, &st);
+	while ((l = stream_find(&st, &i, 0, "ssl", NULL)))
+		n += object_at(l->data, "server_name") &&
+		     !strcmp(line_str(l, "server_name"), "workload.test");
+	return n;
+}
+
+static void names_taken_back(void)
+{
+	size_t named = names_told(NULL), unnamed = names_told("--unnamed");
+
+	CHECK(named == 5, "the name was told %zu times by 5 sessions", named);
+	CHECK(unnamed == 0, "a name that was taken back was told %zu times", unnamed);
+}
+
 static void protocols_asked(void)
 {
 	protocols("--ask");
@@ -501,9 +530,9 @@ static char *library_path(void)
 }
 
 /* Under a name that says nothing. The loader takes it for libssl, by the name inside. */
-static char *library_copy(const char *path)
+static char *library_copy(const char *path, const char *name)
 {
-	char *copy = live_printf("%s/private-copy.so", live_dir()), chunk[65536];
+	char *copy = live_printf("%s/%s", live_dir(), name), chunk[65536];
 	FILE *from = fopen(path, "re"), *to = fopen(copy, "we");
 	size_t n;
 
@@ -518,7 +547,7 @@ static char *library_copy(const char *path)
 /* It would be found by what is in it, too, but perhaps behind the first bytes. */
 static void named_library(void)
 {
-	char *copy = library_copy(library_path());
+	char *copy = library_copy(library_path(), "private-copy.so");
 	struct workload w;
 	struct stream st;
 	struct sight s;
@@ -542,7 +571,7 @@ static bool is_there(void *path)
 /* Both map the library once. What the first one had is not to be seen any more when it is looked for. */
 static void brief_and_longer(void)
 {
-	char *copy = library_copy(library_path()), *tls = workload_path("tls");
+	char *copy = library_copy(library_path(), "private-copy.so"), *tls = workload_path("tls");
 	char *flag = live_printf("%s/flag", live_dir());
 	struct workload w;
 	struct stream st;
@@ -569,6 +598,103 @@ static void brief_and_longer(void)
 	stream_load(&st, s.out);
 	check_attached(&st, "private-copy.so", "SSL_read");
 	CHECK(stream_count(&st, "ssl", "data"), "no plaintext");
+}
+
+/* Nobody wrote: its probes go nevertheless, since that is not known, and come back. */
+static void touched_library(void)
+{
+	char *copy = library_copy(library_path(), "touched-copy.so");
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	hold_with(&w, "LD_PRELOAD", copy);
+	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid),
+		    live_printf("--binary-path=%s", copy), NULL);
+	live_wait_text(s.out, "touched-copy.so", 1, 30);
+	CHECK(!utimensat(AT_FDCWD, copy, NULL, 0), "cannot touch %s: %s", copy, strerror(errno));
+	live_wait_text(s.out, "not probed any more: its times have changed", 1, 30);
+	live_wait_text(s.out, "touched-copy.so", 3, 30);
+	workload_finish(&w);
+	sight_stop(&s);
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	compare_sides(&st, w.out);
+}
+
+/* ---- files that take long to be read ---- */
+
+#define NAMES_BYTES ((16U << 20) - 4096)
+#define SYMBOLS     (1U << 18)
+#define COSTLY      200
+
+/* As many symbols as are read at all, none of them of TLS; nearly nothing of it takes room on the disk. */
+static void costly_file(const char *path)
+{
+	static const char name[] = "SSL_read";
+	uint64_t symbols = 4096 + NAMES_BYTES, sections = symbols + SYMBOLS * sizeof(Elf64_Sym);
+	struct {
+		Elf64_Ehdr head;
+		Elf64_Phdr load;
+	} file = {.head = {.e_ident = ELFMAG "\2\1\1",
+			   .e_type = ET_DYN,
+			   .e_machine = EM_X86_64,
+			   .e_version = EV_CURRENT,
+			   .e_phoff = sizeof(file.head),
+			   .e_shoff = sections,
+			   .e_ehsize = sizeof(file.head),
+			   .e_phentsize = sizeof(file.load),
+			   .e_phnum = 1,
+			   .e_shentsize = sizeof(Elf64_Shdr),
+			   .e_shnum = 3},
+		  .load = {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_filesz = 4096}};
+	Elf64_Shdr tables[] = {{},
+			       {.sh_type = SHT_SYMTAB,
+				.sh_offset = symbols,
+				.sh_size = SYMBOLS * sizeof(Elf64_Sym),
+				.sh_link = 2,
+				.sh_entsize = sizeof(Elf64_Sym)},
+			       {.sh_type = SHT_STRTAB, .sh_offset = 4096, .sh_size = NAMES_BYTES}};
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0755);
+
+	CHECK(pwrite(fd, &file, sizeof(file), 0) == sizeof(file) &&
+		      pwrite(fd, name, sizeof(name), (off_t)(symbols - sizeof(name))) ==
+			      sizeof(name) &&
+		      pwrite(fd, tables, sizeof(tables), (off_t)sections) == sizeof(tables),
+	      "cannot write %s: %s", path, strerror(errno));
+	CHECK(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED,
+	      "cannot map %s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* They are read beside the events, and by somebody for whom the next library does not wait. */
+static void costly_files(void)
+{
+	char *copy = library_copy(library_path(), "libssl-copy.so");
+	struct timespec before, after;
+	struct workload w;
+	struct sight s;
+	double seconds;
+	int line[2];
+
+	CHECK(!pipe(line), "pipe: %s", strerror(errno));
+	workload_hold(&w, "/bin/sh", "-c",
+		      live_printf("LD_PRELOAD=%s exec %s ex 2 100 --no-sum --wait <&%d", copy,
+				  workload_path("tls"), line[0]),
+		      NULL);
+	sight_start(&s, "ssl", NULL);
+	for (unsigned long k = 0; k < live_scaled(COSTLY); k++)
+		costly_file(live_printf("%s/costly-%lu", live_dir(), k));
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	workload_release(&w);
+	live_wait_text(s.out, "libssl-copy.so", 1, 60);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	CHECK(write(line[1], "\n", 1) == 1, "the workload is gone");
+	workload_wait(&w);
+	sight_stop(&s);
+	seconds = (double)(after.tv_sec - before.tv_sec) +
+		  (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+	CHECK(live_in_guest() || seconds < 3, "it took %.1f s", seconds);
 }
 
 /* ---- more files than can be probed at once ---- */
@@ -639,6 +765,7 @@ const struct live_test tls_tests[] = {
 	{"many_connections_with_one_request_are_exact", many, 120},
 	{"what_a_session_agreed_upon_is_told_once", protocols_asked, 60},
 	{"what_nobody_asks_for_is_told_by_the_handshake", protocols_unasked, 60},
+	{"a_server_name_that_is_taken_back_is_not_told", names_taken_back, 60},
 	{"a_session_over_memory_knows_its_socket", memory, 60},
 	{"SSL_sendfile_is_a_gap_of_its_length", sent_file, 60},
 	{"a_megabyte_over_BoringSSL_linked_in_is_exact_both_ways", boringssl_big, 60},
@@ -650,6 +777,8 @@ const struct live_test tls_tests[] = {
 	{"a_named_file_without_TLS_functions_is_an_error", named_without_functions, 30},
 	{"a_library_under_another_name_is_captured_when_named", named_library, 60},
 	{"a_process_that_is_gone_hides_no_library_from_the_next_one", brief_and_longer, 60},
+	{"a_library_whose_times_are_set_is_probed_again", touched_library, 60},
+	{"a_library_is_probed_at_once_beside_files_with_many_symbols", costly_files, 120},
 	{"more_files_than_can_be_probed_at_once_are_seen_one_after_the_other", bundles, 300},
 	{},
 };

@@ -8,13 +8,15 @@
  *   tls pingpong N SIZE [--keepalive]   N requests of 64 bytes, answers of SIZE bytes
  *   tls ex N SIZE                       the same, kept alive, through SSL_read_ex and SSL_write_ex
  *   tls big BYTES                       one write of BYTES each way
- *   tls many N                          N connections with one small request each
+ *   tls many N [--unnamed]              N connections with one small request each
  *   tls memory N                        the same, with a client over memory buffers
  *   tls alpn N                          the same, with another protocol on each connection
  *   tls sendfile BYTES                  a small answer, then BYTES by SSL_sendfile()
  *
  * `alpn` tells for each connection what the client was told; without --ask it is not asked and told by the
  * server alone. `sendfile` ends with status 77 where the library cannot do it.
+ *
+ * The client names the server "workload.test"; with --unnamed it takes that back.
  *
  * Built with the machine's OpenSSL, and by tests/tls with OpenSSL 1.1.1 and BoringSSL.
  *
@@ -75,6 +77,7 @@ static struct {
 	bool memory;
 	bool alpn;
 	bool ask;
+	bool unnamed;
 	size_t sendfile_len;
 	bool sums;
 	int cpu;
@@ -453,6 +456,8 @@ static SSL *client_connect(SSL_CTX *ctx)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	use_socket(ssl, fd, cfg.memory);
 	SSL_set_tlsext_host_name(ssl, "workload.test");
+	if (cfg.unnamed)
+		SSL_set_tlsext_host_name(ssl, NULL);
 	SSL_set_connect_state(ssl);
 	if (handshake(ssl) != 1)
 		errx(1, "SSL_do_handshake failed");
@@ -558,10 +563,10 @@ static size_t number(const char *text)
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N |\n"
-		"           memory N | alpn N [--ask] | sendfile BYTES\n"
-		"       [--cpu K] [--wait] [--no-sum]\n");
+	fprintf(stderr, "usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N "
+			"[--unnamed] |\n"
+			"           memory N | alpn N [--ask] | sendfile BYTES\n"
+			"       [--cpu K] [--wait] [--no-sum]\n");
 	return 2;
 }
 
@@ -579,6 +584,8 @@ int main(int argc, char **argv)
 			cfg.keepalive = true;
 		else if (!strcmp(argv[i], "--ask"))
 			cfg.ask = true;
+		else if (!strcmp(argv[i], "--unnamed"))
+			cfg.unnamed = true;
 		else if (!strcmp(argv[i], "--wait"))
 			wait_first = true;
 		else if (!strcmp(argv[i], "--no-sum"))

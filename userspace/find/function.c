@@ -128,7 +128,7 @@ static int function_decode(struct reader *rd, struct function *f, bool open)
 	if (f->n_steps == 0)
 		return -ENOENT;
 	f->end = f->steps[f->n_steps - 1].vaddr + f->steps[f->n_steps - 1].insn.len;
-	return 0;
+	return image_looks(rd->im, f->n_steps);
 }
 
 /* The instruction at @vaddr, exactly; -1 when none begins there. */
@@ -290,7 +290,7 @@ static struct function *function_known(const struct functions *fs, uint64_t vadd
 
 static int function_add(struct functions *fs, const struct function *f, struct function **ret)
 {
-	if (fs->n == FUNCTIONS_MAX)
+	if (fs->n == FUNCTIONS_MAX || fs->n_steps + f->n_steps > FUNCTIONS_STEPS_MAX)
 		return -E2BIG;
 	if (fs->n == fs->cap) {
 		size_t cap = fs->cap ? fs->cap * 2 : 64;
@@ -303,6 +303,7 @@ static int function_add(struct functions *fs, const struct function *f, struct f
 	}
 	*ret = &fs->list[fs->n++];
 	**ret = *f;
+	fs->n_steps += f->n_steps;
 	return 0;
 }
 
@@ -354,6 +355,7 @@ static bool constant_behind(const struct function *f, size_t i, uint8_t reg, uin
 struct values {
 	size_t n;
 	uint64_t of[LOOK_MAX];
+	size_t looks; /* instructions that were looked at for them */
 };
 
 /* Instructions still to be looked back from. */
@@ -375,14 +377,18 @@ static void jumps_push(const struct function *f, size_t i, struct work *w)
 	}
 }
 
-/* Backwards along one straight line until a constant, a call, or the end of other code. */
+/*
+ * Backwards along one straight line until a constant, a call, or the end of other code. The visit that ends it counts
+ * as well: behind other code, a jump to itself leads here for ever.
+ */
 static void line_look(const struct function *f, size_t i, uint8_t reg, struct work *w,
 		      struct values *ret)
 {
-	for (; w->visited < VISITS_MAX; w->visited++) {
+	while (w->visited++ < VISITS_MAX) {
 		uint64_t value;
 
 		jumps_push(f, i, w);
+		ret->looks += f->n_steps;
 		if (i-- == 0)
 			return;
 		if (step_sets(f, i, reg, &value)) {
@@ -409,7 +415,7 @@ static void constants_find(const struct function *f, size_t i, uint8_t reg, stru
 {
 	uint64_t value;
 
-	ret->n = 0;
+	*ret = (struct values){};
 	if (constant_behind(f, i, reg, &value)) {
 		ret->of[0] = value;
 		ret->n = 1;
@@ -430,13 +436,13 @@ static const struct {
 	{X86_RDX, X86_RSI},
 };
 
-static void report_take(struct function *f, size_t i, unsigned int library)
+static int report_take(struct image *im, struct function *f, size_t i, unsigned int library)
 {
 	struct values libraries, reasons = {};
 
 	constants_find(f, i, X86_RDI, &libraries);
 	if (libraries.n != 1 || libraries.of[0] != library)
-		return;
+		return image_looks(im, libraries.looks);
 
 	for (size_t k = 0; k < ARRAY_SIZE(conventions); k++) {
 		if (f->steps[i].insn.reg == conventions[k].path)
@@ -446,6 +452,7 @@ static void report_take(struct function *f, size_t i, unsigned int library)
 		if (reasons.of[k] < REASONS_MAX)
 			f->reasons[reasons.of[k] / 64] |= 1ULL << reasons.of[k] % 64;
 	}
+	return image_looks(im, libraries.looks + reasons.looks);
 }
 
 static int ref_take(struct reader *rd, const struct ref *ref, unsigned int library,
@@ -469,7 +476,7 @@ static int ref_take(struct reader *rd, const struct ref *ref, unsigned int libra
 	i = step_find(known, ref->vaddr);
 	known->refs[ref->anchor] = true;
 	if (library && known->steps[i].insn.kind == X86_SET)
-		report_take(known, (size_t)i, library);
+		return report_take(rd->im, known, (size_t)i, library);
 	return 0;
 }
 

@@ -15,9 +15,10 @@
 #include "find/scan.h"
 #include "find/x86.h"
 
-#define FUNCTION_BYTES_MAX (16U << 10) /* the longest that matters had 5 KiB */
-#define FUNCTIONS_MAX      2048
-#define REASONS_MAX        2048 /* numbers of reasons; TLS alerts end at 1255 */
+#define FUNCTION_BYTES_MAX  (16U << 10) /* the longest that matters had 5 KiB */
+#define FUNCTIONS_MAX       2048
+#define FUNCTIONS_STEPS_MAX (1U << 18) /* of all of them, 6 MiB; the most seen were 8,353 */
+#define REASONS_MAX         2048       /* numbers of reasons; TLS alerts end at 1255 */
 
 struct step {
 	uint64_t vaddr;
@@ -38,6 +39,7 @@ struct function {
 struct functions {
 	size_t n;
 	size_t cap;
+	size_t n_steps; /* of all of them */
 	struct function *list;
 };
 

@@ -83,6 +83,11 @@ int image_read_file(struct image *im, uint64_t offset, void *buf, size_t len)
 	return r < 0 ? r : io_pread(im->fd, offset, buf, len);
 }
 
+bool image_affords(const struct image *im, uint64_t bytes)
+{
+	return im->work <= im->work_max && bytes / 4096 < im->work_max - im->work;
+}
+
 int image_looks(struct image *im, size_t n)
 {
 	uint64_t looks = im->looks + n;

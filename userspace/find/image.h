@@ -45,6 +45,9 @@ void image_free(struct image *im);
 void image_limit(struct image *im, uint64_t work);
 DEFINE_FREEP(struct image *, image_free)
 
+/* Can so many bytes still be read? */
+bool image_affords(const struct image *im, uint64_t bytes);
+
 /* Charges @n places in what was read that deserved a second look: there may be one at every byte. */
 int image_looks(struct image *im, size_t n);
 

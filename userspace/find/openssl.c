@@ -12,7 +12,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define LETTERS_MAX 7 /* behind the number: "1.1.1w" */
 
 struct version {
 	unsigned int major;
@@ -20,18 +23,33 @@ struct version {
 	char text[32]; /* "OpenSSL 3.5.5" */
 };
 
+/* sscanf() would take blanks and line ends before a number for a part of it, and they of the version. */
+static bool number_parse(const char **at, unsigned int *ret)
+{
+	size_t n = strspn(*at, "0123456789");
+
+	if (n == 0 || n > 3)
+		return false;
+	*ret = (unsigned int)strtoul(*at, NULL, 10);
+	*at += n;
+	return true;
+}
+
 /* "OpenSSL 3.5.5 27 Jan 2026": with a date, or it is prose. */
 static bool version_parse(const char *text, struct version *ret)
 {
+	const char *at = text + strlen("OpenSSL ");
 	unsigned int patch, day;
-	char month[4], letters[8] = "";
-	int len = 0;
+	char month[4];
+	int len;
 
-	if (sscanf(text, "OpenSSL %3u.%3u.%3u%7[a-z]%n", &ret->major, &ret->minor, &patch, letters,
-		   &len) != 4 &&
-	    sscanf(text, "OpenSSL %3u.%3u.%3u%n", &ret->major, &ret->minor, &patch, &len) != 3)
+	if (strncmp(text, "OpenSSL ", (size_t)(at - text)) != 0 ||
+	    !number_parse(&at, &ret->major) || *at++ != '.' || !number_parse(&at, &ret->minor) ||
+	    *at++ != '.' || !number_parse(&at, &patch))
 		return false;
-	if (len <= 0 || sscanf(text + len, " %2u %3[A-Za-z]", &day, month) != 2)
+	at += MIN(strspn(at, "abcdefghijklmnopqrstuvwxyz"), (size_t)LETTERS_MAX);
+	len = (int)(at - text);
+	if (sscanf(at, " %2u %3[A-Za-z]", &day, month) != 2)
 		return false;
 
 	snprintf(ret->text, sizeof(ret->text), "%.*s", len, text);

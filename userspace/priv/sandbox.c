@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "priv/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -133,11 +134,17 @@ int sandbox_try(const struct identity *id, int (*try)(void *ctx), void *ctx)
 	return r;
 }
 
+/*
+ * Other threads lose their capabilities by ceasing to be root. So who is another user with capabilities becomes root
+ * before; where that is not possible they keep them, which sandbox_read() tells.
+ */
 int sandbox_become(const struct identity *id, uint64_t keep, struct err *e)
 {
 	if (keep)
 		prctl(PR_SET_KEEPCAPS, 1);
 	bounding_set_empty(keep);
+	if (geteuid() != 0 && setresuid(0, 0, 0) < 0)
+		log_debug("cannot become root before user %u: %s", id->uid, strerror(errno));
 	/* the C library's functions, which do it in every thread */
 	if (setgroups(0, NULL) < 0 || setresgid(id->gid, id->gid, id->gid) < 0 ||
 	    setresuid(id->uid, id->uid, id->uid) < 0)
@@ -163,13 +170,13 @@ static uint64_t line_number(const char *text, const char *key, int base)
 	return line ? strtoull(line + strlen(key), NULL, base) : 0;
 }
 
-int sandbox_read(pid_t pid, struct sandbox_state *ret)
+static int status_read(pid_t pid, const char *tid, struct sandbox_state *ret)
 {
 	_cleanup_(closep) int fd = -1;
-	char path[48], text[4096];
+	char path[64], text[4096];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/status", pid, tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (n < 0)
@@ -182,6 +189,33 @@ int sandbox_read(pid_t pid, struct sandbox_state *ret)
 		.no_new_privs = line_number(text, "\nNoNewPrivs:", 10),
 		.filtered = line_number(text, "\nSeccomp:", 10) == 2,
 	};
+	return 0;
+}
+
+int sandbox_read(pid_t pid, struct sandbox_state *ret)
+{
+	struct sandbox_state all = {.uid = UINT32_MAX, .no_new_privs = true, .filtered = true}, is;
+	_cleanup_(closedirp) DIR *dir = NULL;
+	const struct dirent *d;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while ((d = readdir(dir))) {
+		/* one that has ended meanwhile can do nothing */
+		if (*d->d_name == '.' || status_read(pid, d->d_name, &is) < 0)
+			continue;
+		all.uid = MIN(all.uid, is.uid);
+		all.effective |= is.effective;
+		all.permitted |= is.permitted;
+		all.no_new_privs &= is.no_new_privs;
+		all.filtered &= is.filtered;
+	}
+	if (all.uid == UINT32_MAX)
+		return -ESRCH;
+	*ret = all;
 	return 0;
 }
 

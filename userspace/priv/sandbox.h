@@ -36,13 +36,16 @@ int sandbox_permitted(uint64_t *ret);
  */
 int sandbox_try(const struct identity *id, int (*try)(void *ctx), void *ctx);
 
-/* All threads become @id, without capabilities; this one keeps those of @keep. */
+/*
+ * All threads become @id, without capabilities, as far as the kernel takes them from those of another user than root; this
+ * one keeps those of @keep.
+ */
 int sandbox_become(const struct identity *id, uint64_t keep, struct err *e);
 
 /* This process, of one thread, keeps the capabilities of @keep, for itself and for what it may start. */
 int sandbox_limit(uint64_t keep);
 
-/* What /proc/PID/status says. */
+/* What the kernel says of a process: of its threads, the most that one of them can do. */
 struct sandbox_state {
 	uint32_t uid;
 	uint64_t effective, permitted;

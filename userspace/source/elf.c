@@ -15,8 +15,8 @@
 #define ELF_SECTIONS_MAX 4096
 #define ELF_CHAIN_MAX    4096 /* symbols of one hash chain */
 #define ELF_RELOCS_MAX   16384
-#define ELF_SYMBOLS_MAX  (1U << 20)
-#define ELF_STRTAB_MAX   (64U << 20)
+#define ELF_SYMBOLS_MAX  (1U << 18)
+#define ELF_STRTAB_MAX   (16U << 20)
 #define ELF_CHUNK        65520 /* a multiple of the symbol size, just below 64 KiB */
 #define ELF_NAMED_MAX    64    /* places in a string table that hold a wanted name */
 
@@ -120,6 +120,11 @@ int elf_open(int fd, struct elf **ret)
 		return r;
 	*ret = TAKE_PTR(elf);
 	return 0;
+}
+
+void elf_limit(struct elf *elf, uint64_t work)
+{
+	image_limit(elf->im, work);
 }
 
 void elf_free(struct elf *elf)
@@ -323,6 +328,9 @@ static int section_symtab(struct elf *elf, uint32_t type, struct symtab *ret)
 	if (sh.sh_entsize != sizeof(Elf64_Sym) || strings.sh_type != SHT_STRTAB)
 		return -EBADMSG;
 	if (sh.sh_size / sizeof(Elf64_Sym) > ELF_SYMBOLS_MAX || strings.sh_size > ELF_STRTAB_MAX)
+		return -E2BIG;
+	/* at once what would end so */
+	if (!image_affords(elf->im, sh.sh_size + strings.sh_size))
 		return -E2BIG;
 
 	*ret = (struct symtab){

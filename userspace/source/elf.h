@@ -28,6 +28,9 @@ struct elf_symbol {
 
 /* Keeps @fd, which must stay open until elf_free(). */
 int elf_open(int fd, struct elf **ret);
+
+/* Reads may come to so many units from now on: one each, and one for each 4 KiB. Then they end with -E2BIG. */
+void elf_limit(struct elf *elf, uint64_t work);
 void elf_free(struct elf *elf);
 DEFINE_FREEP(struct elf *, elf_free)
 

@@ -37,9 +37,12 @@
 #define SEEN_NS      (5 * NSEC_PER_SEC) /* then a file is looked at again: it may have changed */
 #define LEASED_NS    (6 * NSEC_PER_SEC) /* longer than SEEN_NS */
 #define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at what processes have mapped */
-#define REPORTS_MAX  32                  /* capabilities per file */
+#define TOUCH_MIN_NS NSEC_PER_SEC        /* the second time; the first one waits for nothing */
+#define TOUCH_MAX_NS (64 * NSEC_PER_SEC)
+#define REPORTS_MAX  32 /* capabilities per file */
 #define QUEUE_MAX    256
-#define SCRIPT_DEPTH 4 /* interpreters of interpreters */
+#define ARRIVED_MAX  512 /* mappings, with paths of up to 4 KiB */
+#define SCRIPT_DEPTH 4   /* interpreters of interpreters */
 
 /* Who uses a file, when it is no process that is known. */
 #define NOBODY   0          /* yet: it is there before who uses it */
@@ -78,6 +81,8 @@ struct tls_source {
 	struct tls_maps *maps;     /* of the process that is being looked at; NULL: of none */
 	uint32_t queue[QUEUE_MAX]; /* processes to be looked at */
 	size_t n_queue;
+	struct mapping arrived[ARRIVED_MAX]; /* to be looked at, in a circle; the paths are ours */
+	size_t first_arrived, n_arrived;
 	struct tls_files *files;
 	struct seen seen[CACHE_SIZE];
 	struct tls_file_key inspected[CACHE_SIZE];
@@ -549,6 +554,12 @@ static enum tls_find_kind find_kind(const char *path)
 		       : TLS_FIND_LIBRARY;
 }
 
+/* What is left to be done when a glance at the symbols ended with @glance. */
+static enum tls_find_kind search_kind(enum tls_find_kind kind, int glance)
+{
+	return kind == TLS_FIND_LIKELY && glance == -E2BIG ? TLS_FIND_SYMBOLS : kind;
+}
+
 /* -E2BIG: many are searched already; all are looked at again when these are done. */
 static int finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
 		      const struct tls_file_key *key, const char *path, uint32_t tgid)
@@ -560,6 +571,14 @@ static int finder_ask(struct tls_source *t, enum tls_find_kind kind, int fd,
 	else if (r < 0)
 		log_warning("tls: %s is not searched: %s", log_safe(path), strerror(-r));
 	return r;
+}
+
+/* For a file that is not probed: only one that found no place among those waiting is asked for again. */
+static void finder_ask_once(struct tls_source *t, enum tls_find_kind kind, int fd,
+			    const struct tls_file_key *key, const char *path, uint32_t tgid)
+{
+	if (finder_ask(t, kind, fd, key, path, tgid) == -E2BIG)
+		inspected_forget(t, key);
 }
 
 /* Every process is looked at, from the first one on. What none of them has mapped is seen then, too. */
@@ -584,24 +603,38 @@ static void finder_again(struct tls_source *t)
 }
 
 /* When everything is looked at again, it is one that is known. */
-static void file_search(struct tls_source *t, struct tls_file *f, uint32_t tgid)
+static void file_search(struct tls_source *t, struct tls_file *f, enum tls_find_kind kind,
+			uint32_t tgid)
 {
-	f->unsearched = finder_ask(t, find_kind(f->path), f->fd, &f->key, f->path, tgid) == -E2BIG;
+	f->unsearched = finder_ask(t, kind, f->fd, &f->key, f->path, tgid) == -E2BIG;
+}
+
+/* What has symbols is libssl's like, and holds nothing else when it is a library. */
+static void file_probe(struct tls_source *t, struct tls_file *f, const struct tls_sites *sites,
+		       uint32_t tgid)
+{
+	sites_attach(t, f, sites);
+	if (!is_library(f->path))
+		file_search(t, f, TLS_FIND_LIKELY, tgid);
 }
 
 /* Its content may be another now, or may be probed now. The file keeps its number. */
 static void file_refresh(struct tls_source *t, struct tls_file *f, const struct tls_file_key *key)
 {
+	enum tls_find_kind kind = find_kind(f->path);
 	struct tls_sites sites;
+	int r = -E2BIG;
 
 	file_detach(t, f);
 	f->key = *key;
-	f->waiting = false;
+	f->waiting = f->touched = false;
 	f->calls = false;
-	if (find_kind(f->path) == TLS_FIND_LIKELY && tls_sites_find(f->fd, &sites, NULL) == 0)
-		sites_attach(t, f, &sites);
-	if (!f->calls || !is_library(f->path))
-		file_search(t, f, SOMEBODY);
+	if (kind == TLS_FIND_LIKELY)
+		r = tls_sites_glance(f->fd, &sites, NULL);
+	if (r == 0)
+		file_probe(t, f, &sites, SOMEBODY);
+	else
+		file_search(t, f, search_kind(kind, r), SOMEBODY);
 	file_unguard(t, f);
 }
 
@@ -646,12 +679,29 @@ static void file_given(struct tls_source *t, struct tls_file *f)
 		file_refresh(t, f, &f->key);
 }
 
+/*
+ * Its content may be another, behind the back of who guards it, or its owner has set its times, which he can do as often
+ * as he likes: its probes go at once, but in the guard's thread, and come back later every time.
+ */
+static void file_touched(struct tls_source *t, struct tls_file *f)
+{
+	uint64_t now = clock_boot_ns(), pause = MAX(2 * f->touch_pause_ns, TOUCH_MIN_NS);
+
+	if (f->touched)
+		return;
+	f->touched = true;
+	f->touch_pause_ns = now < f->touch_due_ns + TOUCH_MAX_NS ? MIN(pause, TOUCH_MAX_NS) : 0;
+	f->touch_due_ns = now + f->touch_pause_ns;
+	write_guard_leave(t->guard, &f->number, 1);
+}
+
 /* Has somebody begun to write, or finished? */
 static void file_look(struct tls_source *t, struct tls_file *f)
 {
 	enum tls_leave leave = leave_take(t, f);
 	struct tls_file_key key;
 	struct stat st;
+	bool changed;
 
 	if (leave == TLS_LEAVING)
 		return;
@@ -662,19 +712,22 @@ static void file_look(struct tls_source *t, struct tls_file *f)
 	}
 	if (leave == TLS_LEFT) {
 		f->waiting = true;
-		file_report(t, f, CAPABILITY_MISSING,
-			    "not probed any more: it was opened for writing");
+		file_report(t, f, CAPABILITY_MISSING, "not probed any more: %s",
+			    f->touched ? "its times have changed" : "it was opened for writing");
 	}
-	if (f->waiting && !file_guard(t, f))
+	if (f->waiting && (clock_boot_ns() < f->touch_due_ns || !file_guard(t, f)))
 		return;
 	if (fstat(f->fd, &st) < 0)
 		return;
 	f->deleted = !st.st_nlink;
 	key = tls_file_key_of(&st);
-	if (f->waiting || !key_equal(&key, &f->key))
+	changed = !key_equal(&key, &f->key);
+	if (changed && file_attached(t, f))
+		file_touched(t, f);
+	else if (f->waiting || changed)
 		file_refresh(t, f, &key);
 	else if (f->unsearched)
-		file_search(t, f, SOMEBODY);
+		file_search(t, f, search_kind(find_kind(f->path), f->calls ? 0 : -E2BIG), SOMEBODY);
 }
 
 /*
@@ -705,28 +758,20 @@ static void file_inspect(struct tls_source *t, enum tls_find_kind kind, int fd, 
 	if (inspected_before(t, &key))
 		return;
 	if (kind == TLS_FIND_LIBRARY) {
-		finder_ask(t, kind, fd, &key, path, tgid);
-		if (t->again)
-			inspected_forget(t, &key);
+		finder_ask_once(t, kind, fd, &key, path, tgid);
 		return;
 	}
 
-	/* what has symbols is libssl's like, and holds nothing else when it is a library */
-	r = tls_sites_find(fd, &sites, &e);
-	if (r < 0) {
-		log_debug("tls: %s: %s", log_safe(path), e.text);
-		if (r == -ENOENT)
-			finder_ask(t, kind, fd, &key, path, tgid);
-		if (t->again)
-			inspected_forget(t, &key);
+	r = tls_sites_glance(fd, &sites, &e);
+	if (r == 0) {
+		f = file_add(t, &key, fd, path, tgid);
+		if (f)
+			file_probe(t, f, &sites, tgid);
 		return;
 	}
-	f = file_add(t, &key, fd, path, tgid);
-	if (!f)
-		return;
-	sites_attach(t, f, &sites);
-	if (!is_library(path))
-		file_search(t, f, tgid);
+	log_debug("tls: %s: %s", log_safe(path), e.text);
+	if (r == -ENOENT || r == -E2BIG)
+		finder_ask_once(t, search_kind(kind, r), fd, &key, path, tgid);
 }
 
 /* Has other content than what was searched: the places that were found are anywhere. */
@@ -734,7 +779,27 @@ static void found_late(struct tls_source *t, const struct tls_find *find)
 {
 	log_debug("tls: %s: has changed while it was searched", log_safe(find->path));
 	seen_forget(t, find->key.dev, find->key.ino);
-	file_inspect(t, find->kind, find->fd, find->path, find->tgid);
+	file_inspect(t, find->kind == TLS_FIND_LIBRARY ? TLS_FIND_LIBRARY : TLS_FIND_LIKELY,
+		     find->fd, find->path, find->tgid);
+}
+
+/* The symbols of a likely file have been searched. @f: the file, if it is known. */
+static void symbols_attach(struct tls_source *t, struct tls_file *f, const struct tls_find *find)
+{
+	bool likely = find->result == -ENOENT || find->result == -E2BIG;
+
+	if (f && f->calls)
+		return; /* an earlier search has told */
+	if (find->symbols.n) {
+		if (!f)
+			f = file_add(t, &find->key, find->fd, find->path, find->tgid);
+		if (f)
+			file_probe(t, f, &find->symbols, find->tgid);
+	} else if (f) {
+		file_search(t, f, TLS_FIND_LIKELY, find->tgid);
+	} else if (likely) {
+		finder_ask_once(t, TLS_FIND_LIKELY, find->fd, &find->key, find->path, find->tgid);
+	}
 }
 
 /* Attaches to what was found without symbols, unless the file has changed since. */
@@ -751,6 +816,10 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 	f = file_find(t, &find->key);
 	if (f && (file_leaves(t, f) || !key_equal(&f->key, &find->key)))
 		return; /* the next look at it asks again */
+	if (find->kind == TLS_FIND_SYMBOLS) {
+		symbols_attach(t, f, find);
+		return;
+	}
 	if (find->symbols.n)
 		probes_of_sites(&find->symbols, &probes);
 	else
@@ -778,13 +847,17 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 
 static void finder_poll(struct tls_source *t)
 {
+	static const char *const subjects[] = {
+		[TLS_FIND_SYMBOLS] = "by symbols: ",
+		[TLS_FIND_LIKELY] = "besides exported functions: ",
+		[TLS_FIND_LIBRARY] = "",
+	};
 	struct tls_find *find;
 
 	while ((find = tls_finder_take(t->finder))) {
-		log_debug("tls: %s: %s%zu sites%s; %s", log_safe(find->path),
-			  find->kind == TLS_FIND_LIKELY ? "besides exported functions: " : "",
+		log_debug("tls: %s: %s%zu sites%s; %s", log_safe(find->path), subjects[find->kind],
 			  find->symbols.n + find->found.n, find->found.cached ? ", known" : "",
-			  find->found.reason);
+			  log_safe(find->found.reason));
 		found_attach(t, find);
 		tls_find_free(find);
 	}
@@ -872,18 +945,25 @@ static bool worth_a_look(int fd, const char *path)
 	       (fstat(fd, &st) == 0 && st.st_size >= (off_t)LIBRARY_MIN);
 }
 
-static void mapping_inspect(struct tls_source *t, const struct mapping *m)
+/* Is its file no file, or known? Then its use is noted, and nothing else is to be done. */
+static bool mapping_known(struct tls_source *t, const struct mapping *m)
 {
-	_cleanup_(closep) int fd = -1;
 	struct tls_file *f;
 
 	if (m->path[0] != '/')
-		return;
+		return true;
 	tls_files_use(t->files, m->ino, clock_boot_ns());
 	f = tls_files_find(t->files, m->dev, m->ino);
 	if (f)
 		user_note(t, m->tgid, f);
-	if (seen_lately(t, m->dev, m->ino, m->generation))
+	return seen_lately(t, m->dev, m->ino, m->generation);
+}
+
+static void mapping_inspect(struct tls_source *t, const struct mapping *m)
+{
+	_cleanup_(closep) int fd = -1;
+
+	if (mapping_known(t, m))
 		return;
 	fd = mapping_open(m);
 	if (fd < 0)
@@ -894,12 +974,33 @@ static void mapping_inspect(struct tls_source *t, const struct mapping *m)
 		file_inspect(t, find_kind(m->path), fd, m->path, m->tgid);
 }
 
+/* Opening and reading a file takes a while, and the kernel's ring waits: that is for arrived_step(). */
 static void mapping_arrived(void *arg, const struct mapping *m)
 {
 	struct tls_source *t = arg;
+	struct mapping *at = &t->arrived[(t->first_arrived + t->n_arrived) % ARRIVED_MAX];
+	char *path;
 
-	if (wanted(t, m->tgid))
-		mapping_inspect(t, m);
+	if (!wanted(t, m->tgid) || mapping_known(t, m))
+		return;
+	path = t->n_arrived < ARRIVED_MAX ? strdup(m->path) : NULL;
+	if (!path) {
+		scan_begin(t); /* too many: everyone */
+		return;
+	}
+	*at = *m;
+	at->path = path;
+	t->n_arrived++;
+}
+
+static void arrived_step(struct tls_source *t)
+{
+	struct mapping m = t->arrived[t->first_arrived];
+	_cleanup_(freep) char *path = (char *)m.path;
+
+	t->first_arrived = (t->first_arrived + 1) % ARRIVED_MAX;
+	t->n_arrived--;
+	mapping_inspect(t, &m);
 }
 
 static void process_inspect(struct tls_source *t, uint32_t tgid)
@@ -962,11 +1063,18 @@ static void scan_end(struct tls_source *t)
 		scan_begin(t);
 }
 
-/* One more process, or a mapping of the one that is being looked at; false when there is none. */
+/*
+ * One more mapping that was made later, process, or mapping of the one that is being looked at; false when there is none.
+ * Who has made a mapping just now may be gone soon.
+ */
 static bool look_step(struct tls_source *t)
 {
 	struct dirent *d;
 
+	if (t->n_arrived) {
+		arrived_step(t);
+		return true;
+	}
 	if (t->maps) {
 		process_step(t);
 		return true;
@@ -1002,8 +1110,6 @@ bool tls_source_poll(struct tls_source *t)
 	if (t->mmaps && mmaps_poll(t->mmaps, mapping_arrived, t))
 		scan_begin(t); /* records were lost: look at everyone again */
 
-	if (!t->maps && !t->n_queue && !t->scan)
-		return false;
 	end = clock_boot_ns() + SLICE_NS;
 	while (clock_boot_ns() < end) {
 		if (!look_step(t))
@@ -1201,7 +1307,7 @@ int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 		r = find_functions(fd, NULL, &found);
 	if (r < 0)
 		err_set(e, r, "no TLS functions to watch in '%s': %.300s", path,
-			*found.reason ? found.reason : why.text);
+			*found.reason ? log_safe(found.reason) : why.text);
 	find_result_done(&found);
 	return r;
 }
@@ -1307,6 +1413,8 @@ void tls_source_free(struct tls_source *t)
 	write_guard_free(t->guard);
 	tls_files_free(t->files);
 	tls_maps_free(t->maps);
+	for (size_t i = 0; i < t->n_arrived; i++)
+		free((char *)t->arrived[(t->first_arrived + i) % ARRIVED_MAX].path);
 	if (t->scan)
 		closedir(t->scan);
 	mmaps_free(t->mmaps);

@@ -45,7 +45,9 @@ struct tls_file {
 	enum tls_leave leave;
 	unsigned int reports;
 	bool calls;   /* its functions have symbols, which are better than what is found without */
-	bool waiting; /* for its writer to close it */
+	bool waiting; /* for its writer to close it, or for its time */
+	bool touched; /* its times are others, and its probes are to be taken out for that */
+	uint64_t touch_pause_ns, touch_due_ns; /* how long it waits then, and until when */
 	bool unsearched; /* for the functions without symbols: others had to be searched first */
 	bool expected;   /* probed before anybody uses it: the system's, or named by the user */
 	bool deleted;

@@ -123,11 +123,24 @@ static bool exports_aead(int fd)
 	       elf_dynsym_find(elf, "EVP_AEAD_CTX_open", &vaddr, &size) == 0;
 }
 
+static void symbols_search(struct tls_find *find)
+{
+	struct err e = {};
+
+	find->result = tls_sites_find(find->fd, &find->symbols, &e);
+	if (find->result < 0)
+		snprintf(find->found.reason, sizeof(find->found.reason), "%.200s", e.text);
+}
+
 static void search(struct tls_finder *f, struct tls_find *find)
 {
 	struct find_options options = {
 		.table = f->table, .cache = *f->cache ? f->cache : NULL, .stop = &f->stop};
 
+	if (find->kind == TLS_FIND_SYMBOLS) {
+		symbols_search(find);
+		return;
+	}
 	if (find->kind == TLS_FIND_LIBRARY) {
 		if (tls_sites_find(find->fd, &find->symbols, NULL) == 0)
 			return;

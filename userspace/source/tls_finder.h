@@ -18,6 +18,7 @@ struct tls_finder;
 
 /* What is searched, and what comes first: few libraries hold TLS, and a program may talk soon. */
 enum tls_find_kind {
+	TLS_FIND_SYMBOLS, /* for symbols alone, of which a likely file has many */
 	TLS_FIND_LIKELY, /* a program, or a library that says what it is; its symbols told nothing */
 	TLS_FIND_LIBRARY, /* any other library, also for symbols */
 	N_TLS_FIND_KINDS,
@@ -31,8 +32,9 @@ struct tls_find {
 	char *path;              /* for people */
 	uint32_t tgid;
 	enum tls_find_kind kind;
-	struct tls_sites symbols; /* a library's; then nothing else is searched for. None: n is 0 */
-	int result;               /* as find_functions() says */
+	struct tls_sites
+		symbols; /* when there are some, nothing else is searched for. None: n is 0 */
+	int result;      /* as find_functions() says, or tls_sites_find() of symbols alone */
 	struct find_result found;
 };
 

@@ -83,6 +83,9 @@ struct tls_sites {
  */
 int tls_sites_find(int fd, struct tls_sites *ret, struct err *e);
 
+/* The same where it takes a millisecond at most, which it does for TLS libraries themselves; else -E2BIG. */
+int tls_sites_glance(int fd, struct tls_sites *ret, struct err *e);
+
 const char *tls_place_name(enum tls_place place);
 
 #endif

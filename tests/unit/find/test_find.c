@@ -294,6 +294,25 @@ static void openssl_of_an_unclear_version_is_refused(void **state)
 		layouts[0], "version cannot be told");
 }
 
+/* It would be printed, and what is kept of it on the disk could not be read again. */
+static void line_ends_are_no_part_of_a_version(void **state)
+{
+	static const char *const texts[] = {
+		"OpenSSL \\r3.5.5 27 Jan 2026",
+		"OpenSSL 3.\\r\\n\\v5.5 27 Jan 2026",
+		"OpenSSL 3.5.\\n5 27 Jan 2026",
+		"OpenSSL +3.5.5 27 Jan 2026",
+	};
+	char source[8192];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		snprintf(source, sizeof(source),
+			 "const char version[] = \"%s\", other[] = \"\";\n%s", texts[i],
+			 MARKS OPENSSL);
+		refused(source, layouts[0], "version cannot be told");
+	}
+}
+
 static void openssl_1_1_without_symbols_is_told_apart(void **state)
 {
 	refused("const char version[] = \"OpenSSL 1.1.1w  11 Sep 2023\";\n" MARKS
@@ -549,6 +568,45 @@ static void a_program_of_another_processor_gets_a_reason(void **state)
 	close(fd);
 }
 
+/* @n functions of @body, which begin with as many instructions and then name the file of the reports. */
+#define LONG_FUNCTIONS(n, bytes, body)                                                        \
+	"const char first[] = \"x\", path[] = \"../../vendor/boringssl/ssl/ssl_lib.cc\";\n"   \
+	"__asm__(\".text\\n.rept " #n "\\n.cfi_startproc\\n.fill " #bytes ", 1, 0x90\\n" body \
+	"ret\\n.cfi_endproc\\n.endr\\n\");\n"                                                 \
+	"void *volatile sink; void _start(void) { sink = (void *)path; for (;;); }\n"
+
+#define NAMES_PATH "lea path(%rip), %rcx\\n"
+
+static void given_up(const char *source)
+{
+	struct find_result r;
+	int fd = built(source, "-fPIE -static-pie");
+
+	assert_int_equal(found(fd, &r), -E2BIG);
+	find_result_done(&r);
+	close(fd);
+}
+
+/* What they say is read at once, but all of them would be kept: 1,024 would take 384 MiB. */
+static void many_long_functions_are_not_all_kept(void **state)
+{
+	given_up(LONG_FUNCTIONS(64, 16000, NAMES_PATH "mov $16, %edi\\n"));
+}
+
+/* Few of them, but each is searched 96 times for jumps that lead to the constants before. */
+static void long_ways_back_are_charged(void **state)
+{
+	given_up(LONG_FUNCTIONS(15, 16000, NAMES_PATH NAMES_PATH NAMES_PATH NAMES_PATH));
+}
+
+/* Behind other code, so that looking back never ends at something that stands before. */
+static void a_jump_to_itself_before_a_report_is_looked_at_once(void **state)
+{
+	alarm(60);
+	refused(LONG_FUNCTIONS(1, 16, "ret\\n1: jne 1b\\n" NAMES_PATH), "-fPIE -static-pie", "");
+	alarm(0);
+}
+
 static void a_search_can_be_stopped(void **state)
 {
 	_Atomic(bool) stop = true;
@@ -719,6 +777,7 @@ int main(void)
 		cmocka_unit_test(the_same_file_of_another_library_number_is_not_boringssl),
 		cmocka_unit_test(openssl_3_is_found_by_its_functions_names),
 		cmocka_unit_test(openssl_of_an_unclear_version_is_refused),
+		cmocka_unit_test(line_ends_are_no_part_of_a_version),
 		cmocka_unit_test(openssl_1_1_without_symbols_is_told_apart),
 		cmocka_unit_test(nss_is_found_by_the_table_whose_read_and_write_receive_and_send),
 		cmocka_unit_test(tables_whose_reads_do_not_receive_are_not_nsss),
@@ -735,6 +794,9 @@ int main(void)
 		cmocka_unit_test(what_is_no_program_gets_a_reason),
 		cmocka_unit_test(a_program_of_another_processor_gets_a_reason),
 		cmocka_unit_test(code_that_is_suspicious_everywhere_is_given_up),
+		cmocka_unit_test(many_long_functions_are_not_all_kept),
+		cmocka_unit_test(long_ways_back_are_charged),
+		cmocka_unit_test(a_jump_to_itself_before_a_report_is_looked_at_once),
 		cmocka_unit_test(a_search_can_be_stopped),
 		cmocka_unit_test(a_file_cut_anywhere_is_an_error_or_nothing),
 	};

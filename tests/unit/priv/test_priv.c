@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -124,6 +126,71 @@ static int state_of_the_core(void)
 static void nothing_is_left_in_the_core(void **state)
 {
 	run(state_of_the_core);
+}
+
+static pid_t thread_id;
+static int thread_ends[2];
+
+static void *thread_main(void *arg)
+{
+	char byte;
+
+	__atomic_store_n(&thread_id, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+	return read(thread_ends[0], &byte, 1) < 0 ? arg : NULL;
+}
+
+/* As a service with a user of its own and ambient capabilities; and a thread that was there before the split. */
+static int as_a_user_with_capabilities(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2];
+	pthread_t thread;
+
+	EXPECT(prctl(PR_SET_KEEPCAPS, 1) == 0 && setresuid(1000, 1000, 1000) == 0);
+	EXPECT(syscall(SYS_capget, &head, caps) == 0);
+	for (size_t i = 0; i < 2; i++)
+		caps[i].effective = caps[i].permitted;
+	EXPECT(syscall(SYS_capset, &head, caps) == 0 && prctl(PR_SET_KEEPCAPS, 0) == 0);
+	EXPECT(pipe(thread_ends) == 0 && !pthread_create(&thread, NULL, thread_main, NULL));
+	while (!__atomic_load_n(&thread_id, __ATOMIC_SEQ_CST))
+		usleep(1000);
+	return 0;
+}
+
+static int state_of_the_thread(void)
+{
+	struct sandbox_state is;
+
+	EXPECT(sandbox_read(thread_id, &is) == 0);
+	EXPECT(is.uid != 0 && is.uid != 1000 && is.no_new_privs && is.filtered);
+	EXPECT(!is.effective && !is.permitted);
+	return 0;
+}
+
+static void nothing_is_left_in_threads_of_another_user(void **state)
+{
+	run_after(as_a_user_with_capabilities, state_of_the_thread);
+}
+
+/* The kernel takes nothing away then. */
+static int as_a_user_with_fixed_capabilities(void)
+{
+	EXPECT(prctl(PR_SET_SECUREBITS, 4 /* SECBIT_NO_SETUID_FIXUP */) == 0);
+	return as_a_user_with_capabilities();
+}
+
+static int threads_are_told(void)
+{
+	struct sandbox_state is;
+
+	EXPECT(sandbox_read(getpid(), &is) == 0);
+	EXPECT(is.permitted);
+	return 0;
+}
+
+static void what_a_thread_keeps_is_told(void **state)
+{
+	run_after(as_a_user_with_fixed_capabilities, threads_are_told);
 }
 
 static int calls_of_the_core(void)
@@ -505,6 +572,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_left_in_the_core),
+		cmocka_unit_test(nothing_is_left_in_threads_of_another_user),
+		cmocka_unit_test(what_a_thread_keeps_is_told),
 		cmocka_unit_test(system_calls_that_do_harm_are_refused),
 		cmocka_unit_test(of_processes_only_listed_files_are_given_out),
 		cmocka_unit_test(programs_are_elf_files_that_run_and_nothing_else),

@@ -422,6 +422,31 @@ static void functions_in_the_symbol_table_only_are_found(void **state)
 	assert_int_equal(tls_sites_find(stripped, &s, NULL), -ENOENT);
 }
 
+/* Two MiB of names. */
+static void a_glance_is_for_libraries_with_few_symbols(void **state)
+{
+	static const char few[] =
+		FUNCTION("SSL_read", "push %rbx") FUNCTION("SSL_write", "push %rbx"),
+			  many[] = ".hidden SSL_read\n.hidden SSL_write\n"
+				   ".macro symbol\nsymbol_of_a_program_that_has_a_great_many_"
+				   "of_them_with_names_as_long_as_this_is_\\@:\n.endm\n"
+				   ".rept 24000\nsymbol\n.endr\n" FUNCTION("SSL_read", "push %rbx")
+					   FUNCTION("SSL_write", "push %rbx");
+	struct tls_sites sites;
+	struct err e = {};
+	int fd = library_new(few, "s", "");
+
+	assert_int_equal(tls_sites_glance(fd, &sites, &e), 0);
+	assert_int_equal(sites.n, 2);
+	close(fd);
+
+	fd = library_new(many, "s", "");
+	assert_int_equal(tls_sites_glance(fd, &sites, &e), -E2BIG);
+	assert_int_equal(tls_sites_find(fd, &sites, &e), 0);
+	assert_int_equal(sites.n, 2);
+	close(fd);
+}
+
 static void every_error_has_a_reason(void **state)
 {
 	_cleanup_(closep) int fd = memfd_create("text", MFD_CLOEXEC);
@@ -554,6 +579,7 @@ int main(void)
 		cmocka_unit_test(gnutls_has_one_site_for_what_is_sent),
 		cmocka_unit_test(users_of_a_tls_library_are_not_one),
 		cmocka_unit_test(functions_in_the_symbol_table_only_are_found),
+		cmocka_unit_test(a_glance_is_for_libraries_with_few_symbols),
 		cmocka_unit_test(every_error_has_a_reason),
 		cmocka_unit_test(every_compiler_setting_covers_each_function_once),
 		cmocka_unit_test(the_installed_libssl_is_understood),
