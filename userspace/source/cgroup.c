@@ -632,10 +632,12 @@ static void limits_read(const struct cgroup_source *s, struct cgroup *c)
 
 void cgroup_source_tick(struct cgroup_source *s)
 {
+	const struct cgroup *first = TAILQ_FIRST(&s->held);
+
 	for (size_t i = 0; i < TICK_BUDGET; i++) {
 		struct cgroup *c = TAILQ_FIRST(&s->held);
 
-		if (!c)
+		if (!c || (i && c == first))
 			return;
 		limits_read(s, c);
 		TAILQ_REMOVE(&s->held, c, order);

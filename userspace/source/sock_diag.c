@@ -100,6 +100,16 @@ static void socket_take(const struct nlmsghdr *h,
 	take(ctx, &f);
 }
 
+/* A dump that fails ends as others do; why, or 0, is behind the header of the end. */
+static int dump_result(const struct nlmsghdr *h)
+{
+	int32_t r = 0;
+
+	if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(r)))
+		memcpy(&r, NLMSG_DATA(h), sizeof(r));
+	return MIN(r, 0);
+}
+
 int sock_diag_parse(const void *bytes, size_t n, void (*take)(void *ctx, const struct sock_fact *f),
 		    void *ctx)
 {
@@ -112,7 +122,7 @@ int sock_diag_parse(const void *bytes, size_t n, void (*take)(void *ctx, const s
 		if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > n)
 			return -EBADMSG;
 		if (h->nlmsg_type == NLMSG_DONE)
-			return 0;
+			return dump_result(h);
 		if (h->nlmsg_type == NLMSG_ERROR) {
 			const struct nlmsgerr *e = NLMSG_DATA(h);
 

@@ -281,7 +281,7 @@ static void on_start(struct stats *s, const struct event *ev)
 
 static void on_stop(struct stats *s, const struct event *ev)
 {
-	stats_lost_in_all(s, ((const struct as_stats *)ev->rec)->lost);
+	stats_recording_stop(s, ((const struct as_stats *)ev->rec)->lost);
 }
 
 void stats_event(struct stats *s, const struct event *ev)

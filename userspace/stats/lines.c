@@ -303,7 +303,7 @@ static int on_start(struct lines *l, const struct scan *m)
 
 static int on_stop(struct lines *l, const struct scan *m)
 {
-	stats_lost_in_all(l->stats, scan_u64(m, SCAN_LOST));
+	stats_recording_stop(l->stats, scan_u64(m, SCAN_LOST));
 	return 0;
 }
 

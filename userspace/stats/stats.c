@@ -94,13 +94,19 @@ void stats_span(struct stats *s, uint64_t unix_ns, uint64_t interval_ns)
 	s->end_ns = MAX(s->end_ns, unix_ns);
 }
 
-/* One that was killed has no `stop`: what it announced is all that is known of its losses. */
-void stats_recording_begin(struct stats *s, uint64_t unix_ns)
+/* What comes next may be of another machine. */
+static void recording_end(struct stats *s)
 {
 	s->lost_before = s->lost;
 	s->offset_known = false;
 	s->run_begin_ns = 0;
 	s->first_sample_ns = 0;
+}
+
+/* One that was killed has no `stop`: what it announced is all that is known of its losses. */
+void stats_recording_begin(struct stats *s, uint64_t unix_ns)
+{
+	recording_end(s);
 	stats_span(s, unix_ns, 0);
 }
 
@@ -109,10 +115,11 @@ void stats_lost(struct stats *s, uint64_t events)
 	s->lost += events;
 }
 
-/* The ledger knows better than the sum of what was announced. */
-void stats_lost_in_all(struct stats *s, uint64_t events)
+/* The ledger knows better than the sum of what was announced. Of the next one, rotation may have removed the `start`. */
+void stats_recording_stop(struct stats *s, uint64_t lost)
 {
-	s->lost = s->lost_before + events;
+	s->lost = s->lost_before + lost;
+	recording_end(s);
 }
 
 /* Without root a start is told in steps of a tick, rounded down: what a run starts itself may seem older. */

@@ -334,7 +334,7 @@ void stats_tool(struct stats *s, const struct stats_tool *x);
 
 /* Events were lost: some as it is announced, and all of the recording as its end says. */
 void stats_lost(struct stats *s, uint64_t events);
-void stats_lost_in_all(struct stats *s, uint64_t events);
+void stats_recording_stop(struct stats *s, uint64_t events);
 
 /* After the last sample, before anything is read. */
 void stats_finish(struct stats *s);

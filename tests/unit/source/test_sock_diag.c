@@ -91,6 +91,11 @@ static void the_last_answer_and_errors_are_told(void **state)
 	} last = {.h = {.nlmsg_len = sizeof(last), .nlmsg_type = NLMSG_DONE}};
 
 	assert_int_equal(parse(&last, sizeof(last)), 0);
+	last.e.error = -ENOENT;
+	assert_int_equal(parse(&last, sizeof(last)), -ENOENT);
+	last.h.nlmsg_len = sizeof(last.h);
+	assert_int_equal(parse(&last, sizeof(last)), 0);
+	last.h.nlmsg_len = sizeof(last);
 	last.h.nlmsg_type = NLMSG_ERROR;
 	last.e.error = -EACCES;
 	assert_int_equal(parse(&last, sizeof(last)), -EACCES);

@@ -259,6 +259,18 @@ static void what_several_recordings_lost_is_added_up(void **state)
 	stats_free(s);
 }
 
+/* Of the second and the third one rotation has removed the beginning. */
+static void what_a_tail_lost_is_added_to_what_was_before(void **state)
+{
+	struct stats *s = read_string(
+		START(1700000000000) LOSS(1700000000500, "ring full", 5) STOP(1700000001000, 5)
+			LOSS(1700000010500, "ring full", 2) STOP(1700000011000, 2)
+				LOSS(1700000020500, "ring full", 1) STOP(1700000021000, 3));
+
+	assert_int_equal(s->lost, 5 + 2 + 3);
+	stats_free(s);
+}
+
 static void write_file(const char *path, const void *p, size_t n)
 {
 	FILE *f = fopen(path, "w");
@@ -347,6 +359,7 @@ int main(void)
 			without_a_clock_the_first_pass_of_each_recording_is_of_older_processes),
 		cmocka_unit_test(what_was_shed_was_not_lost),
 		cmocka_unit_test(what_several_recordings_lost_is_added_up),
+		cmocka_unit_test(what_a_tail_lost_is_added_to_what_was_before),
 		cmocka_unit_test(rotated_and_compressed_files_are_read_in_the_order_of_time),
 		cmocka_unit_test(a_file_that_is_not_there_is_named),
 	};
