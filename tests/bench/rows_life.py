@@ -22,6 +22,23 @@ SPAWNED = re.compile(rb"/bin/true|exec \d+ true")
 HERE = ("-p", str(os.getpid()))
 
 
+HELD_S = 0.05  # until a program that waits for its turn does so, and this one has its memory for itself again
+
+
+def held(bench, arguments):
+    """To be begun by begin(): to fork this process, with all that it has measured, takes as long as a start."""
+    return [bench.program("load"), "hold", *arguments]
+
+
+def begin(process):
+    """The time by the monotonic clock, in seconds."""
+    time.sleep(HELD_S)
+    now = time.monotonic()
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    return now
+
+
 def first_event_ms(bench, arguments):
     """Until an event of another program is on disk: spawns `true` until one is. {path}: the file."""
     path, out = os.path.join(bench.work, "first.log"), os.path.join(bench.work, "first.out")
@@ -33,16 +50,16 @@ def first_event_ms(bench, arguments):
             os.unlink(name)
     spawner = bench.start(["sh", "-c", "while :; do /bin/true; done"],
                                preexec_fn=bench.machine.place(1, False))
-    begin = time.monotonic()
     with open(out, "wb") as f:
-        tracer = bench.start(arguments, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        tracer = bench.start(held(bench, arguments), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                   stdout=f, preexec_fn=bench.machine.place(0))
     try:
-        while time.monotonic() < begin + 10:
+        begun = begin(tracer)
+        while time.monotonic() < begun + 10:
             if os.path.exists(path):
                 with open(path, "rb") as f:
                     if SPAWNED.search(f.read()):
-                        return (time.monotonic() - begin) * 1e3
+                        return (time.monotonic() - begun) * 1e3
             time.sleep(0.0005)
         raise RuntimeError(f"{arguments[0]} shows no event")
     finally:
@@ -135,12 +152,12 @@ def row_memory(bench):
 
 # ---- a command under `run` ----
 
-def under_run(bench, command, arguments=(), cpu=None):
-    """The command under `run`, whose standard input and output are its own."""
+def under_run(bench, command, arguments=(), cpu=None, hold=False):
+    """The command under `run`, whose standard input and output are its own; @hold: to be begun by begin()."""
     path = os.path.join(bench.work, "run.log")
-    return path, bench.start([AGENTSIGHT, "run", "-q", *arguments, "-o", path, "--", *command],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  preexec_fn=bench.machine.place(cpu))
+    whole = [AGENTSIGHT, "run", "-q", *arguments, "-o", path, "--", *command]
+    return path, bench.start(held(bench, whole) if hold else whole, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, preexec_fn=bench.machine.place(cpu))
 
 
 def monitored_compile(bench, command):
@@ -183,9 +200,10 @@ def row_run(bench):
 
     delays = []
     for _ in range(ROUNDS):
-        begin = time.monotonic_ns()
-        told = under_run(bench, [bench.program("load"), "now"])[1].communicate(timeout=20)[0]
-        delays.append((json.loads(told)["ns"] - begin) / 1e6)
+        run = under_run(bench, [bench.program("load"), "now"], hold=True)[1]
+        begun = begin(run)
+        told = run.communicate(timeout=20)[0]
+        delays.append((json.loads(told)["ns"] / 1e9 - begun) * 1e3)
     bench.report.add("start of a command", "run", "until its first line", "ms", 60, delays)
     tracer = under_run(bench, [bench.program("load"), "timed", "true"])[1]
     time.sleep(1)
