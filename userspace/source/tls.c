@@ -996,11 +996,11 @@ static void mapping_arrived(void *arg, const struct mapping *m)
 static void arrived_step(struct tls_source *t)
 {
 	struct mapping m = t->arrived[t->first_arrived];
-	_cleanup_(freep) char *path = (char *)m.path;
 
 	t->first_arrived = (t->first_arrived + 1) % ARRIVED_MAX;
 	t->n_arrived--;
 	mapping_inspect(t, &m);
+	free((char *)m.path);
 }
 
 static void process_inspect(struct tls_source *t, uint32_t tgid)
