@@ -14,8 +14,8 @@ int net_tcp_left(__u64 *arguments)
 {
 	const struct sock *sk;
 
+	/* behind the last one is what the function returns */
 	if (!bpf_probe_read_kernel(&sk, sizeof(sk), &arguments[0]))
-		sock_used(sk, (int)arguments[3],
-			  USED_SENT); /* behind the last one: what it returns */
+		sock_used(sk, (int)arguments[3], USED_SENT);
 	return 0;
 }

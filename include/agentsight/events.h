@@ -1310,6 +1310,9 @@ struct as_capability {
 	F(S, STR, reason, "reason", AS_OPT, "why not, or what the mechanism costs")        \
 	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
+/* The reason of what was shed at a stated limit, which is not lost. */
+#define AS_LOSS_LIMIT "limit"
+
 struct as_loss {
 	struct as_hdr h;
 	struct as_span reason;

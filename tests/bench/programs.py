@@ -90,6 +90,10 @@ class Bench:
     def program(self, name):
         return os.path.join(self.options.programs, name)
 
+    def held(self, command):
+        """A program that waits for a line on its standard input, and becomes the command."""
+        return [self.program("load"), "hold", *command]
+
     def lines_of(self, command, *arguments, timeout=60, cpu=0):
         """The JSON lines of one of the bench_ programs."""
         out = subprocess.run([self.program(command), *arguments], capture_output=True,
@@ -103,8 +107,7 @@ class Workload:
     """A program that has been started and waits for go()."""
 
     def __init__(self, bench, command, hold=True, cpu=1):
-        held = [bench.program("load"), "hold", *command] if hold else command
-        self.process = bench.start(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = bench.start(bench.held(command) if hold else command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE,
                                         preexec_fn=bench.machine.place(cpu))
         self.pid = self.process.pid

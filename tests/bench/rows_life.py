@@ -25,13 +25,11 @@ HERE = ("-p", str(os.getpid()))
 HELD_S = 0.05  # until a program that waits for its turn does so, and this one has its memory for itself again
 
 
-def held(bench, arguments):
-    """To be begun by begin(): to fork this process, with all that it has measured, takes as long as a start."""
-    return [bench.program("load"), "hold", *arguments]
-
-
 def begin(process):
-    """The time by the monotonic clock, in seconds."""
+    """
+    Of one that is held: to fork this process, with all that it has measured, takes as long as a start. The time by the
+    monotonic clock, in seconds.
+    """
     time.sleep(HELD_S)
     now = time.monotonic()
     process.stdin.write(b"\n")
@@ -51,7 +49,7 @@ def first_event_ms(bench, arguments):
     spawner = bench.start(["sh", "-c", "while :; do /bin/true; done"],
                                preexec_fn=bench.machine.place(1, False))
     with open(out, "wb") as f:
-        tracer = bench.start(held(bench, arguments), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        tracer = bench.start(bench.held(arguments), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                   stdout=f, preexec_fn=bench.machine.place(0))
     try:
         begun = begin(tracer)
@@ -156,7 +154,7 @@ def under_run(bench, command, arguments=(), cpu=None, hold=False):
     """The command under `run`, whose standard input and output are its own; @hold: to be begun by begin()."""
     path = os.path.join(bench.work, "run.log")
     whole = [AGENTSIGHT, "run", "-q", *arguments, "-o", path, "--", *command]
-    return path, bench.start(held(bench, whole) if hold else whole, stdin=subprocess.PIPE,
+    return path, bench.start(bench.held(whole) if hold else whole, stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE, preexec_fn=bench.machine.place(cpu))
 
 

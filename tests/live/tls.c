@@ -544,6 +544,14 @@ static char *library_copy(const char *path, const char *name)
 	return copy;
 }
 
+/* A workload that uses the file, of which the tracer is told. */
+static void watch_library(struct workload *w, struct sight *s, const char *copy)
+{
+	hold_with(w, "LD_PRELOAD", copy);
+	sight_start(s, "ssl", "--no-redact", "-p", live_printf("%d", w->pid),
+		    live_printf("--binary-path=%s", copy), NULL);
+}
+
 /* It would be found by what is in it, too, but perhaps behind the first bytes. */
 static void named_library(void)
 {
@@ -552,9 +560,7 @@ static void named_library(void)
 	struct stream st;
 	struct sight s;
 
-	hold_with(&w, "LD_PRELOAD", copy);
-	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid),
-		    live_printf("--binary-path=%s", copy), NULL);
+	watch_library(&w, &s, copy);
 	workload_finish(&w);
 	sight_stop(&s);
 	stream_load(&st, s.out);
@@ -608,9 +614,7 @@ static void touched_library(void)
 	struct stream st;
 	struct sight s;
 
-	hold_with(&w, "LD_PRELOAD", copy);
-	sight_start(&s, "ssl", "--no-redact", "-p", live_printf("%d", w.pid),
-		    live_printf("--binary-path=%s", copy), NULL);
+	watch_library(&w, &s, copy);
 	live_wait_text(s.out, "touched-copy.so", 1, 30);
 	CHECK(!utimensat(AT_FDCWD, copy, NULL, 0), "cannot touch %s: %s", copy, strerror(errno));
 	live_wait_text(s.out, "not probed any more: its times have changed", 1, 30);

@@ -107,7 +107,7 @@ void ledger_emit_losses(const struct ledger *before, const struct ledger *now, s
 		{"ring full", offsetof(struct ledger_row, dropped_ring)},
 		{"output", offsetof(struct ledger_row, dropped_output)},
 		{"no memory", offsetof(struct ledger_row, dropped_memory)},
-		{"limit", offsetof(struct ledger_row, shed)},
+		{AS_LOSS_LIMIT, offsetof(struct ledger_row, shed)},
 	};
 
 	for (unsigned type = 1; type < AS_EV_COUNT; type++) {

@@ -139,12 +139,11 @@ static void on_threshold(struct summary *s, const struct event *ev)
 	s->alerts += !((const struct as_threshold *)ev->rec)->ended;
 }
 
-/* What is beyond a stated limit was shed, not lost. */
 static void on_loss(struct summary *s, const struct event *ev)
 {
 	RECORD(as_loss, e, ev);
 
-	if (!record_is(ev->rec, &e->reason, "limit"))
+	if (!record_is(ev->rec, &e->reason, AS_LOSS_LIMIT))
 		s->lost += e->count;
 }
 

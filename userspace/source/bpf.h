@@ -31,8 +31,8 @@ bool bpf_pids_are_ours(void);
 
 /* Sizes in bytes, powers of two and multiples of the page size. */
 struct bpf_options {
-	struct as_config
-		cfg; /* self_tgid and page_kb are filled in, and accounts with by_process */
+	/* self_tgid and page_kb are filled in, and accounts with by_process */
+	struct as_config cfg;
 	size_t ring_events_size;
 	size_t ring_data_size;
 };

@@ -722,19 +722,14 @@ static void accept_event(struct http_stage *s, const struct event *ev)
 	open_event(s, ev->rec, d->conn_id, &d->local, &d->remote);
 }
 
-static bool is_lost(const struct as_loss *l, const char *what)
-{
-	return l->event.len == strlen(what) &&
-	       !memcmp(record_bytes(&l->h, &l->event), what, l->event.len);
-}
-
 /* Calls were lost, nobody knows of which connection: what is open may lack a part. */
 static void loss_event(struct http_stage *s, const struct event *ev)
 {
 	const struct as_loss *l = (const struct as_loss *)ev->rec;
 	struct entry *e;
 
-	if (!is_lost(l, "ssl.data") && !is_lost(l, "network.data") && !is_lost(l, "*"))
+	if (!record_is(&l->h, &l->event, "ssl.data") &&
+	    !record_is(&l->h, &l->event, "network.data") && !record_is(&l->h, &l->event, "*"))
 		return;
 	TAILQ_FOREACH(e, &s->used, by_use)
 	http_conn_doubt(e->conn);

@@ -265,12 +265,11 @@ static void on_tool_run(struct stats *s, const struct event *ev)
 		stats_tool(s, &x);
 }
 
-/* What is beyond a stated limit was shed, not lost. */
 static void on_loss(struct stats *s, const struct event *ev)
 {
 	RECORD(as_loss, e, ev);
 
-	if (!record_is(ev->rec, &e->reason, "limit"))
+	if (!record_is(ev->rec, &e->reason, AS_LOSS_LIMIT))
 		stats_lost(s, e->count);
 }
 

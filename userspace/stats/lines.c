@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <agentsight/events.h>
+
 #include "base/clock.h"
 
 struct counter_row {
@@ -287,10 +289,9 @@ static int on_oom_kill(struct lines *l, const struct scan *m)
 	return 0;
 }
 
-/* What is beyond a stated limit was shed, not lost. */
 static int on_loss(struct lines *l, const struct scan *m)
 {
-	if (!scan_is(m, SCAN_REASON, "limit"))
+	if (!scan_is(m, SCAN_REASON, AS_LOSS_LIMIT))
 		stats_lost(l->stats, scan_u64(m, SCAN_COUNT));
 	return 0;
 }
@@ -374,9 +375,9 @@ static int denet_children(struct lines *l, struct value children, uint64_t unix_
 		int r = 0;
 
 		if (scan_metrics(w.item, true, &child))
-			r = denet_sample(l, &child, STATS_PROCESS,
-					 (uint32_t)scan_u64(&child, SCAN_PID),
-					 plain(&child, SCAN_COMMAND, &l->text), unix_ns, interval_ns);
+			r = denet_sample(
+				l, &child, STATS_PROCESS, (uint32_t)scan_u64(&child, SCAN_PID),
+				plain(&child, SCAN_COMMAND, &l->text), unix_ns, interval_ns);
 		failed = MIN(failed, r);
 	}
 	return failed;

@@ -337,14 +337,13 @@ bool roster_small_sample(struct stats *s, struct small *x, const struct stats_sa
 	return false;
 }
 
-/* It may have become one while it had no place, so that is looked up. */
-static bool is_root(const struct stats *s, uint32_t pid, uint64_t start)
+struct stats_root *roster_root(struct stats *s, uint32_t pid, uint64_t start)
 {
 	for (size_t i = 0; i < s->n_roots; i++) {
 		if (s->roots[i].pid == pid && s->roots[i].start == start)
-			return true;
+			return &s->roots[i];
 	}
-	return false;
+	return NULL;
 }
 
 /* What varied is gone with its sketches, and how long the intervals were. */
@@ -355,7 +354,7 @@ struct stats_process *roster_promote(struct stats *s, struct small *x)
 
 	remove_small(s, x);
 	p = roster_add(s, was.pid, was.start);
-	p->root = is_root(s, was.pid, was.start);
+	p->root = roster_root(s, was.pid, was.start); /* it may have become one meanwhile */
 	p->first_ns = was.first_ns;
 	p->samples = was.samples;
 	p->peak_rss_kb = was.peak_rss_kb;

@@ -25,6 +25,9 @@ void roster_fold(struct stats *s);
 /* One that had to make room and has not ended; NULL when there is none. */
 struct small *roster_small(const struct stats *s, uint32_t pid, uint64_t start);
 
+/* The root of a tree, NULL when it is none. */
+struct stats_root *roster_root(struct stats *s, uint32_t pid, uint64_t start);
+
 /* True when it shall have a place of its own again. */
 bool roster_small_sample(struct stats *s, struct small *x, const struct stats_sample *row);
 struct stats_process *roster_promote(struct stats *s, struct small *x);

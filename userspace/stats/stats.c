@@ -327,13 +327,11 @@ static struct stats_root *root_place(struct stats *s)
 
 static struct stats_root *find_root(struct stats *s, const struct stats_sample *x)
 {
+	struct stats_root *root = roster_root(s, x->pid, x->start);
 	struct stats_process *p;
-	struct stats_root *root;
 
-	for (size_t i = 0; i < s->n_roots; i++) {
-		if (s->roots[i].pid == x->pid && s->roots[i].start == x->start)
-			return &s->roots[i];
-	}
+	if (root)
+		return root;
 	root = root_place(s);
 	if (!root)
 		return NULL;
