@@ -280,7 +280,9 @@ static void reused_by_a_stranger(void)
 	size_t i = 0;
 
 	workload_hold(&w, "life", "killed", NULL);
-	sight_start(&s, "process", "-p", live_printf("%d", w.pid), NULL);
+	/* who waits for a name, too, goes on when the process has ended */
+	sight_start(&s, "process", "-c", "nobody-of-this-name", "-p", live_printf("%d", w.pid),
+		    NULL);
 	workload_finish(&w);
 	if (next_child(w.pid, 22) < 0)
 		live_skip("the kernel does not let a process choose a number: %s", strerror(errno));
@@ -318,7 +320,8 @@ static void descendants_of_another_user(void)
 	pid_t away;
 
 	workload_hold(&w, path, "other-user", NULL);
-	sight_start(&s, "process", "-u", "0", "-p", live_printf("%d", w.pid), NULL);
+	sight_start(&s, "process", "-u", "0", "-c", "nobody-of-this-name", "-p",
+		    live_printf("%d", w.pid), NULL);
 	workload_finish(&w);
 	expect_all(&x, &w, path, "other-user");
 	away = only_child(&x);

@@ -514,6 +514,36 @@ static void duration(void)
 	      "the reason is %s", json_object_get_string(object_at(st.stop, "reason")));
 }
 
+/* It outlives the process that was asked for, and is sampled for longer than agentsight takes to look. */
+static void last_of_the_processes(void)
+{
+	const char *sample = "\"type\":\"system_metrics\"", *reason;
+	char *fifo = live_printf("%s/fifo", live_dir());
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	int fd;
+
+	CHECK(!mkfifo(fifo, 0600), "mkfifo");
+	workload_hold(&w, "/bin/sh", "-c", live_printf("cat '%s' & :", fifo), NULL);
+	sight_start(&s, "trace", "--process", "--system", "--interval", "0.5", "-p",
+		    live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	live_wait_text(s.out, "\"type\":\"exit\"", 1, 20);
+	live_wait_text(s.out, sample, text_count(live_read_file(s.out), sample) + 5, 20);
+	fd = open(fifo, O_WRONLY | O_CLOEXEC);
+	CHECK(fd >= 0, "open: %s", strerror(errno));
+	close(fd);
+	CHECK(status_of(&s) == 0, "it ended with %d: %s", s.status, sight_messages(&s));
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	CHECK(stream_count(&st, "process", "exit") == 2, "%zu processes ended",
+	      stream_count(&st, "process", "exit"));
+	reason = json_object_get_string(object_at(st.stop, "reason"));
+	CHECK(!strcmp(reason, "processes ended"), "it ended because: %s", reason);
+}
+
 static void terminated(void)
 {
 	struct stream st;
@@ -648,6 +678,7 @@ const struct live_test output_tests[] = {
 	{"samples_of_ones_own_processes_need_no_privilege", own_processes_without_privilege, 30},
 	{"a_duration_ends_the_run_in_order", duration, 30},
 	{"a_termination_ends_the_run_in_order", terminated, 30},
+	{"the_end_of_the_last_of_its_processes_ends_the_run", last_of_the_processes, 30},
 	{"a_filter_keeps_what_it_says_and_counts_the_rest", filtered, 30},
 	{"a_signal_puts_the_ledger_so_far_into_the_stream_once", stats, 30},
 	{},

@@ -58,6 +58,8 @@ int cmd_stream(const struct command *c, struct options *o)
 	if (r != EXIT_ASKED)
 		return r;
 	choose_output(c, o);
+	/* a name may start again, a process id not */
+	s->end_with_members = s->n_pids && !s->n_names && !s->command;
 
 	s->pace = (struct pace){PACE_FIXED, s->interval_ns, s->interval_ns};
 	r = session_run(s, &result, &e);

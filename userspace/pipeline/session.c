@@ -558,6 +558,8 @@ static void on_tick(struct session *s)
 	chain_tick(s->chain, order_drain(s->order, now - ORDER_WINDOW_NS));
 	emit_capabilities(s, order_input(s->order));
 	report_losses(s, order_input(s->order));
+	if (s->opt->end_with_members && !sources_has_members(s->sources))
+		s->stop_reason = "processes ended";
 	if (++s->ticks % STATS_TICKS == 0)
 		report_stats(s);
 }

@@ -78,6 +78,7 @@ struct session_options {
 	bool command_first;       /* it gets the signals that end us; we end when it has ended */
 	struct child_files files; /* where the output of the command goes */
 	bool end_with_pids;       /* when the last of `pids` has ended */
+	bool end_with_members;    /* when all that they have started has ended, too */
 	bool readable;            /* lines for a person on standard output */
 	bool colour;
 	bool colour_err; /* the same for standard error */

@@ -721,6 +721,19 @@ size_t sources_followed(const struct sources *s)
 	return s->followed;
 }
 
+bool sources_has_members(const struct sources *s)
+{
+	const struct proc *p = NULL;
+
+	if (s->proc)
+		return proc_source_has_members(s->proc);
+	while ((p = proc_table_next(s->procs, p))) {
+		if (p->followed)
+			return true;
+	}
+	return false;
+}
+
 static int follow_given(struct sources *s, uint32_t tgid)
 {
 	struct emitter nowhere = {discard};

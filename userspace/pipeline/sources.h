@@ -48,8 +48,11 @@ const char *sources_library(void *sources, uint32_t number, uint32_t tgid);
 /* Fills in the tables of sources. */
 void sources_tables(const struct sources *s, struct table_counts ret[LEDGER_TABLES]);
 
-/* How many processes belong at this moment. */
+/* How many processes belonged when it began. */
 size_t sources_followed(const struct sources *s);
+
+/* Is anybody left who belongs? Only where processes were chosen. */
+bool sources_has_members(const struct sources *s);
 
 /* Follows the command, which the run itself has started. */
 int sources_follow(struct sources *s, uint32_t tgid, struct err *e);

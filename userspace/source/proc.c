@@ -157,6 +157,14 @@ int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, 
 											   : 0;
 }
 
+bool proc_source_has_members(const struct proc_source *p)
+{
+	uint32_t first;
+
+	return bpf_map_get_next_key(bpf_shared_procs(p->shared), NULL, &first) == 0 ||
+	       errno != ENOENT;
+}
+
 void proc_source_unfollow(struct proc_source *p, uint32_t tgid)
 {
 	bpf_map_delete_elem(bpf_shared_procs(p->shared), &tgid);

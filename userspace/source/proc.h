@@ -21,6 +21,10 @@ void proc_source_sync_clock(struct proc_source *p);
 /* Puts a process into the kernel's set, or takes it out, or a base name into the names that exec looks for. */
 int proc_source_follow(struct proc_source *p, uint32_t tgid, uint64_t start_ns, uint32_t flags);
 void proc_source_unfollow(struct proc_source *p, uint32_t tgid);
+
+/* Is anybody in the kernel's set? Who is forked is, before the event comes and though it may be lost. */
+bool proc_source_has_members(const struct proc_source *p);
+
 int proc_source_name(struct proc_source *p, const char *name);
 
 #endif
