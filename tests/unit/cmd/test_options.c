@@ -237,6 +237,9 @@ static void what_is_switched_off_cannot_be_told_more_of(void **state)
 	ok(CMD_RECORD, "--system=false --detail --prices x");
 	assert_int_equal(options_sources(&o, SOURCE_SYSTEM | SOURCE_TLS, &e), -EINVAL);
 	assert_string_equal(e.text, "--detail tells more of a source that is switched off");
+	ok(CMD_TRACE, "--ssl=false --process --prices x");
+	assert_int_equal(options_sources(&o, 0, &e), -EINVAL);
+	assert_string_equal(e.text, "--prices tells more of a source that is switched off");
 	ok(CMD_TRACE, "--ssl=false --process=false");
 	assert_int_equal(options_sources(&o, 0, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "every source is switched off"));

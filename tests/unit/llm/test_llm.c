@@ -253,6 +253,8 @@ static void an_answer_of_which_all_fits_is_not_cut_when_it_keeps_less(void **sta
 	llm_answer_less(&a);
 	assert_false(a.cut);
 	assert_text(&a, 3, 0);
+	llm_answer_less(&a); /* numbers alone: now something is gone */
+	assert_true(a.cut);
 	llm_answer_done(&a);
 }
 
