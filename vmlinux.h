@@ -368,6 +368,7 @@ struct task_struct {
 	u64 utime;
 	u64 stime;
 	u64 start_boottime;
+	unsigned in_execve : 1;
 	struct sched_entity se;
 	u64 self_exec_id; /* grows with each exec */
 	const struct cred *real_cred;

@@ -16,7 +16,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define CPUS_MAX   512 /* beside it cfg.cpus, which spares the verifier 500 rounds of each loop */
 #define PF_EXITING 0x00000004 /* linux/sched.h, unchanged since 2.6 */
-#define PF_KTHREAD 0x00200000
 
 /* mm_types_task.h: pages of files, anonymous, swapped out (not resident), shared memory */
 enum { RSS_FILE, RSS_ANON, RSS_SWAP, RSS_SHMEM, RSS_KINDS };

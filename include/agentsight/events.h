@@ -103,6 +103,12 @@ struct as_exit {
 	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                         \
 	  "threads are missing: more than 1,024, or too many ended at once")
 
+/* Kernel to user space only: a process that runs has a name that was asked for, and belongs from now on. */
+struct as_named {
+	struct as_hdr h;
+};
+#define AS_NAMED_FIELDS(F, S) F(S, HDR_COMM, h, "", AS_ALWAYS, "")
+
 /* ---- file ---- */
 
 struct as_file_open {
@@ -1374,6 +1380,7 @@ struct as_stats {
 	E(EXEC, as_exec, "process", "exec", AS_EXEC_FIELDS, "a program was started")               \
 	E(FORK, as_fork, "process", "fork", AS_FORK_FIELDS, "a process was created")               \
 	E(EXIT, as_exit, "process", "exit", AS_EXIT_FIELDS, "the last thread of a process ended")  \
+	E(NAMED, as_named, "internal", "named", AS_NAMED_FIELDS, "it has a name asked for")        \
 	E(FILE_OPEN, as_file_open, "file", "open", AS_FILE_OPEN_FIELDS,                            \
 	  "open, creat, openat, openat2")                                                          \
 	E(FILE_READ, as_file_io, "file", "read", AS_FILE_IO_FIELDS, "reads of an open file")       \
