@@ -202,7 +202,9 @@ struct environ {
 	unsigned long pos, end; /* in the memory of the process */
 	__u32 off;              /* in the scratch buffer */
 	__u32 limit;
-	bool inside; /* of a variable whose beginning was longer than one read */
+	bool inside; /* of a variable whose beginning was as long as one read */
+	bool wanted; /* the last one that began */
+	bool cut;    /* one that is wanted has more */
 };
 
 /* Of the process that execs on this processor; a tracepoint is not preempted. */
@@ -263,8 +265,13 @@ __noinline int environ_round(void)
 		whole = n < ENV_TEXT_MAX;
 		e->pos += whole ? n : n - 1; /* where it was cut no NUL was read */
 		e->inside = !whole;
+		if (!begins) {
+			e->cut |= e->wanted && n > 1;
+			continue;
+		}
 		bpf_probe_read_kernel(&first, sizeof(first), &s->data[off]);
-		if (begins && n > 8 && env_wanted(first))
+		e->wanted = n > 8 && env_wanted(first);
+		if (e->wanted)
 			e->off = off + n;
 	}
 	return 1;
@@ -293,11 +300,14 @@ static __always_inline __u32 environ_append(struct as_span *span, struct mm_stru
 	e->off = off;
 	e->limit = off + ENV_MAX;
 	e->inside = false;
+	e->cut = false;
 	for (i = 0; i < ENV_TURNS; i++) {
 		if (!environ_turn())
 			break;
 	}
 	span->len = span->full = e->off - off;
+	if (e->cut || e->pos < e->end) /* what was not looked at may hold some */
+		span->full++;
 	return e->off;
 }
 
