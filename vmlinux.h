@@ -225,6 +225,7 @@ struct vfsmount {
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
+	struct mnt_namespace *mnt_ns;
 	struct vfsmount mnt;
 };
 
