@@ -225,6 +225,7 @@ struct vfsmount {
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
+	struct mnt_namespace *mnt_ns;
 	struct vfsmount mnt;
 };
 
@@ -368,6 +369,7 @@ struct task_struct {
 	u64 utime;
 	u64 stime;
 	u64 start_boottime;
+	unsigned in_execve : 1;
 	struct sched_entity se;
 	u64 self_exec_id; /* grows with each exec */
 	const struct cred *real_cred;

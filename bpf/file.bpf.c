@@ -17,17 +17,20 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define AT_FDCWD     -100
-#define AT_REMOVEDIR 0x200
-#define O_WRONLY     01
-#define O_CREAT      0100
-#define O_TRUNC      01000
-#define O_TMPFILE    020000000 /* without the O_DIRECTORY that goes with it */
-#define S_IFMT       0170000
-#define S_IFREG      0100000
-#define S_IFIFO      0010000
-#define S_IFSOCK     0140000
-#define EBADF        9
+#define AT_FDCWD        -100
+#define AT_REMOVEDIR    0x200
+#define RENAME_EXCHANGE 2
+#define RESOLVE_IN_ROOT 0x10
+#define O_WRONLY        01
+#define O_CREAT         0100
+#define O_TRUNC         01000
+#define O_TMPFILE       020000000 /* without the O_DIRECTORY that goes with it */
+#define S_IFMT          0170000
+#define S_IFREG         0100000
+#define S_IFBLK         0060000
+#define S_IFIFO         0010000
+#define S_IFSOCK        0140000
+#define EBADF           9
 
 #define STDIO_WRITTEN (1U << 31) /* beside a descriptor: it was written to */
 
@@ -142,7 +145,14 @@ static __always_inline void scratch_output(struct scratch *s, __u32 type, __u32 
 struct how {
 	__u64 flags;
 	__u64 mode;
+	__u64 resolve;
 };
+
+/* What is read of a struct open_how that has @size bytes; with fewer than all of these the call is refused. */
+static __always_inline __u32 how_size(__u64 size)
+{
+	return size < sizeof(struct how) ? offsetof(struct how, resolve) : sizeof(struct how);
+}
 
 static __always_inline void open_how(const struct call *c, const struct ended *call,
 				     struct how *how)
@@ -155,7 +165,7 @@ static __always_inline void open_how(const struct call *c, const struct ended *c
 		how->mode = extra;
 		break;
 	case CALL_OPENAT2:
-		if (bpf_probe_read_user(how, sizeof(*how), (void *)extra))
+		if (bpf_probe_read_user(how, how_size(call_arg(call, c->extra + 1)), (void *)extra))
 			ledger_add(AS_EV_FILE_OPEN, unread, 1);
 		break;
 	default:
@@ -169,6 +179,30 @@ static __always_inline void open_how(const struct call *c, const struct ended *c
 static __always_inline __s32 call_dirfd(const struct ended *call, __u8 arg)
 {
 	return arg ? (__s32)call_arg(call, arg) : AT_FDCWD;
+}
+
+#define ROOT_SLASHES 8 /* that a path may begin with */
+
+/* With RESOLVE_IN_ROOT the root is the directory: an absolute path is one from there. */
+static __always_inline __u64 from_directory(__u64 str)
+{
+	char c = '\0';
+	int i;
+
+	for (i = 0; i < ROOT_SLASHES; i++) {
+		if (bpf_probe_read_user(&c, sizeof(c), (void *)str) || c != '/')
+			break;
+		str++;
+	}
+	return str;
+}
+
+static __always_inline __u64 open_path(const struct call *c, const struct ended *call,
+				       const struct how *how)
+{
+	__u64 str = call_arg(call, c->path);
+
+	return how->resolve & RESOLVE_IN_ROOT ? from_directory(str) : str;
 }
 
 static __always_inline void file_open(const struct call *c, const struct ended *call)
@@ -192,7 +226,7 @@ static __always_inline void file_open(const struct call *c, const struct ended *
 		off = path_add(offsetof(struct as_file_open, path), call->ret, 0, off);
 	if (call->ret < 0 || !e->path.base.len)
 		off = path_add(offsetof(struct as_file_open, path), call_dirfd(call, c->fd),
-			       call_arg(call, c->path), sizeof(*e));
+			       open_path(c, call, &how), sizeof(*e));
 	scratch_output(s, AS_EV_FILE_OPEN, off);
 }
 
@@ -221,14 +255,17 @@ static __always_inline void file_op(const struct call *c, const struct ended *ca
 	struct scratch *s = scratch_get();
 	struct as_file_op *e = (void *)s->data;
 	__u32 type = c->type, off = sizeof(*e);
+	__u64 flags = c->flags ? call_arg(call, c->flags) : 0;
 
 	if (!s)
 		return;
-	if (c->flags && call_arg(call, c->flags) & AT_REMOVEDIR)
+	if (type == AS_EV_FILE_UNLINK && flags & AT_REMOVEDIR)
 		type = AS_EV_FILE_RMDIR;
 	hdr_fill(&e->h, type, 0);
 	op_extra(e, type, c->extra ? call_arg(call, c->extra) : 0);
 	e->error = call_error(call->ret);
+	e->exchange = type == AS_EV_FILE_RENAME && flags & RENAME_EXCHANGE;
+	e->pad = 0;
 
 	off = path_add(offsetof(struct as_file_op, path), call_dirfd(call, c->fd),
 		       c->path ? call_arg(call, c->path) : 0, off);
@@ -370,7 +407,7 @@ static __always_inline void transfer_alone(struct as_file_sums *sums, __u32 fd)
 	event_submit(&ring_events, e);
 }
 
-/* The entry for @file under @key, made if need be. NULL if it is no regular file, or no room. */
+/* The entry for @file under @key, made if need be. NULL if there is no room. */
 static __always_inline struct as_file_sums *
 sums_make(const struct as_file_key *key, struct as_file_sums *fresh, const struct file *file)
 {
@@ -381,9 +418,12 @@ sums_make(const struct as_file_key *key, struct as_file_sums *fresh, const struc
 	return bpf_map_lookup_elem(&file_sums, key); /* perhaps another thread's, made meanwhile */
 }
 
-static __always_inline bool is_regular(const struct file *file)
+/* A regular file, or a block device. */
+static __always_inline bool is_stored(const struct file *file)
 {
-	return (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) == S_IFREG;
+	__u32 kind = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
+
+	return kind == S_IFREG || kind == S_IFBLK;
 }
 
 /* Bytes that cannot be attributed are counted as a read or write event that was not made. */
@@ -410,8 +450,8 @@ __noinline int file_transfer(__u32 fd, __u64 bytes, __u32 type)
 	} else if (!sums || !same_opening(sums, file)) {
 		/* closed unseen: by exec, or by a process that shares the descriptors */
 		if (sums && !file_flush(fd))
-			return is_regular(file) ? transfer_unattributed(type, true) : 0;
-		if (!is_regular(file))
+			return is_stored(file) ? transfer_unattributed(type, true) : 0;
+		if (!is_stored(file))
 			return 0;
 		sums = sums_make(&key, &fresh, file);
 		if (!sums) {

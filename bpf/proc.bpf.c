@@ -146,12 +146,10 @@ static __always_inline bool exec_belongs(struct task_struct *task, __u32 tgid, s
 	struct as_proc *known = bpf_map_lookup_elem(&procs, &tgid);
 	struct as_proc proc = {};
 
-	if (known && (cfg.follow_children || !(known->flags & AS_PROC_NAMED)))
+	if (known && (cfg.follow_children || known->flags & (AS_PROC_GIVEN | AS_PROC_CHILD)))
 		return true;
 	if (!cfg.by_name)
 		return known != NULL;
-	if (!known && !user_wanted())
-		return false;
 	if (!exec_named(task, s)) {
 		if (known)
 			bpf_map_delete_elem(&procs, &tgid);
@@ -204,7 +202,9 @@ struct environ {
 	unsigned long pos, end; /* in the memory of the process */
 	__u32 off;              /* in the scratch buffer */
 	__u32 limit;
-	bool inside; /* of a variable whose beginning was longer than one read */
+	bool inside; /* of a variable whose beginning was as long as one read */
+	bool wanted; /* the last one that began */
+	bool cut;    /* one that is wanted has more */
 };
 
 /* Of the process that execs on this processor; a tracepoint is not preempted. */
@@ -265,8 +265,13 @@ __noinline int environ_round(void)
 		whole = n < ENV_TEXT_MAX;
 		e->pos += whole ? n : n - 1; /* where it was cut no NUL was read */
 		e->inside = !whole;
+		if (!begins) {
+			e->cut |= e->wanted && n > 1;
+			continue;
+		}
 		bpf_probe_read_kernel(&first, sizeof(first), &s->data[off]);
-		if (begins && n > 8 && env_wanted(first))
+		e->wanted = n > 8 && env_wanted(first);
+		if (e->wanted)
 			e->off = off + n;
 	}
 	return 1;
@@ -295,11 +300,14 @@ static __always_inline __u32 environ_append(struct as_span *span, struct mm_stru
 	e->off = off;
 	e->limit = off + ENV_MAX;
 	e->inside = false;
+	e->cut = false;
 	for (i = 0; i < ENV_TURNS; i++) {
 		if (!environ_turn())
 			break;
 	}
 	span->len = span->full = e->off - off;
+	if (e->cut || e->pos < e->end) /* what was not looked at may hold some */
+		span->full++;
 	return e->off;
 }
 
@@ -364,6 +372,45 @@ int proc_exec(struct trace_event_raw_sched_process_exec *ctx)
 	if (proc)
 		proc->leader_ended = 0;
 	exec_emit(ctx, task, s);
+	return 0;
+}
+
+/* ---- names that are set ---- */
+
+/*
+ * A program that gives itself a name that was asked for belongs from then on, as if it had been started under it.
+ * The name that exec sets is left to the hook of exec: what fails behind this point is no exec yet.
+ */
+SEC("raw_tp/task_rename")
+int proc_rename(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = task_at((void *)ctx->args[0]);
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct as_proc proc = {.flags = AS_PROC_NAMED};
+	struct as_name name = {};
+	struct as_named *e;
+
+	/* a thread may set the name of another one of its process; who makes a kernel thread gives it its name */
+	if (LOAD(task, pid) != tgid || is_own(tgid) || LOAD(task, flags) & PF_KTHREAD ||
+	    BPF_CORE_READ_BITFIELD_PROBED(task, in_execve))
+		return 0;
+	bpf_probe_read_kernel_str(name.text, AS_COMM_LEN, (void *)ctx->args[1]);
+	if (!name_wanted(&name) || bpf_map_lookup_elem(&procs, &tgid))
+		return 0;
+	proc.start_ns = LOAD(task, start_boottime);
+	if (bpf_map_update_elem(&procs, &tgid, &proc, BPF_ANY)) {
+		ledger_add(AS_EV_NAMED, produced, 1);
+		ledger_add(AS_EV_NAMED, shed, 1);
+		return 0;
+	}
+	if (!user_wanted())
+		return 0;
+	e = event_reserve(&ring_events, AS_EV_NAMED, sizeof(*e));
+	if (!e)
+		return 0;
+	hdr_fill(&e->h, AS_EV_NAMED, sizeof(*e));
+	__builtin_memcpy(e->h.comm, name.text, sizeof(e->h.comm));
+	event_submit(&ring_events, e);
 	return 0;
 }
 

@@ -73,7 +73,7 @@ static __always_inline struct thread_call *thread_make(__u64 id)
 static __always_inline __u32 call_number(long nr)
 {
 	if (nr < 0)
-		return nr_sigreturn; /* forgets the number of its own call */
+		return AS_CALL_UNKNOWN;
 	if (caller_is_32bit() || nr & X32_BIT)
 		return AS_CALL_COMPAT;
 	return nr < AS_CALL_UNKNOWN ? nr : AS_CALL_UNKNOWN;
@@ -183,8 +183,8 @@ int calls_exit(struct trace_event_raw_sys_exit *ctx)
 	t->begin_ns = 0;
 	if (begin_ns)
 		call_add(t, t->nr, ctx->ret, bpf_ktime_get_ns() - begin_ns);
-	else if (current_watched())
-		call_add(t, call_number(ctx->id), ctx->ret, 0);
+	else if (current_watched()) /* which sigreturn makes the process forget */
+		call_add(t, ctx->id < 0 ? nr_sigreturn : call_number(ctx->id), ctx->ret, 0);
 	return 0;
 }
 

@@ -16,7 +16,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define CPUS_MAX   512 /* beside it cfg.cpus, which spares the verifier 500 rounds of each loop */
 #define PF_EXITING 0x00000004 /* linux/sched.h, unchanged since 2.6 */
-#define PF_KTHREAD 0x00200000
 
 /* mm_types_task.h: pages of files, anonymous, swapped out (not resident), shared memory */
 enum { RSS_FILE, RSS_ANON, RSS_SWAP, RSS_SHMEM, RSS_KINDS };
@@ -162,9 +161,10 @@ static __always_inline void fill_process(struct as_task *t, struct task_struct *
 
 #define NICE_ZERO    120 /* linux/sched/prio.h: the priority of nice 0 */
 #define STATE_BITS   0xff
-#define STATE_NOLOAD 0x400 /* with TASK_UNINTERRUPTIBLE: a kernel thread's sleep */
+#define STATE_DISK   0x9000 /* TASK_RTLOCK_WAIT, TASK_FROZEN, whatever else there is */
+#define STATE_NOLOAD 0x400  /* with TASK_UNINTERRUPTIBLE: a kernel thread's sleep */
 
-/* linux/sched.h: as /proc shows them, unchanged since 4.14 but for TASK_RTLOCK_WAIT */
+/* linux/sched.h: as /proc shows them, unchanged since 4.14 but for those that came since (5.15, 6.1) */
 static __always_inline __u32 thread_state(struct task_struct *task)
 {
 	struct task_struct___v510 *old = (void *)task;
@@ -176,6 +176,8 @@ static __always_inline __u32 thread_state(struct task_struct *task)
 		state = old->state;
 	if (task->exit_state)
 		return AS_THREAD_DEAD;
+	if (state & STATE_DISK)
+		return AS_THREAD_DISK;
 	if (state & 0x4)
 		return AS_THREAD_STOPPED;
 	if (state & 0x8)

@@ -28,7 +28,7 @@ struct call {
 	__u8 new_fd; /* the same for the second path; what is written to */
 	__u8 new_path;
 	__u8 extra; /* open flags, mode, length, struct open_how */
-	__u8 flags; /* AT_REMOVEDIR */
+	__u8 flags; /* AT_REMOVEDIR, RENAME_EXCHANGE */
 };
 
 #define CALLS_MAX 512 /* numbers from here on are of no interest */
@@ -41,6 +41,7 @@ struct call {
 	{                                                               \
 		.kind = CALL_OP, .type = AS_EV_FILE_##name, __VA_ARGS__ \
 	}
+#define RENAMES(...) OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4, __VA_ARGS__)
 #define READS()                                \
 	{                                      \
 		.kind = CALL_TRANSFER, .fd = 1 \
@@ -61,85 +62,86 @@ struct call {
 #if defined(__TARGET_ARCH_arm64)
 
 static const volatile struct call calls[CALLS_MAX] = {
-	[24] = CLOSES(2),                                                   /* dup3 */
-	[34] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),                   /* mkdirat */
-	[35] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3),                  /* unlinkat */
-	[36] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1),              /* symlinkat */
-	[37] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4),    /* linkat */
-	[38] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4),  /* renameat */
-	[45] = OP(TRUNCATE, .path = 1, .extra = 2),                         /* truncate */
-	[46] = OP(TRUNCATE, .fd = 1, .extra = 2),                           /* ftruncate */
-	[52] = OP(CHMOD, .fd = 1, .extra = 2),                              /* fchmod */
-	[53] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                   /* fchmodat */
-	[56] = OPEN(.fd = 1, .path = 2, .extra = 3),                        /* openat */
-	[57] = CLOSES(1),                                                   /* close */
-	[63] = READS(),                                                     /* read */
-	[64] = WRITES(),                                                    /* write */
-	[65] = READS(),                                                     /* readv */
-	[66] = WRITES(),                                                    /* writev */
-	[67] = READS(),                                                     /* pread64 */
-	[68] = WRITES(),                                                    /* pwrite64 */
-	[69] = READS(),                                                     /* preadv */
-	[70] = WRITES(),                                                    /* pwritev */
-	[71] = COPIES(2, 1),                                                /* sendfile */
-	[76] = COPIES(1, 3),                                                /* splice */
-	[276] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat2 */
-	[285] = COPIES(1, 3),                                               /* copy_file_range */
-	[286] = READS(),                                                    /* preadv2 */
-	[287] = WRITES(),                                                   /* pwritev2 */
-	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2},            /* close_range */
-	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},     /* openat2 */
-	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat2 */
+	[24] = CLOSES(2),                                                /* dup3 */
+	[34] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),                /* mkdirat */
+	[35] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3),               /* unlinkat */
+	[36] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1),           /* symlinkat */
+	[37] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* linkat */
+	[38] = RENAMES(),                                                /* renameat */
+	[45] = OP(TRUNCATE, .path = 1, .extra = 2),                      /* truncate */
+	[46] = OP(TRUNCATE, .fd = 1, .extra = 2),                        /* ftruncate */
+	[52] = OP(CHMOD, .fd = 1, .extra = 2),                           /* fchmod */
+	[53] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                /* fchmodat */
+	[56] = OPEN(.fd = 1, .path = 2, .extra = 3),                     /* openat */
+	[57] = CLOSES(1),                                                /* close */
+	[63] = READS(),                                                  /* read */
+	[64] = WRITES(),                                                 /* write */
+	[65] = READS(),                                                  /* readv */
+	[66] = WRITES(),                                                 /* writev */
+	[67] = READS(),                                                  /* pread64 */
+	[68] = WRITES(),                                                 /* pwrite64 */
+	[69] = READS(),                                                  /* preadv */
+	[70] = WRITES(),                                                 /* pwritev */
+	[71] = COPIES(2, 1),                                             /* sendfile */
+	[76] = COPIES(1, 3),                                             /* splice */
+	[276] = RENAMES(.flags = 5),                                     /* renameat2 */
+	[285] = COPIES(1, 3),                                            /* copy_file_range */
+	[286] = READS(),                                                 /* preadv2 */
+	[287] = WRITES(),                                                /* pwritev2 */
+	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2},         /* close_range */
+	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},  /* openat2 */
+	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),               /* fchmodat2 */
 };
 
 #else
 
 static const volatile struct call calls[CALLS_MAX] = {
-	[0] = READS(),                                                      /* read */
-	[1] = WRITES(),                                                     /* write */
-	[2] = OPEN(.path = 1, .extra = 2),                                  /* open */
-	[3] = CLOSES(1),                                                    /* close */
-	[17] = READS(),                                                     /* pread64 */
-	[18] = WRITES(),                                                    /* pwrite64 */
-	[19] = READS(),                                                     /* readv */
-	[20] = WRITES(),                                                    /* writev */
-	[33] = CLOSES(2),                                                   /* dup2 */
-	[40] = COPIES(2, 1),                                                /* sendfile */
-	[76] = OP(TRUNCATE, .path = 1, .extra = 2),                         /* truncate */
-	[77] = OP(TRUNCATE, .fd = 1, .extra = 2),                           /* ftruncate */
-	[82] = OP(RENAME, .path = 1, .new_path = 2),                        /* rename */
-	[83] = OP(MKDIR, .path = 1, .extra = 2),                            /* mkdir */
-	[84] = OP(RMDIR, .path = 1),                                        /* rmdir */
-	[85] = {.kind = CALL_CREAT, .path = 1, .extra = 2},                 /* creat */
-	[86] = OP(LINK, .path = 1, .new_path = 2),                          /* link */
-	[87] = OP(UNLINK, .path = 1),                                       /* unlink */
-	[88] = OP(SYMLINK, .path = 2, .new_path = 1),                       /* symlink */
-	[90] = OP(CHMOD, .path = 1, .extra = 2),                            /* chmod */
-	[91] = OP(CHMOD, .fd = 1, .extra = 2),                              /* fchmod */
-	[257] = OPEN(.fd = 1, .path = 2, .extra = 3),                       /* openat */
-	[258] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),                  /* mkdirat */
-	[263] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3),                 /* unlinkat */
-	[264] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat */
-	[265] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4),   /* linkat */
-	[266] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1),             /* symlinkat */
-	[268] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat */
-	[275] = COPIES(1, 3),                                               /* splice */
-	[292] = CLOSES(2),                                                  /* dup3 */
-	[295] = READS(),                                                    /* preadv */
-	[296] = WRITES(),                                                   /* pwritev */
-	[316] = OP(RENAME, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* renameat2 */
-	[326] = COPIES(1, 3),                                               /* copy_file_range */
-	[327] = READS(),                                                    /* preadv2 */
-	[328] = WRITES(),                                                   /* pwritev2 */
-	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2},            /* close_range */
-	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},     /* openat2 */
-	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                  /* fchmodat2 */
+	[0] = READS(),                                                    /* read */
+	[1] = WRITES(),                                                   /* write */
+	[2] = OPEN(.path = 1, .extra = 2),                                /* open */
+	[3] = CLOSES(1),                                                  /* close */
+	[17] = READS(),                                                   /* pread64 */
+	[18] = WRITES(),                                                  /* pwrite64 */
+	[19] = READS(),                                                   /* readv */
+	[20] = WRITES(),                                                  /* writev */
+	[33] = CLOSES(2),                                                 /* dup2 */
+	[40] = COPIES(2, 1),                                              /* sendfile */
+	[76] = OP(TRUNCATE, .path = 1, .extra = 2),                       /* truncate */
+	[77] = OP(TRUNCATE, .fd = 1, .extra = 2),                         /* ftruncate */
+	[82] = OP(RENAME, .path = 1, .new_path = 2),                      /* rename */
+	[83] = OP(MKDIR, .path = 1, .extra = 2),                          /* mkdir */
+	[84] = OP(RMDIR, .path = 1),                                      /* rmdir */
+	[85] = {.kind = CALL_CREAT, .path = 1, .extra = 2},               /* creat */
+	[86] = OP(LINK, .path = 1, .new_path = 2),                        /* link */
+	[87] = OP(UNLINK, .path = 1),                                     /* unlink */
+	[88] = OP(SYMLINK, .path = 2, .new_path = 1),                     /* symlink */
+	[90] = OP(CHMOD, .path = 1, .extra = 2),                          /* chmod */
+	[91] = OP(CHMOD, .fd = 1, .extra = 2),                            /* fchmod */
+	[257] = OPEN(.fd = 1, .path = 2, .extra = 3),                     /* openat */
+	[258] = OP(MKDIR, .fd = 1, .path = 2, .extra = 3),                /* mkdirat */
+	[263] = OP(UNLINK, .fd = 1, .path = 2, .flags = 3),               /* unlinkat */
+	[264] = RENAMES(),                                                /* renameat */
+	[265] = OP(LINK, .fd = 1, .path = 2, .new_fd = 3, .new_path = 4), /* linkat */
+	[266] = OP(SYMLINK, .fd = 2, .path = 3, .new_path = 1),           /* symlinkat */
+	[268] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                /* fchmodat */
+	[275] = COPIES(1, 3),                                             /* splice */
+	[292] = CLOSES(2),                                                /* dup3 */
+	[295] = READS(),                                                  /* preadv */
+	[296] = WRITES(),                                                 /* pwritev */
+	[316] = RENAMES(.flags = 5),                                      /* renameat2 */
+	[326] = COPIES(1, 3),                                             /* copy_file_range */
+	[327] = READS(),                                                  /* preadv2 */
+	[328] = WRITES(),                                                 /* pwritev2 */
+	[436] = {.kind = CALL_CLOSE_RANGE, .fd = 1, .extra = 2},          /* close_range */
+	[437] = {.kind = CALL_OPENAT2, .fd = 1, .path = 2, .extra = 3},   /* openat2 */
+	[452] = OP(CHMOD, .fd = 1, .path = 2, .extra = 3),                /* fchmodat2 */
 };
 
 #endif
 
 #undef OPEN
 #undef OP
+#undef RENAMES
 #undef READS
 #undef WRITES
 #undef COPIES

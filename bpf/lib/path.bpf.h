@@ -65,6 +65,12 @@ enum path_result {
 	PATH_INCOMPLETE,
 };
 
+/* Is what this is the top of in a namespace, or the kernel's own? Else it was taken away: nobody knows from where. */
+static __always_inline bool is_mounted(struct mount *mnt)
+{
+	return !bpf_core_field_exists(mnt->mnt_ns) || BPF_CORE_READ(mnt, mnt_ns);
+}
+
 /* One step up: over a mount point, or from a name to its parent. */
 static __always_inline enum path_result path_step(struct scratch *s, struct path_walk *w)
 {
@@ -82,7 +88,7 @@ static __always_inline enum path_result path_step(struct scratch *s, struct path
 		struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
 
 		if (up == mnt)
-			return PATH_COMPLETE; /* of a mount tree, or of a lone file system */
+			return is_mounted(mnt) ? PATH_COMPLETE : PATH_INCOMPLETE;
 		w->dentry = BPF_CORE_READ(mnt, mnt_mountpoint);
 		w->mnt = up;
 		w->vfsmnt = (void *)up + bpf_core_field_offset(struct mount, mnt);

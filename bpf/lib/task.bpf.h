@@ -5,6 +5,8 @@
 
 #include "maps.bpf.h"
 
+#define PF_KTHREAD 0x00200000 /* linux/sched.h, unchanged since 2.6 */
+
 /* KERNEL < 5.11 has no typed pointer to the current task. */
 #define HAVE_TASK_BTF bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 

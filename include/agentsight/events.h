@@ -103,6 +103,12 @@ struct as_exit {
 	F(S, BOOL, incomplete, "sums_incomplete", AS_OPT,                                         \
 	  "threads are missing: more than 1,024, or too many ended at once")
 
+/* Kernel to user space only: a process that runs has a name that was asked for, and belongs from now on. */
+struct as_named {
+	struct as_hdr h;
+};
+#define AS_NAMED_FIELDS(F, S) F(S, HDR_COMM, h, "", AS_ALWAYS, "")
+
 /* ---- file ---- */
 
 struct as_file_open {
@@ -125,43 +131,51 @@ struct as_file_op {
 	struct as_hdr h;
 	struct as_path path;
 	struct as_path new_path;
-	__u64 length;
+	__s64 length;
 	__u32 mode;
 	__s32 error;
+	__u32 exchange;
+	__u32 pad;
 };
 #define AS_FILE_PATH_ROW(F, S)  F(S, PATH, path, "path", AS_ALWAYS, "absolute path")
 #define AS_FILE_ERROR_ROW(F, S) F(S, ERRNO, error, "error", AS_OPT, "why it failed")
+#define AS_FILE_NO_EXCHANGE(F, S)                \
+	F(S, HIDDEN32, exchange, "", AS_OPT, "") \
+	F(S, HIDDEN32, pad, "", AS_OPT, "")
 #define AS_FILE_OP_FIELDS(F, S)                            \
 	AS_FILE_PATH_ROW(F, S)                             \
 	F(S, PATH, new_path, "new_path", AS_OPT, "unused") \
-	F(S, HIDDEN, length, "", AS_OPT, "")               \
-	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_RENAME_FIELDS(F, S)                                                      \
-	AS_FILE_PATH_ROW(F, S)                                                           \
-	F(S, PATH, new_path, "new_path", AS_ALWAYS, "absolute path it has from then on") \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                             \
+	F(S, S64, length, "", AS_OPT, "")                  \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S) AS_FILE_NO_EXCHANGE(F, S)
+#define AS_FILE_RENAME_FIELDS(F, S)                                                        \
+	AS_FILE_PATH_ROW(F, S)                                                             \
+	F(S, PATH, new_path, "new_path", AS_ALWAYS, "absolute path it has from then on")   \
+	F(S, BOOL, exchange, "exchange", AS_OPT, "what was there has `path` from then on") \
+	F(S, S64, length, "", AS_OPT, "")                                                  \
+	F(S, HIDDEN32, pad, "", AS_OPT, "")                                                \
 	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
 #define AS_FILE_LINK_FIELDS(F, S)                                   \
 	F(S, PATH, path, "path", AS_ALWAYS, "the existing file")    \
 	F(S, PATH, new_path, "new_path", AS_ALWAYS, "the new name") \
-	F(S, HIDDEN, length, "", AS_OPT, "")                        \
-	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+	F(S, S64, length, "", AS_OPT, "")                           \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S) AS_FILE_NO_EXCHANGE(F, S)
 #define AS_FILE_SYMLINK_FIELDS(F, S)                                                       \
 	F(S, PATH, path, "path", AS_ALWAYS, "the new symbolic link")                       \
 	F(S, STR, new_path.base, "", AS_OPT, "")                                           \
 	F(S, STR, new_path.rel, "target", AS_ALWAYS, "what it points at, as it was given") \
-	F(S, HIDDEN, length, "", AS_OPT, "")                                               \
-	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
-#define AS_FILE_MODE_FIELDS(F, S)            \
-	AS_FILE_PATH_ROW(F, S)               \
-	F(S, PATH, new_path, "", AS_OPT, "") \
-	F(S, HIDDEN, length, "", AS_OPT, "") \
-	F(S, MODE, mode, "mode", AS_ALWAYS, "permission bits") AS_FILE_ERROR_ROW(F, S)
+	F(S, S64, length, "", AS_OPT, "")                                                  \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S) AS_FILE_NO_EXCHANGE(F, S)
+#define AS_FILE_MODE_FIELDS(F, S)                              \
+	AS_FILE_PATH_ROW(F, S)                                 \
+	F(S, PATH, new_path, "", AS_OPT, "")                   \
+	F(S, S64, length, "", AS_OPT, "")                      \
+	F(S, MODE, mode, "mode", AS_ALWAYS, "permission bits") \
+	AS_FILE_ERROR_ROW(F, S) AS_FILE_NO_EXCHANGE(F, S)
 #define AS_FILE_TRUNCATE_FIELDS(F, S)                            \
 	AS_FILE_PATH_ROW(F, S)                                   \
 	F(S, PATH, new_path, "", AS_OPT, "")                     \
-	F(S, U64, length, "length", AS_ALWAYS, "the new length") \
-	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S)
+	F(S, S64, length, "length", AS_ALWAYS, "the new length") \
+	F(S, HIDDEN32, mode, "", AS_OPT, "") AS_FILE_ERROR_ROW(F, S) AS_FILE_NO_EXCHANGE(F, S)
 
 enum as_file_flush {
 	AS_FLUSH_CLOSE,
@@ -1374,10 +1388,13 @@ struct as_stats {
 	E(EXEC, as_exec, "process", "exec", AS_EXEC_FIELDS, "a program was started")               \
 	E(FORK, as_fork, "process", "fork", AS_FORK_FIELDS, "a process was created")               \
 	E(EXIT, as_exit, "process", "exit", AS_EXIT_FIELDS, "the last thread of a process ended")  \
+	E(NAMED, as_named, "internal", "named", AS_NAMED_FIELDS, "it has a name asked for")        \
 	E(FILE_OPEN, as_file_open, "file", "open", AS_FILE_OPEN_FIELDS,                            \
 	  "open, creat, openat, openat2")                                                          \
-	E(FILE_READ, as_file_io, "file", "read", AS_FILE_IO_FIELDS, "reads of an open file")       \
-	E(FILE_WRITE, as_file_io, "file", "write", AS_FILE_IO_FIELDS, "writes to an open file")    \
+	E(FILE_READ, as_file_io, "file", "read", AS_FILE_IO_FIELDS,                                \
+	  "reads of an open file or block device")                                                 \
+	E(FILE_WRITE, as_file_io, "file", "write", AS_FILE_IO_FIELDS,                              \
+	  "writes to an open file or block device")                                                \
 	E(FILE_UNLINK, as_file_op, "file", "unlink", AS_FILE_OP_FIELDS, "a name was removed")      \
 	E(FILE_RENAME, as_file_op, "file", "rename", AS_FILE_RENAME_FIELDS, "a name was changed")  \
 	E(FILE_MKDIR, as_file_op, "file", "mkdir", AS_FILE_MODE_FIELDS, "a directory was made")    \

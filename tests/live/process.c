@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ALL_OF_PROCESS "process.exec process.fork process.exit"
@@ -231,12 +232,67 @@ static void moved_bytes(void)
 	compare(&w, &st, ALL_OF_PROCESS);
 }
 
+#define VARIABLES 600 /* more than are looked at */
+
+/* Ends with @code in an environment of @n variables of its own and then @last. */
+static void end_in(size_t n, const char *last, const char *code)
+{
+	char *path = workload_path("life"), *env[VARIABLES + 2] = {};
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		for (size_t i = 0; i < n; i++)
+			env[i] = live_printf("V%zu=1", i);
+		env[n] = (char *)last;
+		execve(path, (char *[]){path, (char *)"end", (char *)code, NULL}, env);
+		_exit(127);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == atoi(code), "status %#x",
+	      status);
+}
+
+static void check_environment(const struct line *l, size_t told, bool cut)
+{
+	json_object *env = object_at(l->data, "env");
+	size_t len = env && json_object_array_length(env)
+			     ? strlen(json_object_get_string(json_object_array_get_idx(env, 0)))
+			     : 0;
+
+	CHECK(len == told, "%zu bytes instead of %zu: %s", len, told,
+	      json_object_to_json_string(l->json));
+	CHECK(!!object_at(l->data, "truncated") == cut, "cut or not: %s",
+	      json_object_to_json_string(l->json));
+}
+
+static void marks_of_agents(void)
+{
+	char *marked = live_printf("CODEX_A=%0247d", 0), *cut = live_printf("CODEX_A=%0248d", 0);
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+
+	sight_start(&s, "trace", "--process", "--ssl", "-p", live_printf("%d", getpid()), NULL);
+	end_in(0, marked, "0");
+	end_in(0, cut, "0");
+	end_in(VARIABLES, "CLAUDECODE=1", "0");
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	CHECK(stream_count(&st, "process", "exec") == 3, "not three execs");
+	check_environment(stream_find(&st, &i, 0, "process", "exec"), 255, false);
+	check_environment(stream_find(&st, &i, 0, "process", "exec"), 255, true);
+	check_environment(stream_find(&st, &i, 0, "process", "exec"), 0, true);
+}
+
 const struct live_test process_tests[] = {
 	{"five_thousand_commands_two_at_a_time_are_all_there", many_commands, 120},
 	{"commands_are_all_there_beside_a_storm_of_file_opens", many_commands_in_a_storm, 120},
 	{"memory_stays_flat_over_a_hundred_thousand_processes", memory_stays_flat, 300},
 	{"arguments_of_128_KiB_are_complete_and_longer_ones_flagged", long_arguments, 30},
 	{"long_arguments_over_the_end_of_the_ring_are_exact", long_arguments_over_the_end, 60},
+	{"variables_that_do_not_fit_are_said_to_be_cut", marks_of_agents, 30},
 	{"odd_arguments_are_valid_JSON_and_keep_their_bytes", odd_arguments, 30},
 	{"odd_names_are_valid_JSON_and_keep_their_bytes", odd_names, 30},
 	{"CPU_time_and_peak_memory_at_exit_are_what_wait_says", cpu_totals, 60},

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -257,6 +259,174 @@ static void one_user(void)
 	CHECK(line_int(stream_only(&st, pid, "process", "exec"), "uid") == uid, "not its uid");
 }
 
+/* Runs as another user with root's rights, waits for the byte, and starts a child that is root again. */
+static _Noreturn void start_of_root(uid_t uid, int gate)
+{
+	pid_t child;
+	char byte;
+
+	if (setresuid(uid, 0, 0) || read(gate, &byte, 1) != 1)
+		_exit(99);
+	child = fork();
+	if (child == 0) {
+		setuid(0);
+		execl(workload_path("life"), "life", "end", "7", NULL);
+	}
+	_exit(child > 0 && waitpid(child, NULL, 0) == child ? 0 : 98);
+}
+
+/* Who belongs is one question, of whom is told another. */
+static void children_of_another_user(void)
+{
+	char *program = copy_of_life("again");
+	uid_t uid = 54321;
+	int gate[2], status;
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+	pid_t pid, named;
+
+	CHECK(!pipe(gate), "pipe");
+	pid = fork();
+	if (pid == 0)
+		start_of_root(uid, gate[0]);
+	sight_start(&s, "trace", "--process", "--system", "--detail", "-u", "0", "-c",
+		    base_name(program), "-p", live_printf("%d", pid), NULL);
+	CHECK(write(gate[1], "", 1) == 1, "the process is gone");
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "it ended with status %#x", status);
+	named = fork();
+	if (named == 0 && !setresuid(uid, 0, 0))
+		execl(program, program, "back", "8", NULL);
+	CHECK(waitpid(named, &status, 0) == named && WEXITSTATUS(status) == 8, "status %#x",
+	      status);
+	sight_stop(&s);
+	unlink(program);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	CHECK(!stream_find(&st, &i, pid, "process", NULL), "an event of another user");
+	CHECK(line_int(stream_only(&st, named, "process", "exit"), "exit_code") == 8,
+	      "not its end");
+	CHECK(stream_count(&st, "process", "exec") == 1, "not one exec of root");
+	CHECK(stream_count(&st, "process", "exit") == 2, "not two ends of root");
+}
+
+/* Who runs already is of the same user, and not of the command. */
+static void command_of_one_user(void)
+{
+	char *gate = live_printf("%s/gate", live_dir());
+	struct sight s = {.out = live_printf("%s/recording.json", live_dir())};
+	struct workload w;
+	struct stream st;
+	int fd;
+
+	CHECK(!mkfifo(gate, 0600), "mkfifo");
+	workload_hold(&w, "life", "fork-only", NULL);
+	sight_launch(&s, open("/dev/null", O_WRONLY | O_CLOEXEC),
+		     (char *[]){sight_program(), (char *)"process", (char *)"-v", (char *)"-u",
+				(char *)"0", live_printf("--output=%s", s.out), (char *)"--",
+				(char *)"/bin/sh", (char *)"-c", live_printf("read x <%s", gate),
+				NULL});
+	sight_wait_ready(&s);
+	workload_finish(&w);
+	fd = open(gate, O_WRONLY | O_CLOEXEC);
+	CHECK(write(fd, "x\n", 2) == 2, "the command is gone");
+	sight_wait(&s);
+	CHECK(s.status == 0, "status %#x: %s", s.status, sight_messages(&s));
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_check_family(&st, stream_only(&st, 0, "process", "exec")->pid);
+	stream_only(&st, 0, "process", "exit");
+}
+
+/* Given by its number, whatever it is called. */
+static void given_and_named(void)
+{
+	struct workload w;
+	struct stream st;
+	struct sight s;
+
+	workload_hold(&w, "life", "fork-only", NULL);
+	sight_start(&s, "process", "--no-children", "-c", program_invocation_short_name, "-p",
+		    live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, w.pid, "process", "exec");
+	stream_only(&st, w.pid, "process", "exit");
+}
+
+static void *take_name(void *name)
+{
+	prctl(PR_SET_NAME, name);
+	return NULL;
+}
+
+/* Calls itself @name, or only a thread of it; starts a command that ends with @code when @gate is closed, and ends. */
+static pid_t call(char *name, bool thread, int code, int gate[2])
+{
+	pthread_t t;
+	pid_t pid;
+	char byte;
+
+	CHECK(!pipe2(gate, O_CLOEXEC), "pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid)
+		return pid;
+	close(gate[1]);
+	if (!thread)
+		take_name(name);
+	else if (pthread_create(&t, NULL, take_name, name) || pthread_join(t, NULL))
+		_exit(99);
+	if (read(gate[0], &byte, 1) < 0)
+		_exit(98);
+	run_end(workload_path("life"), code);
+	_exit(0);
+}
+
+static void let_go(pid_t pid, int gate[2])
+{
+	int status;
+
+	close(gate[1]);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "it ended with status %#x", status);
+}
+
+static void name_of_its_own(void)
+{
+	char *name = live_printf("called.%d", getpid() % 1000000);
+	char *program = live_printf("%s/%s", live_dir(), name);
+	json_object *named = NULL;
+	struct stream st;
+	struct sight s;
+	int gate[2];
+	pid_t pid;
+
+	CHECK(!symlink(workload_path("life"), program), "symlink");
+	sight_start(&s, "trace", "--process", "--system", "--detail", "-c", name, NULL);
+	pid = call(name, false, 7, gate);
+	live_wait_text(s.out, "\"info\"", 1, 10);
+	let_go(pid, gate);
+	let_go(call(name, true, 8, gate), gate);
+	run_end(program, 9);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	stream_only(&st, pid, "process", "info");
+	stream_only(&st, pid, "process", "fork");
+	stream_only(&st, pid, "process", "exit");
+	CHECK(stream_count(&st, "process", "exec") == 2, "not the execs of 7 and 9");
+	CHECK(stream_count(&st, "process", "exit") == 3, "not 7, who started it, and 9");
+	/* the name that an exec sets is no other way to belong */
+	json_object_object_get_ex(object_at(st.stop, "streams"), "internal.named", &named);
+	CHECK(json_object_get_int(object_at(named, "produced")) == 1, "not one name: %s",
+	      json_object_to_json_string(st.stop));
+}
+
 /* A loop of agentsight's own writes would never end. */
 static void not_itself(void)
 {
@@ -381,6 +551,10 @@ const struct live_test who_tests[] = {
 	{"children_that_run_already_are_watched_with_their_parent", running_family, 30},
 	{"no_children_means_none", no_children, 30},
 	{"one_user_means_that_user_alone", one_user, 30},
+	{"children_of_another_users_process_belong", children_of_another_user, 30},
+	{"a_command_of_one_user_is_watched_alone", command_of_one_user, 30},
+	{"a_number_that_was_given_belongs_whatever_its_name", given_and_named, 30},
+	{"a_process_belongs_once_it_calls_itself_by_the_name", name_of_its_own, 30},
 	{"agentsight_is_never_in_its_own_stream", not_itself, 60},
 	{"a_command_is_watched_from_its_first_instruction", started_command, 30},
 	{"a_name_that_matches_nothing_is_said_and_waited_for", absent_name, 30},

@@ -197,10 +197,41 @@ static void limits_are_told(void)
 	      "cgroup: %s", found ? json_object_to_json_string(found->json) : "none");
 }
 
+/* As /proc does. The run ends by itself, so that whatever fails nothing stays frozen. */
+static void frozen(void)
+{
+	char *cgroup = live_printf("/sys/fs/cgroup/freezer/livetest.%d", getpid());
+	struct line *l, *last = NULL;
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t i = 0;
+
+	if (mkdir(cgroup, 0755) < 0)
+		live_skip("no freezer: %s", strerror(errno));
+	workload_hold(&w, "life", "fork-only", NULL);
+	sight_start(&s, "system", "--interval", "0.1", "--threads", "--duration", "1.5", "-p",
+		    live_printf("%d", w.pid), NULL);
+	if (!file_put(cgroup, "cgroup.procs", live_printf("%d", w.pid)) ||
+	    !file_put(cgroup, "freezer.state", "FROZEN"))
+		live_skip("nothing can be frozen: %s", strerror(errno));
+	sight_wait(&s);
+	file_put(cgroup, "freezer.state", "THAWED");
+	workload_finish(&w);
+	rmdir(cgroup);
+
+	stream_load(&st, s.out);
+	while ((l = stream_find(&st, &i, w.pid, "system", "thread")))
+		last = l;
+	CHECK(last && !strcmp(line_str(last, "state"), "disk"), "the last thread: %s",
+	      last ? json_object_to_json_string(last->json) : "none");
+}
+
 const struct live_test who_is_tests[] = {
 	{"each_program_that_is_started_says_once_who_it_is", each_program_once, 60},
 	{"who_was_there_before_is_told_once_and_again_when_it_execs", was_there_before, 30},
 	{"cgroup_limits_and_chosen_variables_are_told_of_a_process", limits_are_told, 30},
+	{"a_frozen_thread_has_the_state_that_proc_tells", frozen, 30},
 	{"what_the_kernel_kills_for_lack_of_memory_is_told_with_what_it_had",
 	 killed_for_lack_of_memory, 60},
 	{},

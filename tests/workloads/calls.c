@@ -49,6 +49,8 @@ static void fail_some(void)
 		syscall(SYS_openat, AT_FDCWD, "", O_RDONLY);
 	for (int i = 0; i < 20; i++)
 		syscall(500);
+	for (int i = 0; i < 10; i++)
+		syscall(-1);
 }
 
 static void count(long pause_ms)
@@ -70,7 +72,8 @@ static void count(long pause_ms)
 	tell("{\"getuid\":{\"count\":%d,\"errors\":0},\"getsid\":{\"count\":1000,\"errors\":0},"
 	     "\"fchdir\":{\"count\":700,\"errors\":700,\"errno\":{\"EBADF\":700}},"
 	     "\"openat\":{\"count\":533,\"errors\":533,\"errno\":{\"ENOENT\":503,\"EBADF\":30}},"
-	     "\"nr_500\":{\"count\":20,\"errors\":20,\"errno\":{\"ENOSYS\":20}}}\n",
+	     "\"nr_500\":{\"count\":20,\"errors\":20,\"errno\":{\"ENOSYS\":20}},"
+	     "\"unknown\":{\"count\":10,\"errors\":10,\"errno\":{\"ENOSYS\":10}}}\n",
 	     (THREADS + 1) * EACH);
 }
 

@@ -10,15 +10,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -165,6 +169,18 @@ static void basic_names(int dfd)
 	expect("rmdir", "\"path\":\"%s/sub\"", dir);
 }
 
+/* Not every file system can do it: then the event says so. */
+static void basic_exchange(int dfd)
+{
+	MUST(close(make_file("other")));
+	if (renameat2(AT_FDCWD, "other", dfd, "file", RENAME_EXCHANGE) < 0 && errno != EINVAL)
+		MUST(-1);
+	expect("rename", "\"path\":\"%s/other\",\"new_path\":\"%s/file\",\"exchange\":true", dir,
+	       dir);
+	MUST(renameat2(AT_FDCWD, "other", dfd, "file", 0));
+	expect("rename", "\"path\":\"%s/other\",\"new_path\":\"%s/file\"", dir, dir);
+}
+
 static void basic_attributes(int dfd, int fd)
 {
 	MUST(truncate("file", 12345));
@@ -193,6 +209,7 @@ static void group_basic(unsigned long n)
 
 	basic_names(dfd);
 	basic_attributes(dfd, fd);
+	basic_exchange(dfd);
 	MUST(close(fd));
 	MUST(unlinkat(dfd, "file", 0));
 	MUST(close(dfd));
@@ -221,9 +238,26 @@ static void errors_as_nobody(void)
 		exit(1);
 }
 
+/* With the directory as root. */
+static void errors_below(void)
+{
+	struct open_how how = {.flags = O_RDONLY, .resolve = RESOLVE_IN_ROOT};
+	int dfd = MUST(open(dir, O_RDONLY | O_DIRECTORY));
+
+	REFUSED(syscall(SYS_openat2, dfd, "//etc/none", &how, sizeof(how)), ENOENT);
+	expect("open", "\"path\":\"%s/etc/none\",\"error\":\"ENOENT\"", dir);
+	REFUSED(syscall(SYS_openat2, dfd, "etc/none", &how, sizeof(how)), ENOENT);
+	expect("open", "\"path\":\"%s/etc/none\",\"error\":\"ENOENT\"", dir);
+	how.resolve = 0;
+	REFUSED(syscall(SYS_openat2, dfd, "/etc/none", &how, sizeof(how)), ENOENT);
+	expect("open", "\"path\":\"/etc/none\",\"error\":\"ENOENT\"");
+	MUST(close(dfd));
+}
+
 static void group_errors(unsigned long n)
 {
 	char *longest = malloc(6001);
+	int fd;
 
 	memset(longest, 'x', 6000);
 	longest[6000] = '\0';
@@ -250,6 +284,12 @@ static void group_errors(unsigned long n)
 	expect("open", "\"error\":\"ENAMETOOLONG\"");
 	REFUSED(syscall(SYS_openat, AT_FDCWD, (char *)8, O_RDONLY), EFAULT);
 	expect("open", "\"error\":\"EFAULT\"");
+	fd = make_file("short");
+	REFUSED(ftruncate(fd, -1), EINVAL);
+	expect("truncate", "\"path\":\"%s/short\",\"error\":\"EINVAL\",\"length\":-1", dir);
+	MUST(close(fd));
+	MUST(unlink("short"));
+	errors_below();
 	if (geteuid() == 0)
 		errors_as_nobody();
 	MUST(unlink("secret"));
@@ -397,8 +437,28 @@ static void paths_nowhere(void)
 	MUST(close(fd));
 }
 
+/* A file system that was taken away while a file of it is open: where it was nobody knows. */
+static void paths_detached(void)
+{
+	int fd;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
+		return;
+	MUST(mkdir("away", 0755));
+	MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	MUST(mount("live", "away", "tmpfs", 0, NULL));
+	fd = make_file("away/file");
+	expect("open", "\"path\":\"%s/away/file\",\"fd\":%d", dir, fd);
+	MUST(umount2("away", MNT_DETACH));
+	MUST(ftruncate(fd, 4));
+	expect("truncate", "\"path\":\"/file\",\"truncated\":true,\"length\":4");
+	MUST(close(fd));
+	MUST(rmdir("away"));
+}
+
 static void group_paths(unsigned long n)
 {
+	paths_detached();
 	paths_nowhere();
 	paths_deep();
 	paths_long();
@@ -504,8 +564,36 @@ static void io_repeated(void)
 	MUST(unlink("again"));
 }
 
+/* A disk made of a file, where one can be made. */
+static void io_disk(void)
+{
+	int ctl = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, file, fd;
+	char path[32];
+
+	if (ctl < 0)
+		return;
+	number = ioctl(ctl, LOOP_CTL_GET_FREE);
+	close(ctl);
+	snprintf(path, sizeof(path), "/dev/loop%d", number);
+	fd = number < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	file = make_file("disk");
+	MUST(ftruncate(file, 1 << 20));
+	MUST(ioctl(fd, LOOP_SET_FD, file));
+	MUST(pwrite(fd, block, 4096, 0));
+	expect("write", "\"path\":\"%s\",\"fd\":%d,\"bytes\":4096,\"count\":1", path, fd);
+	MUST(pread(fd, block, 512, 0));
+	expect("read", "\"path\":\"%s\",\"fd\":%d,\"bytes\":512,\"count\":1", path, fd);
+	MUST(ioctl(fd, LOOP_CLR_FD));
+	MUST(close(fd));
+	MUST(close(file));
+	MUST(unlink("disk"));
+}
+
 static void group_io(unsigned long n)
 {
+	io_disk();
 	io_all_calls();
 	io_copies();
 	io_replaced();

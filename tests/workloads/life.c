@@ -7,6 +7,7 @@
  *	life SCENARIO
  *	life end CODE		ends with CODE
  *	life as EUID CODE	the same, with 99 when that is not who it runs as
+ *	life back CODE		becomes the user that it runs as, and ends with CODE
  *	life scripted ... CODE	ends with CODE: what interprets a script
  *	life waits		ends with 6 at SIGUSR1
  *	life holds PROGRAM	starts `PROGRAM waits` and passes SIGUSR1 on
@@ -1169,6 +1170,10 @@ int main(int argc, char **argv)
 		return atoi(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "as"))
 		return geteuid() == (uid_t)atoi(argv[2]) ? atoi(argv[3]) : 99;
+	if (argc == 3 && !strcmp(argv[1], "back")) {
+		MUST(setuid(geteuid()));
+		return atoi(argv[2]);
+	}
 	if (argc > 3 && !strcmp(argv[1], "scripted"))
 		return atoi(argv[argc - 1]);
 	if (argc == 3 && !strcmp(argv[1], "again")) {

@@ -83,6 +83,8 @@ static void enrich_event(struct emitter *self, const struct event *ev)
 	proc_table_event(c->opt.procs, ev);
 	if (c->opt.on_activity)
 		c->opt.on_activity(c->opt.context, ev);
+	if (ev->rec->type == AS_EV_NAMED)
+		return; /* has told all that it has to */
 	event_emit(c->after_enrich, ev);
 	if (c->opt.on_behind)
 		c->opt.on_behind(c->opt.context, ev, c->after_enrich);

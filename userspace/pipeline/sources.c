@@ -352,6 +352,14 @@ static void follow(struct sources *s, const struct proc *p, uint32_t flags)
 		proc_source_unfollow(s->proc, p->tgid);
 }
 
+static void ask_who(struct sources *s, uint32_t tgid)
+{
+	if (!s->who)
+		return;
+	who_process(s->who, tgid);
+	s->who_more = true;
+}
+
 static void found(void *context, const struct proc *p, uint32_t flags)
 {
 	struct sources *s = context;
@@ -361,11 +369,11 @@ static void found(void *context, const struct proc *p, uint32_t flags)
 		follow(s, p, flags);
 	if (s->tls)
 		tls_source_process(s->tls, p->tgid);
+	if (s->opt->by_uid && p->uid != s->opt->uid)
+		return; /* it belongs, and is not shown */
 	/* the command tells of itself when it execs */
-	if (s->who && !(s->opt->command && s->shared)) {
-		who_process(s->who, p->tgid);
-		s->who_more = true;
-	}
+	if (!(s->opt->command && s->shared))
+		ask_who(s, p->tgid);
 }
 
 /* Threads have a place in /proc, too, which no listing shows. */
@@ -400,6 +408,7 @@ static int seed(struct sources *s, struct err *e)
 		.n_names = s->opt->n_names,
 		.pids = s->opt->pids,
 		.n_pids = s->opt->n_pids,
+		.command = s->opt->command != NULL,
 		.by_uid = s->opt->by_uid,
 		.uid = s->opt->uid,
 		.follow_children = !s->opt->no_children,
@@ -814,6 +823,18 @@ static void plant_tree(struct sources *s, uint32_t tgid)
 		sampler_root(s->sampler, tgid);
 }
 
+/* A process that runs already is called by a name that was asked for: the kernel follows it. */
+static void name_taken(struct sources *s, uint32_t tgid)
+{
+	s->followed++;
+	plant_tree(s, tgid);
+	ask_who(s, tgid);
+	if (!s->tls)
+		return;
+	tls_source_process(s->tls, tgid);
+	s->poll_more = true;
+}
+
 /* New libraries may be mapped any moment. */
 static void look_for_libraries(struct sources *s)
 {
@@ -840,6 +861,9 @@ void sources_activity(void *sources, const struct event *ev)
 			tls_source_exec(s->tls, (const void *)ev->rec);
 			look_for_libraries(s);
 		}
+		break;
+	case AS_EV_NAMED:
+		name_taken(s, ev->rec->tgid);
 		break;
 	case AS_EV_CONNECT:
 	case AS_EV_ACCEPT:

@@ -244,7 +244,7 @@ static void put_file_op(struct line *l, const struct event *ev)
 	put_path(l, ev->rec, &e->path);
 	if (!e->new_path.base.len && !e->new_path.rel.len)
 		return;
-	line_str(l, " -> ");
+	line_str(l, e->exchange ? " <-> " : " -> ");
 	put_path(l, ev->rec, &e->new_path);
 }
 
@@ -260,7 +260,10 @@ static void put_truncate(struct line *l, const struct event *ev)
 {
 	RECORD(as_file_op, e, ev);
 
-	put_bytes_column(l, e->length);
+	if (e->length < 0)
+		line_printf(l, "%10lld  ", (long long)e->length);
+	else
+		put_bytes_column(l, e->length);
 	put_file_op(l, ev);
 }
 

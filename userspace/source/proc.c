@@ -57,6 +57,13 @@ static void attach_oom(struct bpf_shared *s, struct proc_bpf *skel)
 	bpf_hook_attach(s, "proc", "oom_kill", "raw tracepoint", skel->progs.proc_oom);
 }
 
+/* Of who runs already, and is called by a name that was asked for from now on. */
+static void attach_rename(struct bpf_shared *s, struct proc_bpf *skel)
+{
+	if (bpf_shared_config(s)->by_name)
+		bpf_hook_attach(s, "proc", "rename", "raw tracepoint", skel->progs.proc_rename);
+}
+
 static void ask_features(const struct proc_bpf *skel)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run);
@@ -131,6 +138,7 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 	/* threads are counted for a process that has an account only */
 	if (!bpf_shared_config(s)->accounts)
 		bpf_map__set_max_entries(skel->maps.ended_threads, 1);
+	bpf_program__set_autoload(skel->progs.proc_rename, bpf_shared_config(s)->by_name);
 	r = proc_bpf__load(skel);
 	if (r < 0)
 		return err_set(e, r, "the kernel refused the process programs: %s", strerror(-r));
@@ -142,6 +150,7 @@ int proc_source_open(struct bpf_shared *s, struct proc_source **ret, struct err 
 		return err_set(e, r, "cannot attach to the scheduler's tracepoints: %s",
 			       strerror(-r));
 	ask_features(skel);
+	attach_rename(s, skel);
 	attach_oom(s, skel);
 	first_sync(p);
 

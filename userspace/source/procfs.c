@@ -598,10 +598,8 @@ static uint32_t match(const struct procfs *fs, const struct proc_match *m, const
 	if (st->kernel_thread || st->pid == (uint32_t)getpid() ||
 	    st->pid == (uint32_t)priv_broker_pid())
 		return 0;
-	if (m->by_uid && p->uid != m->uid)
-		return 0;
-	if (m->n_names == 0 && m->n_pids == 0)
-		return m->by_uid ? AS_PROC_GIVEN : 0;
+	if (m->n_names == 0 && m->n_pids == 0 && !m->command)
+		return m->by_uid && p->uid == m->uid ? AS_PROC_GIVEN : 0;
 	if (given(m, st->pid))
 		flags |= AS_PROC_GIVEN;
 	if (named(fs, m, st))

@@ -127,8 +127,9 @@ int procfs_each_thread(const struct procfs *fs, uint32_t pid,
 
 /*
  * Names have one meaning everywhere, the kernel's included (exec_named() in bpf/proc.bpf.c): comm, the
- * base name of the executable, or the base name of the script that an interpreter runs. Names and
- * pids add up; a uid narrows them down, and alone selects all of its processes.
+ * base name of the executable, or the base name of the script that an interpreter runs. Names, pids and
+ * the command add up; a uid alone selects all of its processes, beside them it restricts what is shown and not
+ * who belongs.
  */
 struct proc_match {
 	const char *const *names;
@@ -136,6 +137,7 @@ struct proc_match {
 	const uint32_t *pids;
 	size_t n_pids;
 	bool pids_found; /* who has one of these numbers from now on is somebody else */
+	bool command;    /* one is started, and belongs */
 	bool by_uid;
 	uint32_t uid;
 	bool follow_children;

@@ -355,7 +355,7 @@ static int procfs_scan(struct task_source *source, struct sampler *to)
 			continue;
 		if (o->match->follow_children)
 			waited_credit(p, k->st.waited_ns);
-		if (!p->zombie)
+		if (!p->zombie && (!o->match->by_uid || p->uid == o->match->uid))
 			task_add(src, p, to);
 	}
 	return 0;

@@ -832,6 +832,14 @@ static void on_connect(struct tool_run *t, const struct as_hdr *rec)
 		c->peers[c->n_peers++] = e->remote;
 }
 
+/* The name that there is now: editors write beside and rename. Behind an exchange both are. */
+static void on_rename(struct tool_run *t, const struct as_file_op *e)
+{
+	if (e->exchange)
+		on_change(t, &e->h, &e->path, 0);
+	on_change(t, &e->h, &e->new_path, 0);
+}
+
 static void see_event(struct tool_run *t, const struct event *ev)
 {
 	const struct as_hdr *rec = ev->rec;
@@ -850,9 +858,9 @@ static void see_event(struct tool_run *t, const struct event *ev)
 		on_change(t, rec, &((const struct as_file_io *)rec)->path,
 			  ((const struct as_file_io *)rec)->bytes);
 		break;
-	case AS_EV_FILE_RENAME: /* the name that there is now: editors write beside and rename */
+	case AS_EV_FILE_RENAME:
 		if (!((const struct as_file_op *)rec)->error)
-			on_change(t, rec, &((const struct as_file_op *)rec)->new_path, 0);
+			on_rename(t, (const struct as_file_op *)rec);
 		break;
 	case AS_EV_FILE_UNLINK:
 	case AS_EV_FILE_MKDIR:

@@ -213,6 +213,7 @@ static void make_file_rename(void)
 	make_file_op(AS_EV_FILE_RENAME);
 	TEXT(as_file_op, new_path.rel, "/b");
 	SET(as_file_op, error, 0);
+	SET(as_file_op, exchange, 1);
 }
 
 static void make_file_mkdir(void)
@@ -228,6 +229,7 @@ static void make_file_rmdir(void)
 static void make_file_truncate(void)
 {
 	make_file_op(AS_EV_FILE_TRUNCATE);
+	SET(as_file_op, length, -1);
 }
 
 static void make_file_link(void)
@@ -778,15 +780,16 @@ static const struct {
 			      "\"count\":2,\"flushed\":\"timer\"}"},
 	[AS_EV_FILE_UNLINK] = {make_file_unlink,
 			       "{\"type\":\"unlink\",\"path\":\"/a\",\"error\":\"ENOENT\"}"},
-	[AS_EV_FILE_RENAME] = {make_file_rename,
-			       "{\"type\":\"rename\",\"path\":\"/a\",\"new_path\":\"/b\"}"},
+	[AS_EV_FILE_RENAME] =
+		{make_file_rename,
+		 "{\"type\":\"rename\",\"path\":\"/a\",\"new_path\":\"/b\",\"exchange\":true}"},
 	[AS_EV_FILE_MKDIR] = {make_file_mkdir,
 			      "{\"type\":\"mkdir\",\"path\":\"/a\",\"mode\":\"0755\","
 			      "\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_RMDIR] = {make_file_rmdir,
 			      "{\"type\":\"rmdir\",\"path\":\"/a\",\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_TRUNCATE] = {make_file_truncate, "{\"type\":\"truncate\",\"path\":\"/a\","
-						     "\"length\":100,\"error\":\"ENOENT\"}"},
+						     "\"length\":-1,\"error\":\"ENOENT\"}"},
 	[AS_EV_FILE_LINK] = {make_file_link,
 			     "{\"type\":\"link\",\"path\":\"/a\",\"new_path\":\"/b\","
 			     "\"error\":\"ENOENT\"}"},

@@ -348,6 +348,21 @@ static void rename_shows_both_names(void **state)
 	record_struct(&record, as_file_op)->path = from;
 	record_struct(&record, as_file_op)->new_path = to;
 	assert_shows(line_of(120, false), "rename     /a -> /b\n");
+	record_struct(&record, as_file_op)->exchange = 1;
+	assert_shows(line_of(120, false), "rename     /a <-> /b\n");
+}
+
+static void a_length_below_zero_is_a_number(void **state)
+{
+	struct as_path p;
+
+	begin(AS_EV_FILE_TRUNCATE);
+	p = path_of("/a");
+	record_struct(&record, as_file_op)->path = p;
+	record_struct(&record, as_file_op)->length = -1;
+	assert_shows(line_of(120, false), "truncate           -1  /a\n");
+	record_struct(&record, as_file_op)->length = 2048;
+	assert_shows(line_of(120, false), "truncate      2.0 KiB  /a\n");
 }
 
 static void connect_shows_both_ends_and_what_went_wrong(void **state)
@@ -620,6 +635,7 @@ int main(void)
 		cmocka_unit_test(open_shows_access_error_and_path),
 		cmocka_unit_test(transfers_show_bytes_before_the_path),
 		cmocka_unit_test(rename_shows_both_names),
+		cmocka_unit_test(a_length_below_zero_is_a_number),
 		cmocka_unit_test(connect_shows_both_ends_and_what_went_wrong),
 		cmocka_unit_test(close_shows_sums_and_round_trip_time),
 		cmocka_unit_test(tls_shows_the_first_line_of_text),

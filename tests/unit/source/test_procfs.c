@@ -317,7 +317,7 @@ static void a_child_forked_during_the_pass_is_found_by_the_next(void **state)
 	assert_int_equal(found_flags[21], AS_PROC_CHILD);
 }
 
-static void pids_add_to_names_and_a_uid_narrows(void **state)
+static void pids_add_to_names_whoever_runs_them(void **state)
 {
 	const uint32_t pids[] = {500, 11};
 	const struct proc_match both = {.names = claude,
@@ -327,8 +327,10 @@ static void pids_add_to_names_and_a_uid_narrows(void **state)
 					.by_uid = true,
 					.uid = 1000};
 
-	assert_int_equal(procfs_seed(fs, table, &both, note, NULL), 1);
+	assert_int_equal(procfs_seed(fs, table, &both, note, NULL), 5);
 	assert_int_equal(found_flags[500], AS_PROC_GIVEN);
+	assert_int_equal(found_flags[10], AS_PROC_NAMED);
+	assert_int_equal(found_flags[11], AS_PROC_GIVEN);
 }
 
 static void a_number_that_comes_again_is_somebody_else(void **state)
@@ -353,6 +355,13 @@ static void a_uid_alone_selects_all_its_processes(void **state)
 	const struct proc_match m = {.by_uid = true, .uid = 0};
 
 	assert_int_equal(procfs_seed(fs, table, &m, note, NULL), 6);
+}
+
+static void a_uid_beside_a_command_selects_nobody(void **state)
+{
+	const struct proc_match m = {.command = true, .by_uid = true, .uid = 0};
+
+	assert_int_equal(procfs_seed(fs, table, &m, note, NULL), 0);
 }
 
 static void what_was_used_before_the_first_look_is_no_samples(void **state)
@@ -543,8 +552,9 @@ int main(void)
 		TEST(a_name_is_comm_executable_or_script),
 		TEST(descendants_of_all_levels_belong),
 		TEST(a_child_forked_during_the_pass_is_found_by_the_next),
-		TEST(pids_add_to_names_and_a_uid_narrows),
+		TEST(pids_add_to_names_whoever_runs_them),
 		TEST(a_uid_alone_selects_all_its_processes),
+		TEST(a_uid_beside_a_command_selects_nobody),
 		TEST(a_number_that_comes_again_is_somebody_else),
 		TEST(what_was_used_before_the_first_look_is_no_samples),
 		TEST(a_process_that_execs_a_wanted_program_is_found),

@@ -647,7 +647,7 @@ static void process_remove(uint32_t pid)
 }
 
 static const uint32_t ten[] = {10};
-static const struct proc_match match = {.pids = ten, .n_pids = 1, .follow_children = true};
+static struct proc_match match = {.pids = ten, .n_pids = 1, .follow_children = true};
 
 static int proc_set_up(void **state)
 {
@@ -694,6 +694,17 @@ static void proc_gives_ticks_memory_and_io(void **state)
 	assert_int_equal(rows->rss_kb, 1000 * (sysconf(_SC_PAGESIZE) / 1024));
 	assert_int_equal(rows->read_bytes, 5);
 	assert_int_equal(rows->write_bytes, 6);
+}
+
+static void proc_shows_one_user_of_all_who_belong(void **state)
+{
+	match.by_uid = true;
+	sample(10 * SEC);
+	assert_int_equal(n_rows, 1);
+	match.uid = 1000;
+	sample(11 * SEC);
+	match.by_uid = false;
+	assert_int_equal(n_rows, 0);
 }
 
 static void children_never_seen_show_when_they_are_waited_for(void **state)
@@ -937,6 +948,7 @@ int main(void)
 		TREE_TEST(user_and_system_time_add_up_to_the_exact_sum),
 		TREE_TEST(the_split_of_a_tree_is_never_more_than_its_sum),
 		PROC_TEST(proc_gives_ticks_memory_and_io),
+		PROC_TEST(proc_shows_one_user_of_all_who_belong),
 		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
 		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),
 		PROC_TEST(a_child_that_nobody_waits_for_is_forgotten_after_a_sample),

@@ -161,6 +161,24 @@ static void writes(uint32_t tgid, uint32_t ppid, const char *path, uint64_t byte
 	buf_done(&b);
 }
 
+static void renames(uint32_t tgid, const char *path, const char *new_path, bool exchange)
+{
+	struct as_hdr h = who(AS_EV_FILE_RENAME, tgid, 1);
+	struct as_span from, to;
+	struct buf b = {};
+	struct event ev;
+
+	record_begin(&b, AS_EV_FILE_RENAME, &h);
+	from = record_add_str(&b, path);
+	to = record_add_str(&b, new_path);
+	record_struct(&b, as_file_op)->path.rel = from;
+	record_struct(&b, as_file_op)->new_path.rel = to;
+	record_struct(&b, as_file_op)->exchange = exchange;
+	assert_int_equal(record_end(&b, &ev), 0);
+	send(ev.rec);
+	buf_done(&b);
+}
+
 static void connects(uint32_t tgid, uint8_t last)
 {
 	struct as_connect c = {.h = who(AS_EV_CONNECT, tgid, 1),
@@ -241,6 +259,22 @@ static void what_its_children_do_belongs_to_it(void **state)
 	      "signal=9 "
 	      "files=[{\"op\":\"write\",\"path\":\"/src/a.o\",\"bytes\":15}] "
 	      "peers=[{\"address\":\"10.0.0.7\",\"port\":443}] reported\n");
+}
+
+static void files_that_change_places_are_both_told(void **state)
+{
+	asks("t1", "Bash", "{\"command\":\"make all\"}", "");
+	forks(AGENT, 200);
+	EXECS(200, AGENT, "sh\0-c\0make all");
+	renames(200, "/src/a", "/src/b", false);
+	renames(200, "/src/c", "/src/d", true);
+	ends(200, 0, 0);
+	said[0] = '\0';
+	reports("t1", false);
+	HEARD("end t1 Bash pid=200 [\"command_text\",\"ancestry\",\"time\"] 95% n=1 code=0 "
+	      "signal=0 files=[{\"op\":\"rename\",\"path\":\"/src/b\"},"
+	      "{\"op\":\"rename\",\"path\":\"/src/c\"},{\"op\":\"rename\",\"path\":\"/src/d\"}] "
+	      "peers= reported\n");
 }
 
 static void parallel_calls_are_told_apart_by_their_text(void **state)
@@ -632,6 +666,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_command_is_found_by_its_text_whatever_the_quoting),
 		TEST(what_its_children_do_belongs_to_it),
+		TEST(files_that_change_places_are_both_told),
 		TEST(parallel_calls_are_told_apart_by_their_text),
 		TEST(the_session_in_the_environment_is_evidence),
 		TEST(the_call_itself_in_the_environment_is_certain),
