@@ -12,7 +12,7 @@
 
 #include "tls_data.bpf.h"
 
-/* Given to a session. Its object may be freed before it has spoken, and the next one have the same address. */
+/* Given to a session. Where the end of its object is not seen, the next one may have the same address. */
 #define NAME_MAX_NS (30 * 1000000000ULL)
 
 struct server_name {
@@ -185,7 +185,7 @@ static __always_inline struct server_name *name_find(const struct as_tls_key *ke
 	return name && bpf_ktime_get_boot_ns() - name->boot_ns < NAME_MAX_NS ? name : NULL;
 }
 
-/* The name is told once: the next session may have its object at the same address. */
+/* The name is told once; see NAME_MAX_NS. */
 static __always_inline long name_take(const struct as_tls_key *key, char *to)
 {
 	struct server_name *name = name_find(key);
@@ -466,6 +466,30 @@ static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread
 	s->carried = 0;
 	s->handshake_ns = 0;
 	tls_changed();
+}
+
+/* ---- the end of a session's object ---- */
+
+/*
+ * What comes to lie at its address is another session. An object of which there are more references goes on, and is
+ * told as another one. A handshake that its peer has ended waits for the socket as far as OpenSSL says, so
+ * that it has failed shows here.
+ */
+static __always_inline int free_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
+{
+	struct as_tls_key key = {.tgid = id >> 32, .ssl = PT_REGS_PARM1(ctx)};
+	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
+	struct as_tls_session *s = bpf_map_lookup_elem(&tls_sessions, &key);
+
+	if (t && t->pending_ssl == key.ssl)
+		t->pending_ssl = 0;
+	if (s && s->handshake_ns && !s->established && !s->carried)
+		handshake_tell(&key, s, spec, 0, true);
+	bpf_map_delete_elem(&tls_sessions, &key);
+	bpf_map_delete_elem(&tls_names, &key);
+	bpf_map_delete_elem(&tls_alpns, &key);
+	tls_changed();
+	return 0;
 }
 
 /* ---- the question what was negotiated ---- */

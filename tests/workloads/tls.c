@@ -78,6 +78,8 @@ static struct {
 	bool alpn;
 	bool ask;
 	bool unnamed;
+	bool by_reading;
+	bool broken;
 	size_t sendfile_len;
 	bool sums;
 	int cpu;
@@ -208,10 +210,27 @@ static bool memory_receive(SSL *ssl)
 	return n > 0 && BIO_write(SSL_get_rbio(ssl), buf, (int)n) == n;
 }
 
+/* As node does: the handshake is a part of reading. */
+static int handshake_by_reading(SSL *ssl)
+{
+	char c;
+
+	for (;;) {
+		SSL_read(ssl, &c, sizeof(c));
+		memory_send(ssl);
+		if (SSL_is_init_finished(ssl))
+			return 1;
+		if (!memory_receive(ssl))
+			return -1;
+	}
+}
+
 static int handshake(SSL *ssl)
 {
 	int r;
 
+	if (cfg.by_reading)
+		return handshake_by_reading(ssl);
 	while ((r = SSL_do_handshake(ssl)) != 1) {
 		memory_send(ssl);
 		if (!memory_receive(ssl))
@@ -446,16 +465,56 @@ static void *serve(void *arg)
 
 /* ---- client ---- */
 
+/* Both ends of a connection. */
+static void connect_to_self(int ends[2])
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(addr);
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0 || ends[0] < 0 || bind(listener, (struct sockaddr *)&addr, len) < 0 ||
+	    listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
+	    connect(ends[0], (struct sockaddr *)&addr, len) < 0)
+		err(1, "cannot connect");
+	ends[1] = accept(listener, NULL, NULL);
+	if (ends[1] < 0)
+		err(1, "accept");
+	close(listener);
+}
+
+/* A session whose peer ends it before it is one. */
+static void connect_in_vain(SSL_CTX *ctx)
+{
+	SSL *ssl = SSL_new(ctx);
+	int ends[2];
+
+	connect_to_self(ends);
+	shutdown(ends[1], SHUT_WR);
+	use_socket(ssl, ends[0], false);
+	SSL_set_tlsext_host_name(ssl, "broken.test");
+	if (SSL_connect(ssl) == 1)
+		errx(1, "there is nobody whose hand was shaken");
+	SSL_free(ssl);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static SSL *client_connect(SSL_CTX *ctx)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-	SSL *ssl = SSL_new(ctx);
+	SSL *ssl;
 
+	if (cfg.broken)
+		connect_in_vain(ctx);
+	ssl = SSL_new(ctx);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&cfg.addr, sizeof(cfg.addr)) < 0)
 		err(1, "connect");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	use_socket(ssl, fd, cfg.memory);
-	SSL_set_tlsext_host_name(ssl, "workload.test");
+	if (!cfg.broken)
+		SSL_set_tlsext_host_name(ssl, "workload.test");
 	if (cfg.unnamed)
 		SSL_set_tlsext_host_name(ssl, NULL);
 	SSL_set_connect_state(ssl);
@@ -564,8 +623,8 @@ static size_t number(const char *text)
 static int usage(void)
 {
 	fprintf(stderr, "usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N "
-			"[--unnamed] |\n"
-			"           memory N | alpn N [--ask] | sendfile BYTES\n"
+			"[--unnamed] [--broken] |\n"
+			"           memory N [--by-reading] | alpn N [--ask] | sendfile BYTES\n"
 			"       [--cpu K] [--wait] [--no-sum]\n");
 	return 2;
 }
@@ -586,6 +645,10 @@ int main(int argc, char **argv)
 			cfg.ask = true;
 		else if (!strcmp(argv[i], "--unnamed"))
 			cfg.unnamed = true;
+		else if (!strcmp(argv[i], "--broken"))
+			cfg.broken = true;
+		else if (!strcmp(argv[i], "--by-reading"))
+			cfg.by_reading = true;
 		else if (!strcmp(argv[i], "--wait"))
 			wait_first = true;
 		else if (!strcmp(argv[i], "--no-sum"))
