@@ -302,6 +302,29 @@ static __noinline int piece_gap(const struct as_tls_send *send)
 	return 0;
 }
 
+#define RECORD_MAX   16384
+#define RECORD_ADDS  13   /* a header and the shortest tag */
+#define WRITES_ADDED 1024 /* what else may be sent first: the end of the handshake, tickets */
+
+/*
+ * Over memory: how much of it the next send has. A full socket takes a part, but hardly less than a record; what was
+ * written since the last send is sent together, with all that its records add.
+ */
+static __always_inline void write_pending(struct as_tls_thread *t, __u64 ssl, __u64 n)
+{
+	__u64 most = n + n / 8 + WRITES_ADDED;
+
+	if (t->bound) {
+		t->pending_ssl = 0;
+		return;
+	}
+	if (t->pending_ssl == ssl)
+		most += t->pending_most;
+	t->pending_ssl = ssl;
+	t->pending_len = (n < RECORD_MAX ? n : RECORD_MAX) + RECORD_ADDS;
+	t->pending_most = most < 0xffffffff ? most : 0xffffffff;
+}
+
 static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct as_tls_call *c,
 				       long ret)
 {
@@ -319,8 +342,7 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct
 		return;
 	}
 	if (AS_TLS_SPEC_KIND(c->spec) == AS_TLS_KIND_WRITE)
-		t->pending_ssl = t->bound ? 0 : c->ssl;
-	t->pending_len = 0;
+		write_pending(t, c->ssl, n);
 
 	hdr_fill_thread(&t->send.h, AS_EV_SSL_DATA, 0, id);
 	t->send.buf = c->buf;

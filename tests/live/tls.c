@@ -382,6 +382,36 @@ static void memory(void)
 	CHECK(stream_count(&st, "ssl", "session") >= 30, "no session told its socket");
 }
 
+/* Once it is known, it stays: what is sent behind a write may be another connection's. */
+static void memory_queued(void)
+{
+	size_t i = 0, n = 0, known = 0;
+	int64_t stream_id = 0, port = 0;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "memory", "20", "--keepalive", "--beside", NULL);
+	record_tls(&w, &st);
+	for (; (l = client_find(&st, &w, &i, "data")); n++) {
+		const char *text = json_object_to_json_string(l->json);
+
+		CHECK(!n || line_int(l, "stream_id") == stream_id, "another stream: %.300s", text);
+		stream_id = line_int(l, "stream_id");
+		if (!object_at(l->data, "connection"))
+			continue;
+		CHECK(!known || told_int(l->data, "connection.local.port") == port,
+		      "another socket than %lld: %.300s", (long long)port, text);
+		port = told_int(l->data, "connection.local.port");
+		CHECK(!strstr(live_read_file(w.out),
+			      live_printf("{\"beside\":%lld}",
+					  (long long)told_int(l->data, "connection.remote.port"))),
+		      "not its socket: %.300s", text);
+		known++;
+	}
+	CHECK(n == 40 && known >= 34, "%zu calls are told, the socket of %zu", n, known);
+}
+
 /* Nothing but its end tells a session's object from the next one at its address. */
 static void memory_reused(void)
 {
@@ -848,6 +878,7 @@ const struct live_test tls_tests[] = {
 	{"a_server_name_that_is_taken_back_is_not_told", names_taken_back, 60},
 	{"a_handshake_that_its_peer_ends_has_failed", broken, 60},
 	{"a_session_over_memory_knows_its_socket", memory, 60},
+	{"a_session_over_memory_keeps_its_socket", memory_queued, 60},
 	{"a_session_over_memory_has_nothing_of_the_one_before_at_its_address", memory_reused, 60},
 	{"SSL_sendfile_is_a_gap_of_its_length", sent_file, 60},
 	{"a_megabyte_over_BoringSSL_linked_in_is_exact_both_ways", boringssl_big, 60},

@@ -79,6 +79,7 @@ static struct {
 	bool ask;
 	bool unnamed;
 	bool by_reading;
+	int beside; /* a connection without TLS; 0: none */
 	bool broken;
 	size_t sendfile_len;
 	bool sums;
@@ -359,6 +360,20 @@ static void receive_file(SSL *ssl)
 
 /* ---- moving bytes ---- */
 
+/*
+ * What another connection sends before the session's nth write gets to its socket: less than was written; more; nothing,
+ * once; and from then on as much.
+ */
+static void send_beside(size_t nth)
+{
+	static const size_t sizes[] = {8, 5000, 0, REQUEST_LEN + 22};
+	size_t n = sizes[nth < 3 ? nth : 3];
+	char buf[5000] = {};
+
+	if (n && send(cfg.beside, buf, n, 0) != (ssize_t)n)
+		err(1, "send");
+}
+
 static void write_all(struct side *s, SSL *ssl, size_t n)
 {
 	size_t done = n;
@@ -370,6 +385,8 @@ static void write_all(struct side *s, SSL *ssl, size_t n)
 	if (done != n)
 		errx(1, "SSL_write failed");
 	side_count(s, DIR_WRITE, s->buf, n);
+	if (cfg.beside && memory_socket(ssl) >= 0)
+		send_beside(s->tallies[DIR_WRITE].calls - 1);
 	if (cfg.memory)
 		memory_send(ssl);
 }
@@ -532,6 +549,20 @@ static void client_close(SSL *ssl)
 	close(fd);
 }
 
+/* The connection's port is told. */
+static void connect_beside(void)
+{
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+	int ends[2];
+
+	connect_to_self(ends);
+	if (getpeername(ends[0], (struct sockaddr *)&addr, &len) < 0)
+		err(1, "getpeername");
+	printf("{\"beside\":%d}\n", ntohs(addr.sin_port));
+	cfg.beside = ends[0];
+}
+
 /* Returns the time per request behind the warm-up. */
 static uint64_t ask(struct side *s)
 {
@@ -624,7 +655,8 @@ static int usage(void)
 {
 	fprintf(stderr, "usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N "
 			"[--unnamed] [--broken] |\n"
-			"           memory N [--by-reading] | alpn N [--ask] | sendfile BYTES\n"
+			"           memory N [--by-reading | --keepalive --beside] | alpn N "
+			"[--ask] | sendfile BYTES\n"
 			"       [--cpu K] [--wait] [--no-sum]\n");
 	return 2;
 }
@@ -633,7 +665,7 @@ int main(int argc, char **argv)
 {
 	const char *args[3] = {};
 	struct side server = {}, client = {};
-	bool wait_first = false;
+	bool wait_first = false, beside = false;
 	pthread_t thread;
 	uint64_t ns;
 	int n = 0;
@@ -647,6 +679,8 @@ int main(int argc, char **argv)
 			cfg.unnamed = true;
 		else if (!strcmp(argv[i], "--broken"))
 			cfg.broken = true;
+		else if (!strcmp(argv[i], "--beside"))
+			beside = true;
 		else if (!strcmp(argv[i], "--by-reading"))
 			cfg.by_reading = true;
 		else if (!strcmp(argv[i], "--wait"))
@@ -687,6 +721,8 @@ int main(int argc, char **argv)
 	if (wait_first)
 		(void)!getchar();
 	side_begin(&client, "client");
+	if (beside)
+		connect_beside();
 	if (pthread_create(&thread, NULL, serve, &server))
 		errx(1, "pthread_create failed");
 	ns = ask(&client);
