@@ -371,6 +371,7 @@ struct ssl_st {
 	int rwstate;
 };
 
+/* A session whose socket still lives shakes hands again; else its object may be another's by now. */
 static __always_inline void handshake_enter(const struct as_tls_key *key)
 {
 	struct as_tls_session *s = session_get(key);
@@ -378,11 +379,15 @@ static __always_inline void handshake_enter(const struct as_tls_key *key)
 	if (!s || s->handshake_ns)
 		return;
 	s->handshake_ns = bpf_ktime_get_boot_ns();
-	if (s->carried) {
-		s->joined = 0;
-		s->first_ns = 0;
-		tls_changed();
+	if (!s->carried)
+		return;
+	if (tls_session_lives(s)) {
+		session_check(s, key);
+		return;
 	}
+	s->joined = 0;
+	s->first_ns = 0;
+	tls_changed();
 }
 
 enum handshake_result {
@@ -481,7 +486,7 @@ static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread
 		s->handshake_ns = 0;
 		return;
 	}
-	if (s->carried)
+	if (s->carried && !(s->joined && s->ports == session_ports(s)))
 		s->stream_id = stream_number(&key);
 	handshake_tell(&key, s, c->spec, version, result == HANDSHAKE_FAILED);
 	s->established = result == HANDSHAKE_DONE;

@@ -331,6 +331,29 @@ static void broken(void)
 	CHECK(n == 10, "%zu handshakes were told", n);
 }
 
+/* In TLS 1.2 a session may shake hands again. */
+static void renegotiated(void)
+{
+	size_t i = 0, calls = 0, handshakes = 0;
+	int64_t stream_id = 0;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "many", "5", "--keepalive", "--renegotiate", NULL);
+	record_tls(&w, &st);
+	compare_sides(&st, w.out);
+	while ((l = client_find(&st, &w, &i, NULL))) {
+		calls += !strcmp(l->type, "data");
+		handshakes += !strcmp(l->type, "handshake");
+		CHECK(!stream_id || line_int(l, "stream_id") == stream_id, "another stream: %.300s",
+		      json_object_to_json_string(l->json));
+		stream_id = line_int(l, "stream_id");
+	}
+	CHECK(calls == 10 && handshakes == 6, "%zu calls and %zu handshakes are told", calls,
+	      handshakes);
+}
+
 static void protocols_asked(void)
 {
 	protocols("--ask");
@@ -877,6 +900,7 @@ const struct live_test tls_tests[] = {
 	{"what_nobody_asks_for_is_told_by_the_handshake", protocols_unasked, 60},
 	{"a_server_name_that_is_taken_back_is_not_told", names_taken_back, 60},
 	{"a_handshake_that_its_peer_ends_has_failed", broken, 60},
+	{"a_session_that_shakes_hands_again_keeps_its_number", renegotiated, 60},
 	{"a_session_over_memory_knows_its_socket", memory, 60},
 	{"a_session_over_memory_keeps_its_socket", memory_queued, 60},
 	{"a_session_over_memory_has_nothing_of_the_one_before_at_its_address", memory_reused, 60},

@@ -79,6 +79,7 @@ static struct {
 	bool ask;
 	bool unnamed;
 	bool by_reading;
+	bool renegotiate;
 	int beside; /* a connection without TLS; 0: none */
 	bool broken;
 	size_t sendfile_len;
@@ -540,6 +541,13 @@ static SSL *client_connect(SSL_CTX *ctx)
 	return ssl;
 }
 
+/* What the server answers to while it reads; TLS 1.3 has no such thing. */
+static void renegotiate(SSL *ssl)
+{
+	if (SSL_renegotiate(ssl) != 1 || SSL_do_handshake(ssl) != 1)
+		errx(1, "cannot shake hands again");
+}
+
 static void client_close(SSL *ssl)
 {
 	int fd = cfg.memory ? memory_socket(ssl) : SSL_get_fd(ssl);
@@ -573,6 +581,8 @@ static uint64_t ask(struct side *s)
 
 	if (cfg.alpn)
 		SSL_CTX_set_alpn_protos(ctx, offers, sizeof(offers) - 1);
+	if (cfg.renegotiate)
+		SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	for (size_t i = 0; i < cfg.requests; i++) {
 		if (i == warm)
 			start = now_ns();
@@ -588,6 +598,8 @@ static uint64_t ask(struct side *s)
 			errx(1, "the answer is incomplete");
 		if (cfg.sendfile_len)
 			receive_file(ssl);
+		if (cfg.renegotiate)
+			renegotiate(ssl);
 		if (!cfg.keepalive) {
 			client_close(ssl);
 			ssl = NULL;
@@ -623,6 +635,9 @@ static SSL_CTX *server_context(void)
 	EVP_PKEY_free(key);
 	if (cfg.alpn)
 		SSL_CTX_set_alpn_select_cb(ctx, select_protocol, NULL);
+#ifdef SSL_OP_ALLOW_CLIENT_RENEGOTIATION
+	SSL_CTX_set_options(ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+#endif
 	return ctx;
 }
 
@@ -654,7 +669,7 @@ static size_t number(const char *text)
 static int usage(void)
 {
 	fprintf(stderr, "usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N "
-			"[--unnamed] [--broken] |\n"
+			"[--unnamed] [--broken] [--keepalive --renegotiate] |\n"
 			"           memory N [--by-reading | --keepalive --beside] | alpn N "
 			"[--ask] | sendfile BYTES\n"
 			"       [--cpu K] [--wait] [--no-sum]\n");
@@ -681,6 +696,8 @@ int main(int argc, char **argv)
 			cfg.broken = true;
 		else if (!strcmp(argv[i], "--beside"))
 			beside = true;
+		else if (!strcmp(argv[i], "--renegotiate"))
+			cfg.renegotiate = true;
 		else if (!strcmp(argv[i], "--by-reading"))
 			cfg.by_reading = true;
 		else if (!strcmp(argv[i], "--wait"))
