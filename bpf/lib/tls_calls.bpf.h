@@ -86,8 +86,9 @@ static __always_inline __u64 data_count(const struct as_tls_call *c, long ret)
 }
 
 /*
- * GnuTLS has taken the bytes when it says "again", and is called with or without them then. So the first
- * call's buffer is kept, as it cannot be told yet how much of it was taken.
+ * GnuTLS has taken the bytes when it says "again", how many cannot be told yet, and is called with or without them
+ * then. Without, that is, with none to send, the first call's buffer may hold something else by now: how many they
+ * were is all that is told.
  */
 static __always_inline void data_retry(const struct as_tls_key *key, struct as_tls_call *c,
 				       long ret)
@@ -97,17 +98,12 @@ static __always_inline void data_retry(const struct as_tls_key *key, struct as_t
 	if (!s)
 		return;
 	if (ret == GNUTLS_E_AGAIN || ret == GNUTLS_E_INTERRUPTED) {
-		if (!c->buf)
-			return;
-		s->kept_buf = c->buf;
-		s->kept_num = c->num;
+		if (c->num)
+			s->kept_num = c->num;
 		return;
 	}
-	if (!c->buf && ret > 0) {
-		c->buf = s->kept_buf;
+	if (!c->num && ret > 0)
 		c->num = s->kept_num;
-	}
-	s->kept_buf = 0;
 	s->kept_num = 0;
 }
 
@@ -642,6 +638,8 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 	/* the stack grows down: a call that is not above this one was left by a jump */
 	c = &t->calls[t->calls[0].sp > PT_REGS_SP(ctx)];
 	call_store(c, ctx, spec);
+	if (!c->num)
+		c->buf = 0; /* see data_retry() */
 
 	tls_unsettle(id);
 	t->ssl = PT_REGS_PARM1(ctx);

@@ -88,8 +88,7 @@ struct as_tls_session {
 	__u32 carried;      /* plaintext has passed */
 	__u32 established;  /* a handshake was reported */
 	__u32 joined;       /* `conn` holds; set behind it */
-	__u64 kept_buf;     /* GnuTLS: of a write that is to be tried again, without them */
-	__u64 kept_num;
+	__u64 kept_num;     /* GnuTLS: of a write that is to be tried again, without it */
 	__u64 nonce;      /* AEAD: of the last record */
 	__u64 told;       /* stream whose server name was told, or is not known */
 	__u64 told_alpn;  /* stream whose protocol was told */
