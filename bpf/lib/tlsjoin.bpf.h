@@ -88,8 +88,11 @@ struct as_tls_session {
 	__u32 carried;      /* plaintext has passed */
 	__u32 established;  /* a handshake was reported */
 	__u32 joined;       /* `conn` holds; set behind it */
-	__u64 kept_num;     /* GnuTLS: of a write that is to be tried again, without it */
-	__u64 nonce;      /* AEAD: of the last record */
+	union {
+		__u64 kept_num; /* GnuTLS: of a write that is to be tried again, without it */
+		__u64 nonce;    /* AEAD: of the last record */
+		__u64 under[2]; /* Go: the net.Conn underneath, its type and its value */
+	};
 	__u64 told;       /* stream whose server name was told, or is not known */
 	__u64 told_alpn;  /* stream whose protocol was told */
 	__u64 asked_alpn; /* the program has asked for the protocol since then: see `tls_alpns` */
