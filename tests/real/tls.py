@@ -2,10 +2,12 @@
 """Plaintext of real TLS clients and servers, byte for byte."""
 
 import hashlib
+import http.client
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -39,6 +41,13 @@ const options = {method: "POST", host: "127.0.0.1", port: process.argv[2], path:
 	rejectUnauthorized: false, agent: false};
 const request = https.request(options, (r) => { r.resume(); });
 request.end(fs.readFileSync(process.argv[3]));
+"""
+
+NODE_SERVER = """
+const https = require("https"), fs = require("fs");
+const pem = {cert: fs.readFileSync(process.argv[2]), key: fs.readFileSync(process.argv[3])};
+const server = https.createServer(pem, (q, r) => { r.setHeader("Connection", "close"); r.end("to " + q.url); });
+server.listen(0, "127.0.0.1", () => { console.log(server.address().port); });
 """
 
 # One request through a library that nothing but this script loads, and after the recording began.
@@ -259,6 +268,32 @@ def plaintext_of_node_is_exact_both_ways(bench):
 
     # node moves the ciphertext itself, so its TLS library knows of no socket; reads drive the handshake
     exchange(bench, client, "node", library.name if library else "node", connection=False, handshakes=0)
+
+
+def connections_of_a_node_server_have_nothing_of_each_other(bench):
+    """Whose TLS objects lie one after the other in the same memory, and know of no handshake and no socket."""
+    argv = [need("node"), bench.script("server.js", NODE_SERVER), *bench.certificate()]
+    server = bench.spawn(argv, stdout=subprocess.PIPE)
+    port = int(server.stdout.readline())
+    sight = bench.sight("ssl", "-p", str(server.pid))
+    clients = []
+    for _ in range(20):
+        client = http.client.HTTPSConnection("127.0.0.1", port, context=ssl._create_unverified_context())
+        client.connect()
+        clients.append(client.sock.getsockname()[1])
+        client.request("GET", f"/{clients[-1]}")
+        check_equal(client.getresponse().read(), b"to /%d" % clients[-1], "the answer")
+        client.close()
+    stream = sight.stop()
+    streams = {}
+    for event in stream.select("ssl", "data", server.pid):
+        streams.setdefault(event["data"]["stream_id"], []).append(event["data"])
+    check_equal(len(streams), len(clients), "streams")
+    for calls, client in zip(streams.values(), clients):
+        text = "".join(call["data"] for call in calls)
+        check(text.startswith(f"GET /{client} ") and text.endswith(f"to /{client}"), f"{client} is told as {text}")
+        ports = {call["connection"]["remote"]["port"] for call in calls if "connection" in call}
+        check(ports <= {client}, f"{client} is told of {ports}")
 
 
 def twenty_thousand_requests_of_python_on_one_connection_are_all_there(bench):
@@ -543,6 +578,7 @@ TESTS = [
     plaintext_of_curl_is_exact_both_ways,
     plaintext_of_python_that_imports_ssl_late_is_exact_both_ways,
     plaintext_of_node_is_exact_both_ways,
+    connections_of_a_node_server_have_nothing_of_each_other,
     twenty_thousand_requests_of_python_on_one_connection_are_all_there,
     nginx_serving_https_is_seen_in_plaintext,
     a_library_in_another_mount_namespace_and_root_is_captured,
