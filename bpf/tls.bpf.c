@@ -19,6 +19,10 @@ static __always_inline enum session_verdict site_enter(struct pt_regs *ctx)
 		name_enter(ctx, spec);
 		return SESSION_ENDS;
 	}
+	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_FREE) {
+		free_enter(ctx, id, spec);
+		return SESSION_ENDS;
+	}
 	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_ALPN)
 		alpn_enter(ctx, id, spec);
 	else
@@ -93,6 +97,7 @@ SHAPE_PROGRAM(tls_handshake_ssize, call_enter, AS_TLS_KIND_HANDSHAKE, AS_TLS_SHA
 
 SHAPE_PROGRAM(tls_sendfile, call_enter, AS_TLS_KIND_SENDFILE, AS_TLS_SHAPE_RET_SSIZE,
 	      AS_TLS_FN_SSL_SENDFILE)
+SHAPE_PROGRAM(tls_free, free_enter, AS_TLS_KIND_FREE, AS_TLS_SHAPE_RET_INT, 0)
 SHAPE_PROGRAM(tls_alpn_int, alpn_enter, AS_TLS_KIND_ALPN, AS_TLS_SHAPE_RET_INT, 0)
 SHAPE_PROGRAM(tls_alpn_ssize, alpn_enter, AS_TLS_KIND_ALPN, AS_TLS_SHAPE_RET_SSIZE, 0)
 

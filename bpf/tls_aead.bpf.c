@@ -248,6 +248,7 @@ static __always_inline void record_seal(struct as_tls_thread *t, struct as_tls_s
 	if (t->pending_ssl != key->ssl) {
 		t->pending_ssl = key->ssl;
 		t->pending_len = 0;
+		t->pending_most = 0;
 	}
 	t->pending_len += a->len + TAG_SHORT;
 	if (a->type == APPLICATION_DATA)

@@ -57,18 +57,31 @@ static __always_inline struct goroutine *goroutine_get(const struct go_key *key)
 
 /* ---- the socket underneath ---- */
 
-/*
- * tls.Conn begins with a net.Conn, of which the second word is the value: a *net.TCPConn, which holds a
- * *netFD, which begins with a mutex of 16 bytes and the descriptor. Something else than a TCPConn
- * gives a number that is hardly ever an open socket.
- */
-static __always_inline int conn_descriptor(__u64 conn)
+/* A tls.Conn begins with a net.Conn. Where that is another one, it is another session, in the memory of one that is gone. */
+static __always_inline void session_under(struct as_tls_session *s, const struct as_tls_key *key)
 {
-	__u64 tcp, fd;
+	__u64 under[2];
+
+	if (bpf_probe_read_user(under, sizeof(under), (void *)key->ssl) ||
+	    (under[0] == s->under[0] && under[1] == s->under[1]))
+		return;
+	if (s->carried)
+		s->stream_id = stream_number(key);
+	s->under[0] = under[0];
+	s->under[1] = under[1];
+	s->joined = s->ports = 0;
+}
+
+/*
+ * The net.Conn's value is a *net.TCPConn, which holds a *netFD, which begins with a mutex of 16 bytes and the
+ * descriptor. Something else than a TCPConn gives a number that is hardly ever an open socket.
+ */
+static __always_inline int conn_descriptor(__u64 tcp)
+{
+	__u64 fd;
 	int n;
 
-	if (bpf_probe_read_user(&tcp, sizeof(tcp), (void *)(conn + 8)) ||
-	    bpf_probe_read_user(&fd, sizeof(fd), (void *)tcp) ||
+	if (bpf_probe_read_user(&fd, sizeof(fd), (void *)tcp) ||
 	    bpf_probe_read_user(&n, sizeof(n), (void *)(fd + 16)))
 		return -1;
 	return n;
@@ -85,9 +98,9 @@ static __always_inline struct sock *descriptor_sock(int n)
 	return BPF_CORE_READ(socket, sk);
 }
 
-static __always_inline void session_find(struct as_tls_session *s, __u64 conn)
+static __always_inline void session_find(struct as_tls_session *s)
 {
-	struct sock *sk = descriptor_sock(conn_descriptor(conn));
+	struct sock *sk = descriptor_sock(conn_descriptor(s->under[1]));
 	struct as_conn ends = {};
 
 	if (!sk || sock_protocol(sk) != AS_PROTO_TCP)
@@ -156,7 +169,8 @@ static __always_inline void go_session(__u64 id, struct as_tls_thread *t, __u64 
 	session_conn(NULL, &t->send.conn);
 	if (!s)
 		return;
-	session_find(s, conn);
+	session_under(s, &key);
+	session_find(s);
 	session_check(s, &key);
 	session_conn(s, &t->send.conn);
 	s->carried = 1;

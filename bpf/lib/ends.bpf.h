@@ -9,6 +9,9 @@
 #define AF_INET  2
 #define AF_INET6 10
 
+/* a bit of skc_flags, enum sock_flags of the kernel */
+#define SK_DEAD (1UL << 0) /* no process holds it any more */
+
 /* AS_PROTO_TCP or AS_PROTO_UDP over IP, else 0. Netlink uses the same numbers for other things. */
 static __always_inline __u16 sock_protocol(const struct sock *sk)
 {

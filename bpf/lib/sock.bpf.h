@@ -41,8 +41,7 @@ enum tcp_state {
 	 STATE_BIT(TCP_CLOSING))
 #define STATES_CONNECTED (STATE_BIT(TCP_ESTABLISHED) | STATE_BIT(TCP_CLOSE_WAIT) | STATES_FIN_SENT)
 
-/* bits of skc_flags, enum sock_flags of the kernel */
-#define SK_DEAD (1UL << 0) /* no process holds it any more */
+/* bits of skc_flags, enum sock_flags of the kernel; see also SK_DEAD */
 #define SK_DONE (1UL << 1) /* the FIN of the peer has arrived */
 
 #define SOCKS_MAX 65536
@@ -803,8 +802,9 @@ static __always_inline bool tls_thread_sock(struct as_tls_thread *t, const struc
 }
 
 /*
- * What a session over memory wrote is sent behind the call. Less than was encrypted on this thread is
- * somebody else's, or a part: the next record will do.
+ * What a session over memory wrote is sent behind the call, unless its socket does not take it yet: then what is sent
+ * next is another's. So it keeps the socket that it has, and is bound by neither less nor more than it wrote:
+ * the next record will do.
  */
 static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id, int ret)
 {
@@ -813,8 +813,12 @@ static __always_inline void tls_join_pending(struct as_tls_thread *t, __u64 id, 
 
 	if (!s || (__u32)ret < t->pending_len)
 		return;
+	if (t->pending_most && ret != RET_UNKNOWN && (__u32)ret > t->pending_most)
+		return;
+	if (s->sk != t->mark.sk && tls_session_lives(s))
+		return;
 	tls_session_bind(s, t);
-	if (t->pending_len)
+	if (!t->pending_most)
 		tls_session_pair(s, &t->mark, key.tgid);
 }
 

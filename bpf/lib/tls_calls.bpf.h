@@ -12,7 +12,7 @@
 
 #include "tls_data.bpf.h"
 
-/* Given to a session. Its object may be freed before it has spoken, and the next one have the same address. */
+/* Given to a session. Where the end of its object is not seen, the next one may have the same address. */
 #define NAME_MAX_NS (30 * 1000000000ULL)
 
 struct server_name {
@@ -86,8 +86,9 @@ static __always_inline __u64 data_count(const struct as_tls_call *c, long ret)
 }
 
 /*
- * GnuTLS has taken the bytes when it says "again", and is called with or without them then. So the first
- * call's buffer is kept, as it cannot be told yet how much of it was taken.
+ * GnuTLS has taken the bytes when it says "again", how many cannot be told yet, and is called with or without them
+ * then. Without, that is, with none to send, the first call's buffer may hold something else by now: how many they
+ * were is all that is told.
  */
 static __always_inline void data_retry(const struct as_tls_key *key, struct as_tls_call *c,
 				       long ret)
@@ -97,17 +98,12 @@ static __always_inline void data_retry(const struct as_tls_key *key, struct as_t
 	if (!s)
 		return;
 	if (ret == GNUTLS_E_AGAIN || ret == GNUTLS_E_INTERRUPTED) {
-		if (!c->buf)
-			return;
-		s->kept_buf = c->buf;
-		s->kept_num = c->num;
+		if (c->num)
+			s->kept_num = c->num;
 		return;
 	}
-	if (!c->buf && ret > 0) {
-		c->buf = s->kept_buf;
+	if (!c->num && ret > 0)
 		c->num = s->kept_num;
-	}
-	s->kept_buf = 0;
 	s->kept_num = 0;
 }
 
@@ -185,7 +181,7 @@ static __always_inline struct server_name *name_find(const struct as_tls_key *ke
 	return name && bpf_ktime_get_boot_ns() - name->boot_ns < NAME_MAX_NS ? name : NULL;
 }
 
-/* The name is told once: the next session may have its object at the same address. */
+/* The name is told once; see NAME_MAX_NS. */
 static __always_inline long name_take(const struct as_tls_key *key, char *to)
 {
 	struct server_name *name = name_find(key);
@@ -302,6 +298,29 @@ static __noinline int piece_gap(const struct as_tls_send *send)
 	return 0;
 }
 
+#define RECORD_MAX   16384
+#define RECORD_ADDS  13   /* a header and the shortest tag */
+#define WRITES_ADDED 1024 /* what else may be sent first: the end of the handshake, tickets */
+
+/*
+ * Over memory: how much of it the next send has. A full socket takes a part, but hardly less than a record; what was
+ * written since the last send is sent together, with all that its records add.
+ */
+static __always_inline void write_pending(struct as_tls_thread *t, __u64 ssl, __u64 n)
+{
+	__u64 most = n + n / 8 + WRITES_ADDED;
+
+	if (t->bound) {
+		t->pending_ssl = 0;
+		return;
+	}
+	if (t->pending_ssl == ssl)
+		most += t->pending_most;
+	t->pending_ssl = ssl;
+	t->pending_len = (n < RECORD_MAX ? n : RECORD_MAX) + RECORD_ADDS;
+	t->pending_most = most < 0xffffffff ? most : 0xffffffff;
+}
+
 static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct as_tls_call *c,
 				       long ret)
 {
@@ -319,8 +338,7 @@ static __always_inline void data_leave(__u64 id, struct as_tls_thread *t, struct
 		return;
 	}
 	if (AS_TLS_SPEC_KIND(c->spec) == AS_TLS_KIND_WRITE)
-		t->pending_ssl = t->bound ? 0 : c->ssl;
-	t->pending_len = 0;
+		write_pending(t, c->ssl, n);
 
 	hdr_fill_thread(&t->send.h, AS_EV_SSL_DATA, 0, id);
 	t->send.buf = c->buf;
@@ -349,6 +367,7 @@ struct ssl_st {
 	int rwstate;
 };
 
+/* A session whose socket still lives shakes hands again; else its object may be another's by now. */
 static __always_inline void handshake_enter(const struct as_tls_key *key)
 {
 	struct as_tls_session *s = session_get(key);
@@ -356,11 +375,15 @@ static __always_inline void handshake_enter(const struct as_tls_key *key)
 	if (!s || s->handshake_ns)
 		return;
 	s->handshake_ns = bpf_ktime_get_boot_ns();
-	if (s->carried) {
-		s->joined = 0;
-		s->first_ns = 0;
-		tls_changed();
+	if (!s->carried)
+		return;
+	if (tls_session_lives(s)) {
+		session_check(s, key);
+		return;
 	}
+	s->joined = 0;
+	s->first_ns = 0;
+	tls_changed();
 }
 
 enum handshake_result {
@@ -459,13 +482,37 @@ static __always_inline void handshake_leave(__u64 id, const struct as_tls_thread
 		s->handshake_ns = 0;
 		return;
 	}
-	if (s->carried)
+	if (s->carried && !(s->joined && s->ports == session_ports(s)))
 		s->stream_id = stream_number(&key);
 	handshake_tell(&key, s, c->spec, version, result == HANDSHAKE_FAILED);
 	s->established = result == HANDSHAKE_DONE;
 	s->carried = 0;
 	s->handshake_ns = 0;
 	tls_changed();
+}
+
+/* ---- the end of a session's object ---- */
+
+/*
+ * What comes to lie at its address is another session. An object of which there are more references goes on, and is
+ * told as another one. A handshake that its peer has ended waits for the socket as far as OpenSSL says, so
+ * that it has failed shows here.
+ */
+static __always_inline int free_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
+{
+	struct as_tls_key key = {.tgid = id >> 32, .ssl = PT_REGS_PARM1(ctx)};
+	struct as_tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
+	struct as_tls_session *s = bpf_map_lookup_elem(&tls_sessions, &key);
+
+	if (t && t->pending_ssl == key.ssl)
+		t->pending_ssl = 0;
+	if (s && s->handshake_ns && !s->established && !s->carried)
+		handshake_tell(&key, s, spec, 0, true);
+	bpf_map_delete_elem(&tls_sessions, &key);
+	bpf_map_delete_elem(&tls_names, &key);
+	bpf_map_delete_elem(&tls_alpns, &key);
+	tls_changed();
+	return 0;
 }
 
 /* ---- the question what was negotiated ---- */
@@ -591,6 +638,8 @@ static __always_inline int call_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
 	/* the stack grows down: a call that is not above this one was left by a jump */
 	c = &t->calls[t->calls[0].sp > PT_REGS_SP(ctx)];
 	call_store(c, ctx, spec);
+	if (!c->num)
+		c->buf = 0; /* see data_retry() */
 
 	tls_unsettle(id);
 	t->ssl = PT_REGS_PARM1(ctx);

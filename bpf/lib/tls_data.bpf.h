@@ -81,10 +81,15 @@ static __always_inline struct as_tls_session *session_get(const struct as_tls_ke
 	return bpf_map_lookup_elem(&tls_sessions, key);
 }
 
+static __always_inline __u32 session_ports(const struct as_tls_session *s)
+{
+	return (__u32)s->conn.local.port << 16 | s->conn.remote.port;
+}
+
 /* The memory of a freed SSL object is often the next one's: other ports, other stream. */
 static __always_inline void session_check(struct as_tls_session *s, const struct as_tls_key *key)
 {
-	__u32 ports = (__u32)s->conn.local.port << 16 | s->conn.remote.port;
+	__u32 ports = session_ports(s);
 
 	if (!s->joined || s->ports == ports)
 		return;

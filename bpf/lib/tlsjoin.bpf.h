@@ -15,6 +15,7 @@
 #define AGENTSIGHT_BPF_TLSJOIN_H
 
 #include "emit.bpf.h"
+#include "ends.bpf.h"
 #include <agentsight/tls.h>
 
 /* A probed function that has not returned yet. */
@@ -60,11 +61,11 @@ struct as_sock_mark {
 struct as_tls_thread {
 	__u64 ssl; /* session of the call that the thread is in; 0 outside */
 
-	__u64 pending_ssl; /* of a finished SSL_write that saw no send; the next send takes it */
-	__u32 pending_len; /* bytes that send has at least, when that is known */
-	__u32 bound;       /* enum as_tls_bound: `ssl`, during this call */
-	__u32 received;    /* `conn` is of a receive */
-	__u32 pad;
+	__u64 pending_ssl;  /* of a finished SSL_write that saw no send; the next send takes it */
+	__u32 pending_len;  /* bytes that send has at least, when that is known */
+	__u32 pending_most; /* at most; 0 of a single direction, whose records are counted */
+	__u32 bound;        /* enum as_tls_bound: `ssl`, during this call */
+	__u32 received;     /* `conn` is of a receive */
 	struct as_sock_mark mark; /* the socket used last */
 	struct as_conn conn;      /* its ends; good for no longer than the mark */
 
@@ -87,13 +88,16 @@ struct as_tls_session {
 	__u32 carried;      /* plaintext has passed */
 	__u32 established;  /* a handshake was reported */
 	__u32 joined;       /* `conn` holds; set behind it */
-	__u64 kept_buf;     /* GnuTLS: of a write that is to be tried again, without them */
-	__u64 kept_num;
-	__u64 nonce;      /* AEAD: of the last record */
+	union {
+		__u64 kept_num; /* GnuTLS: of a write that is to be tried again, without it */
+		__u64 nonce;    /* AEAD: of the last record */
+		__u64 under[2]; /* Go: the net.Conn underneath, its type and its value */
+	};
 	__u64 told;       /* stream whose server name was told, or is not known */
 	__u64 told_alpn;  /* stream whose protocol was told */
 	__u64 asked_alpn; /* the program has asked for the protocol since then: see `tls_alpns` */
 	__u64 first_ns;   /* of the first call whose event had no socket */
+	__u64 sk;         /* whose ends are in `conn`, where a socket was bound */
 	struct as_conn conn;
 };
 
@@ -300,12 +304,23 @@ static __always_inline void tls_socket_emit(const struct as_tls_session *s,
 	event_submit(&ring_events, e);
 }
 
+/* Has it a socket that somebody still holds? The memory of one that is gone may be another's, with other ports. */
+static __always_inline bool tls_session_lives(const struct as_tls_session *s)
+{
+	const struct sock *sk = (const void *)s->sk;
+
+	return s->joined && !(BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DEAD) &&
+	       sock_local_port(sk) == s->conn.local.port &&
+	       sock_remote_port(sk) == s->conn.remote.port;
+}
+
 /* The thread has used the session's socket. */
 static __always_inline void tls_session_bind(struct as_tls_session *s,
 					     const struct as_tls_thread *t)
 {
 	if (s->first_ns && !s->joined)
 		tls_socket_emit(s, t);
+	s->sk = t->mark.sk;
 	tls_session_join(s, &t->conn);
 }
 

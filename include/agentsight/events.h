@@ -499,7 +499,8 @@ struct as_ssl_handshake {
 	__u32 pad;
 };
 #define AS_SSL_HANDSHAKE_FIELDS(F, S)                                                             \
-	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS, "from the first call to the result")       \
+	F(S, DUR, latency_ns, "latency_ns", AS_ALWAYS,                                            \
+	  "from the first call to the result, or to the end of a session that got none")          \
 	F(S, BOOL, failed, "failed", AS_OPT, "the handshake failed")                              \
 	F(S, LABEL, h, "library", AS_ALWAYS, "file that holds the function")                      \
 	F(S, HIDDEN32, library, "", AS_ALWAYS, "")                                                \

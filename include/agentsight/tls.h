@@ -12,6 +12,7 @@ enum as_tls_kind {
 	AS_TLS_KIND_SNI,
 	AS_TLS_KIND_ALPN,     /* asks what was negotiated */
 	AS_TLS_KIND_SENDFILE, /* (ssl, fd, offset, size, flags): writes without a buffer */
+	AS_TLS_KIND_FREE,     /* (ssl): the object's end */
 };
 
 /* How the function takes its arguments and tells the count of bytes. */

@@ -290,6 +290,70 @@ static void names_taken_back(void)
 	CHECK(unnamed == 0, "a name that was taken back was told %zu times", unnamed);
 }
 
+/* Of the workload's first thread, on which its client runs. */
+static struct line *client_find(const struct stream *st, const struct workload *w, size_t *i,
+				const char *type)
+{
+	struct line *l;
+
+	while ((l = stream_find(st, i, w->pid, "ssl", type)) &&
+	       json_object_get_int64(object_at(l->json, "tid")) != w->pid)
+		;
+	return l;
+}
+
+/* They have a name, and their successors, at the same address, have none. */
+static void broken(void)
+{
+	uint64_t failed_ns = 0;
+	size_t i = 0, n = 0;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "many", "5", "--broken", NULL);
+	record_tls(&w, &st);
+	for (; (l = client_find(&st, &w, &i, "handshake")); n++) {
+		const char *text = json_object_to_json_string(l->json);
+
+		if (n % 2) {
+			CHECK(!object_at(l->data, "failed") && !object_at(l->data, "server_name"),
+			      "not of the second session: %s", text);
+			CHECK(l->timestamp - (uint64_t)line_int(l, "latency_ns") >= failed_ns,
+			      "it began before the first one had failed: %s", text);
+			continue;
+		}
+		CHECK(object_at(l->data, "failed") && object_at(l->data, "connection") &&
+			      !strcmp(line_str(l, "server_name"), "broken.test"),
+		      "not of the session that failed: %s", text);
+		failed_ns = l->timestamp;
+	}
+	CHECK(n == 10, "%zu handshakes were told", n);
+}
+
+/* In TLS 1.2 a session may shake hands again. */
+static void renegotiated(void)
+{
+	size_t i = 0, calls = 0, handshakes = 0;
+	int64_t stream_id = 0;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "many", "5", "--keepalive", "--renegotiate", NULL);
+	record_tls(&w, &st);
+	compare_sides(&st, w.out);
+	while ((l = client_find(&st, &w, &i, NULL))) {
+		calls += !strcmp(l->type, "data");
+		handshakes += !strcmp(l->type, "handshake");
+		CHECK(!stream_id || line_int(l, "stream_id") == stream_id, "another stream: %.300s",
+		      json_object_to_json_string(l->json));
+		stream_id = line_int(l, "stream_id");
+	}
+	CHECK(calls == 10 && handshakes == 6, "%zu calls and %zu handshakes are told", calls,
+	      handshakes);
+}
+
 static void protocols_asked(void)
 {
 	protocols("--ask");
@@ -339,6 +403,71 @@ static void memory(void)
 	}
 	CHECK(slow || late < 10, "%zu calls know no socket, %zu do", late, known);
 	CHECK(stream_count(&st, "ssl", "session") >= 30, "no session told its socket");
+}
+
+/* Once it is known, it stays: what is sent behind a write may be another connection's. */
+static void memory_queued(void)
+{
+	size_t i = 0, n = 0, known = 0;
+	int64_t stream_id = 0, port = 0;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "memory", "20", "--keepalive", "--beside", NULL);
+	record_tls(&w, &st);
+	for (; (l = client_find(&st, &w, &i, "data")); n++) {
+		const char *text = json_object_to_json_string(l->json);
+
+		CHECK(!n || line_int(l, "stream_id") == stream_id, "another stream: %.300s", text);
+		stream_id = line_int(l, "stream_id");
+		if (!object_at(l->data, "connection"))
+			continue;
+		CHECK(!known || told_int(l->data, "connection.local.port") == port,
+		      "another socket than %lld: %.300s", (long long)port, text);
+		port = told_int(l->data, "connection.local.port");
+		CHECK(!strstr(live_read_file(w.out),
+			      live_printf("{\"beside\":%lld}",
+					  (long long)told_int(l->data, "connection.remote.port"))),
+		      "not its socket: %.300s", text);
+		known++;
+	}
+	CHECK(n == 40 && known >= 34, "%zu calls are told, the socket of %zu", n, known);
+}
+
+/* Nothing but its end tells a session's object from the next one at its address. */
+static void memory_reused(void)
+{
+	enum { SESSIONS = 10 };
+	struct {
+		int64_t stream_id, port;
+		size_t calls;
+	} seen[2 * SESSIONS] = {};
+	size_t i = 0, n = 0, k;
+	struct workload w;
+	struct stream st;
+	struct line *l;
+
+	workload_hold(&w, "tls", "memory", live_printf("%d", SESSIONS), "--by-reading", NULL);
+	record_tls(&w, &st);
+	compare_sides(&st, w.out);
+	while ((l = client_find(&st, &w, &i, "data"))) {
+		int64_t port = json_object_get_int64(object_at(l->data, "connection.local.port"));
+
+		for (k = 0; k < n && seen[k].stream_id != line_int(l, "stream_id"); k++)
+			;
+		CHECK(k < 2 * SESSIONS, "there are more than %zu streams", n);
+		n += k == n;
+		seen[k].stream_id = line_int(l, "stream_id");
+		seen[k].calls++;
+		CHECK(!port || !seen[k].port || port == seen[k].port,
+		      "a stream has the ports %lld and %lld", (long long)port,
+		      (long long)seen[k].port);
+		seen[k].port = port ? port : seen[k].port;
+	}
+	CHECK(n == SESSIONS, "%zu streams are told", n);
+	for (k = 0; k < n; k++)
+		CHECK(seen[k].calls == 2, "a stream has %zu calls", seen[k].calls);
 }
 
 static void sent_file(void)
@@ -770,7 +899,11 @@ const struct live_test tls_tests[] = {
 	{"what_a_session_agreed_upon_is_told_once", protocols_asked, 60},
 	{"what_nobody_asks_for_is_told_by_the_handshake", protocols_unasked, 60},
 	{"a_server_name_that_is_taken_back_is_not_told", names_taken_back, 60},
+	{"a_handshake_that_its_peer_ends_has_failed", broken, 60},
+	{"a_session_that_shakes_hands_again_keeps_its_number", renegotiated, 60},
 	{"a_session_over_memory_knows_its_socket", memory, 60},
+	{"a_session_over_memory_keeps_its_socket", memory_queued, 60},
+	{"a_session_over_memory_has_nothing_of_the_one_before_at_its_address", memory_reused, 60},
 	{"SSL_sendfile_is_a_gap_of_its_length", sent_file, 60},
 	{"a_megabyte_over_BoringSSL_linked_in_is_exact_both_ways", boringssl_big, 60},
 	{"kept_alive_requests_over_BoringSSL_linked_in_are_exact", boringssl_keepalive, 120},

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,6 +232,37 @@ static void program_record(char *const program[], struct stream *ret)
 	      s.status, sight_messages(&s));
 	stream_load(ret, argv[5]);
 	stream_check_lossless(ret);
+}
+
+/* Half of the clients are of a type whose socket is not known: then none is told. */
+static void go_in_turns(void)
+{
+	char *argv[] = {workload_path("go_tls_exe"), (char *)"60", (char *)"0",
+			(char *)"--in-turns", NULL};
+	size_t i = 0, n = 0, known = 0;
+	struct flows streams = {};
+	struct stream st;
+	struct line *l;
+
+	program_record(argv, &st);
+	for (; (l = stream_find(&st, &i, 0, "ssl", "data")); n++) {
+		const char *text = line_str(l, "data");
+		struct flow *flow = flow_of(&streams, line_int(l, "stream_id"), "");
+		int64_t port, local, remote;
+
+		CHECK(sscanf(text, "port %" SCNd64, &port) == 1, "nobody has said '%s'", text);
+		CHECK(!flow->len || flow->len == (uint64_t)port, "a stream of two ports: '%s'",
+		      text);
+		flow->len = (uint64_t)port;
+		if (!object_at(l->data, "connection"))
+			continue;
+		local = json_object_get_int64(object_at(l->data, "connection.local.port"));
+		remote = json_object_get_int64(object_at(l->data, "connection.remote.port"));
+		CHECK(local == port || remote == port, "'%s' is told of %" PRId64 " and %" PRId64,
+		      text, local, remote);
+		known++;
+	}
+	CHECK(n == 240 && known == 180, "%zu calls are told, %zu with their socket", n, known);
 }
 
 /* Each call knows its socket; when that showed only behind the first ones, the session tells it. */
@@ -459,6 +491,7 @@ static void deno_aws_tls12(void)
 const struct live_test tls_more_tests[] = {
 	{"a_Go_program_is_exact_both_ways", go_fixed, 120},
 	{"a_position_independent_Go_program_is_exact_both_ways", go_pie, 120},
+	{"Go_connections_in_each_others_memory_are_kept_apart", go_in_turns, 60},
 	{"what_wget_sends_and_gets_over_GnuTLS_is_exact", wget, 60},
 	{"requests_of_curl_tell_name_and_protocol_of_their_session", names_curl, 60},
 	{"requests_over_GnuTLS_tell_name_and_protocol_of_their_session", names_gnutls, 60},

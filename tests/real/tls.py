@@ -2,10 +2,12 @@
 """Plaintext of real TLS clients and servers, byte for byte."""
 
 import hashlib
+import http.client
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -39,6 +41,13 @@ const options = {method: "POST", host: "127.0.0.1", port: process.argv[2], path:
 	rejectUnauthorized: false, agent: false};
 const request = https.request(options, (r) => { r.resume(); });
 request.end(fs.readFileSync(process.argv[3]));
+"""
+
+NODE_SERVER = """
+const https = require("https"), fs = require("fs");
+const pem = {cert: fs.readFileSync(process.argv[2]), key: fs.readFileSync(process.argv[3])};
+const server = https.createServer(pem, (q, r) => { r.setHeader("Connection", "close"); r.end("to " + q.url); });
+server.listen(0, "127.0.0.1", () => { console.log(server.address().port); });
 """
 
 # One request through a library that nothing but this script loads, and after the recording began.
@@ -137,6 +146,50 @@ for i in range(turns):
 """
 
 
+# What the full socket did not take goes on without the buffer, in which there are other bytes by then.
+AGAIN = """
+import ctypes, select, socket, ssl, sys, threading
+tls, AGAIN = ctypes.CDLL("libgnutls.so.30"), -28
+tls.gnutls_record_send.restype = ctypes.c_ssize_t
+tls.gnutls_record_send.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+sys.stdin.readline()
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+listener, is_full = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+def serve():
+    with context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+        is_full.wait()
+        while peer.recv(65536):
+            pass
+
+server = threading.Thread(target=serve)
+server.start()
+end = socket.create_connection(listener.getsockname())
+session, credentials = ctypes.c_void_p(), ctypes.c_void_p()
+assert tls.gnutls_init(ctypes.byref(session), 2) == 0
+assert tls.gnutls_certificate_allocate_credentials(ctypes.byref(credentials)) == 0
+assert tls.gnutls_set_default_priority(session) == 0
+assert tls.gnutls_credentials_set(session, 1, credentials) == 0
+tls.gnutls_transport_set_int2(session, end.fileno(), end.fileno())
+assert tls.gnutls_handshake(session) == 0
+end.setblocking(False)
+text, n = ctypes.create_string_buffer(b"a" * 8000), 0
+while (r := tls.gnutls_record_send(session, text, 8000)) != AGAIN:
+    assert r == 8000
+    n += 1
+text.value = b"b" * 8000
+is_full.set()
+while (r := tls.gnutls_record_send(session, None, 0)) == AGAIN:
+    select.select([], [end], [])
+assert r == 8000
+end.setblocking(True)
+tls.gnutls_bye(session, 1)
+server.join()
+print(n)
+"""
+
+
 def check_plaintext(stream, pid, told, comm, library, connection=True):
     """What the process wrote is what the server received, and the reverse, to the last byte."""
     for direction, n, digest in (
@@ -215,6 +268,32 @@ def plaintext_of_node_is_exact_both_ways(bench):
 
     # node moves the ciphertext itself, so its TLS library knows of no socket; reads drive the handshake
     exchange(bench, client, "node", library.name if library else "node", connection=False, handshakes=0)
+
+
+def connections_of_a_node_server_have_nothing_of_each_other(bench):
+    """Whose TLS objects lie one after the other in the same memory, and know of no handshake and no socket."""
+    argv = [need("node"), bench.script("server.js", NODE_SERVER), *bench.certificate()]
+    server = bench.spawn(argv, stdout=subprocess.PIPE)
+    port = int(server.stdout.readline())
+    sight = bench.sight("ssl", "-p", str(server.pid))
+    clients = []
+    for _ in range(20):
+        client = http.client.HTTPSConnection("127.0.0.1", port, context=ssl._create_unverified_context())
+        client.connect()
+        clients.append(client.sock.getsockname()[1])
+        client.request("GET", f"/{clients[-1]}")
+        check_equal(client.getresponse().read(), b"to /%d" % clients[-1], "the answer")
+        client.close()
+    stream = sight.stop()
+    streams = {}
+    for event in stream.select("ssl", "data", server.pid):
+        streams.setdefault(event["data"]["stream_id"], []).append(event["data"])
+    check_equal(len(streams), len(clients), "streams")
+    for calls, client in zip(streams.values(), clients):
+        text = "".join(call["data"] for call in calls)
+        check(text.startswith(f"GET /{client} ") and text.endswith(f"to /{client}"), f"{client} is told as {text}")
+        ports = {call["connection"]["remote"]["port"] for call in calls if "connection" in call}
+        check(ports <= {client}, f"{client} is told of {ports}")
 
 
 def twenty_thousand_requests_of_python_on_one_connection_are_all_there(bench):
@@ -440,6 +519,23 @@ def sessions_in_turns_are_kept_apart(bench):
     check_equal(sum(map(len, streams.values())), 4 * 600, "calls")
 
 
+def what_GnuTLS_goes_on_with_without_its_buffer_is_a_gap(bench):
+    library = library_of(need("wget"), "libgnutls.so.30")
+    if not library:
+        raise Skip("wget does not use libgnutls.so.30")
+    argv = [PYTHON, "-I", "-c", AGAIN, *bench.certificate()]
+    process = bench.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    sight = bench.sight("ssl", "-p", str(process.pid))
+    check_library(sight, library.resolve().name)
+    bench.release(process)
+    whole = int(bench.finish(process))
+    events = sight.stop().select("ssl", "data", process.pid, function="gnutls_record_send")
+    check_equal([e["data"]["len"] for e in events], [8000] * (whole + 1), "what was sent")
+    check_equal({e["data"]["data"] for e in events[:-1]}, {"a" * 8000}, "what was sent at once")
+    last = events[-1]["data"]
+    check("truncated" in last and not last.get("data"), "what went on is told as what is in the buffer by then")
+
+
 # ---- leaving ----
 
 
@@ -482,6 +578,7 @@ TESTS = [
     plaintext_of_curl_is_exact_both_ways,
     plaintext_of_python_that_imports_ssl_late_is_exact_both_ways,
     plaintext_of_node_is_exact_both_ways,
+    connections_of_a_node_server_have_nothing_of_each_other,
     twenty_thousand_requests_of_python_on_one_connection_are_all_there,
     nginx_serving_https_is_seen_in_plaintext,
     a_library_in_another_mount_namespace_and_root_is_captured,
@@ -489,6 +586,7 @@ TESTS = [
     a_library_loaded_late_is_captured_from_its_first_write,
     a_library_replaced_while_traced_is_captured_in_later_programs,
     sessions_in_turns_are_kept_apart,
+    what_GnuTLS_goes_on_with_without_its_buffer_is_a_gap,
     ending_in_order_leaves_a_busy_client_running,
     a_hard_kill_leaves_a_busy_client_running,
 ]

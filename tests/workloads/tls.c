@@ -78,6 +78,10 @@ static struct {
 	bool alpn;
 	bool ask;
 	bool unnamed;
+	bool by_reading;
+	bool renegotiate;
+	int beside; /* a connection without TLS; 0: none */
+	bool broken;
 	size_t sendfile_len;
 	bool sums;
 	int cpu;
@@ -208,10 +212,27 @@ static bool memory_receive(SSL *ssl)
 	return n > 0 && BIO_write(SSL_get_rbio(ssl), buf, (int)n) == n;
 }
 
+/* As node does: the handshake is a part of reading. */
+static int handshake_by_reading(SSL *ssl)
+{
+	char c;
+
+	for (;;) {
+		SSL_read(ssl, &c, sizeof(c));
+		memory_send(ssl);
+		if (SSL_is_init_finished(ssl))
+			return 1;
+		if (!memory_receive(ssl))
+			return -1;
+	}
+}
+
 static int handshake(SSL *ssl)
 {
 	int r;
 
+	if (cfg.by_reading)
+		return handshake_by_reading(ssl);
 	while ((r = SSL_do_handshake(ssl)) != 1) {
 		memory_send(ssl);
 		if (!memory_receive(ssl))
@@ -340,6 +361,20 @@ static void receive_file(SSL *ssl)
 
 /* ---- moving bytes ---- */
 
+/*
+ * What another connection sends before the session's nth write gets to its socket: less than was written; more; nothing,
+ * once; and from then on as much.
+ */
+static void send_beside(size_t nth)
+{
+	static const size_t sizes[] = {8, 5000, 0, REQUEST_LEN + 22};
+	size_t n = sizes[nth < 3 ? nth : 3];
+	char buf[5000] = {};
+
+	if (n && send(cfg.beside, buf, n, 0) != (ssize_t)n)
+		err(1, "send");
+}
+
 static void write_all(struct side *s, SSL *ssl, size_t n)
 {
 	size_t done = n;
@@ -351,6 +386,8 @@ static void write_all(struct side *s, SSL *ssl, size_t n)
 	if (done != n)
 		errx(1, "SSL_write failed");
 	side_count(s, DIR_WRITE, s->buf, n);
+	if (cfg.beside && memory_socket(ssl) >= 0)
+		send_beside(s->tallies[DIR_WRITE].calls - 1);
 	if (cfg.memory)
 		memory_send(ssl);
 }
@@ -446,22 +483,69 @@ static void *serve(void *arg)
 
 /* ---- client ---- */
 
+/* Both ends of a connection. */
+static void connect_to_self(int ends[2])
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(addr);
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0 || ends[0] < 0 || bind(listener, (struct sockaddr *)&addr, len) < 0 ||
+	    listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
+	    connect(ends[0], (struct sockaddr *)&addr, len) < 0)
+		err(1, "cannot connect");
+	ends[1] = accept(listener, NULL, NULL);
+	if (ends[1] < 0)
+		err(1, "accept");
+	close(listener);
+}
+
+/* A session whose peer ends it before it is one. */
+static void connect_in_vain(SSL_CTX *ctx)
+{
+	SSL *ssl = SSL_new(ctx);
+	int ends[2];
+
+	connect_to_self(ends);
+	shutdown(ends[1], SHUT_WR);
+	use_socket(ssl, ends[0], false);
+	SSL_set_tlsext_host_name(ssl, "broken.test");
+	if (SSL_connect(ssl) == 1)
+		errx(1, "there is nobody whose hand was shaken");
+	SSL_free(ssl);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static SSL *client_connect(SSL_CTX *ctx)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-	SSL *ssl = SSL_new(ctx);
+	SSL *ssl;
 
+	if (cfg.broken)
+		connect_in_vain(ctx);
+	ssl = SSL_new(ctx);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&cfg.addr, sizeof(cfg.addr)) < 0)
 		err(1, "connect");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	use_socket(ssl, fd, cfg.memory);
-	SSL_set_tlsext_host_name(ssl, "workload.test");
+	if (!cfg.broken)
+		SSL_set_tlsext_host_name(ssl, "workload.test");
 	if (cfg.unnamed)
 		SSL_set_tlsext_host_name(ssl, NULL);
 	SSL_set_connect_state(ssl);
 	if (handshake(ssl) != 1)
 		errx(1, "SSL_do_handshake failed");
 	return ssl;
+}
+
+/* What the server answers to while it reads; TLS 1.3 has no such thing. */
+static void renegotiate(SSL *ssl)
+{
+	if (SSL_renegotiate(ssl) != 1 || SSL_do_handshake(ssl) != 1)
+		errx(1, "cannot shake hands again");
 }
 
 static void client_close(SSL *ssl)
@@ -471,6 +555,20 @@ static void client_close(SSL *ssl)
 	SSL_shutdown(ssl);
 	SSL_free(ssl);
 	close(fd);
+}
+
+/* The connection's port is told. */
+static void connect_beside(void)
+{
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+	int ends[2];
+
+	connect_to_self(ends);
+	if (getpeername(ends[0], (struct sockaddr *)&addr, &len) < 0)
+		err(1, "getpeername");
+	printf("{\"beside\":%d}\n", ntohs(addr.sin_port));
+	cfg.beside = ends[0];
 }
 
 /* Returns the time per request behind the warm-up. */
@@ -483,6 +581,8 @@ static uint64_t ask(struct side *s)
 
 	if (cfg.alpn)
 		SSL_CTX_set_alpn_protos(ctx, offers, sizeof(offers) - 1);
+	if (cfg.renegotiate)
+		SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	for (size_t i = 0; i < cfg.requests; i++) {
 		if (i == warm)
 			start = now_ns();
@@ -498,6 +598,8 @@ static uint64_t ask(struct side *s)
 			errx(1, "the answer is incomplete");
 		if (cfg.sendfile_len)
 			receive_file(ssl);
+		if (cfg.renegotiate)
+			renegotiate(ssl);
 		if (!cfg.keepalive) {
 			client_close(ssl);
 			ssl = NULL;
@@ -533,6 +635,9 @@ static SSL_CTX *server_context(void)
 	EVP_PKEY_free(key);
 	if (cfg.alpn)
 		SSL_CTX_set_alpn_select_cb(ctx, select_protocol, NULL);
+#ifdef SSL_OP_ALLOW_CLIENT_RENEGOTIATION
+	SSL_CTX_set_options(ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+#endif
 	return ctx;
 }
 
@@ -564,8 +669,9 @@ static size_t number(const char *text)
 static int usage(void)
 {
 	fprintf(stderr, "usage: tls pingpong N SIZE [--keepalive] | ex N SIZE | big BYTES | many N "
-			"[--unnamed] |\n"
-			"           memory N | alpn N [--ask] | sendfile BYTES\n"
+			"[--unnamed] [--broken] [--keepalive --renegotiate] |\n"
+			"           memory N [--by-reading | --keepalive --beside] | alpn N "
+			"[--ask] | sendfile BYTES\n"
 			"       [--cpu K] [--wait] [--no-sum]\n");
 	return 2;
 }
@@ -574,7 +680,7 @@ int main(int argc, char **argv)
 {
 	const char *args[3] = {};
 	struct side server = {}, client = {};
-	bool wait_first = false;
+	bool wait_first = false, beside = false;
 	pthread_t thread;
 	uint64_t ns;
 	int n = 0;
@@ -586,6 +692,14 @@ int main(int argc, char **argv)
 			cfg.ask = true;
 		else if (!strcmp(argv[i], "--unnamed"))
 			cfg.unnamed = true;
+		else if (!strcmp(argv[i], "--broken"))
+			cfg.broken = true;
+		else if (!strcmp(argv[i], "--beside"))
+			beside = true;
+		else if (!strcmp(argv[i], "--renegotiate"))
+			cfg.renegotiate = true;
+		else if (!strcmp(argv[i], "--by-reading"))
+			cfg.by_reading = true;
 		else if (!strcmp(argv[i], "--wait"))
 			wait_first = true;
 		else if (!strcmp(argv[i], "--no-sum"))
@@ -624,6 +738,8 @@ int main(int argc, char **argv)
 	if (wait_first)
 		(void)!getchar();
 	side_begin(&client, "client");
+	if (beside)
+		connect_beside();
 	if (pthread_create(&thread, NULL, serve, &server))
 		errx(1, "pthread_create failed");
 	ns = ask(&client);

@@ -434,15 +434,16 @@ void http_conn_doubt(struct http_conn *c)
 	}
 }
 
-void http_conn_handshake(struct http_conn *c, const struct http_origin *origin)
+bool http_conn_handshake(struct http_conn *c, const struct http_origin *origin)
 {
 	bool known = c->conn.local.family && origin->conn->local.family;
 
 	/* once more on the same socket: keys are renewed, the bytes go on */
 	if (known && !moved(c, origin->conn))
-		return;
+		return false;
 	restart(c, true);
 	moved(c, origin->conn);
+	return true;
 }
 
 void http_conn_end(struct http_conn *c, uint64_t boot_ns)

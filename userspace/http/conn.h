@@ -36,8 +36,8 @@ void http_conn_gap(struct http_conn *c, enum as_tls_direction direction, uint64_
 /* Something was lost, not known where: what is open now is not told as complete. */
 void http_conn_doubt(struct http_conn *c);
 
-/* A handshake: what comes next is another connection, if it is not on the same socket. */
-void http_conn_handshake(struct http_conn *c, const struct http_origin *origin);
+/* A handshake: what comes next is another connection, if it is not on the same socket. Is it? */
+bool http_conn_handshake(struct http_conn *c, const struct http_origin *origin);
 
 /* It is over: tells what is open. */
 void http_conn_end(struct http_conn *c, uint64_t boot_ns);

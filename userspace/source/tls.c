@@ -163,7 +163,8 @@ static void user_note(struct tls_source *t, uint32_t tgid, const struct tls_file
 _Static_assert(TLS_READ == (int)AS_TLS_KIND_READ && TLS_WRITE == (int)AS_TLS_KIND_WRITE &&
 		       TLS_HANDSHAKE == (int)AS_TLS_KIND_HANDSHAKE &&
 		       TLS_SNI == (int)AS_TLS_KIND_SNI && TLS_ALPN == (int)AS_TLS_KIND_ALPN &&
-		       TLS_SENDFILE == (int)AS_TLS_KIND_SENDFILE,
+		       TLS_SENDFILE == (int)AS_TLS_KIND_SENDFILE &&
+		       TLS_FREE == (int)AS_TLS_KIND_FREE,
 	       "kinds of sites");
 _Static_assert(TLS_SHAPE_RET_INT == (int)AS_TLS_SHAPE_RET_INT &&
 		       TLS_SHAPE_COUNT_ARG4 == (int)AS_TLS_SHAPE_COUNT_ARG4 &&

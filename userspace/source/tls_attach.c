@@ -102,6 +102,7 @@ static const struct shape_row {
 	 "tls_alpn_return"},
 	{AS_TLS_KIND_SNI, AS_TLS_SHAPE_CTRL, GROUP_CALLS, END_ENTRY, "tls_name_ctrl", NULL},
 	{AS_TLS_KIND_SNI, AS_TLS_SHAPE_RET_SSIZE, GROUP_CALLS, END_ENTRY, "tls_name_ssize", NULL},
+	{AS_TLS_KIND_FREE, AS_TLS_SHAPE_RET_INT, GROUP_CALLS, END_ENTRY, "tls_free", NULL},
 
 	/* the return is a place of its own, where an entry program runs */
 	{AS_TLS_KIND_READ, AS_TLS_SHAPE_GO_ENTRY, GROUP_GO, END_ENTRY, "tls_go_read", NULL},

@@ -49,6 +49,8 @@ enum function {
 	SSL_GET0_ALPN_SELECTED,
 	GNUTLS_ALPN_GET,
 	SSL_SENDFILE,
+	SSL_FREE,
+	GNUTLS_DEINIT,
 	N_FUNCTIONS,
 };
 
@@ -74,6 +76,8 @@ static const struct {
 	[SSL_GET0_ALPN_SELECTED] = {"SSL_get0_alpn_selected", TLS_ALPN, TLS_SHAPE_RET_INT},
 	[GNUTLS_ALPN_GET] = {"gnutls_alpn_get_selected_protocol", TLS_ALPN, TLS_SHAPE_RET_SSIZE},
 	[SSL_SENDFILE] = {"SSL_sendfile", TLS_SENDFILE, TLS_SHAPE_RET_SSIZE},
+	[SSL_FREE] = {"SSL_free", TLS_FREE, TLS_SHAPE_RET_INT},
+	[GNUTLS_DEINIT] = {"gnutls_deinit", TLS_FREE, TLS_SHAPE_RET_INT},
 };
 
 /* A direct call or jump; @import names the function when the target is a PLT stub. */
@@ -583,6 +587,7 @@ static int functions_place(struct search *s, struct tls_sites *ret, struct err *
 	entries_place(s, ret, TLS_SNI);
 	entries_place(s, ret, TLS_ALPN);
 	entries_place(s, ret, TLS_SENDFILE);
+	entries_place(s, ret, TLS_FREE);
 	ret->alpn_at = alpn_find(s);
 
 	if (!sites_have(ret, TLS_READ))

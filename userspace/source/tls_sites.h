@@ -28,6 +28,7 @@ enum tls_kind {
 	TLS_SNI,
 	TLS_ALPN,
 	TLS_SENDFILE,
+	TLS_FREE,
 };
 
 /* How the probed function takes its arguments and tells the count of bytes. */

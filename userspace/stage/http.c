@@ -621,18 +621,22 @@ static void handshake_event(struct http_stage *s, const struct event *ev)
 	const struct as_ssl_handshake *d = (const struct as_ssl_handshake *)ev->rec;
 	const struct http_origin origin = {ev->rec, &d->conn};
 	struct entry *e = entry_find(s, ev->rec, d->stream_id);
+	bool fresh = true;
 
 	if (e) {
 		entry_use(s, e);
-		http_conn_handshake(e->conn, &origin);
+		fresh = http_conn_handshake(e->conn, &origin);
 	} else {
 		e = entry_new(s, ev->rec, d->stream_id, true);
 	}
 	if (!e)
 		return;
 	entry_socket(s, e, &d->conn);
-	text_set(&e->server_name, ev->rec, &d->server_name);
-	text_set(&e->alpn, ev->rec, &d->alpn);
+	/* what a session is told to be once holds when it shakes hands again */
+	if (fresh || d->server_name.len)
+		text_set(&e->server_name, ev->rec, &d->server_name);
+	if (fresh || d->alpn.len)
+		text_set(&e->alpn, ev->rec, &d->alpn);
 }
 
 /* What the handshake did not tell, or in place of one: mostly right before the first bytes. */

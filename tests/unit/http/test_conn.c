@@ -661,7 +661,7 @@ static void a_handshake_on_a_used_session_begins_another_connection(void **state
 
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(10, "aaaa"));
-	http_conn_handshake(conn, &origin);
+	assert_true(http_conn_handshake(conn, &origin));
 	expect("request GET /a []\nresponse GET /a 200 [aaaa] incomplete\n");
 	feed(WRITE, GET("/b"));
 	feed(READ, OK(2, "bb"));
@@ -675,7 +675,7 @@ static void new_keys_on_the_same_socket_change_nothing(void **state)
 	ends = socket_of(1000);
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(4, "aa"));
-	http_conn_handshake(conn, &origin);
+	assert_false(http_conn_handshake(conn, &origin));
 	feed(READ, "aa");
 	expect("request GET /a []\nresponse GET /a 200 [aaaa]\n");
 }

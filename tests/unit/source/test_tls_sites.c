@@ -376,15 +376,15 @@ static void half_a_library_is_refused_with_the_reason(void **state)
 /* gnutls_record_send() jumps to gnutls_record_send2(): one site, or each byte would be told twice. */
 static void gnutls_has_one_site_for_what_is_sent(void **state)
 {
-	struct tls_sites s = sites_new(FUNCTION("gnutls_record_send2", ENDBR PUSH) FUNCTION(
-		"gnutls_record_send", ENDBR "xor %r8d, %r8d\nxor %ecx, %ecx\n"
-					    "jmp gnutls_record_send2@PLT")
-					       FUNCTION("gnutls_record_recv", SUB)
-						       FUNCTION("gnutls_record_recv_seq", PUSH)
-							       FUNCTION("gnutls_handshake", PUSH));
+	struct tls_sites s = sites_new(
+		FUNCTION("gnutls_record_send2", ENDBR PUSH) FUNCTION(
+			"gnutls_record_send", ENDBR "xor %r8d, %r8d\nxor %ecx, %ecx\n"
+						    "jmp gnutls_record_send2@PLT")
+			FUNCTION("gnutls_record_recv", SUB) FUNCTION("gnutls_record_recv_seq", PUSH)
+				FUNCTION("gnutls_handshake", PUSH) FUNCTION("gnutls_deinit", PUSH));
 
 	assert_int_equal(s.family, TLS_GNUTLS);
-	assert_int_equal(s.n, 4);
+	assert_int_equal(s.n, 5);
 	assert_site(&s, "gnutls_record_send", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENDBR,
 		    "gnutls_record_send gnutls_record_send2");
 	assert_site(&s, "gnutls_record_recv", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENTRY_SLOW,
@@ -393,6 +393,7 @@ static void gnutls_has_one_site_for_what_is_sent(void **state)
 		    "gnutls_record_recv_seq");
 	assert_site(&s, "gnutls_handshake", TLS_SHAPE_RET_SSIZE, TLS_PLACE_ENTRY,
 		    "gnutls_handshake");
+	assert_int_equal(site_find(&s, "gnutls_deinit")->kind, TLS_FREE);
 }
 
 /* libcurl and _ssl.so import the functions: probes belong into the library that has them. */
@@ -534,6 +535,7 @@ static void the_installed_libssl_is_understood(void **state)
 		assert_covered_once(&s, "SSL_read_ex");
 		assert_covered_once(&s, "SSL_write");
 		assert_covered_once(&s, "SSL_write_ex");
+		assert_covered_once(&s, "SSL_free");
 		assert_in_range((uintptr_t)info.dli_fbase + site_find(&s, "SSL_ctrl")->vaddr -
 					(uintptr_t)info.dli_saddr,
 				0, 4);

@@ -605,6 +605,16 @@ static void name_and_protocol_of_the_session_are_told_with_what_it_carries(void 
 	REQUEST(NULL, "server_name", "absent");
 	REQUEST(NULL, "alpn", "absent");
 
+	/* the same one shakes hands again */
+	socket_of_calls = socket_number(1);
+	session(AS_EV_SSL_HANDSHAKE, 4, "b.example", "h2");
+	data(4, WRITE, GET("/4"));
+	session(AS_EV_SSL_HANDSHAKE, 4, "", "");
+	data(4, WRITE, GET("/5"));
+	REQUEST("request", "path", "\"/5\"");
+	REQUEST(NULL, "server_name", "\"b.example\"");
+	REQUEST(NULL, "alpn", "\"h2\"");
+
 	/* the name is longer than any can be */
 	session(AS_EV_SSL_SESSION, 3, long_name, "x");
 	data(3, WRITE, GET("/3"));

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-// go_tls CONNECTIONS ROUNDS [--wait]: clients and a server in one program, over crypto/tls on the loopback. Says for
+// go_tls CONNECTIONS ROUNDS [--wait | --in-turns]: clients and a server in one program, over crypto/tls on the loopback. Says for
 // each side of each connection and each direction how much went through, with its SHA-256. What is sent
 // in one call grows from a byte to more than a record; replies come late, so that goroutines change threads. With
-// --wait it begins when standard input ends.
+// --wait it begins when standard input ends. With --in-turns one connection follows the other, half of them wrapped, in
+// memory that the garbage collector hands out again; each call names the connection's port.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -147,6 +149,39 @@ func client(address string, rounds, k int) {
 	}
 }
 
+type wrapped struct {
+	net.Conn
+}
+
+func inTurns(address string, connections int) {
+	var kept []net.Conn // each in a place of its own
+	for i := 0; i < connections; i++ {
+		tcp, err := net.Dial("tcp", address)
+		check(err)
+		text := []byte(fmt.Sprint("port ", tcp.LocalAddr().(*net.TCPAddr).Port))
+		if i%2 == 1 {
+			tcp = &wrapped{tcp}
+			kept = append(kept, tcp)
+		}
+		conn := tls.Client(tcp, &tls.Config{InsecureSkipVerify: true})
+		_, err = conn.Write(text)
+		check(err)
+		_, err = io.ReadFull(conn, text)
+		check(err)
+		conn.Close()
+		runtime.GC()
+	}
+	runtime.KeepAlive(kept)
+}
+
+func echo(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		check(err)
+		go func() { defer conn.Close(); io.Copy(conn, conn) }()
+	}
+}
+
 func check(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -172,6 +207,11 @@ func main() {
 	listener, err := tls.Listen("tcp", "127.0.0.1:0",
 		&tls.Config{Certificates: []tls.Certificate{certificate()}})
 	check(err)
+	if len(os.Args) > 3 && os.Args[3] == "--in-turns" {
+		go echo(listener)
+		inTurns(listener.Addr().String(), connections)
+		return
+	}
 	var all sync.WaitGroup
 	all.Add(2 * connections)
 	go func() {
