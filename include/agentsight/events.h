@@ -307,6 +307,8 @@ struct as_flow {
 	__u64 rx_bytes;
 	__u64 tx_interval_bytes;
 	__u64 rx_interval_bytes;
+	__u64 tx_sample_bytes;
+	__u64 rx_sample_bytes;
 	__u64 duration_ns;
 	__u64 interval_ns;
 	__u32 rtt_us;
@@ -333,6 +335,8 @@ struct as_flow {
 	AS_FLOW_SUMS(F, S)                                                                        \
 	F(S, U64, tx_interval_bytes, "tx_interval_bytes", AS_ALWAYS, "since the last flow event") \
 	F(S, U64, rx_interval_bytes, "rx_interval_bytes", AS_ALWAYS, "since the last flow event") \
+	F(S, HIDDEN, tx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")            \
+	F(S, HIDDEN, rx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")            \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last flow event")             \
 	F(S, ERRNO, error, "error", AS_OPT, "")                                                   \
 	F(S, BOOL, ktls, "ktls", AS_OPT, AS_FLOW_KTLS)
@@ -340,6 +344,8 @@ struct as_flow {
 	AS_FLOW_SUMS(F, S)                                                               \
 	F(S, HIDDEN, tx_interval_bytes, "", AS_ALWAYS, "")                               \
 	F(S, HIDDEN, rx_interval_bytes, "", AS_ALWAYS, "")                               \
+	F(S, HIDDEN, tx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")   \
+	F(S, HIDDEN, rx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")   \
 	F(S, HIDDEN, interval_ns, "", AS_ALWAYS, "")                                     \
 	F(S, ERRNO, error, "error", AS_OPT, "what ended it, if it did not end in order") \
 	F(S, BOOL, ktls, "ktls", AS_OPT, AS_FLOW_KTLS)

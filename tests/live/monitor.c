@@ -272,6 +272,51 @@ static void none_is_missing(void)
 	}
 }
 
+/* ---- connections ---- */
+
+/* Both ends of all connections of the tree. */
+static int64_t closed_bytes(const struct stream *st, const char *key)
+{
+	struct line *l;
+	int64_t sum = 0;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, 0, "network", "close")))
+		sum += line_int(l, key);
+	return sum;
+}
+
+/* Five times a second for four seconds; flow events come once a second. */
+static void sums_of_connections(void)
+{
+	int64_t tx = 0, rx = 0;
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t i = 0, moved = 0;
+	struct line *l;
+
+	workload_hold(&w, "tcp", "paced", "20", "5000", NULL);
+	sight_start(&s, "attach", "--quiet", "--interval", "100", "--adaptive", "fixed",
+		    live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	while ((l = stream_find(&st, &i, w.pid, "system", "tree"))) {
+		json_object *o = object_at(l->data, "net.tx_bytes");
+
+		moved += o && json_object_get_int64(o) > tx;
+		tx = o ? json_object_get_int64(o) : 0;
+		o = object_at(l->data, "net.rx_bytes");
+		rx = o ? json_object_get_int64(o) : 0;
+	}
+	CHECK(moved > 10, "the sum of what was sent moved %zu times", moved);
+	CHECK(tx == closed_bytes(&st, "tx_bytes") && rx == closed_bytes(&st, "rx_bytes"),
+	      "%lld and %lld bytes", (long long)tx, (long long)rx);
+}
+
 /* ---- a pid that is used again ---- */
 
 static void burn(uint64_t ms)
@@ -386,6 +431,7 @@ const struct live_test monitor_tests[] = {
 	{"CPU_time_of_threads_is_within_1_percent", threads, 60},
 	{"an_ordinary_user_sees_the_same_of_ones_own_processes", ordinary_user, 60},
 	{"of_5000_idle_processes_none_is_missing", none_is_missing, 120},
+	{"what_connections_moved_is_known_at_each_sample", sums_of_connections, 60},
 	{"a_pid_that_is_used_again_is_another_process", pid_reuse, 60},
 	{"a_pid_that_is_used_again_is_another_process_to_an_ordinary_user", pid_reuse_by_procfs,
 	 60},
