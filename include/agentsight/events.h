@@ -798,6 +798,11 @@ struct as_tool_run {
 
 /* ---- system ---- */
 
+enum as_limits {
+	AS_LIMIT_CPU = 1 << 0,
+	AS_LIMIT_MEMORY = 1 << 1,
+};
+
 /* What is zero behind `alert` was not asked for, or not to be had from this source. */
 struct as_system_metrics {
 	struct as_hdr h;
@@ -840,6 +845,8 @@ struct as_system_metrics {
 	__u64 tree_id; /* whose row it is part of; 0: none's */
 	__s32 last_cpu;
 	__u32 fds;
+	__u32 limits; /* enum as_limits: what its cgroup has; without, the part of it is no zero */
+	__u32 pad;
 };
 #define AS_SYSTEM_METRICS_FIELDS(F, S)                                                            \
 	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                        \
@@ -878,7 +885,9 @@ struct as_system_metrics {
 	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")    \
 	AS_COUNTER_FIELDS(F, S)                                                                   \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")  \
-	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")
+	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")                                                  \
+	F(S, HIDDEN32, limits, "", AS_ALWAYS, "what its cgroup has")                              \
+	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
 
 /* A process and all that it started: the living, and exactly what the ended ones had used. */
 struct as_system_tree {

@@ -545,10 +545,14 @@ static void row_limits(const struct sampler *s, struct as_system_metrics *m)
 
 	if (!s->opt.who || !who_limits(s->opt.who, m->h.tgid, &quota_centi, &memory_kb))
 		return;
-	if (quota_centi)
+	if (quota_centi) {
 		m->quota_centi = percent_centi(m->cpu_centi, quota_centi);
-	if (memory_kb)
+		m->limits |= AS_LIMIT_CPU;
+	}
+	if (memory_kb) {
 		m->limit_centi = percent_centi(m->rss_kb, memory_kb);
+		m->limits |= AS_LIMIT_MEMORY;
+	}
 }
 
 static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct emitter *out)

@@ -26,6 +26,22 @@ static bool oom_read(const struct as_hdr *rec, double *ret)
 	return true;
 }
 
+static bool quota_read(const struct as_hdr *rec, double *ret)
+{
+	const struct as_system_metrics *m = (const void *)rec;
+
+	*ret = m->quota_centi;
+	return m->limits & AS_LIMIT_CPU;
+}
+
+static bool limit_read(const struct as_hdr *rec, double *ret)
+{
+	const struct as_system_metrics *m = (const void *)rec;
+
+	*ret = m->limit_centi;
+	return m->limits & AS_LIMIT_MEMORY;
+}
+
 /* Where both ends are watched, an answer is seen twice: what counts is who asked. */
 static const struct as_llm_response *answer(const struct as_hdr *rec)
 {
@@ -99,6 +115,13 @@ static bool tool_duration_read(const struct as_hdr *rec, double *ret)
 		.scale = 1, .read = fn, .help = h,                                      \
 	}
 
+/* Zero is a part of a limit, too. */
+#define PART(n, m, fn, h)                                                                       \
+	{                                                                                       \
+		.name = n, .event = AS_EV_SYSTEM_METRICS, MEMBER(as_system_metrics, m),         \
+		.reading = RULE_LEVEL, .kind = RULE_PERCENT, .scale = 1, .read = fn, .help = h, \
+	}
+
 #define KB 1024.0
 
 static const struct rule_metric metrics[] = {
@@ -106,15 +129,14 @@ static const struct rule_metric metrics[] = {
 	/* nanoseconds per hour to hundredths of a percent */
 	BOTH("cpu.wait", wait_ns, RATE, PERCENT, 10000 / HOUR_NS, false,
 	     "threads waited for a processor, 100 is one thread all the time"),
-	PROCESS("quota", quota_centi, LEVEL, PERCENT, 1, true, "CPU time, of the cgroup's quota"),
+	PART("quota", quota_centi, quota_read, "CPU time, of the cgroup's quota"),
 	BOTH("rss", rss_kb, LEVEL, SIZE, KB, false, "resident set"),
 	BOTH("pss", pss_kb, LEVEL, SIZE, KB, true, "PSS, when it was looked at"),
 	BOTH("uss", uss_kb, LEVEL, SIZE, KB, true, "USS, when it was looked at"),
 	BOTH("swap", swap_kb, LEVEL, SIZE, KB, false, "swapped out"),
 	BOTH("anon", anon_kb, LEVEL, SIZE, KB, true, "resident anonymous memory"),
 	BOTH("vsz", vsz_kb, LEVEL, SIZE, KB, false, "address space"),
-	PROCESS("limit", limit_centi, LEVEL, PERCENT, 1, true,
-		"resident set, of the cgroup's memory limit"),
+	PART("limit", limit_centi, limit_read, "resident set, of the cgroup's memory limit"),
 	BOTH("rss.slope", slope_kb_min, LEVEL, SIZE_RATE, KB * 60, false,
 	     "growth of the resident set"),
 	BOTH("threads", threads, LEVEL, COUNT, 1, false, "threads"),

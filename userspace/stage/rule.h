@@ -58,13 +58,14 @@ struct rule_metric {
 	const char *name;
 	uint16_t event; /* the type of record that tells it */
 	uint16_t offset;
-	uint8_t size; /* of the member; 0: `read` says it */
+	uint8_t size; /* of the member; 0: there is none, and `read` says it */
 	bool is_signed;
 	bool zero_is_unknown; /* members that are zero when nobody looked */
 	enum rule_reading reading;
 	enum rule_kind kind;
 	double scale; /* member to value */
-	bool (*read)(const struct as_hdr *rec, double *ret);
+	bool (*read)(const struct as_hdr *rec,
+		     double *ret); /* if the member alone does not say it */
 	const char *help;
 };
 

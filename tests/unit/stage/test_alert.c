@@ -193,6 +193,29 @@ static void a_start_and_an_end_are_told_once_with_the_peak(void **state)
 	heard("10 ");
 }
 
+static void part_of_quota(uint64_t at, uint64_t centi)
+{
+	const struct as_system_metrics m = {
+		.h = {.type = AS_EV_SYSTEM_METRICS,
+		      .len = sizeof(m),
+		      .tgid = 10,
+		      .start_ns = 1,
+		      .boot_ns = at * SEC},
+		.quota_centi = centi,
+		.limits = AS_LIMIT_CPU,
+	};
+
+	send(&m);
+}
+
+static void an_alert_on_the_quota_ends_with_who_does_nothing_any_more(void **state)
+{
+	rules_are("quota > 50", NULL);
+	part_of_quota(1, 9000);
+	part_of_quota(2, 0);
+	heard("!10 start(10 quota 9000 0s at 1) 10 end(10 quota 9000 1s at 2) ");
+}
+
 static void the_metrics_are_judged_apart(void **state)
 {
 	sample(10, 1, 1, 9000, 600 * 1024);
@@ -662,6 +685,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_start_and_an_end_are_told_once_with_the_peak),
 		TEST(the_metrics_are_judged_apart),
+		TEST(an_alert_on_the_quota_ends_with_who_does_nothing_any_more),
 		cmocka_unit_test_setup_teardown(without_a_threshold_nothing_is_marked, set_up_cpu,
 						tear_down),
 		TEST(an_exit_ends_the_alerts_of_that_process),
