@@ -47,13 +47,14 @@ struct row {
 	uint64_t pss_ns;    /* 0: never looked */
 	uint64_t pss_cost_ns;
 	uint64_t pss_rss_pages; /* the resident set then */
+	bool pss_failed;        /* the last look, though the process was there */
 	uint32_t sockets_pass;  /* of sock_diag, in which it was first looked at; 0: not yet */
 };
 
 /* struct proc_tree.sample */
 struct tree_sample {
 	struct as_system_tree sum; /* of this pass; the totals never fall, see tree_add() */
-	bool pss_missing;          /* a member has not been looked at yet */
+	bool pss_missing;          /* a member has not been looked at yet, or could not be */
 	uint64_t last_ns;
 	struct slope slope;
 };
@@ -449,7 +450,10 @@ static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uin
 	r->pss_rss_pages = p->sample.rss_pages;
 	r->fds = procfs_count_fds(s->opt.fs, p->tgid);
 	r->pss_cost_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns;
-	if (k < 0 && k != -ESRCH && !s->pss_refused) {
+	r->pss_failed = k < 0 && k != -ESRCH;
+	if (r->pss_failed)
+		r->smaps = (struct smaps){0};
+	if (r->pss_failed && !s->pss_refused) {
 		s->pss_refused = true;
 		if (s->opt.missing)
 			s->opt.missing(s->opt.ctx, "pss", k);
@@ -459,11 +463,12 @@ static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uin
 /* Who was never looked at comes first, then the others in turn, until the time of a pass is spent. */
 static void pss_pass(struct sampler *s, uint64_t boot_ns)
 {
+	const size_t from = s->pss_turn;
 	uint64_t spent_ns = 0;
 
 	for (int first = 1; first >= 0; first--) {
 		for (size_t n = 0; n < s->n_seen && spent_ns < PSS_PASS_NS; n++) {
-			size_t i = first ? n : (s->pss_turn + n) % s->n_seen;
+			size_t i = first ? n : (from + n) % s->n_seen;
 			struct row *r = row_of(s->seen[i]);
 
 			if (!r || (first && r->pss_ns) || !pss_due(s, s->seen[i], r, boot_ns))
@@ -701,7 +706,7 @@ static void tree_add_state(struct sampler *s, struct tree_sample *t, const struc
 		m->pss_kb += r->smaps.pss_kb;
 		m->uss_kb += r->smaps.uss_kb;
 	}
-	if (!r->pss_ns)
+	if (!r->pss_ns || r->pss_failed)
 		t->pss_missing = true;
 }
 

@@ -732,6 +732,100 @@ static void a_child_that_nobody_waits_for_is_forgotten_after_a_sample(void **sta
 	assert_int_equal(sample(14 * SEC)->cpu_centi, 3000);
 }
 
+/* ---- PSS: details from a made-up source, what takes a look from /proc ---- */
+
+#define PSS_PROCESSES 3
+
+static void pss_put(uint32_t pid, const char *text)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%u", root, pid);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%u/smaps_rollup", pid);
+	file_put(path, text);
+}
+
+static void pss_is(uint32_t pid, unsigned kb)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "Pss: %u kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: %u kB\n", kb,
+		 kb);
+	pss_put(pid, text);
+}
+
+static int pss_set_up(void **state)
+{
+	struct sampler_options opt = {
+		.source = &fake.source, .cores = 8, .detail = true, .pss_interval_ns = SEC};
+
+	memset(&fake, 0, sizeof(fake));
+	fake.source = (struct task_source){"fake", fake_scan, fake_free, false};
+	detail = true;
+	strcpy(root, "/tmp/test_sampler.XXXXXX");
+	if (!mkdtemp(root) || schema_init() || proc_table_new(&table) || procfs_open(root, &fs))
+		return -1;
+	opt.table = table;
+	opt.fs = fs;
+	if (sampler_new(&opt, &sampler))
+		return -1;
+	proc_table_learn(table, &root_fact);
+	return sampler_root(sampler, 10);
+}
+
+static int pss_tear_down(void **state)
+{
+	char path[160];
+
+	for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++) {
+		snprintf(path, sizeof(path), "%s/%u/smaps_rollup", root, pid);
+		unlink(path);
+		snprintf(path, sizeof(path), "%s/%u", root, pid);
+		rmdir(path);
+	}
+	rmdir(root);
+	procfs_free(fs);
+	return tear_down(state);
+}
+
+static void pss_sample(uint64_t boot_ns)
+{
+	for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++)
+		task(pid, pid, pid == 10 ? 1 : 10, SEC, 0);
+	sample(boot_ns);
+	assert_int_equal(n_rows, PSS_PROCESSES);
+}
+
+static void all_processes_are_looked_at_in_turn(void **state)
+{
+	for (unsigned round = 1; round <= 3; round++) {
+		for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++)
+			pss_is(pid, 100 * round + pid);
+		pss_sample(10 * round * SEC);
+		for (uint32_t i = 0; i < PSS_PROCESSES; i++)
+			assert_int_equal(rows[i].pss_kb, 100 * round + rows[i].h.tgid);
+	}
+}
+
+static void of_a_tree_with_a_member_that_refuses_a_look_PSS_is_not_told(void **state)
+{
+	for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++)
+		pss_is(pid, 100);
+	pss_sample(10 * SEC);
+	assert_int_equal(tree.pss_kb, 300);
+	pss_put(11, "no numbers");
+	pss_sample(20 * SEC);
+	assert_int_equal(rows[1].h.tgid, 11);
+	assert_int_equal(rows[1].pss_kb, 0);
+	assert_int_equal(rows[2].uss_kb, 100);
+	assert_int_equal(tree.pss_kb, 0);
+	assert_int_equal(tree.uss_kb, 0);
+	pss_is(11, 200);
+	pss_sample(30 * SEC);
+	assert_int_equal(tree.pss_kb, 400);
+}
+
 /* ---- /proc in detail ---- */
 
 static void detail_file(const char *dir, const char *name, const char *text)
@@ -906,6 +1000,7 @@ static void the_machine_is_sampled_when_nothing_is_selected(void **state)
 #define TEST(f)      cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_set_up, tear_down)
 #define PROC_TEST(f) cmocka_unit_test_setup_teardown(f, proc_set_up, proc_tear_down)
+#define PSS_TEST(f)  cmocka_unit_test_setup_teardown(f, pss_set_up, pss_tear_down)
 
 int main(void)
 {
@@ -945,6 +1040,8 @@ int main(void)
 			proc_detail_tear_down),
 		cmocka_unit_test_setup_teardown(what_wait_told_of_a_root_completes_the_sums_of_proc,
 						proc_detail_set_up, proc_detail_tear_down),
+		PSS_TEST(all_processes_are_looked_at_in_turn),
+		PSS_TEST(of_a_tree_with_a_member_that_refuses_a_look_PSS_is_not_told),
 		cmocka_unit_test_setup_teardown(of_somebody_in_many_groups_memory_is_told_too,
 						proc_detail_set_up, proc_detail_tear_down),
 		PROC_TEST(the_machine_is_sampled_when_nothing_is_selected),
