@@ -139,7 +139,7 @@ static const struct {
 	{"drm-engine-capacity-", offsetof(struct gpu_drm_engine, capacity)},
 	{"drm-engine-", offsetof(struct gpu_drm_engine, busy)},
 	{"drm-total-cycles-", offsetof(struct gpu_drm_engine, total)},
-	{"drm-cycles-", offsetof(struct gpu_drm_engine, busy)},
+	{"drm-cycles-", offsetof(struct gpu_drm_engine, cycles)},
 };
 
 static bool engine_line(struct gpu_drm_client *c, struct line l)
@@ -224,6 +224,13 @@ int gpu_drm_parse(const char *text, size_t n, struct gpu_drm_client *ret)
 	}
 	if (!c.driver[0] || !has_id)
 		return -EBADMSG;
+	for (size_t i = 0; i < c.n_engines; i++) {
+		struct gpu_drm_engine *e = &c.engines[i];
+
+		/* else they say how fast it ran, which is nothing to compare with time */
+		if (e->total)
+			e->busy = e->cycles;
+	}
 	best = &memory[memory[MEMORY_RESIDENT].seen ? MEMORY_RESIDENT : MEMORY_OLD];
 	c.device_kb = best->device_kb;
 	c.system_kb = best->system_kb;

@@ -163,6 +163,24 @@ static void cycles_come_with_their_total(void **state)
 	assert_int_equal(c.engines[0].total, 100);
 }
 
+/* panfrost and panthor tell cycles beside the time, as how fast the engine ran. */
+static void cycles_without_a_total_are_no_time(void **state)
+{
+	struct gpu_drm_client c;
+
+	assert_int_equal(
+		parse("drm-driver: panfrost\ndrm-client-id: 14\n"
+		      "drm-engine-fragment: 1846584880 ns\ndrm-cycles-fragment: 1424359409\n"
+		      "drm-maxfreq-fragment: 799999987 Hz\n",
+		      &c),
+		0);
+	assert_int_equal(c.n_engines, 1);
+	assert_int_equal(c.engines[0].busy, 1846584880);
+	assert_int_equal(c.engines[0].total, 0);
+	assert_int_equal(parse("drm-driver: x\ndrm-client-id: 14\ndrm-cycles-a: 9\n", &c), 0);
+	assert_int_equal(c.engines[0].busy, 0);
+}
+
 static void what_is_no_client_is_refused(void **state)
 {
 	struct gpu_drm_client c = {.id = 7};
@@ -317,6 +335,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_client_is_read),
 		cmocka_unit_test(cycles_come_with_their_total),
+		cmocka_unit_test(cycles_without_a_total_are_no_time),
 		cmocka_unit_test(what_is_no_client_is_refused),
 		cmocka_unit_test(more_engines_than_there_is_room_for_are_left_out),
 		TEST(engines_are_busy_for_their_part_of_the_interval),
