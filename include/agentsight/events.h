@@ -813,11 +813,15 @@ struct as_system_metrics {
 	__u64 vsz_mb;
 	__u64 read_bytes;
 	__u64 write_bytes;
+	__u64 own_read_bytes; /* these four are what rules on rates compare, see `mixed` */
+	__u64 own_write_bytes;
 	__u64 interval_ns;
 	__u32 cores;
 	__u32 threads;
 	__u32 children;
+	__u32 mixed; /* what ended children had moved has come into its own sums, and is not told apart */
 	__u32 alert;
+	__u32 limits; /* enum as_limits: what its cgroup has; without, the part of it is no zero */
 	__u64 cpu_ns;
 	__u64 user_ns;
 	__u64 system_ns;
@@ -834,6 +838,8 @@ struct as_system_metrics {
 	__u64 limit_centi;
 	__u64 rchar;
 	__u64 wchar;
+	__u64 own_rchar;
+	__u64 own_wchar;
 	__u64 syscr;
 	__u64 syscw;
 	__u64 minor_faults;
@@ -845,8 +851,6 @@ struct as_system_metrics {
 	__u64 tree_id; /* whose row it is part of; 0: none's */
 	__s32 last_cpu;
 	__u32 fds;
-	__u32 limits; /* enum as_limits: what its cgroup has; without, the part of it is no zero */
-	__u32 pad;
 };
 #define AS_SYSTEM_METRICS_FIELDS(F, S)                                                            \
 	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                        \
@@ -887,7 +891,11 @@ struct as_system_metrics {
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")  \
 	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")                                                  \
 	F(S, HIDDEN32, limits, "", AS_ALWAYS, "what its cgroup has")                              \
-	F(S, HIDDEN32, pad, "", AS_ALWAYS, "")
+	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")                \
+	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")               \
+	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN32, mixed, "", AS_ALWAYS, "those of children are in these four")
 
 /* A process and all that it started: the living, and exactly what the ended ones had used. */
 struct as_system_tree {

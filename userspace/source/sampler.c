@@ -216,6 +216,7 @@ static bool pass_begin(struct sampler *s, struct proc *p)
 	a->rss_pages = 0;
 	a->vsz_pages = 0;
 	a->threads = 0;
+	a->waited_faults = 0;
 	r = s->opt.detail ? row_get(p) : NULL;
 	if (r)
 		row_reset(r);
@@ -359,6 +360,7 @@ void sampler_add(struct sampler *s, const struct as_task *t, const struct as_tas
 	a->rss_pages = MAX(a->rss_pages, (uint64_t)t->rss_pages);
 	a->vsz_pages = MAX(a->vsz_pages, (uint64_t)t->vsz_pages);
 	a->threads = MAX(a->threads, (uint32_t)t->threads);
+	a->waited_faults = MAX(a->waited_faults, (uint32_t)t->waited_faults);
 	if (!more)
 		return;
 	if (row_of(p))
@@ -543,6 +545,29 @@ static void row_details(struct sampler *s, struct proc *p, uint64_t boot_ns,
 	m->fds = r->fds;
 }
 
+/*
+ * The kernel adds to a process's I/O that of children when it waits for them: one that writes nothing itself seems to
+ * have written all at once.
+ */
+static void row_own_io(const struct sampler *s, struct proc *p, struct as_system_metrics *m)
+{
+	struct proc_sample *a = &p->sample;
+
+	if (row_of(p) && !s->opt.source->waited_io) {
+		m->own_read_bytes = p->detail->total.v[TOTAL_READ];
+		m->own_write_bytes = p->detail->total.v[TOTAL_WRITE];
+		m->own_rchar = p->detail->total.v[TOTAL_RCHAR];
+		m->own_wchar = p->detail->total.v[TOTAL_WCHAR];
+		return;
+	}
+	m->own_read_bytes = m->read_bytes;
+	m->own_write_bytes = m->write_bytes;
+	m->own_rchar = m->rchar;
+	m->own_wchar = m->wchar;
+	m->mixed = a->waited_faults != a->mixed_faults;
+	a->mixed_faults = a->waited_faults;
+}
+
 /* Of what the cgroup allows. */
 static void row_limits(const struct sampler *s, struct as_system_metrics *m)
 {
@@ -594,6 +619,7 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 	memcpy(m.h.comm, p->comm, sizeof(m.h.comm));
 	a->last_ns = boot_ns;
 	row_details(s, p, boot_ns, &m);
+	row_own_io(s, p, &m);
 	row_limits(s, &m);
 	record_emit(out, &m.h);
 }

@@ -102,6 +102,13 @@ static bool tool_duration_read(const struct as_hdr *rec, double *ret)
 
 #define PROCESS(n, m, rd, k, sc, unknown, h) \
 	ROW(n, SYSTEM_METRICS, as_system_metrics, m, rd, k, sc, unknown, h)
+/* Rates of I/O: see rule_jumped(). */
+#define OWN_IO(n, m, h)                                                                   \
+	{                                                                                 \
+		.name = n, .event = AS_EV_SYSTEM_METRICS, MEMBER(as_system_metrics, m),   \
+		.reading = RULE_RATE, .kind = RULE_SIZE_RATE, .scale = 1, .own_io = true, \
+		.help = h,                                                                \
+	}
 #define TREE(n, m, rd, k, sc, unknown, h) \
 	ROW(n, SYSTEM_TREE, as_system_tree, m, rd, k, sc, unknown, h)
 #define BOTH(n, m, rd, k, sc, unknown, h) \
@@ -143,10 +150,14 @@ static const struct rule_metric metrics[] = {
 	PROCESS("children", children, LEVEL, COUNT, 1, false, "living descendants"),
 	TREE("tree.processes", processes, LEVEL, COUNT, 1, false, "living processes"),
 	PROCESS("fds", fds, LEVEL, COUNT, 1, true, "open descriptors"),
-	BOTH("read", read_bytes, RATE, SIZE_RATE, 1, false, "fetched from storage"),
-	BOTH("write", write_bytes, RATE, SIZE_RATE, 1, false, "sent to storage"),
-	BOTH("rchar", rchar, RATE, SIZE_RATE, 1, false, "returned by read calls"),
-	BOTH("wchar", wchar, RATE, SIZE_RATE, 1, false, "passed to write calls"),
+	OWN_IO("read", own_read_bytes, "fetched from storage"),
+	TREE("tree.read", read_bytes, RATE, SIZE_RATE, 1, false, "fetched from storage"),
+	OWN_IO("write", own_write_bytes, "sent to storage"),
+	TREE("tree.write", write_bytes, RATE, SIZE_RATE, 1, false, "sent to storage"),
+	OWN_IO("rchar", own_rchar, "returned by read calls"),
+	TREE("tree.rchar", rchar, RATE, SIZE_RATE, 1, false, "returned by read calls"),
+	OWN_IO("wchar", own_wchar, "passed to write calls"),
+	TREE("tree.wchar", wchar, RATE, SIZE_RATE, 1, false, "passed to write calls"),
 	BOTH("rx", rx_bytes, RATE, SIZE_RATE, 1, false, "received, TCP and UDP payload"),
 	BOTH("tx", tx_bytes, RATE, SIZE_RATE, 1, false, "sent, TCP and UDP payload"),
 	BOTH("faults.major", major_faults, RATE, COUNT_RATE, 1, false,
@@ -676,6 +687,11 @@ bool rule_read(const struct rule_metric *m, const struct as_hdr *rec, double *re
 		return false;
 	*ret = m->reading == RULE_RATE ? value : value * m->scale;
 	return true;
+}
+
+bool rule_jumped(const struct rule_metric *m, const struct as_hdr *rec)
+{
+	return m->own_io && ((const struct as_system_metrics *)rec)->mixed;
 }
 
 double rule_rate(const struct rule_metric *m, double growth, uint64_t ns)

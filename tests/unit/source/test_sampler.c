@@ -262,6 +262,19 @@ static void a_very_long_run_does_not_overflow(void **state)
 	assert_int_equal(sample(10 * SEC + 86400ULL * 365 * SEC)->cpu_centi, 640000);
 }
 
+static void where_a_childs_io_cannot_be_told_apart_the_row_says_so(void **state)
+{
+	task(10, 10, 1, SEC, 0)->write_bytes = 1;
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, 0)->write_bytes = 2;
+	assert_false(sample(11 * SEC)->mixed);
+	assert_int_equal(rows->own_write_bytes, 2);
+	task(10, 10, 1, SEC, 0)->waited_faults = 50;
+	assert_true(sample(12 * SEC)->mixed);
+	task(10, 10, 1, SEC, 0)->waited_faults = 50;
+	assert_false(sample(13 * SEC)->mixed);
+}
+
 static void a_source_that_fails_makes_no_rows(void **state)
 {
 	task(10, 10, 1, SEC, 0);
@@ -454,6 +467,8 @@ static void io_of_threads_that_ended_is_told_from_that_of_children(void **state)
 	sample(11 * SEC);
 	assert_int_equal(tree.wchar, 39);
 	assert_int_equal(rows->wchar, 1139);
+	assert_int_equal(rows->own_wchar, 39);
+	assert_false(rows->mixed);
 	assert_int_equal(n_threads, 3);
 }
 
@@ -1014,6 +1029,7 @@ int main(void)
 		TEST(a_grandchild_whose_parent_ended_too_counts_for_the_grandparent),
 		TEST(a_reused_pid_starts_anew),
 		TEST(a_very_long_run_does_not_overflow),
+		TEST(where_a_childs_io_cannot_be_told_apart_the_row_says_so),
 		TEST(a_source_that_fails_makes_no_rows),
 		TREE_TEST(a_tree_row_ends_the_sample_and_tells_why_it_was_taken),
 		TREE_TEST(the_next_sample_is_planned_by_what_this_one_shows),

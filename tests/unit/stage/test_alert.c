@@ -449,7 +449,7 @@ static void written_at(uint64_t ms, uint64_t bytes, const char *expected)
 {
 	struct as_system_metrics m = at_ms(ms);
 
-	m.write_bytes = bytes;
+	m.own_write_bytes = bytes;
 	send(&m);
 	heard(expected);
 }
@@ -464,6 +464,20 @@ static void a_rate_is_the_growth_between_two_samples(void **state)
 	written_at(2500, 109 << 20, "10 ");                           /* no time has passed */
 	written_at(3500, 10 << 20, "10 "); /* a sum that falls tells nothing */
 	written_at(4500, 12 << 20, "!10 start(10 write 200 0s at 4) ");
+}
+
+static void what_children_had_written_is_no_rate(void **state)
+{
+	struct as_system_metrics m = at_ms(2000);
+
+	rules_are("write > 1MB/s", NULL);
+	written_at(1000, 1 << 20, "10 ");
+	m.own_write_bytes = 500 << 20;
+	m.mixed = 1;
+	send(&m);
+	heard("10 ");
+	written_at(3000, 501 << 20, "10 ");
+	written_at(4000, 503 << 20, "!10 start(10 write 200 0s at 4) ");
 }
 
 static void a_sum_that_falls_is_no_rate(void **state)
@@ -703,6 +717,7 @@ int main(void)
 		TEST(an_alert_tells_min_average_and_max),
 		TEST(below_a_limit_the_peak_is_the_smallest),
 		TEST(a_rate_is_the_growth_between_two_samples),
+		TEST(what_children_had_written_is_no_rate),
 		TEST(a_sum_that_falls_is_no_rate),
 		TEST(a_value_that_a_sample_lacks_changes_nothing),
 		TEST(a_tree_is_not_its_first_process),
