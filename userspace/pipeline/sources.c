@@ -560,16 +560,45 @@ static void part_missing(void *context, const char *part, int error)
 		log_info("no %s of processes: %s", part, strerror(-error));
 }
 
+static bool is_given(const struct sources *s, uint32_t pid)
+{
+	for (size_t i = 0; i < s->opt->n_pids; i++) {
+		if (s->opt->pids[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+/* The nearest process above @pid that was given, too; NULL: there is none. */
+static const struct proc *given_above(const struct sources *s, uint32_t pid)
+{
+	const struct proc *p = proc_table_find(s->procs, pid);
+
+	p = p ? p->parent : NULL;
+	while (p && !is_given(s, p->tgid))
+		p = p->parent;
+	return p;
+}
+
+/* A tree holds all that its root has started: a second one in it would take its members away. */
+static void plant_given(struct sources *s, uint32_t pid)
+{
+	const struct proc *above = s->opt->no_children ? NULL : given_above(s, pid);
+
+	if (above)
+		log_notice("process %u is part of the tree of %u, and has none of its own", pid,
+			   above->tgid);
+	else if (sampler_root(s->sampler, pid) == -ESRCH)
+		log_warning("process %u ended before it was sampled, and is left out", pid);
+}
+
 /* Trees begin with those that were asked for, and with who is followed below nobody that is. */
 static void plant_trees(struct sources *s)
 {
 	struct proc *p = NULL;
 
-	for (size_t i = 0; i < s->opt->n_pids; i++) {
-		if (sampler_root(s->sampler, s->opt->pids[i]) == -ESRCH)
-			log_warning("process %u ended before it was sampled, and is left out",
-				    s->opt->pids[i]);
-	}
+	for (size_t i = 0; i < s->opt->n_pids; i++)
+		plant_given(s, s->opt->pids[i]);
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed && !(p->parent && p->parent->followed) && !proc_table_tree(p))
 			sampler_root(s->sampler, p->tgid);
