@@ -328,6 +328,7 @@ struct signal_struct {
 	unsigned long nvcsw;
 	unsigned long nivcsw;
 	unsigned long min_flt;
+	unsigned long cmin_flt;
 	unsigned long maj_flt;
 	unsigned long long sum_sched_runtime;
 	unsigned long maxrss;

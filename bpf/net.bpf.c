@@ -335,6 +335,8 @@ static __always_inline void flow_emit(const struct sock *sk, struct sock_entry *
 	again->flow_ns = e->h.boot_ns;
 	again->flow_tx = tx;
 	again->flow_rx = rx;
+	again->sample_tx = tx;
+	again->sample_rx = rx;
 	event_submit(&ring_events, e);
 }
 
@@ -417,6 +419,62 @@ int net_flows(struct bpf_iter__bpf_map_elem *ctx)
 		udp_look(sk, s);
 	else
 		tcp_look(sk, s);
+	return 0;
+}
+
+/* ---- with each sample ---- */
+
+/* False: there is nobody to count them for yet, or `close` is about to tell. */
+static __always_inline bool sums_read(const struct sock *sk, const struct sock_entry *s,
+				      struct tcp_sums *sums)
+{
+	if (s->protocol == AS_PROTO_UDP) {
+		sums->tx = s->told_tx;
+		sums->rx = s->told_rx;
+		return true;
+	}
+	if (!(s->flags & ENTRY_UP) || !(s->flags & ENTRY_OWNED) || s->flags & ENTRY_ENDED)
+		return false;
+	/* see tcp_look(), which ends the entry */
+	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port)
+		return false;
+	tcp_read_sums(sk, s->role, sums);
+	tcp_sums_exact(sums, s);
+	return (__s64)(sums->tx - s->sample_tx) >= 0 && (__s64)(sums->rx - s->sample_rx) >= 0;
+}
+
+/* Flow events once a second are too few for rates of shorter intervals, and one per sample too many. */
+SEC("iter/bpf_map_elem")
+int net_moved(struct bpf_iter__bpf_map_elem *ctx)
+{
+	__u64 *key = ctx->key;
+	struct as_moved m = {};
+	const struct sock *sk;
+	struct tcp_sums sums;
+	struct sock_entry *s;
+	__u64 id;
+
+	if (!key)
+		return 0;
+	sk = (const void *)*key;
+	s = entry_find(sk);
+	if (!s)
+		return 0;
+	id = s->id;
+	if (!sums_read(sk, s, &sums))
+		return 0;
+	m.tgid = s->owner.tgid;
+	m.start_ns = s->owner.start_ns;
+	m.tx_bytes = sums.tx - s->sample_tx;
+	m.rx_bytes = sums.rx - s->sample_rx;
+	if (!m.tx_bytes && !m.rx_bytes)
+		return 0;
+	/* what finds no room in this read comes once more in the next one */
+	s = entry_still(sk, id);
+	if (!s || bpf_seq_write(ctx->meta->seq, &m, sizeof(m)))
+		return 0;
+	s->sample_tx = sums.tx;
+	s->sample_rx = sums.rx;
 	return 0;
 }
 

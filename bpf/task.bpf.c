@@ -155,6 +155,7 @@ static __always_inline void fill_process(struct as_task *t, struct task_struct *
 	t->read_bytes += sig->ioac.read_bytes;
 	t->write_bytes += sig->ioac.write_bytes;
 	t->threads = sig->nr_threads;
+	t->waited_faults = sig->cmin_flt;
 }
 
 /* ---- details ---- */
@@ -320,6 +321,7 @@ static __always_inline void full_clear(bool leader)
 	full.task.rss_pages = 0;
 	full.task.vsz_pages = 0;
 	full.task.threads = 0;
+	full.task.waited_faults = 0;
 	m->wait_ns = 0;
 	m->anon_pages = 0;
 	m->file_pages = 0;

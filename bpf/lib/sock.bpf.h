@@ -77,6 +77,8 @@ struct sock_entry {
 	__u64 flow_ns; /* of the last flow event */
 	__u64 flow_tx; /* sums as of then */
 	__u64 flow_rx;
+	__u64 sample_tx; /* as of when samples were last told of them */
+	__u64 sample_rx;
 	__u64 base_tx; /* already sent when the tracing began */
 	__u64 base_rx;
 	__u64 told_tx; /* base and what send events have told; UDP, and at the end of TCP: the sum itself */
@@ -205,8 +207,8 @@ static __always_inline void entry_set_base(struct sock_entry *s, const struct so
 	tcp_read_sums(sk, s->role, &sums);
 	s->tx_seq0 = sums.write_seq - (__u32)sums.tx;
 	s->rx_seq0 = sums.copied_seq - (__u32)sums.rx;
-	s->base_tx = s->told_tx = s->flow_tx = new ? 0 : sums.tx;
-	s->base_rx = s->told_rx = s->flow_rx = new ? 0 : sums.rx;
+	s->base_tx = s->told_tx = s->flow_tx = s->sample_tx = new ? 0 : sums.tx;
+	s->base_rx = s->told_rx = s->flow_rx = s->sample_rx = new ? 0 : sums.rx;
 	s->flags |= ENTRY_UP;
 }
 
@@ -501,6 +503,8 @@ static __always_inline void flow_fill(struct as_flow *e, __u32 type, const struc
 	e->rx_bytes = rx - s->base_rx;
 	e->tx_interval_bytes = tx - s->flow_tx;
 	e->rx_interval_bytes = rx - s->flow_rx;
+	e->tx_sample_bytes = tx - s->sample_tx;
+	e->rx_sample_bytes = rx - s->sample_rx;
 	e->duration_ns = (s->end_ns ? s->end_ns : e->h.boot_ns) - s->begin_ns;
 	e->interval_ns = e->h.boot_ns - s->flow_ns;
 	/* before the first sample these hold the initial timeout and all ones */
@@ -567,8 +571,8 @@ static __always_inline void stale_end(const struct sock *key, struct sock_entry 
 		entry_delete(key);
 		return;
 	}
-	close_emit(key, s, NULL, s->told_tx > s->flow_tx ? s->told_tx : s->flow_tx,
-		   s->told_rx > s->flow_rx ? s->told_rx : s->flow_rx);
+	close_emit(key, s, NULL, s->told_tx > s->sample_tx ? s->told_tx : s->sample_tx,
+		   s->told_rx > s->sample_rx ? s->told_rx : s->sample_rx);
 }
 
 /* ---- a process uses a socket: all of these run in its context ---- */
@@ -666,8 +670,8 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u3
 	if (!server) {
 		s.base_tx -= tx;
 		s.base_rx -= rx;
-		s.told_tx = s.flow_tx = s.base_tx;
-		s.told_rx = s.flow_rx = s.base_rx;
+		s.told_tx = s.flow_tx = s.sample_tx = s.base_tx;
+		s.told_rx = s.flow_rx = s.sample_rx = s.base_rx;
 		owner_read(&s.owner, (void *)bpf_get_current_task());
 		s.flags |= ENTRY_OWNED;
 	}

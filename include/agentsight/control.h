@@ -94,6 +94,15 @@ enum as_feature {
 #define AS_TLS_HINTS   2048
 #define AS_TLS_SETTLED 128
 
+/* One record of the iterator over connections: what a process moved since a sample last asked. */
+struct as_moved {
+	__u32 tgid;
+	__u32 pad;
+	__u64 start_ns;
+	__u64 tx_bytes;
+	__u64 rx_bytes;
+};
+
 /*
  * One word of memory shared with the reader. Before it sleeps it sets `armed`; the first record
  * after that wakes it, all others are submitted without a wake-up. While it waits for more to

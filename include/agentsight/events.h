@@ -321,6 +321,8 @@ struct as_flow {
 	__u64 rx_bytes;
 	__u64 tx_interval_bytes;
 	__u64 rx_interval_bytes;
+	__u64 tx_sample_bytes;
+	__u64 rx_sample_bytes;
 	__u64 duration_ns;
 	__u64 interval_ns;
 	__u32 rtt_us;
@@ -347,6 +349,8 @@ struct as_flow {
 	AS_FLOW_SUMS(F, S)                                                                        \
 	F(S, U64, tx_interval_bytes, "tx_interval_bytes", AS_ALWAYS, "since the last flow event") \
 	F(S, U64, rx_interval_bytes, "rx_interval_bytes", AS_ALWAYS, "since the last flow event") \
+	F(S, HIDDEN, tx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")            \
+	F(S, HIDDEN, rx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")            \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last flow event")             \
 	F(S, ERRNO, error, "error", AS_OPT, "")                                                   \
 	F(S, BOOL, ktls, "ktls", AS_OPT, AS_FLOW_KTLS)
@@ -354,6 +358,8 @@ struct as_flow {
 	AS_FLOW_SUMS(F, S)                                                               \
 	F(S, HIDDEN, tx_interval_bytes, "", AS_ALWAYS, "")                               \
 	F(S, HIDDEN, rx_interval_bytes, "", AS_ALWAYS, "")                               \
+	F(S, HIDDEN, tx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")   \
+	F(S, HIDDEN, rx_sample_bytes, "", AS_ALWAYS, "that no sample has counted yet")   \
 	F(S, HIDDEN, interval_ns, "", AS_ALWAYS, "")                                     \
 	F(S, ERRNO, error, "error", AS_OPT, "what ended it, if it did not end in order") \
 	F(S, BOOL, ktls, "ktls", AS_OPT, AS_FLOW_KTLS)
@@ -807,6 +813,11 @@ struct as_tool_run {
 
 /* ---- system ---- */
 
+enum as_limits {
+	AS_LIMIT_CPU = 1 << 0,
+	AS_LIMIT_MEMORY = 1 << 1,
+};
+
 /* What is zero behind `alert` was not asked for, or not to be had from this source. */
 struct as_system_metrics {
 	struct as_hdr h;
@@ -817,11 +828,15 @@ struct as_system_metrics {
 	__u64 vsz_mb;
 	__u64 read_bytes;
 	__u64 write_bytes;
+	__u64 own_read_bytes; /* these four are what rules on rates compare, see `mixed` */
+	__u64 own_write_bytes;
 	__u64 interval_ns;
 	__u32 cores;
 	__u32 threads;
 	__u32 children;
+	__u32 mixed; /* what ended children had moved has come into its own sums, and is not told apart */
 	__u32 alert;
+	__u32 limits; /* enum as_limits: what its cgroup has; without, the part of it is no zero */
 	__u64 cpu_ns;
 	__u64 user_ns;
 	__u64 system_ns;
@@ -838,6 +853,8 @@ struct as_system_metrics {
 	__u64 limit_centi;
 	__u64 rchar;
 	__u64 wchar;
+	__u64 own_rchar;
+	__u64 own_wchar;
 	__u64 syscr;
 	__u64 syscw;
 	__u64 minor_faults;
@@ -887,7 +904,13 @@ struct as_system_metrics {
 	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")    \
 	AS_COUNTER_FIELDS(F, S)                                                                   \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")  \
-	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")
+	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")                                                  \
+	F(S, HIDDEN32, limits, "", AS_ALWAYS, "what its cgroup has")                              \
+	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")                \
+	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")               \
+	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")                     \
+	F(S, HIDDEN32, mixed, "", AS_ALWAYS, "those of children are in these four")
 
 /* A process and all that it started: the living, and exactly what the ended ones had used. */
 struct as_system_tree {

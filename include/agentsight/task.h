@@ -20,8 +20,8 @@ struct as_task {
 	__u32 tid;
 	__u32 ppid;
 	__u32 uid;
-	__u32 threads; /* living ones; set in the leader's record only */
-	__u32 pad;
+	__u32 threads;       /* living ones; set in the leader's record only, as what follows */
+	__u32 waited_faults; /* minor ones of children that were waited for: none is without any */
 	char comm[AS_COMM_LEN];
 };
 

@@ -272,6 +272,85 @@ static void none_is_missing(void)
 	}
 }
 
+static pid_t first_child(pid_t pid)
+{
+	return strtol(live_read_file(live_printf("/proc/%d/task/%d/children", pid, pid)), NULL, 10);
+}
+
+static void given_within_a_tree(void)
+{
+	char *events = live_printf("%s/events.json", live_dir());
+	pid_t family = family_start(1), child = first_child(family), pid = fork();
+	struct stream st;
+	struct line *l;
+	size_t i = 0, trees = 0;
+	int status;
+
+	CHECK(child > 0, "no child");
+	if (pid == 0) {
+		execl(sight_program(), "agentsight", "attach", "--quiet", "--duration", "1",
+		      live_printf("--output=%s", events), live_printf("%d", child),
+		      live_printf("%d", family), NULL);
+		_exit(127);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid, "wait");
+	kill(family, SIGKILL);
+	waitpid(family, NULL, 0);
+	stream_load(&st, events);
+	while ((l = stream_find(&st, &i, 0, "system", "tree"))) {
+		CHECK(l->pid == family, "a tree of %lld", (long long)l->pid);
+		CHECK(line_int(l, "processes") == 2, "%lld processes",
+		      (long long)line_int(l, "processes"));
+		trees++;
+	}
+	CHECK(trees > 0, "no tree");
+}
+
+/* ---- connections ---- */
+
+/* Both ends of all connections of the tree. */
+static int64_t closed_bytes(const struct stream *st, const char *key)
+{
+	struct line *l;
+	int64_t sum = 0;
+	size_t i = 0;
+
+	while ((l = stream_find(st, &i, 0, "network", "close")))
+		sum += line_int(l, key);
+	return sum;
+}
+
+/* Five times a second for four seconds; flow events come once a second. */
+static void sums_of_connections(void)
+{
+	int64_t tx = 0, rx = 0;
+	struct workload w;
+	struct stream st;
+	struct sight s;
+	size_t i = 0, moved = 0;
+	struct line *l;
+
+	workload_hold(&w, "tcp", "paced", "20", "5000", NULL);
+	sight_start(&s, "attach", "--quiet", "--interval", "100", "--adaptive", "fixed",
+		    live_printf("%d", w.pid), NULL);
+	workload_finish(&w);
+	sight_stop(&s);
+
+	stream_load(&st, s.out);
+	stream_check_lossless(&st);
+	while ((l = stream_find(&st, &i, w.pid, "system", "tree"))) {
+		json_object *o = object_at(l->data, "net.tx_bytes");
+
+		moved += o && json_object_get_int64(o) > tx;
+		tx = o ? json_object_get_int64(o) : 0;
+		o = object_at(l->data, "net.rx_bytes");
+		rx = o ? json_object_get_int64(o) : 0;
+	}
+	CHECK(moved > 10, "the sum of what was sent moved %zu times", moved);
+	CHECK(tx == closed_bytes(&st, "tx_bytes") && rx == closed_bytes(&st, "rx_bytes"),
+	      "%lld and %lld bytes", (long long)tx, (long long)rx);
+}
+
 /* ---- a pid that is used again ---- */
 
 static void burn(uint64_t ms)
@@ -386,6 +465,8 @@ const struct live_test monitor_tests[] = {
 	{"CPU_time_of_threads_is_within_1_percent", threads, 60},
 	{"an_ordinary_user_sees_the_same_of_ones_own_processes", ordinary_user, 60},
 	{"of_5000_idle_processes_none_is_missing", none_is_missing, 120},
+	{"a_process_that_is_given_besides_one_above_it_stays_in_its_tree", given_within_a_tree, 60},
+	{"what_connections_moved_is_known_at_each_sample", sums_of_connections, 60},
 	{"a_pid_that_is_used_again_is_another_process", pid_reuse, 60},
 	{"a_pid_that_is_used_again_is_another_process_to_an_ordinary_user", pid_reuse_by_procfs,
 	 60},

@@ -30,6 +30,9 @@ struct proc_sample {
 	uint64_t last_ns; /* when that was; 0: never sampled */
 	uint32_t pass;    /* the pass that the sums below belong to */
 	uint32_t threads;
+	uint32_t waited_faults; /* of this pass */
+	uint32_t
+		mixed_faults; /* up to there the sums of children are known to be in those of I/O */
 	uint64_t pass_cpu_ns;
 	uint64_t read_bytes;
 	uint64_t write_bytes;

@@ -251,7 +251,6 @@ static void sample_now(struct session *s, bool requested)
 /* With all that the processes had done until now, those that ended included. */
 static void sample_last(struct session *s)
 {
-	sources_flows(s->sources, clock_boot_ns());
 	order_drain(s->order, UINT64_MAX);
 	sources_sample(s->sources, clock_boot_ns(), AS_SAMPLE_LAST, 0);
 }

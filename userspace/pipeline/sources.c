@@ -29,6 +29,9 @@
 #define RING_UNUSED_BYTES (64U << 10) /* where nothing sends payload */
 #define REAP_BUDGET       8 /* processes checked against /proc per second, for exits that were lost */
 
+/* Between two walks of the kernel's table of connections, each of which takes a millisecond or more. */
+#define MOVED_NS (90 * NSEC_PER_MSEC)
+
 #define BREATH_MS     5            /* between two looks at the rings while families are loaded */
 #define FIRST_LOOK_NS NSEC_PER_SEC /* then the rest of the processes comes while it runs */
 #define FIND_POLL_MS  5            /* while executables are searched */
@@ -73,7 +76,8 @@ struct sources {
 	uint64_t begin_ns; /* of the run */
 	struct proc_match match;
 	size_t followed;
-	int follow_error; /* of the last process that the kernel was to follow and does not */
+	int follow_error;  /* of the last process that the kernel was to follow and does not */
+	uint64_t moved_ns; /* when samples were last told what connections moved */
 	uint64_t polled_ns;
 	uint64_t active_ns;   /* last exec or connection */
 	size_t poll_step;     /* next entry of the plan; beyond it: nothing is due */
@@ -187,7 +191,7 @@ static void load_sums(struct loader *l)
 static void load_tls_and_net(struct loader *l)
 {
 	const struct sources *s = l->s;
-	struct net_options net = {-1, -1};
+	struct net_options net = {-1, -1, .samples = s->opt->detail && samples_processes(s)};
 	struct err e = {};
 
 	if (wants(s->opt, SOURCE_TLS) && tls_source_open(s->shared, &l->tls, &e) < 0)
@@ -565,16 +569,45 @@ static void part_missing(void *context, const char *part, int error)
 		log_info("no %s of processes: %s", part, strerror(-error));
 }
 
+static bool is_given(const struct sources *s, uint32_t pid)
+{
+	for (size_t i = 0; i < s->opt->n_pids; i++) {
+		if (s->opt->pids[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+/* The nearest process above @pid that was given, too; NULL: there is none. */
+static const struct proc *given_above(const struct sources *s, uint32_t pid)
+{
+	const struct proc *p = proc_table_find(s->procs, pid);
+
+	p = p ? p->parent : NULL;
+	while (p && !is_given(s, p->tgid))
+		p = p->parent;
+	return p;
+}
+
+/* A tree holds all that its root has started: a second one in it would take its members away. */
+static void plant_given(struct sources *s, uint32_t pid)
+{
+	const struct proc *above = s->opt->no_children ? NULL : given_above(s, pid);
+
+	if (above)
+		log_notice("process %u is part of the tree of %u, and has none of its own", pid,
+			   above->tgid);
+	else if (sampler_root(s->sampler, pid) == -ESRCH)
+		log_warning("process %u ended before it was sampled, and is left out", pid);
+}
+
 /* Trees begin with those that were asked for, and with who is followed below nobody that is. */
 static void plant_trees(struct sources *s)
 {
 	struct proc *p = NULL;
 
-	for (size_t i = 0; i < s->opt->n_pids; i++) {
-		if (sampler_root(s->sampler, s->opt->pids[i]) == -ESRCH)
-			log_warning("process %u ended before it was sampled, and is left out",
-				    s->opt->pids[i]);
-	}
+	for (size_t i = 0; i < s->opt->n_pids; i++)
+		plant_given(s, s->opt->pids[i]);
 	while ((p = proc_table_next(s->procs, p))) {
 		if (p->followed && !(p->parent && p->parent->followed) && !proc_table_tree(p))
 			sampler_root(s->sampler, p->tgid);
@@ -796,8 +829,8 @@ static void process_gone(struct sources *s, const struct as_hdr *h)
 static void bytes_moved(struct sources *s, const struct as_flow *f)
 {
 	if (s->sampler)
-		sampler_net(s->sampler, f->h.tgid, f->h.start_ns, f->rx_interval_bytes,
-			    f->tx_interval_bytes);
+		sampler_net(s->sampler, f->h.tgid, f->h.start_ns, f->rx_sample_bytes,
+			    f->tx_sample_bytes);
 }
 
 /* Once; the events of the connections themselves tell which. */
@@ -934,6 +967,19 @@ void sources_tick(struct sources *s, uint64_t boot_ns)
 		procfs_reap(s->procfs, s->procs, REAP_BUDGET);
 }
 
+static void moved(void *sampler, const struct as_moved *m)
+{
+	sampler_net(sampler, m->tgid, m->start_ns, m->rx_bytes, m->tx_bytes);
+}
+
+static void connections_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason)
+{
+	if (!s->net || (boot_ns - s->moved_ns < MOVED_NS && reason != AS_SAMPLE_LAST))
+		return;
+	s->moved_ns = boot_ns;
+	net_source_moved(s->net, moved, s->sampler);
+}
+
 void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason reason,
 		    uint64_t next_ns)
 {
@@ -941,8 +987,10 @@ void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason r
 
 	if (s->who)
 		who_sample(s->who, boot_ns, s->samples);
-	if (s->sampler)
+	if (s->sampler) {
+		connections_sample(s, boot_ns, reason);
 		r = sampler_sample(s->sampler, boot_ns, reason, next_ns, s->samples);
+	}
 	if (r < 0 && !s->samples_missing)
 		log_warning("at least one sample is not complete: %s", strerror(-r));
 	s->samples_missing |= r < 0;
@@ -960,12 +1008,6 @@ void sources_waited(struct sources *s, uint32_t tgid, const struct rusage *used)
 {
 	if (s->sampler)
 		sampler_waited(s->sampler, tgid, used);
-}
-
-void sources_flows(struct sources *s, uint64_t boot_ns)
-{
-	if (s->net)
-		net_source_tick(s->net, boot_ns);
 }
 
 static void finish_tls(void *context)

@@ -81,9 +81,6 @@ void sources_sample(struct sources *s, uint64_t boot_ns, enum as_sample_reason r
 /* The kernel's account of the command that has ended; see sampler_waited(). */
 void sources_waited(struct sources *s, uint32_t tgid, const struct rusage *used);
 
-/* The sums of open connections into the rings, so that a sample knows them. */
-void sources_flows(struct sources *s, uint64_t boot_ns);
-
 /* Last sums into the rings, then everything off. */
 void sources_finish(struct sources *s);
 

@@ -128,6 +128,16 @@ static bool deeper_than_root(struct cgroup_text t)
 	return t.n > 1;
 }
 
+static bool in_container(struct cgroup_text path)
+{
+	struct container c;
+
+	if (!deeper_than_root(path))
+		return false;
+	container_parse_path(path.p, path.n, &c);
+	return c.runtime || c.pod_uid[0];
+}
+
 struct cgroup_text cgroup_place_path(const struct cgroup_place *place)
 {
 	const struct cgroup_text *const order[] = {
@@ -135,6 +145,11 @@ struct cgroup_text cgroup_place_path(const struct cgroup_place *place)
 		&place->cpu,     &place->named,  &place->cpuacct,
 	};
 
+	/* beside version 1, a runtime may leave a container where it runs itself in the other hierarchies */
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		if (in_container(*order[i]))
+			return *order[i];
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
 		if (deeper_than_root(*order[i]))
 			return *order[i];

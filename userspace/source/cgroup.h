@@ -37,7 +37,10 @@ struct cgroup_place {
 
 int cgroup_parse_place(const char *text, size_t n, struct cgroup_place *ret);
 
-/* The path to show: that of version 2, unless the processes are sorted in version 1. */
+/*
+ * The path to show: one that tells of a container or pod; else that of version 2, unless the processes are sorted in
+ * version 1.
+ */
 struct cgroup_text cgroup_place_path(const struct cgroup_place *place);
 
 struct cgroup_stall {

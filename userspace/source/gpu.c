@@ -20,6 +20,8 @@ static const struct {
 
 struct gpu_source {
 	struct gpu_backend *backends[ARRAY_SIZE(kinds)];
+	bool refused[ARRAY_SIZE(kinds)]; /* said once */
+	struct bpf_shared *shared;
 	struct emitter *out; /* during a sample */
 	uint64_t boot_ns;
 	struct buf record;
@@ -31,6 +33,7 @@ int gpu_source_open(const struct gpu_options *opt, struct gpu_source **ret)
 
 	if (!g)
 		return -ENOMEM;
+	g->shared = opt->shared;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const char *why = "no memory";
 		int r = kinds[i].open(opt, &g->backends[i], &why);
@@ -67,6 +70,21 @@ void gpu_source_sample(struct gpu_source *g, uint64_t boot_ns, struct emitter *o
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (g->backends[i])
 			g->backends[i]->sample(g->backends[i], boot_ns, g);
+	}
+}
+
+void gpu_source_refused(struct gpu_source *g, const struct gpu_backend *backend, int error)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (g->backends[i] != backend || g->refused[i])
+			continue;
+		g->refused[i] = true;
+		if (g->shared)
+			bpf_capability(g->shared, "system", kinds[i].hook, kinds[i].mechanism,
+				       CAPABILITY_DEGRADED, "not of all processes: %s",
+				       strerror(-error));
+		else
+			log_info("%s: not of all processes: %s", kinds[i].hook, strerror(-error));
 	}
 }
 

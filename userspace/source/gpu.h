@@ -61,4 +61,7 @@ int gpu_drm_open(const struct gpu_options *opt, struct gpu_backend **ret, const 
 
 void gpu_source_add(struct gpu_source *to, const struct gpu_reading *r);
 
+/* There is a process that @backend may not look at. */
+void gpu_source_refused(struct gpu_source *to, const struct gpu_backend *backend, int error);
+
 #endif

@@ -16,16 +16,16 @@
 
 #include <linux/limits.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "source/gpu.h"
 #include "source/procfs.h"
 
-#define CARDS_MAX     16
-#define CLIENTS_MAX   1024
-#define FDS_MAX       1024 /* descriptors of a process that are looked at */
-#define SCAN_BUDGET   512  /* processes in one sample */
-#define READ_MAX      4096
-#define CLIENT_PASSES 256 /* samples without it: with 65536 processes it takes 128 to come round */
+#define CARDS_MAX   16
+#define CLIENTS_MAX 1024
+#define FDS_MAX     1024    /* descriptors of a process that are looked at */
+#define SCAN_NS     5000000 /* of CPU time in one sample; a descriptor takes some microseconds */
+#define READ_MAX    4096
 
 /* ---- parsing ---- */
 
@@ -139,7 +139,7 @@ static const struct {
 	{"drm-engine-capacity-", offsetof(struct gpu_drm_engine, capacity)},
 	{"drm-engine-", offsetof(struct gpu_drm_engine, busy)},
 	{"drm-total-cycles-", offsetof(struct gpu_drm_engine, total)},
-	{"drm-cycles-", offsetof(struct gpu_drm_engine, busy)},
+	{"drm-cycles-", offsetof(struct gpu_drm_engine, cycles)},
 };
 
 static bool engine_line(struct gpu_drm_client *c, struct line l)
@@ -224,6 +224,13 @@ int gpu_drm_parse(const char *text, size_t n, struct gpu_drm_client *ret)
 	}
 	if (!c.driver[0] || !has_id)
 		return -EBADMSG;
+	for (size_t i = 0; i < c.n_engines; i++) {
+		struct gpu_drm_engine *e = &c.engines[i];
+
+		/* else they say how fast it ran, which is nothing to compare with time */
+		if (e->total)
+			e->busy = e->cycles;
+	}
 	best = &memory[memory[MEMORY_RESIDENT].seen ? MEMORY_RESIDENT : MEMORY_OLD];
 	c.device_kb = best->device_kb;
 	c.system_kb = best->system_kb;
@@ -247,6 +254,7 @@ struct client {
 	struct gpu_drm_client last;
 	uint64_t last_ns; /* 0: seen for the first time in this sample */
 	uint64_t pass;
+	uint64_t round;
 	LIST_ENTRY(client) entry;
 };
 
@@ -271,6 +279,7 @@ struct drm_backend {
 	LIST_HEAD(, client) clients;
 	size_t n_clients;
 	uint64_t pass;
+	uint64_t round;  /* through all processes, which may take several samples */
 	uint32_t resume; /* the process that the next sample begins with, when one was not enough */
 	size_t n_users;
 	struct user users[CARDS_MAX];
@@ -293,15 +302,20 @@ static void drm_free(struct gpu_backend *backend)
 
 /* ---- cards ---- */
 
+static ssize_t file_read_at(int dir_fd, const char *name, char text[READ_MAX])
+{
+	_cleanup_(closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? -errno : procfs_fd_read(fd, text, READ_MAX);
+}
+
 static ssize_t file_read(const char *dir, const char *name, char text[READ_MAX])
 {
-	_cleanup_(closep) int fd = -1;
 	char path[PATH_MAX];
 
 	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	return fd < 0 ? -errno : procfs_fd_read(fd, text, READ_MAX);
+	return file_read_at(AT_FDCWD, path, text);
 }
 
 static uint64_t number_read(const char *dir, const char *name)
@@ -535,8 +549,10 @@ static void client_count(struct drm_backend *b, const struct gpu_drm_client *now
 	c->last = *now;
 	c->last_ns = boot_ns;
 	c->pass = b->pass;
+	c->round = b->round;
 }
 
+/* Who was not met in a whole round is gone. */
 static void clients_forget(struct drm_backend *b)
 {
 	struct client *c = LIST_FIRST(&b->clients);
@@ -544,7 +560,7 @@ static void clients_forget(struct drm_backend *b)
 	while (c) {
 		struct client *next = LIST_NEXT(c, entry);
 
-		if (c->pass + CLIENT_PASSES < b->pass) {
+		if (c->round + 1 < b->round) {
 			LIST_REMOVE(c, entry);
 			free(c);
 			b->n_clients--;
@@ -555,42 +571,35 @@ static void clients_forget(struct drm_backend *b)
 
 /* ---- processes ---- */
 
-static bool is_drm_fd(int dir_fd, const char *name)
+static void fdinfo_read(struct drm_backend *b, int dir_fd, const char *fd, uint64_t boot_ns)
 {
-	static const char prefix[] = "/dev/dri/";
-	char target[sizeof(prefix) - 1];
-
-	return readlinkat(dir_fd, name, target, sizeof(target)) == sizeof(target) &&
-	       !memcmp(target, prefix, sizeof(target));
-}
-
-static void fdinfo_read(struct drm_backend *b, uint32_t tgid, const char *fd, uint64_t boot_ns)
-{
-	char dir[PATH_MAX], text[READ_MAX];
 	struct gpu_drm_client now;
+	char text[READ_MAX];
 	ssize_t n;
 
-	if (snprintf(dir, sizeof(dir), "%s/%u/fdinfo", b->procfs, tgid) >= (int)sizeof(dir))
-		return;
-	n = file_read(dir, fd, text);
+	n = file_read_at(dir_fd, fd, text);
 	if (n > 0 && gpu_drm_parse(text, n, &now) == 0)
 		client_count(b, &now, boot_ns);
 }
 
-static void process_read(struct drm_backend *b, uint32_t tgid, uint64_t boot_ns)
+/* What others have open is listed in `fd` to their users alone, in `fdinfo` to who may look at them. */
+static int process_read(struct drm_backend *b, uint32_t tgid, uint64_t boot_ns)
 {
 	_cleanup_(closedirp) DIR *d = NULL;
 	char path[PATH_MAX];
 	struct dirent *entry;
 
 	b->n_users = 0;
-	if (snprintf(path, sizeof(path), "%s/%u/fd", b->procfs, tgid) >= (int)sizeof(path))
-		return;
+	if (snprintf(path, sizeof(path), "%s/%u/fdinfo", b->procfs, tgid) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
 	d = opendir(path);
-	for (size_t i = 0; d && i < FDS_MAX && (entry = readdir(d)); i++) {
-		if (is_drm_fd(dirfd(d), entry->d_name))
-			fdinfo_read(b, tgid, entry->d_name, boot_ns);
+	if (!d)
+		return -errno;
+	for (size_t i = 0; i < FDS_MAX && (entry = readdir(d)); i++) {
+		if (entry->d_name[0] != '.')
+			fdinfo_read(b, dirfd(d), entry->d_name, boot_ns);
 	}
+	return 0;
 }
 
 /* The busiest engine is what the process is limited by. */
@@ -632,19 +641,23 @@ static void drm_sample(struct gpu_backend *backend, uint64_t boot_ns, struct gpu
 {
 	struct drm_backend *b = (struct drm_backend *)backend;
 	const struct proc *p = first_in_turn(b);
-	size_t looked = 0;
+	uint64_t begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	int r;
 
 	b->pass++;
 	for (size_t i = 0; i < b->n_cards; i++)
 		card_tell(&b->cards[i], boot_ns, to);
-	for (; p && looked < SCAN_BUDGET; p = proc_table_next(b->table, p)) {
+	for (; p && clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns < SCAN_NS;
+	     p = proc_table_next(b->table, p)) {
 		if (!p->followed)
 			continue;
-		looked++;
-		process_read(b, p->tgid, boot_ns);
+		r = process_read(b, p->tgid, boot_ns);
+		if (r < 0 && r != -ENOENT && r != -ESRCH)
+			gpu_source_refused(to, backend, r);
 		for (size_t i = 0; i < b->n_users; i++)
 			user_tell(b, p, &b->users[i], to);
 	}
 	b->resume = p ? p->tgid : 0;
+	b->round += !p;
 	clients_forget(b);
 }

@@ -11,7 +11,8 @@
 
 struct gpu_drm_engine {
 	char name[GPU_DRM_NAME_LEN];
-	uint64_t busy;     /* ns; where there are only cycles, cycles */
+	uint64_t busy;     /* ns; where there is a total, cycles */
+	uint64_t cycles;   /* as told, whether they can be compared with something or not */
 	uint64_t total;    /* cycles that went by; 0: busy is in ns */
 	uint64_t capacity; /* engines of that kind */
 };

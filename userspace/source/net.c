@@ -23,11 +23,22 @@ struct net_source {
 	struct net_bpf__bss *variables;
 	struct bpf_link *flows;
 	struct bpf_link *seed;
+	struct bpf_link *moved;
 };
 
 DEFINE_FREEP(struct net_source *, net_source_free)
 
 /* ---- iterators ---- */
+
+static ssize_t iter_read(int fd, void *to, size_t size)
+{
+	ssize_t n;
+
+	do {
+		n = read(fd, to, size);
+	} while (n < 0 && (errno == EAGAIN || errno == EINTR));
+	return n < 0 ? -errno : n;
+}
 
 /* Runs an iterator over all it has; it writes events, not text. */
 static int iterate(struct bpf_link *link)
@@ -42,9 +53,9 @@ static int iterate(struct bpf_link *link)
 	if (fd < 0)
 		return -errno;
 	do {
-		n = read(fd, none, sizeof(none));
-	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
-	return n < 0 ? -errno : 0;
+		n = iter_read(fd, none, sizeof(none));
+	} while (n > 0);
+	return n;
 }
 
 static struct bpf_link *iter_attach(struct net_source *n, const char *hook, const char *mechanism,
@@ -140,6 +151,7 @@ static int load(struct net_source *n, const struct net_options *opt, struct err 
 	if (!cfg->net_events)
 		keep_use_only(n->skel);
 	drop_payload_tables(cfg, n->skel);
+	bpf_program__set_autoload(n->skel->progs.net_moved, cfg->net_events && opt->samples);
 	if (bpf_shared_memory(n->shared)->features & AS_FEATURE_SOCK_LENGTH)
 		bpf_program__set_autoload(n->skel->progs.net_recv_tcp, false);
 	r = bpf_family_prepare(n->shared, n->skel->obj, e);
@@ -323,6 +335,10 @@ int net_source_open(struct bpf_shared *s, const struct net_options *opt, struct 
 	if (events) {
 		n->flows = iter_attach(n, "flow", "bpf_map_elem iterator", n->skel->progs.net_flows,
 				       bpf_map__fd(n->skel->maps.socks));
+		if (opt->samples)
+			n->moved = iter_attach(n, "moved", "bpf_map_elem iterator",
+					       n->skel->progs.net_moved,
+					       bpf_map__fd(n->skel->maps.socks));
 		n->seed = iter_attach(n, "seed", "task_file iterator", n->skel->progs.net_seed, -1);
 	}
 	objects_close(n);
@@ -353,6 +369,36 @@ void net_source_tick(struct net_source *n, uint64_t boot_ns)
 		iterate(n->seed);
 }
 
+/* ---- with each sample ---- */
+
+static int moved_read(struct net_source *n, net_moved_fn *fn, void *ctx)
+{
+	struct as_moved moved[128]; /* a read of whole records gives whole records */
+	_cleanup_(closep) int fd = -1;
+	ssize_t got;
+
+	fd = bpf_iter_create(bpf_link__fd(n->moved));
+	if (fd < 0)
+		return -errno;
+	while ((got = iter_read(fd, moved, sizeof(moved))) > 0) {
+		for (size_t i = 0; i < got / sizeof(moved[0]); i++)
+			fn(ctx, &moved[i]);
+	}
+	return got;
+}
+
+void net_source_moved(struct net_source *n, net_moved_fn *fn, void *ctx)
+{
+	int r;
+
+	if (!n->moved || !bpf_shared_memory(n->shared)->sockets)
+		return;
+	r = moved_read(n, fn, ctx);
+	if (r < 0)
+		bpf_capability(n->shared, FAMILY, "moved", "bpf_map_elem iterator",
+			       CAPABILITY_DEGRADED, "%s", strerror(-r));
+}
+
 void net_source_finish(struct net_source *n)
 {
 	n->variables->finishing = 1;
@@ -368,6 +414,7 @@ void net_source_free(struct net_source *n)
 		return;
 	bpf_link__destroy(n->flows);
 	bpf_link__destroy(n->seed);
+	bpf_link__destroy(n->moved);
 	objects_close(n);
 	if (n->variables)
 		munmap(n->variables, sizeof(*n->variables));

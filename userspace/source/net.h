@@ -8,6 +8,7 @@
 #ifndef AGENTSIGHT_SOURCE_NET_H
 #define AGENTSIGHT_SOURCE_NET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,10 +16,11 @@
 
 struct net_source;
 
-/* The maps `tls_threads` and `tls_sessions` (bpf/lib/tlsjoin.bpf.h); -1 without tls_join. Borrowed. */
 struct net_options {
+	/* The maps `tls_threads` and `tls_sessions` (bpf/lib/tlsjoin.bpf.h); -1 without tls_join. Borrowed. */
 	int tls_threads_fd;
 	int tls_sessions_fd;
+	bool samples; /* net_source_moved() will be called */
 };
 
 /*
@@ -33,6 +35,11 @@ void net_source_seed(struct net_source *n);
 
 /* About once a second: makes the flow events. */
 void net_source_tick(struct net_source *n, uint64_t boot_ns);
+
+typedef void net_moved_fn(void *ctx, const struct as_moved *m);
+
+/* What moved since the last call, as far as no flow or close event has told it meanwhile. */
+void net_source_moved(struct net_source *n, net_moved_fn *fn, void *ctx);
 
 /* Before the last drain: the sums up to now of what is still open. */
 void net_source_finish(struct net_source *n);

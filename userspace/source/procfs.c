@@ -103,6 +103,7 @@ enum {
 	STAT_PPID = 4,
 	STAT_FLAGS = 9,
 	STAT_MINFLT,
+	STAT_CMINFLT,
 	STAT_MAJFLT = 12,
 	STAT_UTIME = 14,
 	STAT_STIME,
@@ -147,6 +148,7 @@ static int stat_numbers(const uint64_t v[STAT_FIELDS], struct procfs_stat *st)
 		return -EBADMSG;
 	st->start_ns -= (uint64_t)start_added_ns;
 	st->minor_faults = v[STAT_MINFLT];
+	st->waited_faults = (uint32_t)v[STAT_CMINFLT];
 	st->major_faults = v[STAT_MAJFLT];
 	st->ppid = v[STAT_PPID];
 	st->threads = v[STAT_THREADS];

@@ -23,6 +23,7 @@ struct procfs_stat {
 	uint32_t pid;
 	uint32_t ppid;
 	uint32_t threads;
+	uint32_t waited_faults; /* minor ones of children that were waited for */
 	bool kernel_thread;
 	bool dead; /* a zombie, or about to be one */
 	char comm[AS_COMM_LEN];

@@ -47,13 +47,14 @@ struct row {
 	uint64_t pss_ns;    /* 0: never looked */
 	uint64_t pss_cost_ns;
 	uint64_t pss_rss_pages; /* the resident set then */
+	bool pss_failed;        /* the last look, though the process was there */
 	uint32_t sockets_pass;  /* of sock_diag, in which it was first looked at; 0: not yet */
 };
 
 /* struct proc_tree.sample */
 struct tree_sample {
 	struct as_system_tree sum; /* of this pass; the totals never fall, see tree_add() */
-	bool pss_missing;          /* a member has not been looked at yet */
+	bool pss_missing;          /* a member has not been looked at yet, or could not be */
 	uint64_t last_ns;
 	struct slope slope;
 };
@@ -215,6 +216,7 @@ static bool pass_begin(struct sampler *s, struct proc *p)
 	a->rss_pages = 0;
 	a->vsz_pages = 0;
 	a->threads = 0;
+	a->waited_faults = 0;
 	r = s->opt.detail ? row_get(p) : NULL;
 	if (r)
 		row_reset(r);
@@ -358,6 +360,7 @@ void sampler_add(struct sampler *s, const struct as_task *t, const struct as_tas
 	a->rss_pages = MAX(a->rss_pages, (uint64_t)t->rss_pages);
 	a->vsz_pages = MAX(a->vsz_pages, (uint64_t)t->vsz_pages);
 	a->threads = MAX(a->threads, (uint32_t)t->threads);
+	a->waited_faults = MAX(a->waited_faults, (uint32_t)t->waited_faults);
 	if (!more)
 		return;
 	if (row_of(p))
@@ -449,7 +452,10 @@ static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uin
 	r->pss_rss_pages = p->sample.rss_pages;
 	r->fds = procfs_count_fds(s->opt.fs, p->tgid);
 	r->pss_cost_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns;
-	if (k < 0 && k != -ESRCH && !s->pss_refused) {
+	r->pss_failed = k < 0 && k != -ESRCH;
+	if (r->pss_failed)
+		r->smaps = (struct smaps){0};
+	if (r->pss_failed && !s->pss_refused) {
 		s->pss_refused = true;
 		if (s->opt.missing)
 			s->opt.missing(s->opt.ctx, "pss", k);
@@ -459,11 +465,12 @@ static void pss_look(struct sampler *s, const struct proc *p, struct row *r, uin
 /* Who was never looked at comes first, then the others in turn, until the time of a pass is spent. */
 static void pss_pass(struct sampler *s, uint64_t boot_ns)
 {
+	const size_t from = s->pss_turn;
 	uint64_t spent_ns = 0;
 
 	for (int first = 1; first >= 0; first--) {
 		for (size_t n = 0; n < s->n_seen && spent_ns < PSS_PASS_NS; n++) {
-			size_t i = first ? n : (s->pss_turn + n) % s->n_seen;
+			size_t i = first ? n : (from + n) % s->n_seen;
 			struct row *r = row_of(s->seen[i]);
 
 			if (!r || (first && r->pss_ns) || !pss_due(s, s->seen[i], r, boot_ns))
@@ -538,6 +545,29 @@ static void row_details(struct sampler *s, struct proc *p, uint64_t boot_ns,
 	m->fds = r->fds;
 }
 
+/*
+ * The kernel adds to a process's I/O that of children when it waits for them: one that writes nothing itself seems to
+ * have written all at once.
+ */
+static void row_own_io(const struct sampler *s, struct proc *p, struct as_system_metrics *m)
+{
+	struct proc_sample *a = &p->sample;
+
+	if (row_of(p) && !s->opt.source->waited_io) {
+		m->own_read_bytes = p->detail->total.v[TOTAL_READ];
+		m->own_write_bytes = p->detail->total.v[TOTAL_WRITE];
+		m->own_rchar = p->detail->total.v[TOTAL_RCHAR];
+		m->own_wchar = p->detail->total.v[TOTAL_WCHAR];
+		return;
+	}
+	m->own_read_bytes = m->read_bytes;
+	m->own_write_bytes = m->write_bytes;
+	m->own_rchar = m->rchar;
+	m->own_wchar = m->wchar;
+	m->mixed = a->waited_faults != a->mixed_faults;
+	a->mixed_faults = a->waited_faults;
+}
+
 /* Of what the cgroup allows. */
 static void row_limits(const struct sampler *s, struct as_system_metrics *m)
 {
@@ -545,10 +575,14 @@ static void row_limits(const struct sampler *s, struct as_system_metrics *m)
 
 	if (!s->opt.who || !who_limits(s->opt.who, m->h.tgid, &quota_centi, &memory_kb))
 		return;
-	if (quota_centi)
+	if (quota_centi) {
 		m->quota_centi = percent_centi(m->cpu_centi, quota_centi);
-	if (memory_kb)
+		m->limits |= AS_LIMIT_CPU;
+	}
+	if (memory_kb) {
 		m->limit_centi = percent_centi(m->rss_kb, memory_kb);
+		m->limits |= AS_LIMIT_MEMORY;
+	}
 }
 
 static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct emitter *out)
@@ -585,6 +619,7 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 	memcpy(m.h.comm, p->comm, sizeof(m.h.comm));
 	a->last_ns = boot_ns;
 	row_details(s, p, boot_ns, &m);
+	row_own_io(s, p, &m);
 	row_limits(s, &m);
 	record_emit(out, &m.h);
 }
@@ -697,7 +732,7 @@ static void tree_add_state(struct sampler *s, struct tree_sample *t, const struc
 		m->pss_kb += r->smaps.pss_kb;
 		m->uss_kb += r->smaps.uss_kb;
 	}
-	if (!r->pss_ns)
+	if (!r->pss_ns || r->pss_failed)
 		t->pss_missing = true;
 }
 

@@ -317,6 +317,7 @@ static void task_add(struct task_procfs_source *src, const struct proc *p, struc
 		.ppid = k->st.ppid,
 		.uid = p->uid,
 		.threads = k->st.threads,
+		.waited_faults = k->st.waited_faults,
 		.vsz_pages = k->st.vsz_bytes / src->page_size,
 	};
 	uint64_t vsz_pages, rss_pages;

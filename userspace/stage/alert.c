@@ -365,7 +365,8 @@ static struct verdict judge(struct alert_stage *s, struct watch *w, const struct
 		v.former = TAKE_PTR(v.track);
 	v.read = rule_read(m, who->h, &v.raw);
 	if (v.read && m->reading == RULE_RATE) {
-		verdict_rate(&v, m, who);
+		if (!rule_jumped(m, who->h))
+			verdict_rate(&v, m, who);
 	} else if (v.read) {
 		v.value = v.raw;
 		v.known = true;

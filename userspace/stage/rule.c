@@ -26,6 +26,22 @@ static bool oom_read(const struct as_hdr *rec, double *ret)
 	return true;
 }
 
+static bool quota_read(const struct as_hdr *rec, double *ret)
+{
+	const struct as_system_metrics *m = (const void *)rec;
+
+	*ret = m->quota_centi;
+	return m->limits & AS_LIMIT_CPU;
+}
+
+static bool limit_read(const struct as_hdr *rec, double *ret)
+{
+	const struct as_system_metrics *m = (const void *)rec;
+
+	*ret = m->limit_centi;
+	return m->limits & AS_LIMIT_MEMORY;
+}
+
 /* Where both ends are watched, an answer is seen twice: what counts is who asked. */
 static const struct as_llm_response *answer(const struct as_hdr *rec)
 {
@@ -86,6 +102,13 @@ static bool tool_duration_read(const struct as_hdr *rec, double *ret)
 
 #define PROCESS(n, m, rd, k, sc, unknown, h) \
 	ROW(n, SYSTEM_METRICS, as_system_metrics, m, rd, k, sc, unknown, h)
+/* Rates of I/O: see rule_jumped(). */
+#define OWN_IO(n, m, h)                                                                   \
+	{                                                                                 \
+		.name = n, .event = AS_EV_SYSTEM_METRICS, MEMBER(as_system_metrics, m),   \
+		.reading = RULE_RATE, .kind = RULE_SIZE_RATE, .scale = 1, .own_io = true, \
+		.help = h,                                                                \
+	}
 #define TREE(n, m, rd, k, sc, unknown, h) \
 	ROW(n, SYSTEM_TREE, as_system_tree, m, rd, k, sc, unknown, h)
 #define BOTH(n, m, rd, k, sc, unknown, h) \
@@ -99,6 +122,13 @@ static bool tool_duration_read(const struct as_hdr *rec, double *ret)
 		.scale = 1, .read = fn, .help = h,                                      \
 	}
 
+/* Zero is a part of a limit, too. */
+#define PART(n, m, fn, h)                                                                       \
+	{                                                                                       \
+		.name = n, .event = AS_EV_SYSTEM_METRICS, MEMBER(as_system_metrics, m),         \
+		.reading = RULE_LEVEL, .kind = RULE_PERCENT, .scale = 1, .read = fn, .help = h, \
+	}
+
 #define KB 1024.0
 
 static const struct rule_metric metrics[] = {
@@ -106,25 +136,28 @@ static const struct rule_metric metrics[] = {
 	/* nanoseconds per hour to hundredths of a percent */
 	BOTH("cpu.wait", wait_ns, RATE, PERCENT, 10000 / HOUR_NS, false,
 	     "threads waited for a processor, 100 is one thread all the time"),
-	PROCESS("quota", quota_centi, LEVEL, PERCENT, 1, true, "CPU time, of the cgroup's quota"),
+	PART("quota", quota_centi, quota_read, "CPU time, of the cgroup's quota"),
 	BOTH("rss", rss_kb, LEVEL, SIZE, KB, false, "resident set"),
 	BOTH("pss", pss_kb, LEVEL, SIZE, KB, true, "PSS, when it was looked at"),
 	BOTH("uss", uss_kb, LEVEL, SIZE, KB, true, "USS, when it was looked at"),
 	BOTH("swap", swap_kb, LEVEL, SIZE, KB, false, "swapped out"),
 	BOTH("anon", anon_kb, LEVEL, SIZE, KB, true, "resident anonymous memory"),
 	BOTH("vsz", vsz_kb, LEVEL, SIZE, KB, false, "address space"),
-	PROCESS("limit", limit_centi, LEVEL, PERCENT, 1, true,
-		"resident set, of the cgroup's memory limit"),
+	PART("limit", limit_centi, limit_read, "resident set, of the cgroup's memory limit"),
 	BOTH("rss.slope", slope_kb_min, LEVEL, SIZE_RATE, KB * 60, false,
 	     "growth of the resident set"),
 	BOTH("threads", threads, LEVEL, COUNT, 1, false, "threads"),
 	PROCESS("children", children, LEVEL, COUNT, 1, false, "living descendants"),
 	TREE("tree.processes", processes, LEVEL, COUNT, 1, false, "living processes"),
 	PROCESS("fds", fds, LEVEL, COUNT, 1, true, "open descriptors"),
-	BOTH("read", read_bytes, RATE, SIZE_RATE, 1, false, "fetched from storage"),
-	BOTH("write", write_bytes, RATE, SIZE_RATE, 1, false, "sent to storage"),
-	BOTH("rchar", rchar, RATE, SIZE_RATE, 1, false, "returned by read calls"),
-	BOTH("wchar", wchar, RATE, SIZE_RATE, 1, false, "passed to write calls"),
+	OWN_IO("read", own_read_bytes, "fetched from storage"),
+	TREE("tree.read", read_bytes, RATE, SIZE_RATE, 1, false, "fetched from storage"),
+	OWN_IO("write", own_write_bytes, "sent to storage"),
+	TREE("tree.write", write_bytes, RATE, SIZE_RATE, 1, false, "sent to storage"),
+	OWN_IO("rchar", own_rchar, "returned by read calls"),
+	TREE("tree.rchar", rchar, RATE, SIZE_RATE, 1, false, "returned by read calls"),
+	OWN_IO("wchar", own_wchar, "passed to write calls"),
+	TREE("tree.wchar", wchar, RATE, SIZE_RATE, 1, false, "passed to write calls"),
 	BOTH("rx", rx_bytes, RATE, SIZE_RATE, 1, false, "received, TCP and UDP payload"),
 	BOTH("tx", tx_bytes, RATE, SIZE_RATE, 1, false, "sent, TCP and UDP payload"),
 	BOTH("faults.major", major_faults, RATE, COUNT_RATE, 1, false,
@@ -654,6 +687,11 @@ bool rule_read(const struct rule_metric *m, const struct as_hdr *rec, double *re
 		return false;
 	*ret = m->reading == RULE_RATE ? value : value * m->scale;
 	return true;
+}
+
+bool rule_jumped(const struct rule_metric *m, const struct as_hdr *rec)
+{
+	return m->own_io && ((const struct as_system_metrics *)rec)->mixed;
 }
 
 double rule_rate(const struct rule_metric *m, double growth, uint64_t ns)

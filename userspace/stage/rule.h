@@ -58,13 +58,15 @@ struct rule_metric {
 	const char *name;
 	uint16_t event; /* the type of record that tells it */
 	uint16_t offset;
-	uint8_t size; /* of the member; 0: `read` says it */
+	uint8_t size; /* of the member; 0: there is none, and `read` says it */
 	bool is_signed;
 	bool zero_is_unknown; /* members that are zero when nobody looked */
+	bool own_io;          /* see rule_jumped() */
 	enum rule_reading reading;
 	enum rule_kind kind;
 	double scale; /* member to value */
-	bool (*read)(const struct as_hdr *rec, double *ret);
+	bool (*read)(const struct as_hdr *rec,
+		     double *ret); /* if the member alone does not say it */
 	const char *help;
 };
 
@@ -110,6 +112,9 @@ const struct rule_metric *rule_metric_find(const char *name, size_t len);
  * when the record does not tell.
  */
 bool rule_read(const struct rule_metric *m, const struct as_hdr *rec, double *ret);
+
+/* The sum has grown by what is not of this interval: nothing is known of its rate. */
+bool rule_jumped(const struct rule_metric *m, const struct as_hdr *rec);
 
 /* The rate per hour of a sum that grew by @growth in @ns. */
 double rule_rate(const struct rule_metric *m, double growth, uint64_t ns);

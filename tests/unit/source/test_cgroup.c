@@ -97,6 +97,18 @@ static void the_path_is_that_of_the_hierarchy_in_which_processes_are_sorted(void
 	place_is("0::/a", "/a");
 }
 
+#define DOCKER "/docker/2f1cd6e2a5b5b5d9e6ab7a3d3b0b9f1e0c7d8a9b2f1cd6e2a5b5b5d9e6ab7a3d"
+#define POD    "/kubepods/burstable/pod3b0b9f1e-0c7d-4a9b-9e6a-b7a3d3b0b9f1/2f1cd6e2a5b5"
+
+static void a_container_counts_in_whatever_hierarchy_it_is(void **state)
+{
+	place_is("4:memory:" DOCKER "\n1:name=systemd:" DOCKER
+		 "\n0::/system.slice/containerd.service\n",
+		 DOCKER);
+	place_is("4:memory:/system.slice/docker.service\n3:pids:" POD "\n0::/\n", POD);
+	place_is("4:memory:/user.slice\n0::" DOCKER "\n", DOCKER);
+}
+
 static void what_is_no_place_is_refused(void **state)
 {
 	struct cgroup_place place = {.unified = {"x", 1}};
@@ -467,6 +479,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_path_is_that_of_the_hierarchy_in_which_processes_are_sorted),
+		cmocka_unit_test(a_container_counts_in_whatever_hierarchy_it_is),
 		cmocka_unit_test(what_is_no_place_is_refused),
 		cmocka_unit_test(stalls_are_read_with_their_averages),
 		cmocka_unit_test(a_quota_is_a_share_of_one_processor),

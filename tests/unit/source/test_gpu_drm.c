@@ -7,8 +7,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "event/record.h"
 #include "event/schema.h"
 #include "source/gpu.h"
@@ -92,12 +94,11 @@ static void open_gpu(void)
 	assert_int_equal(gpu_source_open(&opt, &gpu), 0);
 }
 
-static void fd_put(uint32_t pid, unsigned fd, const char *target, const char *info)
+/* Others than its user do not see what lies in /proc/PID/fd, and there is none. */
+static void fd_put(uint32_t pid, unsigned fd, const char *info)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "proc/%u/fd/%u", pid, fd);
-	tree_link(name, target);
 	snprintf(name, sizeof(name), "proc/%u/fdinfo/%u", pid, fd);
 	tree_put(name, info);
 }
@@ -113,7 +114,7 @@ static void client_put(uint32_t pid, unsigned fd, unsigned id, unsigned long gfx
 		 "drm-engine-gfx:\t%lu ns\ndrm-engine-compute:\t%lu ns\n"
 		 "drm-engine-capacity-compute:\t4\n",
 		 id, gfx_ns, compute_ns);
-	fd_put(pid, fd, "/dev/dri/renderD128", text);
+	fd_put(pid, fd, text);
 }
 
 /* ---- parsing ---- */
@@ -160,6 +161,24 @@ static void cycles_come_with_their_total(void **state)
 	assert_int_equal(c.n_engines, 1);
 	assert_int_equal(c.engines[0].busy, 30);
 	assert_int_equal(c.engines[0].total, 100);
+}
+
+/* panfrost and panthor tell cycles beside the time, as how fast the engine ran. */
+static void cycles_without_a_total_are_no_time(void **state)
+{
+	struct gpu_drm_client c;
+
+	assert_int_equal(
+		parse("drm-driver: panfrost\ndrm-client-id: 14\n"
+		      "drm-engine-fragment: 1846584880 ns\ndrm-cycles-fragment: 1424359409\n"
+		      "drm-maxfreq-fragment: 799999987 Hz\n",
+		      &c),
+		0);
+	assert_int_equal(c.n_engines, 1);
+	assert_int_equal(c.engines[0].busy, 1846584880);
+	assert_int_equal(c.engines[0].total, 0);
+	assert_int_equal(parse("drm-driver: x\ndrm-client-id: 14\ndrm-cycles-a: 9\n", &c), 0);
+	assert_int_equal(c.engines[0].busy, 0);
 }
 
 static void what_is_no_client_is_refused(void **state)
@@ -215,7 +234,7 @@ static void a_client_is_counted_once_and_two_are_added(void **state)
 	client_put(50, 3, 7, 0, 0);
 	client_put(50, 4, 7, 0, 0);
 	client_put(50, 5, 8, 0, 0);
-	fd_put(50, 6, "/dev/null", "drm-driver: amdgpu\ndrm-client-id: 99\n");
+	fd_put(50, 6, "pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t4\n");
 	open_gpu();
 	gpu_source_sample(gpu, SEC, &out);
 	assert_int_equal(n_events, 1);
@@ -247,6 +266,35 @@ static void a_client_of_no_card_is_left_out(void **state)
 	open_gpu();
 	gpu_source_sample(gpu, SEC, &out);
 	assert_int_equal(n_events, 0);
+}
+
+static void a_look_that_is_refused_is_told_once(void **state)
+{
+	char text[512];
+	ssize_t n;
+	FILE *said = tmpfile();
+	int err = dup(STDERR_FILENO);
+
+	card_put("card1", "0000:03:00.0", "amdgpu");
+	know(50);
+	know(51); /* has ended meanwhile */
+	tree_put("proc/50/fdinfo", "");
+	open_gpu();
+	dup2(fileno(said), STDERR_FILENO);
+	log_open();
+	log_setup(LOG_INFO, false);
+	gpu_source_sample(gpu, SEC, &out);
+	gpu_source_sample(gpu, 2 * SEC, &out);
+	log_setup(LOG_NOTICE, false);
+	dup2(err, STDERR_FILENO);
+	close(err);
+	log_open();
+	n = pread(fileno(said), text, sizeof(text) - 1, 0);
+	fclose(said);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "gpu drm: not of all processes"));
+	assert_ptr_equal(strchr(text, '\n'), text + n - 1);
 }
 
 /* ---- devices ---- */
@@ -287,12 +335,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_client_is_read),
 		cmocka_unit_test(cycles_come_with_their_total),
+		cmocka_unit_test(cycles_without_a_total_are_no_time),
 		cmocka_unit_test(what_is_no_client_is_refused),
 		cmocka_unit_test(more_engines_than_there_is_room_for_are_left_out),
 		TEST(engines_are_busy_for_their_part_of_the_interval),
 		TEST(a_client_is_counted_once_and_two_are_added),
 		TEST(a_counter_that_fell_is_no_use),
 		TEST(a_client_of_no_card_is_left_out),
+		TEST(a_look_that_is_refused_is_told_once),
 		TEST(amdgpu_says_what_the_whole_device_does),
 		TEST(without_cards_nothing_is_looked_at),
 	};

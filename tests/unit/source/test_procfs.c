@@ -36,6 +36,7 @@ static void stat_is_read(void **state)
 	assert_int_equal(st.threads, 4);
 	assert_int_equal(st.cpu_ns, 2000000000);
 	assert_int_equal(st.waited_ns, 100000000);
+	assert_int_equal(st.waited_faults, 2);
 	assert_int_equal(st.start_ns, 123450000000);
 	assert_int_equal(st.vsz_bytes, 8192000);
 	assert_false(st.dead);

@@ -262,6 +262,19 @@ static void a_very_long_run_does_not_overflow(void **state)
 	assert_int_equal(sample(10 * SEC + 86400ULL * 365 * SEC)->cpu_centi, 640000);
 }
 
+static void where_a_childs_io_cannot_be_told_apart_the_row_says_so(void **state)
+{
+	task(10, 10, 1, SEC, 0)->write_bytes = 1;
+	sample(10 * SEC);
+	task(10, 10, 1, SEC, 0)->write_bytes = 2;
+	assert_false(sample(11 * SEC)->mixed);
+	assert_int_equal(rows->own_write_bytes, 2);
+	task(10, 10, 1, SEC, 0)->waited_faults = 50;
+	assert_true(sample(12 * SEC)->mixed);
+	task(10, 10, 1, SEC, 0)->waited_faults = 50;
+	assert_false(sample(13 * SEC)->mixed);
+}
+
 static void a_source_that_fails_makes_no_rows(void **state)
 {
 	task(10, 10, 1, SEC, 0);
@@ -454,6 +467,8 @@ static void io_of_threads_that_ended_is_told_from_that_of_children(void **state)
 	sample(11 * SEC);
 	assert_int_equal(tree.wchar, 39);
 	assert_int_equal(rows->wchar, 1139);
+	assert_int_equal(rows->own_wchar, 39);
+	assert_false(rows->mixed);
 	assert_int_equal(n_threads, 3);
 }
 
@@ -743,6 +758,100 @@ static void a_child_that_nobody_waits_for_is_forgotten_after_a_sample(void **sta
 	assert_int_equal(sample(14 * SEC)->cpu_centi, 3000);
 }
 
+/* ---- PSS: details from a made-up source, what takes a look from /proc ---- */
+
+#define PSS_PROCESSES 3
+
+static void pss_put(uint32_t pid, const char *text)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%u", root, pid);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%u/smaps_rollup", pid);
+	file_put(path, text);
+}
+
+static void pss_is(uint32_t pid, unsigned kb)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "Pss: %u kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: %u kB\n", kb,
+		 kb);
+	pss_put(pid, text);
+}
+
+static int pss_set_up(void **state)
+{
+	struct sampler_options opt = {
+		.source = &fake.source, .cores = 8, .detail = true, .pss_interval_ns = SEC};
+
+	memset(&fake, 0, sizeof(fake));
+	fake.source = (struct task_source){"fake", fake_scan, fake_free, false};
+	detail = true;
+	strcpy(root, "/tmp/test_sampler.XXXXXX");
+	if (!mkdtemp(root) || schema_init() || proc_table_new(&table) || procfs_open(root, &fs))
+		return -1;
+	opt.table = table;
+	opt.fs = fs;
+	if (sampler_new(&opt, &sampler))
+		return -1;
+	proc_table_learn(table, &root_fact);
+	return sampler_root(sampler, 10);
+}
+
+static int pss_tear_down(void **state)
+{
+	char path[160];
+
+	for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++) {
+		snprintf(path, sizeof(path), "%s/%u/smaps_rollup", root, pid);
+		unlink(path);
+		snprintf(path, sizeof(path), "%s/%u", root, pid);
+		rmdir(path);
+	}
+	rmdir(root);
+	procfs_free(fs);
+	return tear_down(state);
+}
+
+static void pss_sample(uint64_t boot_ns)
+{
+	for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++)
+		task(pid, pid, pid == 10 ? 1 : 10, SEC, 0);
+	sample(boot_ns);
+	assert_int_equal(n_rows, PSS_PROCESSES);
+}
+
+static void all_processes_are_looked_at_in_turn(void **state)
+{
+	for (unsigned round = 1; round <= 3; round++) {
+		for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++)
+			pss_is(pid, 100 * round + pid);
+		pss_sample(10 * round * SEC);
+		for (uint32_t i = 0; i < PSS_PROCESSES; i++)
+			assert_int_equal(rows[i].pss_kb, 100 * round + rows[i].h.tgid);
+	}
+}
+
+static void of_a_tree_with_a_member_that_refuses_a_look_PSS_is_not_told(void **state)
+{
+	for (uint32_t pid = 10; pid < 10 + PSS_PROCESSES; pid++)
+		pss_is(pid, 100);
+	pss_sample(10 * SEC);
+	assert_int_equal(tree.pss_kb, 300);
+	pss_put(11, "no numbers");
+	pss_sample(20 * SEC);
+	assert_int_equal(rows[1].h.tgid, 11);
+	assert_int_equal(rows[1].pss_kb, 0);
+	assert_int_equal(rows[2].uss_kb, 100);
+	assert_int_equal(tree.pss_kb, 0);
+	assert_int_equal(tree.uss_kb, 0);
+	pss_is(11, 200);
+	pss_sample(30 * SEC);
+	assert_int_equal(tree.pss_kb, 400);
+}
+
 /* ---- /proc in detail ---- */
 
 static void detail_file(const char *dir, const char *name, const char *text)
@@ -917,6 +1026,7 @@ static void the_machine_is_sampled_when_nothing_is_selected(void **state)
 #define TEST(f)      cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 #define TREE_TEST(f) cmocka_unit_test_setup_teardown(f, tree_set_up, tear_down)
 #define PROC_TEST(f) cmocka_unit_test_setup_teardown(f, proc_set_up, proc_tear_down)
+#define PSS_TEST(f)  cmocka_unit_test_setup_teardown(f, pss_set_up, pss_tear_down)
 
 int main(void)
 {
@@ -930,6 +1040,7 @@ int main(void)
 		TEST(a_grandchild_whose_parent_ended_too_counts_for_the_grandparent),
 		TEST(a_reused_pid_starts_anew),
 		TEST(a_very_long_run_does_not_overflow),
+		TEST(where_a_childs_io_cannot_be_told_apart_the_row_says_so),
 		TEST(a_source_that_fails_makes_no_rows),
 		TREE_TEST(a_tree_row_ends_the_sample_and_tells_why_it_was_taken),
 		TREE_TEST(the_next_sample_is_planned_by_what_this_one_shows),
@@ -957,6 +1068,8 @@ int main(void)
 			proc_detail_tear_down),
 		cmocka_unit_test_setup_teardown(what_wait_told_of_a_root_completes_the_sums_of_proc,
 						proc_detail_set_up, proc_detail_tear_down),
+		PSS_TEST(all_processes_are_looked_at_in_turn),
+		PSS_TEST(of_a_tree_with_a_member_that_refuses_a_look_PSS_is_not_told),
 		cmocka_unit_test_setup_teardown(of_somebody_in_many_groups_memory_is_told_too,
 						proc_detail_set_up, proc_detail_tear_down),
 		PROC_TEST(the_machine_is_sampled_when_nothing_is_selected),

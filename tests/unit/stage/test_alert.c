@@ -193,6 +193,29 @@ static void a_start_and_an_end_are_told_once_with_the_peak(void **state)
 	heard("10 ");
 }
 
+static void part_of_quota(uint64_t at, uint64_t centi)
+{
+	const struct as_system_metrics m = {
+		.h = {.type = AS_EV_SYSTEM_METRICS,
+		      .len = sizeof(m),
+		      .tgid = 10,
+		      .start_ns = 1,
+		      .boot_ns = at * SEC},
+		.quota_centi = centi,
+		.limits = AS_LIMIT_CPU,
+	};
+
+	send(&m);
+}
+
+static void an_alert_on_the_quota_ends_with_who_does_nothing_any_more(void **state)
+{
+	rules_are("quota > 50", NULL);
+	part_of_quota(1, 9000);
+	part_of_quota(2, 0);
+	heard("!10 start(10 quota 9000 0s at 1) 10 end(10 quota 9000 1s at 2) ");
+}
+
 static void the_metrics_are_judged_apart(void **state)
 {
 	sample(10, 1, 1, 9000, 600 * 1024);
@@ -426,7 +449,7 @@ static void written_at(uint64_t ms, uint64_t bytes, const char *expected)
 {
 	struct as_system_metrics m = at_ms(ms);
 
-	m.write_bytes = bytes;
+	m.own_write_bytes = bytes;
 	send(&m);
 	heard(expected);
 }
@@ -441,6 +464,20 @@ static void a_rate_is_the_growth_between_two_samples(void **state)
 	written_at(2500, 109 << 20, "10 ");                           /* no time has passed */
 	written_at(3500, 10 << 20, "10 "); /* a sum that falls tells nothing */
 	written_at(4500, 12 << 20, "!10 start(10 write 200 0s at 4) ");
+}
+
+static void what_children_had_written_is_no_rate(void **state)
+{
+	struct as_system_metrics m = at_ms(2000);
+
+	rules_are("write > 1MB/s", NULL);
+	written_at(1000, 1 << 20, "10 ");
+	m.own_write_bytes = 500 << 20;
+	m.mixed = 1;
+	send(&m);
+	heard("10 ");
+	written_at(3000, 501 << 20, "10 ");
+	written_at(4000, 503 << 20, "!10 start(10 write 200 0s at 4) ");
 }
 
 static void a_sum_that_falls_is_no_rate(void **state)
@@ -662,6 +699,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_start_and_an_end_are_told_once_with_the_peak),
 		TEST(the_metrics_are_judged_apart),
+		TEST(an_alert_on_the_quota_ends_with_who_does_nothing_any_more),
 		cmocka_unit_test_setup_teardown(without_a_threshold_nothing_is_marked, set_up_cpu,
 						tear_down),
 		TEST(an_exit_ends_the_alerts_of_that_process),
@@ -679,6 +717,7 @@ int main(void)
 		TEST(an_alert_tells_min_average_and_max),
 		TEST(below_a_limit_the_peak_is_the_smallest),
 		TEST(a_rate_is_the_growth_between_two_samples),
+		TEST(what_children_had_written_is_no_rate),
 		TEST(a_sum_that_falls_is_no_rate),
 		TEST(a_value_that_a_sample_lacks_changes_nothing),
 		TEST(a_tree_is_not_its_first_process),

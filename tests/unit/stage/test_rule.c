@@ -234,13 +234,14 @@ static const struct as_system_metrics process = {
 	.threads = 112,
 	.children = 113,
 	.fds = 114,
-	.read_bytes = 115,
-	.write_bytes = 116,
-	.rchar = 117,
-	.wchar = 118,
+	.own_read_bytes = 115,
+	.own_write_bytes = 116,
+	.own_rchar = 117,
+	.own_wchar = 118,
 	.rx_bytes = 119,
 	.tx_bytes = 120,
 	.major_faults = 121,
+	.limits = AS_LIMIT_CPU | AS_LIMIT_MEMORY,
 };
 static const struct as_system_tree tree = {
 	.cpu_centi = 201,
@@ -398,6 +399,7 @@ static void what_was_not_looked_at_is_not_zero(void **state)
 {
 	static const char *const unknown[] = {"pss", "uss", "quota", "limit", "fds", "anon"};
 	static const struct as_system_metrics nothing;
+	static const struct as_system_metrics idle = {.limits = AS_LIMIT_CPU};
 	double value = 5;
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
@@ -407,6 +409,10 @@ static void what_was_not_looked_at_is_not_zero(void **state)
 	}
 	assert_true(rule_read(rule_metric_find("swap", 4), &nothing.h, &value));
 	assert_true(value == 0);
+	value = 5;
+	assert_true(rule_read(rule_metric_find("quota", 5), &idle.h, &value));
+	assert_true(value == 0);
+	assert_false(rule_read(rule_metric_find("limit", 5), &idle.h, &value));
 }
 
 static void what_a_model_did_not_say_is_not_counted(void **state)
