@@ -490,6 +490,11 @@ struct socket {
 	struct sock *sk;
 };
 
+/* every struct socket begins one */
+struct socket_alloc {
+	struct inode vfs_inode;
+};
+
 /* since 6.3: the tracepoints that tell the result of every send and receive */
 typedef void (*btf_trace_sock_send_length)(void *, struct sock *, int, int);
 

@@ -89,6 +89,7 @@ struct sock_entry {
 	__u16 protocol;
 	__u16 role;
 	__u32 asked; /* how often net_seed was to find out who has accepted it */
+	__u64 ino;   /* of UDP: number of its inode */
 };
 
 struct {
@@ -726,6 +727,22 @@ static __always_inline bool tcp_used(const struct sock *sk, struct sock_entry *s
 	return true;
 }
 
+/* The mark is what the struct sock_common begins with, in all kernels: ends, their hash, ports. */
+static __always_inline bool sock_mark(const struct sock *sk, struct as_sock_mark *ret)
+{
+	ret->sk = (__u64)sk;
+	return !bpf_core_read(&ret->addrs, sizeof(*ret) - offsetof(struct as_sock_mark, addrs),
+			      &sk->__sk_common.skc_daddr);
+}
+
+/* Of all sockets that there are only one has it, while its memory is handed out again at once. */
+static __always_inline __u64 sock_ino(const struct sock *sk)
+{
+	const struct socket_alloc *socket = (const void *)BPF_CORE_READ(sk, sk_socket);
+
+	return BPF_CORE_READ(socket, vfs_inode.i_ino);
+}
+
 static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 {
 	struct udp_owner known = {};
@@ -734,40 +751,63 @@ static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 	entry_init(&s, sk, AS_PROTO_UDP, AS_ROLE_UNKNOWN);
 	owner_read(&s.owner, (void *)bpf_get_current_task());
 	s.flags = ENTRY_OWNED | ENTRY_UP;
+	s.ino = sock_ino(sk);
 	known.start_ns = s.owner.start_ns;
 	bpf_map_update_elem(&udp_owners, &s.owner.tgid, &known, BPF_ANY);
 	entry_insert(sk, &s, BPF_NOEXIST); /* or another thread has just done so */
 	return entry_find(sk);
 }
 
+/* The address of the peer is that of the entry. */
+static __always_inline bool udp_has_peer(const struct sock_entry *s, const struct sock *sk,
+					 const struct as_sock_mark *mark)
+{
+	const __u32 *ip = (const void *)s->remote.ip;
+	__u32 now[4] = {};
+
+	if (s->local.family == AF_INET)
+		return ip[3] == (__u32)mark->addrs;
+	BPF_CORE_READ_INTO((struct in6_addr *)now, sk, __sk_common.skc_v6_daddr);
+	return ip[0] == now[0] && ip[1] == now[1] && ip[2] == now[2] && ip[3] == now[3];
+}
+
 /* Else the socket that lay at this address is gone, or has another peer now. */
 static __always_inline bool udp_is_of(const struct sock_entry *s, const struct sock *sk)
 {
-	return s->protocol == AS_PROTO_UDP && s->local.port == sock_local_port(sk) &&
-	       s->remote.port == sock_remote_port(sk);
+	struct as_sock_mark mark = {};
+
+	return sock_mark(sk, &mark) && s->local.port == mark.ports >> 16 &&
+	       s->remote.port == bpf_ntohs((__u16)mark.ports) && s->ino == sock_ino(sk) &&
+	       udp_has_peer(s, sk, &mark);
+}
+
+/* Its entry, or NULL; @s is the one of UDP that is found under its address. */
+static __always_inline struct sock_entry *udp_entry_of(const struct sock *sk, struct sock_entry *s)
+{
+	/* before it is judged: its memory may become that of another entry */
+	__u64 id = s->id;
+
+	if (udp_is_of(s, sk))
+		return s;
+	if (entry_claim(id))
+		stale_end(sk, s);
+	return NULL;
 }
 
 static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
 				     bool sent)
 {
-	__u64 id_before;
 	__u32 type = sent ? AS_EV_SEND : AS_EV_RECV;
 
 	if (ret <= 0)
 		return;
-	/* read before it is judged: its memory may become that of another entry */
-	id_before = s ? s->id : 0;
-	if (s && !udp_is_of(s, sk)) {
-		if (entry_claim(id_before))
-			stale_end(sk, s);
-		s = NULL;
-	}
-	if (!s)
+	if (!s) {
 		s = udp_entry_new(sk);
-	/* also when another thread has not yet ended the last one */
-	if (!s || !udp_is_of(s, sk)) {
-		count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
-		return;
+		/* another thread has not yet ended the last one */
+		if (!s || s->protocol != AS_PROTO_UDP || !udp_is_of(s, sk)) {
+			count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
+			return;
+		}
 	}
 	__sync_fetch_and_add(sent ? &s->told_tx : &s->told_rx, ret);
 	if (cfg.net_each_call)
@@ -775,14 +815,6 @@ static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s
 }
 
 /* ---- joining sockets to TLS sessions ---- */
-
-/* The mark is what the struct sock_common begins with, in all kernels: ends, their hash, ports. */
-static __always_inline bool sock_mark(const struct sock *sk, struct as_sock_mark *ret)
-{
-	ret->sk = (__u64)sk;
-	return !bpf_core_read(&ret->addrs, sizeof(*ret) - offsetof(struct as_sock_mark, addrs),
-			      &sk->__sk_common.skc_daddr);
-}
 
 /* Sees to it that the thread's entry has the ends of @sk. False: they are of no interest. */
 static __always_inline bool tls_thread_sock(struct as_tls_thread *t, const struct sock *sk)

@@ -388,8 +388,11 @@ __noinline int sock_account(__u64 addr, __u64 id, int ret, __u32 how)
 {
 	const struct sock *sk = (const void *)addr;
 	struct sock_entry *s = cfg.net_events ? entry_find(sk) : NULL;
-	__u16 protocol = s ? s->protocol : sock_protocol(sk);
+	__u16 protocol;
 
+	if (s && s->protocol == AS_PROTO_UDP && ret > 0)
+		s = udp_entry_of(sk, s);
+	protocol = s ? s->protocol : sock_protocol(sk);
 	if (!cfg.net_events)
 		return protocol;
 	if (protocol == AS_PROTO_TCP && !(how & USED_UDP)) {

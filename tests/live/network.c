@@ -402,43 +402,70 @@ static void ktls(void)
 	CHECK(n == 1, "%zu notices of what is not seen there", n);
 }
 
-/* Behind the gate: sends as the program that connected, and as the one that it becomes. */
-static void send_and_become(in_port_t port, int gate_fd)
-{
-	struct sockaddr_in to = {.sin_family = AF_INET,
-				 .sin_port = htons(port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	char byte;
+/* ---- what the child of a test does ---- */
 
-	if (read(gate_fd, &byte, 1) != 1 || connect(fd, (void *)&to, sizeof(to)) ||
-	    write(fd, "before", 6) != 6 || dup2(fd, STDOUT_FILENO) < 0)
-		_exit(9);
+/* What is told, with @option more or NULL, of a child that does @body, which expects all to go well by leaving with 0. */
+static pid_t watch_child(struct stream *st, void (*body)(void), const char *option)
+{
+	int gate[2], status;
+	struct sight s;
+	char byte;
+	pid_t pid;
+
+	CHECK(!pipe2(gate, O_CLOEXEC), "pipe");
+	pid = fork();
+	if (pid == 0) {
+		if (read(gate[0], &byte, 1) != 1)
+			_exit(9);
+		body();
+		_exit(0);
+	}
+	sight_start(&s, "network", "-p", live_printf("%d", pid), option, NULL);
+	CHECK(write(gate[1], "", 1) == 1, "write");
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "status %#x", status);
+	sight_stop(&s);
+	stream_load(st, s.out);
+	stream_check_lossless(st);
+	return pid;
+}
+
+/* In a child: whatever fails is told by its status, the number of the line. */
+#define MUST(call)                                 \
+	do {                                       \
+		if ((call) < 0)                    \
+			_exit(__LINE__ % 255 + 1); \
+	} while (0)
+
+static struct sockaddr_in loopback(const char *ip, in_port_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = inet_addr(ip)};
+}
+
+static in_port_t shared_port; /* that the test has found for its child */
+
+/* Sends as the program that connected, and as the one that it becomes. */
+static void send_and_become(void)
+{
+	struct sockaddr_in to = loopback("127.0.0.1", shared_port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	MUST(connect(fd, (void *)&to, sizeof(to)));
+	MUST(write(fd, "before", 6));
+	MUST(dup2(fd, STDOUT_FILENO));
 	execl("/bin/echo", "echo", "behind", NULL);
 	_exit(8);
 }
 
 static void other_program(void)
 {
-	in_port_t port;
-	int fd = listen_silently(&port), gate[2], status;
+	int fd = listen_silently(&shared_port);
 	struct line *l, *before = NULL, *behind = NULL;
 	struct stream st;
-	struct sight s;
 	size_t i = 0;
-	pid_t pid;
+	pid_t pid = watch_child(&st, send_and_become, NULL);
 
-	CHECK(!pipe2(gate, O_CLOEXEC), "pipe");
-	pid = fork();
-	if (pid == 0)
-		send_and_become(port, gate[0]);
-	sight_start(&s, "network", "-p", live_printf("%d", pid), NULL);
-	CHECK(write(gate[1], "", 1) == 1, "write");
-	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "status %#x", status);
 	close(fd);
-	sight_stop(&s);
-	stream_load(&st, s.out);
-	stream_check_lossless(&st);
 	while ((l = stream_find(&st, &i, pid, "network", "send"))) {
 		if (line_int(l, "bytes") == 6)
 			before = l;
@@ -450,6 +477,144 @@ static void other_program(void)
 	CHECK(behind && !strcmp(json_object_get_string(object_at(behind->json, "comm")), "echo"),
 	      "not of the program that sent it: %s",
 	      behind ? json_object_to_json_string(behind->json) : "nothing");
+}
+
+/* ---- sockets of UDP, whose end no hook tells ---- */
+
+#define SENDERS 100
+
+static in_port_t free_udp_port(void)
+{
+	struct sockaddr_in where = loopback("127.0.0.1", 0);
+	socklen_t len = sizeof(where);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	CHECK(fd >= 0 && !bind(fd, (void *)&where, len) && !getsockname(fd, (void *)&where, &len),
+	      "no port");
+	close(fd);
+	return ntohs(where.sin_port);
+}
+
+/* One behind the other from the same port; the kernel gives many a socket the memory of an earlier one. */
+static void send_in_turn(void)
+{
+	struct sockaddr_in from = loopback("127.0.0.1", shared_port), to = loopback("127.0.0.1", 9);
+	char bytes[SENDERS] = {};
+	int status;
+
+	for (int i = 0; i < SENDERS; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+			MUST(bind(fd, (void *)&from, sizeof(from)));
+			MUST(sendto(fd, bytes, i + 1, 0, (void *)&to, sizeof(to)));
+			_exit(0);
+		}
+		MUST(waitpid(pid, &status, 0));
+		MUST(status ? -1 : 0);
+	}
+}
+
+static void udp_same_port(void)
+{
+	struct line *sent, *end;
+	int64_t bytes = 0;
+	struct stream st;
+	size_t i = 0, j;
+
+	shared_port = free_udp_port();
+	watch_child(&st, send_in_turn, NULL);
+	while ((sent = stream_find(&st, &i, 0, "network", "send"))) {
+		CHECK(line_int(sent, "bytes") == ++bytes, "another process's: %s",
+		      json_object_to_json_string(sent->json));
+		j = 0;
+		end = stream_find(&st, &j, sent->pid, "network", "close");
+		CHECK(end && line_int(end, "tx_bytes") == bytes &&
+			      line_int(end, "conn_id") == line_int(sent, "conn_id"),
+		      "the process that sent has no such socket: %s",
+		      json_object_to_json_string(sent->json));
+	}
+	CHECK(bytes == SENDERS && stream_count(&st, "network", "close") == SENDERS,
+	      "%lld sockets sent, %zu ended", (long long)bytes,
+	      stream_count(&st, "network", "close"));
+}
+
+static void send_to_two(void)
+{
+	struct sockaddr_in one = loopback("127.0.0.2", 9), two = loopback("127.0.0.3", 9);
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), fd6 = socket(AF_INET6, SOCK_DGRAM, 0);
+
+	/* nobody is there: an empty one takes the refusal of what went before */
+	MUST(connect(fd, (void *)&one, sizeof(one)));
+	MUST(send(fd, "a", 1, 0));
+	MUST(connect(fd, (void *)&two, sizeof(two)));
+	send(fd, "", 0, 0);
+	MUST(send(fd, "bb", 2, 0));
+	inet_pton(AF_INET6, "::ffff:127.0.0.2", &six.sin6_addr);
+	MUST(connect(fd6, (void *)&six, sizeof(six)));
+	MUST(send(fd6, "ccc", 3, 0));
+	inet_pton(AF_INET6, "::ffff:127.0.0.3", &six.sin6_addr);
+	MUST(connect(fd6, (void *)&six, sizeof(six)));
+	send(fd6, "", 0, 0);
+	MUST(send(fd6, "dddd", 4, 0));
+}
+
+static void udp_other_peer(void)
+{
+	struct line *end;
+	struct stream st;
+	size_t i = 0, n = 0;
+
+	watch_child(&st, send_to_two, NULL);
+	while ((end = stream_find(&st, &i, 0, "network", "close"))) {
+		const char *to = json_object_get_string(object_at(end->data, "remote.address"));
+		const char *expected = line_int(end, "tx_bytes") % 2 ? "127.0.0.2" : "127.0.0.3";
+
+		CHECK(to && !strcmp(to, expected), "sent to another: %s",
+		      json_object_to_json_string(end->json));
+		n++;
+	}
+	CHECK(n == 4, "%zu peers", n);
+}
+
+/* So many that the kernel gives their memory to sockets of another family. */
+static void send_over_unix(void)
+{
+	struct sockaddr_in to = loopback("127.0.0.1", 9);
+	static int fds[2 * 4000];
+	struct rlimit limit;
+	int n;
+
+	MUST(getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = limit.rlim_max;
+	MUST(setrlimit(RLIMIT_NOFILE, &limit));
+	n = limit.rlim_cur < 8100 ? ((int)limit.rlim_cur - 100) / 2 : 4000;
+	for (int i = 0; i < n; i++) {
+		MUST(fds[i] = socket(AF_INET, SOCK_DGRAM, 0));
+		MUST(sendto(fds[i], "x", 1, 0, (void *)&to, sizeof(to)));
+	}
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	for (int i = 0; i < n; i++) {
+		MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, fds + (size_t)2 * i));
+		MUST(write(fds[2 * i], "over unix", 9));
+		MUST(write(fds[2 * i + 1], "over unix", 9));
+	}
+}
+
+static void udp_becomes_unix(void)
+{
+	struct line *l;
+	struct stream st;
+	size_t i = 0;
+
+	watch_child(&st, send_over_unix, "--ring-size=16");
+	while ((l = stream_find(&st, &i, 0, "network", NULL)))
+		CHECK(strcmp(l->type, "send") != 0 || line_int(l, "bytes") == 1,
+		      "what was sent over a unix socket: %s", json_object_to_json_string(l->json));
 }
 
 const struct live_test network_tests[] = {
@@ -472,6 +637,10 @@ const struct live_test network_tests[] = {
 	{"datagrams_of_a_connected_socket_add_up", udp_connected, 30},
 	{"datagrams_of_an_unconnected_socket_add_up", udp_unconnected, 30},
 	{"first_datagrams_of_two_threads_add_up", udp_together, 30},
+	{"datagrams_are_of_the_process_that_sent_them_whoever_had_the_port_before", udp_same_port,
+	 60},
+	{"a_datagram_socket_with_another_peer_is_told_as_another", udp_other_peer, 30},
+	{"what_is_sent_over_unix_where_a_datagram_socket_lay_is_not_told", udp_becomes_unix, 60},
 	{"peeking_at_a_datagram_is_not_receiving_it", udp_peek, 30},
 	{},
 };
