@@ -49,9 +49,14 @@ static __always_inline void plain_forget(const struct sock *sk)
 		bpf_map_delete_elem(&plain_socks, &key);
 }
 
-static __always_inline bool same_ends(const struct as_sock_mark *a, const struct as_sock_mark *b)
+/* A reset takes the local port, the upper half, from a socket from which what has come can still be read. */
+static __always_inline bool same_ends(const struct as_sock_mark *known,
+				      const struct as_sock_mark *fresh)
 {
-	return a->addrs == b->addrs && a->hash == b->hash && a->ports == b->ports;
+	__u32 other = known->ports ^ fresh->ports;
+
+	return known->addrs == fresh->addrs && known->hash == fresh->hash &&
+	       !(fresh->ports >> 16 ? other : other & 0xffff);
 }
 
 static __always_inline struct plain_sock *plain_get(const struct sock *sk)
