@@ -11,8 +11,7 @@
 
 #include "sock.bpf.h"
 
-#define AF_UNIX     1
-#define SOCK_STREAM 1
+#define AF_UNIX 1
 
 enum used_how {
 	USED_SENT = 1 << 0,       /* else received */

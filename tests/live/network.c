@@ -617,6 +617,32 @@ static void udp_becomes_unix(void)
 		      "what was sent over a unix socket: %s", json_object_to_json_string(l->json));
 }
 
+/* A raw socket sees what a datagram socket sends, and sends what would be a segment. */
+static void use_raw_sockets(void)
+{
+	struct sockaddr_in to = loopback("127.0.0.1", 9);
+	int udp = socket(AF_INET, SOCK_DGRAM, 0), raw = socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
+	int raw_tcp = socket(AF_INET, SOCK_RAW, IPPROTO_TCP);
+	char bytes[100] = {};
+
+	MUST(sendto(udp, bytes, 50, 0, (void *)&to, sizeof(to)));
+	MUST(recv(raw, bytes, sizeof(bytes), 0));
+	MUST(connect(raw_tcp, (void *)&to, sizeof(to)));
+	MUST(send(raw_tcp, bytes, 20, 0));
+}
+
+static void raw_sockets(void)
+{
+	struct stream st;
+	pid_t pid = watch_child(&st, use_raw_sockets, NULL);
+	struct line *sent = stream_only(&st, pid, "network", "send");
+
+	CHECK(line_int(sent, "bytes") == 50, "of a raw socket: %s",
+	      json_object_to_json_string(sent->json));
+	stream_only(&st, pid, "network", "close");
+	CHECK(!stream_count(&st, "network", "recv"), "what a raw socket received");
+}
+
 const struct live_test network_tests[] = {
 	{"questions_and_answers_over_TCP_are_exact", pingpong, 30},
 	{"questions_and_answers_over_TCP_of_IPv6_are_exact", pingpong_v6, 30},
@@ -641,6 +667,7 @@ const struct live_test network_tests[] = {
 	 60},
 	{"a_datagram_socket_with_another_peer_is_told_as_another", udp_other_peer, 30},
 	{"what_is_sent_over_unix_where_a_datagram_socket_lay_is_not_told", udp_becomes_unix, 60},
+	{"raw_sockets_are_neither_TCP_nor_UDP", raw_sockets, 30},
 	{"peeking_at_a_datagram_is_not_receiving_it", udp_peek, 30},
 	{},
 };
