@@ -56,7 +56,7 @@ static __always_inline void came_in(const struct sock *sk)
 	if (old)
 		stale_end(sk, old);
 	sock_unsettle(sk);
-	if (l && !owner_watched(&l->owner))
+	if (l && !listener_watched(l))
 		return;
 	entry_init(&s, sk, AS_PROTO_TCP, AS_ROLE_SERVER);
 	if (l)
@@ -89,11 +89,19 @@ static __always_inline void connect_failed(const struct sock *sk, struct sock_en
 	entry_delete(sk);
 }
 
+/* The current process, which is to end a connection, was not watched, or not known to have it, when it came in. */
+static __always_inline struct sock_entry *ended_late(const struct sock *sk)
+{
+	return current_watched() && !sock_is_settled(sk) ? entry_late(sk, 0, false) : NULL;
+}
+
 /* To FIN_WAIT1 or LAST_ACK: inside close(), shutdown() or the end of the process. */
 static __always_inline void closing(const struct sock *sk)
 {
 	struct sock_entry *s = entry_find(sk);
 
+	if (!s)
+		s = ended_late(sk);
 	if (!s)
 		return;
 	came_up_unseen(sk, s);
@@ -114,20 +122,24 @@ static __always_inline bool entry_infer(const struct sock *sk, struct sock_entry
 	return true;
 }
 
+/* To CLOSE: a reset by the peer or a time-out sets sk_err first; else a process dropped unread data. */
+static __always_inline bool dropped_by_process(const struct sock *sk, int oldstate)
+{
+	return (oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT) &&
+	       !BPF_CORE_READ(sk, sk_err);
+}
+
 /*
  * Any state but SYN_SENT and LISTEN -> CLOSE. What has arrived may still be read by the process that
  * holds the socket: then the totals wait for its close().
  */
 static __always_inline void ended(const struct sock *sk, struct sock_entry *s, int oldstate)
 {
-	bool was_up = oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT;
+	bool by_process = dropped_by_process(sk, oldstate), held;
 	struct tcp_sums sums;
-	bool by_process, held;
 
 	s->error = BPF_CORE_READ(sk, sk_err);
 	s->end_ns = bpf_ktime_get_boot_ns();
-	/* a reset by the peer or a time-out sets sk_err first; else a process dropped unread data */
-	by_process = was_up && !s->error;
 	if (by_process && !entry_take(sk, s))
 		return;
 	tcp_read_sums(sk, s->role, &sums);
@@ -147,10 +159,14 @@ static __always_inline void ended(const struct sock *sk, struct sock_entry *s, i
 static __always_inline void listening(const struct sock *sk)
 {
 	struct listen_key key = listen_key(sk);
+	struct listener *known = bpf_map_lookup_elem(&listeners, &key);
 	struct listener l = {.sk = (__u64)sk};
 
 	owner_read(&l.owner, (void *)bpf_get_current_task());
-	bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
+	l.watched = owner_watched(&l.owner);
+	/* at other addresses, or together, others may listen there: one that is watched counts */
+	if (!known || l.watched || !listener_watched(known))
+		bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
 }
 
 static __always_inline void listening_no_more(const struct sock *sk)
@@ -171,6 +187,8 @@ static __always_inline void closed(const struct sock *sk, int oldstate)
 		return;
 	}
 	s = entry_find(sk);
+	if (!s && dropped_by_process(sk, oldstate))
+		s = ended_late(sk);
 	if (!s)
 		return;
 	if (s->flags & ENTRY_UP)
@@ -435,7 +453,8 @@ static __always_inline void seed_listener(const struct sock *sk, struct task_str
 	if (known && owner_watched(&known->owner))
 		return;
 	owner_read(&l.owner, task);
-	if (!known || owner_watched(&l.owner))
+	l.watched = owner_watched(&l.owner);
+	if (!known || l.watched)
 		bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
 }
 

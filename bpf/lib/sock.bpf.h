@@ -108,6 +108,7 @@ struct listen_key {
 struct listener {
 	__u64 sk;
 	struct sock_owner owner;
+	__u64 watched; /* when it was entered: who it has left the listener to is, too */
 };
 
 /* Whose connection it probably is, until somebody uses it. */
@@ -284,6 +285,11 @@ static __always_inline struct listener *listener_of(const struct sock *sk)
 	struct listen_key key = listen_key(sk);
 
 	return bpf_map_lookup_elem(&listeners, &key);
+}
+
+static __always_inline bool listener_watched(const struct listener *l)
+{
+	return l->watched || owner_watched(&l->owner);
 }
 
 /* ---- the table ---- */
@@ -652,11 +658,12 @@ static __always_inline bool entry_take(const struct sock *sk, struct sock_entry 
 
 /*
  * A watched process uses a connection that is not in the table: it got it from one that is not
- * watched, or is watched only since then. What @tx and @rx bytes the present call moved counts.
+ * watched, or is watched only since then. What the present call moved counts: @ret as for tcp_call().
  */
-static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u32 tx, __u32 rx)
+static __always_inline struct sock_entry *entry_late(const struct sock *sk, int ret, bool sent)
 {
 	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
 	struct sock_entry s;
 	bool server;
 
@@ -664,12 +671,14 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u3
 		return NULL;
 	server = listener_of(sk) != NULL;
 	entry_init(&s, sk, AS_PROTO_TCP, server ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);
-	entry_set_base(&s, sk, server);
-	if (!server) {
-		s.base_tx -= tx;
-		s.base_rx -= rx;
-		s.told_tx = s.flow_tx = s.base_tx;
-		s.told_rx = s.flow_rx = s.base_rx;
+	entry_set_base(&s, sk, false);
+	s.told_tx = s.flow_tx = s.base_tx -= sent ? n : 0;
+	s.told_rx = s.flow_rx = s.base_rx -= sent ? 0 : n;
+	if (server) {
+		s.base_tx = s.base_rx = 0; /* the totals are those of the connection */
+		if (ret == RET_UNKNOWN)    /* mostly the first bytes */
+			s.told_rx = s.flow_rx = 0;
+	} else {
 		owner_read(&s.owner, (void *)bpf_get_current_task());
 		s.flags |= ENTRY_OWNED;
 	}
@@ -709,12 +718,10 @@ static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s
 static __always_inline bool tcp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
 				     bool sent)
 {
-	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
-
 	if (!s && sock_is_settled(sk))
 		return false;
 	if (!s)
-		s = entry_late(sk, sent ? n : 0, sent ? 0 : n);
+		s = entry_late(sk, ret, sent);
 	if (!s)
 		return false;
 	came_up_unseen(sk, s);

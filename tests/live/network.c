@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -442,15 +443,33 @@ static struct sockaddr_in loopback(const char *ip, in_port_t port)
 		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = inet_addr(ip)};
 }
 
+static int listen_at(const char *ip, in_port_t port)
+{
+	struct sockaddr_in where = loopback(ip, port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	MUST(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	MUST(bind(fd, (void *)&where, sizeof(where)));
+	MUST(listen(fd, 8));
+	return fd;
+}
+
+static int connect_to(const char *ip, in_port_t port)
+{
+	struct sockaddr_in where = loopback(ip, port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	MUST(connect(fd, (void *)&where, sizeof(where)));
+	return fd;
+}
+
 static in_port_t shared_port; /* that the test has found for its child */
 
 /* Sends as the program that connected, and as the one that it becomes. */
 static void send_and_become(void)
 {
-	struct sockaddr_in to = loopback("127.0.0.1", shared_port);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = connect_to("127.0.0.1", shared_port);
 
-	MUST(connect(fd, (void *)&to, sizeof(to)));
 	MUST(write(fd, "before", 6));
 	MUST(dup2(fd, STDOUT_FILENO));
 	execl("/bin/echo", "echo", "behind", NULL);
@@ -477,6 +496,198 @@ static void other_program(void)
 	CHECK(behind && !strcmp(json_object_get_string(object_at(behind->json, "comm")), "echo"),
 	      "not of the program that sent it: %s",
 	      behind ? json_object_to_json_string(behind->json) : "nothing");
+}
+
+/* ---- whose an accepted connection is ---- */
+
+/* A process beside that is not watched, and a descriptor of either side to speak to the other with. */
+static int beside[2];
+
+static void beside_start(void (*body)(void))
+{
+	pid_t pid;
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, beside), "socketpair");
+	pid = fork();
+	if (pid == 0) {
+		close(beside[0]);
+		body();
+		_exit(0);
+	}
+	close(beside[1]);
+}
+
+/* Not used, and closed with something unread, and left to the end of the process. */
+static void accept_three(int listener, const char *ip)
+{
+	for (int i = 0; i < 3; i++) {
+		int fd = connect_to(ip, shared_port), accepted = accept(listener, NULL, NULL);
+
+		MUST(accepted);
+		if (i == 1)
+			MUST(write(fd, "unread", 6));
+		if (i < 2)
+			close(accepted);
+	}
+}
+
+/* The one that listened leaves it to its child. */
+static void become_daemon(void)
+{
+	int gate[2], status;
+	char byte;
+
+	MUST(prctl(PR_SET_CHILD_SUBREAPER, 1));
+	MUST(pipe(gate));
+	if (fork() == 0) {
+		int fd = listen_at("127.0.0.1", shared_port);
+
+		if (fork() != 0)
+			_exit(0);
+		MUST(read(gate[0], &byte, 1));
+		accept_three(fd, "127.0.0.1");
+		_exit(0);
+	}
+	MUST(wait(&status));
+	MUST(write(gate[1], "", 1));
+	MUST(wait(&status));
+	MUST(status ? -1 : 0);
+}
+
+static size_t count_ends_of_servers(const struct stream *st)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "network", "close")))
+		n += !strcmp(line_str(l, "role"), "server");
+	return n;
+}
+
+static void check_three_accepted(const struct stream *st)
+{
+	CHECK(stream_count(st, "network", "accept") == 3 && count_ends_of_servers(st) == 3,
+	      "%zu accepted, %zu of them ended", stream_count(st, "network", "accept"),
+	      count_ends_of_servers(st));
+}
+
+static void daemon_accepts(void)
+{
+	struct stream st;
+
+	close(listen_silently(&shared_port));
+	watch_child(&st, become_daemon, NULL);
+	check_three_accepted(&st);
+}
+
+static void listen_beside(void)
+{
+	char byte;
+
+	MUST(read(beside[1], &byte, 1));
+	listen_at("127.0.0.2", shared_port);
+	MUST(write(beside[1], "", 1));
+	pause();
+}
+
+static void accept_beside_another(void)
+{
+	int fd = listen_at("127.0.0.1", shared_port);
+	char byte;
+
+	MUST(write(beside[0], "", 1));
+	MUST(read(beside[0], &byte, 1));
+	accept_three(fd, "127.0.0.1");
+}
+
+static void two_listeners(void)
+{
+	struct stream st;
+
+	close(listen_silently(&shared_port));
+	beside_start(listen_beside);
+	watch_child(&st, accept_beside_another, NULL);
+	check_three_accepted(&st);
+}
+
+static void hand_over(int fd)
+{
+	char room[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
+	struct iovec v = {&byte, 1};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = room,
+			   .msg_controllen = sizeof(room)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	*c = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	MUST(sendmsg(beside[1], &m, 0));
+	close(fd);
+	MUST(write(beside[1], "", 1)); /* nobody else has it open from here on */
+}
+
+static int take_over(void)
+{
+	char room[CMSG_SPACE(sizeof(int))] = {}, byte;
+	struct iovec v = {&byte, 1};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = room,
+			   .msg_controllen = sizeof(room)};
+	int fd;
+
+	MUST(recvmsg(beside[0], &m, 0));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
+	MUST(read(beside[0], &byte, 1));
+	return fd;
+}
+
+/* Accepts two connections, sends on them, and gives them away. */
+static void accept_beside(void)
+{
+	int listener = listen_at("127.0.0.1", shared_port);
+	static char bytes[10000];
+
+	MUST(read(beside[1], bytes, 1));
+	for (int i = 0; i < 2; i++) {
+		int fd;
+
+		connect_to("127.0.0.1", shared_port);
+		MUST(fd = accept(listener, NULL, NULL));
+		MUST(send(fd, bytes, sizeof(bytes), 0));
+		hand_over(fd);
+	}
+	pause();
+}
+
+/* One is used, both are closed. */
+static void use_what_is_given(void)
+{
+	int fd;
+
+	MUST(write(beside[0], "", 1));
+	fd = take_over();
+	MUST(send(fd, "0123456789", 10, 0));
+	close(fd);
+	close(take_over());
+}
+
+static void connection_given(void)
+{
+	struct line *sent;
+	struct stream st;
+	pid_t pid;
+
+	close(listen_silently(&shared_port));
+	beside_start(accept_beside);
+	pid = watch_child(&st, use_what_is_given, NULL);
+	sent = stream_only(&st, pid, "network", "send");
+	CHECK(line_int(sent, "bytes") == 10, "what another sent before: %s",
+	      json_object_to_json_string(sent->json));
+	CHECK(stream_count(&st, "network", "accept") == 2 && count_ends_of_servers(&st) == 2,
+	      "%zu came, %zu ended", stream_count(&st, "network", "accept"),
+	      count_ends_of_servers(&st));
 }
 
 /* ---- sockets of UDP, whose end no hook tells ---- */
@@ -656,6 +867,9 @@ const struct live_test network_tests[] = {
 	{"peeking_is_not_receiving", peek, 30},
 	{"who_holds_a_copy_of_the_descriptor_is_not_the_owner", copied, 30},
 	{"a_connection_goes_on_with_the_program_that_its_owner_becomes", other_program, 30},
+	{"connections_of_a_daemon_are_told_whose_parent_listened", daemon_accepts, 30},
+	{"connections_are_told_though_another_listens_at_the_port", two_listeners, 30},
+	{"a_connection_that_is_given_away_is_told_from_there_on", connection_given, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
 	{"a_connection_whose_TLS_the_kernel_does_says_so", ktls, 30},
 	{"segments_sent_again_are_told_and_counted", retransmit, 30},
