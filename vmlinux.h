@@ -430,6 +430,7 @@ typedef struct {
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	u32 skc_hash;
 	__be16 skc_dport;
 	u16 skc_num;
 	u16 skc_family;

@@ -81,10 +81,13 @@ static __always_inline void established(const struct sock *sk, int oldstate)
 static __always_inline void connect_failed(const struct sock *sk, struct sock_entry *s)
 {
 	int error = BPF_CORE_READ(sk, sk_err);
+	bool has_port;
 
 	sock_read_ends(sk, &s->local, &s->remote);
+	/* one that is bound already may be taken for this peer: then it is not hashed */
+	has_port = s->local.port && BPF_CORE_READ(sk, __sk_common.skc_hash);
 	if (!error) /* given up by the process, or no port was free */
-		error = s->local.port ? ECONNABORTED : EADDRNOTAVAIL;
+		error = has_port ? ECONNABORTED : EADDRNOTAVAIL;
 	connect_emit(s, error);
 	entry_delete(sk);
 }
@@ -267,6 +270,8 @@ int BPF_PROG(net_retransmit, const struct sock *sk)
 
 	if (!s || (!s->owner.tgid && (cfg.by_process || cfg.by_uid)))
 		return 0;
+	if (!(s->flags & ENTRY_UP)) /* since its entry was made it has got a port */
+		sock_read_ends(sk, &s->local, &s->remote);
 	e = event_reserve(&ring_events, AS_EV_RETRANSMIT, sizeof(*e));
 	if (!e)
 		return 0;

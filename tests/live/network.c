@@ -690,6 +690,86 @@ static void connection_given(void)
 	      count_ends_of_servers(&st));
 }
 
+/* ---- connections that are not made ---- */
+
+static void check_one_failed(const struct stream *st, const char *error)
+{
+	struct line *l;
+	size_t i = 0, n = 0;
+
+	while ((l = stream_find(st, &i, 0, "network", "connect"))) {
+		if (!json_object_object_get_ex(l->data, "error", NULL))
+			continue;
+		CHECK(!strcmp(line_str(l, "error"), error), "not %s: %s", error,
+		      json_object_to_json_string(l->json));
+		n++;
+	}
+	CHECK(n == 1, "%zu connections failed", n);
+}
+
+/* Two from one port to the same place. */
+static void connect_twice(void)
+{
+	struct sockaddr_in to = loopback("127.0.0.1", shared_port), from = loopback("127.0.0.1", 0);
+	socklen_t len = sizeof(from);
+	int fds[2], one = 1;
+
+	for (int i = 0; i < 2; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+		MUST(setsockopt(fds[i], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+		MUST(bind(fds[i], (void *)&from, sizeof(from)));
+		MUST(getsockname(fds[i], (void *)&from, &len));
+	}
+	MUST(connect(fds[0], (void *)&to, sizeof(to)));
+	MUST(connect(fds[1], (void *)&to, sizeof(to)) ? 0 : -1);
+}
+
+static void no_free_pair(void)
+{
+	int fd = listen_silently(&shared_port);
+	struct stream st;
+
+	watch_child(&st, connect_twice, NULL);
+	close(fd);
+	check_one_failed(&st, "EADDRNOTAVAIL");
+}
+
+/* Nobody takes what waits, and then no more is let in: its SYN goes out again, until it is given up. */
+static void connect_in_vain(void)
+{
+	struct sockaddr_in to = loopback("127.0.0.1", shared_port);
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+	int fd;
+
+	for (int i = 0; i < 2; i++) {
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (connect(fd, (void *)&to, sizeof(to)) && errno != EINPROGRESS)
+			_exit(7);
+	}
+	while (!info.tcpi_total_retrans) {
+		MUST(usleep(10000));
+		MUST(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+	}
+	close(fd);
+}
+
+static void syn_again(void)
+{
+	int fd = listen_silently(&shared_port);
+	struct line *again;
+	struct stream st;
+	size_t i = 0;
+
+	CHECK(!listen(fd, 0), "listen");
+	watch_child(&st, connect_in_vain, NULL);
+	close(fd);
+	again = stream_find(&st, &i, 0, "network", "retransmit");
+	CHECK(again && json_object_get_int(object_at(again->data, "local.port")),
+	      "from no port: %s", again ? json_object_to_json_string(again->json) : "nothing");
+	check_one_failed(&st, "ECONNABORTED");
+}
+
 /* ---- sockets of UDP, whose end no hook tells ---- */
 
 #define SENDERS 100
@@ -863,6 +943,8 @@ const struct live_test network_tests[] = {
 	{"what_is_read_after_the_peers_end_is_counted", halfclose, 30},
 	{"what_its_owner_has_closed_is_told_though_the_peer_has_not", closed_on_one_side, 30},
 	{"a_refused_connection_carries_the_reason", refused, 30},
+	{"a_connection_that_finds_no_free_pair_of_ports_carries_the_reason", no_free_pair, 30},
+	{"a_SYN_that_is_sent_again_is_told_with_its_port", syn_again, 30},
 	{"a_reset_connection_carries_the_reason", reset, 30},
 	{"peeking_is_not_receiving", peek, 30},
 	{"who_holds_a_copy_of_the_descriptor_is_not_the_owner", copied, 30},
