@@ -108,7 +108,10 @@ static __always_inline void closing(const struct sock *sk)
 	if (!s)
 		return;
 	came_up_unseen(sk, s);
-	if (entry_take(sk, s) && cfg.plain_http)
+	if (!entry_take(sk, s))
+		return;
+	owner_refresh(&s->owner, bpf_get_current_pid_tgid() >> 32);
+	if (cfg.plain_http)
 		plain_end((__u64)sk);
 }
 
@@ -145,6 +148,7 @@ static __always_inline void ended(const struct sock *sk, struct sock_entry *s, i
 	s->end_ns = bpf_ktime_get_boot_ns();
 	if (by_process && !entry_take(sk, s))
 		return;
+	owner_refresh(&s->owner, bpf_get_current_pid_tgid() >> 32);
 	tcp_read_sums(sk, s->role, &sums);
 	tcp_sums_exact(&sums, s);
 	held = !by_process && !(BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DEAD);

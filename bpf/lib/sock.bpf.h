@@ -241,6 +241,13 @@ static __always_inline bool owner_changed(const struct sock_owner *o)
 	       o->uid != (__u32)bpf_get_current_uid_gid();
 }
 
+/* The process @tgid is current; if it is the owner, it may be another program by now. */
+static __always_inline void owner_refresh(struct sock_owner *o, __u32 tgid)
+{
+	if (o->tgid == tgid && owner_changed(o))
+		owner_read(o, (void *)bpf_get_current_task());
+}
+
 static __always_inline bool owner_watched(const struct sock_owner *o)
 {
 	if (cfg.by_uid && o->uid != cfg.uid)
@@ -456,8 +463,8 @@ static __always_inline void call_emit(struct sock_entry *s, __u32 type, __u64 by
 	if (id && id >> 32 != s->owner.tgid) {
 		hdr_fill(&e->h, type, sizeof(*e));
 	} else {
-		if (id && owner_changed(&s->owner))
-			owner_read(&s->owner, (void *)bpf_get_current_task());
+		if (id)
+			owner_refresh(&s->owner, id >> 32);
 		hdr_fill_owner(&e->h, type, sizeof(*e), s);
 	}
 	if (id)

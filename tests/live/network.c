@@ -405,8 +405,8 @@ static void ktls(void)
 
 /* ---- what the child of a test does ---- */
 
-/* What is told, with @option more or NULL, of a child that does @body, which expects all to go well by leaving with 0. */
-static pid_t watch_child(struct stream *st, void (*body)(void), const char *option)
+/* What @command tells of a child that does @body, and leaves with 0 if all goes well. */
+static pid_t watch_child(struct stream *st, const char *command, void (*body)(void))
 {
 	int gate[2], status;
 	struct sight s;
@@ -421,7 +421,7 @@ static pid_t watch_child(struct stream *st, void (*body)(void), const char *opti
 		body();
 		_exit(0);
 	}
-	sight_start(&s, "network", "-p", live_printf("%d", pid), option, NULL);
+	sight_start(&s, command, "-p", live_printf("%d", pid), NULL);
 	CHECK(write(gate[1], "", 1) == 1, "write");
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0, "status %#x", status);
 	sight_stop(&s);
@@ -482,7 +482,7 @@ static void other_program(void)
 	struct line *l, *before = NULL, *behind = NULL;
 	struct stream st;
 	size_t i = 0;
-	pid_t pid = watch_child(&st, send_and_become, NULL);
+	pid_t pid = watch_child(&st, "network", send_and_become);
 
 	close(fd);
 	while ((l = stream_find(&st, &i, pid, "network", "send"))) {
@@ -496,6 +496,21 @@ static void other_program(void)
 	CHECK(behind && !strcmp(json_object_get_string(object_at(behind->json, "comm")), "echo"),
 	      "not of the program that sent it: %s",
 	      behind ? json_object_to_json_string(behind->json) : "nothing");
+}
+
+/* Without an event of each call nothing asks on the way who it is. */
+static void other_program_ends(void)
+{
+	int fd = listen_silently(&shared_port);
+	struct stream st;
+	struct line *end;
+	pid_t pid;
+
+	pid = watch_child(&st, "record", send_and_become);
+	close(fd);
+	end = stream_only(&st, pid, "network", "close");
+	CHECK(!strcmp(json_object_get_string(object_at(end->json, "comm")), "echo"),
+	      "not of the program that closed it: %s", json_object_to_json_string(end->json));
 }
 
 /* ---- whose an accepted connection is ---- */
@@ -576,7 +591,7 @@ static void daemon_accepts(void)
 	struct stream st;
 
 	close(listen_silently(&shared_port));
-	watch_child(&st, become_daemon, NULL);
+	watch_child(&st, "network", become_daemon);
 	check_three_accepted(&st);
 }
 
@@ -606,7 +621,7 @@ static void two_listeners(void)
 
 	close(listen_silently(&shared_port));
 	beside_start(listen_beside);
-	watch_child(&st, accept_beside_another, NULL);
+	watch_child(&st, "network", accept_beside_another);
 	check_three_accepted(&st);
 }
 
@@ -681,7 +696,7 @@ static void connection_given(void)
 
 	close(listen_silently(&shared_port));
 	beside_start(accept_beside);
-	pid = watch_child(&st, use_what_is_given, NULL);
+	pid = watch_child(&st, "network", use_what_is_given);
 	sent = stream_only(&st, pid, "network", "send");
 	CHECK(line_int(sent, "bytes") == 10, "what another sent before: %s",
 	      json_object_to_json_string(sent->json));
@@ -729,7 +744,7 @@ static void no_free_pair(void)
 	int fd = listen_silently(&shared_port);
 	struct stream st;
 
-	watch_child(&st, connect_twice, NULL);
+	watch_child(&st, "network", connect_twice);
 	close(fd);
 	check_one_failed(&st, "EADDRNOTAVAIL");
 }
@@ -762,7 +777,7 @@ static void syn_again(void)
 	size_t i = 0;
 
 	CHECK(!listen(fd, 0), "listen");
-	watch_child(&st, connect_in_vain, NULL);
+	watch_child(&st, "network", connect_in_vain);
 	close(fd);
 	again = stream_find(&st, &i, 0, "network", "retransmit");
 	CHECK(again && json_object_get_int(object_at(again->data, "local.port")),
@@ -816,7 +831,7 @@ static void udp_same_port(void)
 	size_t i = 0, j;
 
 	shared_port = free_udp_port();
-	watch_child(&st, send_in_turn, NULL);
+	watch_child(&st, "network", send_in_turn);
 	while ((sent = stream_find(&st, &i, 0, "network", "send"))) {
 		CHECK(line_int(sent, "bytes") == ++bytes, "another process's: %s",
 		      json_object_to_json_string(sent->json));
@@ -859,7 +874,7 @@ static void udp_other_peer(void)
 	struct stream st;
 	size_t i = 0, n = 0;
 
-	watch_child(&st, send_to_two, NULL);
+	watch_child(&st, "network", send_to_two);
 	while ((end = stream_find(&st, &i, 0, "network", "close"))) {
 		const char *to = json_object_get_string(object_at(end->data, "remote.address"));
 		const char *expected = line_int(end, "tx_bytes") % 2 ? "127.0.0.2" : "127.0.0.3";
@@ -902,7 +917,7 @@ static void udp_becomes_unix(void)
 	struct stream st;
 	size_t i = 0;
 
-	watch_child(&st, send_over_unix, "--ring-size=16");
+	watch_child(&st, "network", send_over_unix);
 	while ((l = stream_find(&st, &i, 0, "network", NULL)))
 		CHECK(strcmp(l->type, "send") != 0 || line_int(l, "bytes") == 1,
 		      "what was sent over a unix socket: %s", json_object_to_json_string(l->json));
@@ -925,7 +940,7 @@ static void use_raw_sockets(void)
 static void raw_sockets(void)
 {
 	struct stream st;
-	pid_t pid = watch_child(&st, use_raw_sockets, NULL);
+	pid_t pid = watch_child(&st, "network", use_raw_sockets);
 	struct line *sent = stream_only(&st, pid, "network", "send");
 
 	CHECK(line_int(sent, "bytes") == 50, "of a raw socket: %s",
@@ -949,6 +964,7 @@ const struct live_test network_tests[] = {
 	{"peeking_is_not_receiving", peek, 30},
 	{"who_holds_a_copy_of_the_descriptor_is_not_the_owner", copied, 30},
 	{"a_connection_goes_on_with_the_program_that_its_owner_becomes", other_program, 30},
+	{"a_connection_ends_with_the_program_that_its_owner_became", other_program_ends, 30},
 	{"connections_of_a_daemon_are_told_whose_parent_listened", daemon_accepts, 30},
 	{"connections_are_told_though_another_listens_at_the_port", two_listeners, 30},
 	{"a_connection_that_is_given_away_is_told_from_there_on", connection_given, 30},
