@@ -66,6 +66,13 @@ static __always_inline void came_in(const struct sock *sk)
 		connection_shed(sk, AS_EV_ACCEPT);
 }
 
+/* A server got data with the SYN, TCP Fast Open, and has used the connection already. */
+static __always_inline bool used_before(const struct sock *sk, const struct sock_entry *s)
+{
+	return s->role == AS_ROLE_SERVER && s->flags & ENTRY_UP && !(s->flags & ENTRY_ENDED) &&
+	       entry_has_ends(s, sk);
+}
+
 static __always_inline void established(const struct sock *sk, int oldstate)
 {
 	struct sock_entry *s = entry_find(sk);
@@ -73,7 +80,7 @@ static __always_inline void established(const struct sock *sk, int oldstate)
 	/* with a simultaneous open the connecting end passes SYN_RECV too */
 	if (s && s->role == AS_ROLE_CLIENT && !(s->flags & ENTRY_UP))
 		connected(sk, s);
-	else if (oldstate == TCP_SYN_RECV)
+	else if (oldstate == TCP_SYN_RECV && !(s && used_before(sk, s)))
 		came_in(sk);
 }
 
@@ -400,8 +407,7 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 
 	if (!(s->flags & ENTRY_UP) || s->flags & ENTRY_ENDED)
 		return;
-	/* the kernel skipped the end of it: its memory is another socket's or nobody's */
-	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port) {
+	if (!entry_has_ends(s, sk)) {
 		/* or it ended just now, and the entry is another's already */
 		again = entry_still(sk, id);
 		if (again)

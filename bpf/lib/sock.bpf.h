@@ -339,6 +339,12 @@ static __always_inline void entries_add(__u32 n)
 		__sync_fetch_and_add(&s->sockets, n);
 }
 
+/* Else the kernel skipped the end of it: its memory is another socket's or nobody's. */
+static __always_inline bool entry_has_ends(const struct sock_entry *s, const struct sock *sk)
+{
+	return sock_local_port(sk) == s->local.port && sock_remote_port(sk) == s->remote.port;
+}
+
 static __always_inline bool entry_delete(const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
@@ -674,9 +680,10 @@ static __always_inline struct sock_entry *entry_late(const struct sock *sk, int 
 	struct sock_entry s;
 	bool server;
 
-	if (!(STATES_CONNECTED & STATE_BIT(state & 31)))
+	/* with TCP Fast Open a server reads and answers what came with the SYN before the handshake is over */
+	if (!((STATES_CONNECTED | STATE_BIT(TCP_SYN_RECV)) & STATE_BIT(state & 31)))
 		return NULL;
-	server = listener_of(sk) != NULL;
+	server = state == TCP_SYN_RECV || listener_of(sk);
 	entry_init(&s, sk, AS_PROTO_TCP, server ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);
 	entry_set_base(&s, sk, false);
 	s.told_tx = s.flow_tx = s.base_tx -= sent ? n : 0;

@@ -5,12 +5,16 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -705,6 +709,67 @@ static void connection_given(void)
 	      count_ends_of_servers(&st));
 }
 
+/* In a network of its own: data goes with the SYN, cookie or not. */
+static void allow_fast_open(void)
+{
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	int fd, file;
+
+	MUST(unshare(CLONE_NEWNET));
+	MUST(fd = socket(AF_INET, SOCK_DGRAM, 0));
+	MUST(ioctl(fd, SIOCSIFFLAGS, &lo));
+	close(fd);
+	MUST(file = open("/proc/sys/net/ipv4/tcp_fastopen", O_WRONLY));
+	MUST(write(file, "1543", 4)); /* 0x607: client, server, and neither needs a cookie */
+	close(file);
+}
+
+/* The server has read, answered and closed before the client gets a segment, which ends the handshake. */
+static void answer_fast(void)
+{
+	struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog deaf = {1, &none};
+	struct sockaddr_in to = loopback("127.0.0.1", shared_port);
+	int listener, fd, accepted, waiting = 8;
+	char bytes[8];
+
+	allow_fast_open();
+	listener = listen_at("127.0.0.1", shared_port);
+	MUST(setsockopt(listener, IPPROTO_TCP, TCP_FASTOPEN, &waiting, sizeof(waiting)));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	MUST(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &deaf, sizeof(deaf)));
+	MUST(sendto(fd, "question", 8, MSG_FASTOPEN | MSG_DONTWAIT, (void *)&to, sizeof(to)));
+	MUST(accepted = accept(listener, NULL, NULL));
+	MUST(recv(accepted, bytes, sizeof(bytes), 0));
+	MUST(send(accepted, "answer", 6, 0));
+	close(accepted);
+	MUST(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &deaf, sizeof(deaf)));
+	MUST(recv(fd, bytes, sizeof(bytes), 0) == 6 ? 0 : -1);
+	MUST(recv(fd, bytes, sizeof(bytes), 0));
+}
+
+static void fast_open(void)
+{
+	struct stream st;
+	struct line *end;
+	size_t i = 0, n = 0;
+
+	close(listen_silently(&shared_port));
+	watch_child(&st, "network", answer_fast);
+	CHECK(stream_count(&st, "network", "accept") == 1, "%zu accepted",
+	      stream_count(&st, "network", "accept"));
+	while ((end = stream_find(&st, &i, 0, "network", "close"))) {
+		bool server = !strcmp(line_str(end, "role"), "server");
+
+		CHECK(line_int(end, "tx_bytes") == (server ? 6 : 8) &&
+			      line_int(end, "rx_bytes") == (server ? 8 : 6),
+		      "not what was moved: %s", json_object_to_json_string(end->json));
+		n++;
+	}
+	CHECK(n == 2, "%zu ends", n);
+	check_calls_add_up(&st);
+}
+
 /* ---- connections that are not made ---- */
 
 static void check_one_failed(const struct stream *st, const char *error)
@@ -968,6 +1033,7 @@ const struct live_test network_tests[] = {
 	{"connections_of_a_daemon_are_told_whose_parent_listened", daemon_accepts, 30},
 	{"connections_are_told_though_another_listens_at_the_port", two_listeners, 30},
 	{"a_connection_that_is_given_away_is_told_from_there_on", connection_given, 30},
+	{"what_a_server_answers_before_the_handshake_is_over_is_told", fast_open, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
 	{"a_connection_whose_TLS_the_kernel_does_says_so", ktls, 30},
 	{"segments_sent_again_are_told_and_counted", retransmit, 30},
