@@ -253,6 +253,10 @@ static __always_inline bool plain_is_shown(const struct sock *sk, struct plain_s
 	if (s->verdict == VERDICT_SHOWN)
 		return true;
 	if (n == PLAIN_HEAD && is_http(p->head)) {
+		if (sock_has_ktls(sk)) { /* encrypted behind the call */
+			plain_never(sk, s);
+			return false;
+		}
 		plain_begin(sk, s, !direction); /* of this one, the call itself says where */
 		s->verdict = VERDICT_SHOWN;
 		s->tunnel = p->head[0] == 'C';

@@ -403,6 +403,7 @@ static void ktls(void)
 	expected_load(&x, w.out);
 	stream_match_unordered(&st, &x, WHOLE);
 	check_ends_of_ktls(&st);
+	CHECK(!stream_count(&st, "network", "data"), "told as HTTP without TLS");
 	n = count_ktls_notices(&st);
 	CHECK(n == 1, "%zu notices of what is not seen there", n);
 }
