@@ -486,6 +486,11 @@ struct tcp_sock {
 	u32 total_retrans;
 };
 
+/* not where the kernel was built without it; `first`: of the connections of TCP below, the one it began with */
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct socket {
 	struct file *file;
 	struct sock *sk;

@@ -99,10 +99,28 @@ static __always_inline void connect_failed(const struct sock *sk, struct sock_en
 	entry_delete(sk);
 }
 
+#define PF_WQ_WORKER 0x20
+
+/* What the kernel ends when it comes to it, as the connection below one of MPTCP: whose it was does not show there. */
+static __always_inline bool in_kernel_worker(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, flags) & PF_WQ_WORKER;
+}
+
+/* entry_take() by who ends the connection. For one that a worker ends the owner is inferred when it is gone. */
+static __always_inline bool entry_take_last(const struct sock *sk, struct sock_entry *s)
+{
+	return in_kernel_worker() || entry_take(sk, s);
+}
+
 /* The current process, which is to end a connection, was not watched, or not known to have it, when it came in. */
 static __always_inline struct sock_entry *ended_late(const struct sock *sk)
 {
-	return current_watched() && !sock_is_settled(sk) ? entry_late(sk, 0, false) : NULL;
+	if (!current_watched() || sock_is_settled(sk) || in_kernel_worker())
+		return NULL;
+	return entry_late(sk, 0, false);
 }
 
 /* To FIN_WAIT1 or LAST_ACK: inside close(), shutdown() or the end of the process. */
@@ -115,7 +133,7 @@ static __always_inline void closing(const struct sock *sk)
 	if (!s)
 		return;
 	came_up_unseen(sk, s);
-	if (!entry_take(sk, s))
+	if (!entry_take_last(sk, s))
 		return;
 	owner_refresh(&s->owner, bpf_get_current_pid_tgid() >> 32);
 	if (cfg.plain_http)
@@ -153,7 +171,7 @@ static __always_inline void ended(const struct sock *sk, struct sock_entry *s, i
 
 	s->error = BPF_CORE_READ(sk, sk_err);
 	s->end_ns = bpf_ktime_get_boot_ns();
-	if (by_process && !entry_take(sk, s))
+	if (by_process && !entry_take_last(sk, s))
 		return;
 	owner_refresh(&s->owner, bpf_get_current_pid_tgid() >> 32);
 	tcp_read_sums(sk, s->role, &sums);
@@ -254,7 +272,7 @@ int BPF_PROG(net_destroy, const struct sock *sk)
 		entry_delete(sk);
 		return 0;
 	}
-	if (s->flags & ENTRY_HELD && !entry_take(sk, s))
+	if (s->flags & ENTRY_HELD && !entry_take_last(sk, s))
 		return 0;
 	if (!entry_infer(sk, s))
 		return 0;

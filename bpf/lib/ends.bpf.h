@@ -12,9 +12,11 @@
 #define SOCK_STREAM 1
 #define SOCK_DGRAM  2
 
+#define PROTO_MPTCP 262
+
 /*
- * AS_PROTO_TCP or AS_PROTO_UDP over IP, else 0. Netlink uses the same numbers for other things, a raw socket
- * for what it receives.
+ * AS_PROTO_TCP, AS_PROTO_UDP or PROTO_MPTCP over IP, else 0. Netlink uses the same numbers for other things, a raw
+ * socket for what it receives.
  */
 static __always_inline __u16 sock_protocol(const struct sock *sk)
 {
@@ -25,7 +27,7 @@ static __always_inline __u16 sock_protocol(const struct sock *sk)
 		return 0;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	type = BPF_CORE_READ(sk, sk_type);
-	if (protocol == AS_PROTO_TCP)
+	if (protocol == AS_PROTO_TCP || protocol == PROTO_MPTCP)
 		return type == SOCK_STREAM ? protocol : 0;
 	return protocol == AS_PROTO_UDP && type == SOCK_DGRAM ? protocol : 0;
 }

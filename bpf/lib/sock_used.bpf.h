@@ -387,6 +387,14 @@ __noinline int stdio_used(__u64 addr, __u32 n, __u32 how)
 
 #define CARRIES_NOTHING -1 /* that is of interest */
 
+/* Programs use a socket of MPTCP; what is known of the connection is known of the socket of TCP below. */
+static __always_inline const struct sock *mptcp_first(const struct sock *sk)
+{
+	const struct mptcp_sock *msk = (const void *)sk;
+
+	return bpf_core_field_exists(msk->first) ? BPF_CORE_READ(msk, first) : NULL;
+}
+
 /*
  * The accounts of the socket at @addr, which the thread @id has used. Returns its protocol, or
  * CARRIES_NOTHING. Global, since its entry for a new connection and what payload needs
@@ -403,7 +411,13 @@ __noinline int sock_account(__u64 addr, __u64 id, int ret, __u32 how)
 	protocol = s ? s->protocol : sock_protocol(sk);
 	if (!cfg.net_events)
 		return protocol;
-	if (protocol == AS_PROTO_TCP && !(how & USED_UDP)) {
+	if (protocol == PROTO_MPTCP) {
+		sk = mptcp_first(sk);
+		if (!sk)
+			return CARRIES_NOTHING;
+		s = entry_find(sk);
+	}
+	if (protocol == PROTO_MPTCP || (protocol == AS_PROTO_TCP && !(how & USED_UDP))) {
 		if (!tcp_used(sk, s, id, ret, how & USED_SENT) || (s && s->flags & ENTRY_OPAQUE))
 			return CARRIES_NOTHING;
 		return protocol;

@@ -749,17 +749,15 @@ static void answer_fast(void)
 	MUST(recv(fd, bytes, sizeof(bytes), 0));
 }
 
-static void fast_open(void)
+/* The client has sent eight bytes, the server six. */
+static void check_both_ends(const struct stream *st)
 {
-	struct stream st;
 	struct line *end;
 	size_t i = 0, n = 0;
 
-	close(listen_silently(&shared_port));
-	watch_child(&st, "network", answer_fast);
-	CHECK(stream_count(&st, "network", "accept") == 1, "%zu accepted",
-	      stream_count(&st, "network", "accept"));
-	while ((end = stream_find(&st, &i, 0, "network", "close"))) {
+	CHECK(stream_count(st, "network", "accept") == 1, "%zu accepted",
+	      stream_count(st, "network", "accept"));
+	while ((end = stream_find(st, &i, 0, "network", "close"))) {
 		bool server = !strcmp(line_str(end, "role"), "server");
 
 		CHECK(line_int(end, "tx_bytes") == (server ? 6 : 8) &&
@@ -768,7 +766,49 @@ static void fast_open(void)
 		n++;
 	}
 	CHECK(n == 2, "%zu ends", n);
-	check_calls_add_up(&st);
+	check_calls_add_up(st);
+}
+
+static void fast_open(void)
+{
+	struct stream st;
+
+	close(listen_silently(&shared_port));
+	watch_child(&st, "network", answer_fast);
+	check_both_ends(&st);
+}
+
+static void speak_mptcp(void)
+{
+	struct sockaddr_in where = loopback("127.0.0.1", 0);
+	socklen_t len = sizeof(where);
+	int listener = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP), accepted;
+	int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+	char bytes[8];
+
+	MUST(bind(listener, (void *)&where, sizeof(where)));
+	MUST(getsockname(listener, (void *)&where, &len));
+	MUST(listen(listener, 8));
+	MUST(connect(fd, (void *)&where, sizeof(where)));
+	MUST(accepted = accept(listener, NULL, NULL));
+	MUST(send(fd, "question", 8, 0));
+	MUST(recv(accepted, bytes, sizeof(bytes), MSG_WAITALL));
+	MUST(send(accepted, "answer", 6, 0));
+	close(accepted);
+	MUST(recv(fd, bytes, 6, MSG_WAITALL));
+	MUST(recv(fd, bytes, sizeof(bytes), 0));
+}
+
+static void mptcp(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+	struct stream st;
+
+	if (fd < 0)
+		live_skip("the kernel has no MPTCP: %s", strerror(errno));
+	close(fd);
+	watch_child(&st, "network", speak_mptcp);
+	check_both_ends(&st);
 }
 
 /* ---- connections that are not made ---- */
@@ -1035,6 +1075,7 @@ const struct live_test network_tests[] = {
 	{"connections_are_told_though_another_listens_at_the_port", two_listeners, 30},
 	{"a_connection_that_is_given_away_is_told_from_there_on", connection_given, 30},
 	{"what_a_server_answers_before_the_handshake_is_over_is_told", fast_open, 30},
+	{"both_ends_of_a_connection_of_MPTCP_are_told", mptcp, 30},
 	{"sendfile_counts_as_sending", sendfile_tcp, 30},
 	{"a_connection_whose_TLS_the_kernel_does_says_so", ktls, 30},
 	{"segments_sent_again_are_told_and_counted", retransmit, 30},
