@@ -433,6 +433,7 @@ typedef struct {
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	u32 skc_hash;
 	__be16 skc_dport;
 	u16 skc_num;
 	u16 skc_family;
@@ -488,9 +489,19 @@ struct tcp_sock {
 	u32 total_retrans;
 };
 
+/* not where the kernel was built without it; `first`: of the connections of TCP below, the one it began with */
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct socket {
 	struct file *file;
 	struct sock *sk;
+};
+
+/* every struct socket begins one */
+struct socket_alloc {
+	struct inode vfs_inode;
 };
 
 /* since 6.3: the tracepoints that tell the result of every send and receive */

@@ -56,7 +56,7 @@ static __always_inline void came_in(const struct sock *sk)
 	if (old)
 		stale_end(sk, old);
 	sock_unsettle(sk);
-	if (l && !owner_watched(&l->owner))
+	if (l && !listener_watched(l))
 		return;
 	entry_init(&s, sk, AS_PROTO_TCP, AS_ROLE_SERVER);
 	if (l)
@@ -66,6 +66,13 @@ static __always_inline void came_in(const struct sock *sk)
 		connection_shed(sk, AS_EV_ACCEPT);
 }
 
+/* A server got data with the SYN, TCP Fast Open, and has used the connection already. */
+static __always_inline bool used_before(const struct sock *sk, const struct sock_entry *s)
+{
+	return s->role == AS_ROLE_SERVER && s->flags & ENTRY_UP && !(s->flags & ENTRY_ENDED) &&
+	       entry_has_ends(s, sk);
+}
+
 static __always_inline void established(const struct sock *sk, int oldstate)
 {
 	struct sock_entry *s = entry_find(sk);
@@ -73,7 +80,7 @@ static __always_inline void established(const struct sock *sk, int oldstate)
 	/* with a simultaneous open the connecting end passes SYN_RECV too */
 	if (s && s->role == AS_ROLE_CLIENT && !(s->flags & ENTRY_UP))
 		connected(sk, s);
-	else if (oldstate == TCP_SYN_RECV)
+	else if (oldstate == TCP_SYN_RECV && !(s && used_before(sk, s)))
 		came_in(sk);
 }
 
@@ -81,12 +88,39 @@ static __always_inline void established(const struct sock *sk, int oldstate)
 static __always_inline void connect_failed(const struct sock *sk, struct sock_entry *s)
 {
 	int error = BPF_CORE_READ(sk, sk_err);
+	bool has_port;
 
 	sock_read_ends(sk, &s->local, &s->remote);
+	/* one that is bound already may be taken for this peer: then it is not hashed */
+	has_port = s->local.port && BPF_CORE_READ(sk, __sk_common.skc_hash);
 	if (!error) /* given up by the process, or no port was free */
-		error = s->local.port ? ECONNABORTED : EADDRNOTAVAIL;
+		error = has_port ? ECONNABORTED : EADDRNOTAVAIL;
 	connect_emit(s, error);
 	entry_delete(sk);
+}
+
+#define PF_WQ_WORKER 0x20
+
+/* What the kernel ends when it comes to it, as the connection below one of MPTCP: whose it was does not show there. */
+static __always_inline bool in_kernel_worker(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, flags) & PF_WQ_WORKER;
+}
+
+/* entry_take() by who ends the connection. For one that a worker ends the owner is inferred when it is gone. */
+static __always_inline bool entry_take_last(const struct sock *sk, struct sock_entry *s)
+{
+	return in_kernel_worker() || entry_take(sk, s);
+}
+
+/* The current process, which is to end a connection, was not watched, or not known to have it, when it came in. */
+static __always_inline struct sock_entry *ended_late(const struct sock *sk)
+{
+	if (!current_watched() || sock_is_settled(sk) || in_kernel_worker())
+		return NULL;
+	return entry_late(sk, 0, false);
 }
 
 /* To FIN_WAIT1 or LAST_ACK: inside close(), shutdown() or the end of the process. */
@@ -95,9 +129,14 @@ static __always_inline void closing(const struct sock *sk)
 	struct sock_entry *s = entry_find(sk);
 
 	if (!s)
+		s = ended_late(sk);
+	if (!s)
 		return;
 	came_up_unseen(sk, s);
-	if (entry_take(sk, s) && cfg.plain_http)
+	if (!entry_take_last(sk, s))
+		return;
+	owner_refresh(&s->owner, bpf_get_current_pid_tgid() >> 32);
+	if (cfg.plain_http)
 		plain_end((__u64)sk);
 }
 
@@ -114,22 +153,27 @@ static __always_inline bool entry_infer(const struct sock *sk, struct sock_entry
 	return true;
 }
 
+/* To CLOSE: a reset by the peer or a time-out sets sk_err first; else a process dropped unread data. */
+static __always_inline bool dropped_by_process(const struct sock *sk, int oldstate)
+{
+	return (oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT) &&
+	       !BPF_CORE_READ(sk, sk_err);
+}
+
 /*
  * Any state but SYN_SENT and LISTEN -> CLOSE. What has arrived may still be read by the process that
  * holds the socket: then the totals wait for its close().
  */
 static __always_inline void ended(const struct sock *sk, struct sock_entry *s, int oldstate)
 {
-	bool was_up = oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT;
+	bool by_process = dropped_by_process(sk, oldstate), held;
 	struct tcp_sums sums;
-	bool by_process, held;
 
 	s->error = BPF_CORE_READ(sk, sk_err);
 	s->end_ns = bpf_ktime_get_boot_ns();
-	/* a reset by the peer or a time-out sets sk_err first; else a process dropped unread data */
-	by_process = was_up && !s->error;
-	if (by_process && !entry_take(sk, s))
+	if (by_process && !entry_take_last(sk, s))
 		return;
+	owner_refresh(&s->owner, bpf_get_current_pid_tgid() >> 32);
 	tcp_read_sums(sk, s->role, &sums);
 	tcp_sums_exact(&sums, s);
 	held = !by_process && !(BPF_CORE_READ(sk, __sk_common.skc_flags) & SK_DEAD);
@@ -147,10 +191,14 @@ static __always_inline void ended(const struct sock *sk, struct sock_entry *s, i
 static __always_inline void listening(const struct sock *sk)
 {
 	struct listen_key key = listen_key(sk);
+	struct listener *known = bpf_map_lookup_elem(&listeners, &key);
 	struct listener l = {.sk = (__u64)sk};
 
 	owner_read(&l.owner, (void *)bpf_get_current_task());
-	bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
+	l.watched = owner_watched(&l.owner);
+	/* at other addresses, or together, others may listen there: one that is watched counts */
+	if (!known || l.watched || !listener_watched(known))
+		bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
 }
 
 static __always_inline void listening_no_more(const struct sock *sk)
@@ -171,6 +219,8 @@ static __always_inline void closed(const struct sock *sk, int oldstate)
 		return;
 	}
 	s = entry_find(sk);
+	if (!s && dropped_by_process(sk, oldstate))
+		s = ended_late(sk);
 	if (!s)
 		return;
 	if (s->flags & ENTRY_UP)
@@ -222,7 +272,7 @@ int BPF_PROG(net_destroy, const struct sock *sk)
 		entry_delete(sk);
 		return 0;
 	}
-	if (s->flags & ENTRY_HELD && !entry_take(sk, s))
+	if (s->flags & ENTRY_HELD && !entry_take_last(sk, s))
 		return 0;
 	if (!entry_infer(sk, s))
 		return 0;
@@ -249,6 +299,8 @@ int BPF_PROG(net_retransmit, const struct sock *sk)
 
 	if (!s || (!s->owner.tgid && (cfg.by_process || cfg.by_uid)))
 		return 0;
+	if (!(s->flags & ENTRY_UP)) /* since its entry was made it has got a port */
+		sock_read_ends(sk, &s->local, &s->remote);
 	e = event_reserve(&ring_events, AS_EV_RETRANSMIT, sizeof(*e));
 	if (!e)
 		return 0;
@@ -375,8 +427,7 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 
 	if (!(s->flags & ENTRY_UP) || s->flags & ENTRY_ENDED)
 		return;
-	/* the kernel skipped the end of it: its memory is another socket's or nobody's */
-	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port) {
+	if (!entry_has_ends(s, sk)) {
 		/* or it ended just now, and the entry is another's already */
 		again = entry_still(sk, id);
 		if (again)
@@ -493,7 +544,8 @@ static __always_inline void seed_listener(const struct sock *sk, struct task_str
 	if (known && owner_watched(&known->owner))
 		return;
 	owner_read(&l.owner, task);
-	if (!known || owner_watched(&l.owner))
+	l.watched = owner_watched(&l.owner);
+	if (!known || l.watched)
 		bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
 }
 

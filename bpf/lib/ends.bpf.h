@@ -12,16 +12,27 @@
 /* a bit of skc_flags, enum sock_flags of the kernel */
 #define SK_DEAD (1UL << 0) /* no process holds it any more */
 
-/* AS_PROTO_TCP or AS_PROTO_UDP over IP, else 0. Netlink uses the same numbers for other things. */
+#define SOCK_STREAM 1
+#define SOCK_DGRAM  2
+
+#define PROTO_MPTCP 262
+
+/*
+ * AS_PROTO_TCP, AS_PROTO_UDP or PROTO_MPTCP over IP, else 0. Netlink uses the same numbers for other things, a raw
+ * socket for what it receives.
+ */
 static __always_inline __u16 sock_protocol(const struct sock *sk)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	__u16 protocol;
+	__u16 protocol, type;
 
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
-	return protocol == AS_PROTO_TCP || protocol == AS_PROTO_UDP ? protocol : 0;
+	type = BPF_CORE_READ(sk, sk_type);
+	if (protocol == AS_PROTO_TCP || protocol == PROTO_MPTCP)
+		return type == SOCK_STREAM ? protocol : 0;
+	return protocol == AS_PROTO_UDP && type == SOCK_DGRAM ? protocol : 0;
 }
 
 /* skc_num is already 0 at the transition to CLOSE, inet_sport is not. */

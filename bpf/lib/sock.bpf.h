@@ -90,6 +90,7 @@ struct sock_entry {
 	__u16 protocol;
 	__u16 role;
 	__u32 asked; /* how often net_seed was to find out who has accepted it */
+	__u64 ino;   /* of UDP: number of its inode */
 };
 
 struct {
@@ -108,6 +109,7 @@ struct listen_key {
 struct listener {
 	__u64 sk;
 	struct sock_owner owner;
+	__u64 watched; /* when it was entered: who it has left the listener to is, too */
 };
 
 /* Whose connection it probably is, until somebody uses it. */
@@ -240,6 +242,13 @@ static __always_inline bool owner_changed(const struct sock_owner *o)
 	       o->uid != (__u32)bpf_get_current_uid_gid();
 }
 
+/* The process @tgid is current; if it is the owner, it may be another program by now. */
+static __always_inline void owner_refresh(struct sock_owner *o, __u32 tgid)
+{
+	if (o->tgid == tgid && owner_changed(o))
+		owner_read(o, (void *)bpf_get_current_task());
+}
+
 static __always_inline bool owner_watched(const struct sock_owner *o)
 {
 	if (cfg.by_uid && o->uid != cfg.uid)
@@ -286,6 +295,11 @@ static __always_inline struct listener *listener_of(const struct sock *sk)
 	return bpf_map_lookup_elem(&listeners, &key);
 }
 
+static __always_inline bool listener_watched(const struct listener *l)
+{
+	return l->watched || owner_watched(&l->owner);
+}
+
 /* ---- the table ---- */
 
 static __always_inline void entry_init(struct sock_entry *s, const struct sock *sk, __u16 protocol,
@@ -324,6 +338,12 @@ static __always_inline void entries_add(__u32 n)
 
 	if (s)
 		__sync_fetch_and_add(&s->sockets, n);
+}
+
+/* Else the kernel skipped the end of it: its memory is another socket's or nobody's. */
+static __always_inline bool entry_has_ends(const struct sock_entry *s, const struct sock *sk)
+{
+	return sock_local_port(sk) == s->local.port && sock_remote_port(sk) == s->remote.port;
 }
 
 static __always_inline bool entry_delete(const struct sock *sk)
@@ -450,8 +470,8 @@ static __always_inline void call_emit(struct sock_entry *s, __u32 type, __u64 by
 	if (id && id >> 32 != s->owner.tgid) {
 		hdr_fill(&e->h, type, sizeof(*e));
 	} else {
-		if (id && owner_changed(&s->owner))
-			owner_read(&s->owner, (void *)bpf_get_current_task());
+		if (id)
+			owner_refresh(&s->owner, id >> 32);
 		hdr_fill_owner(&e->h, type, sizeof(*e), s);
 	}
 	if (id)
@@ -654,24 +674,28 @@ static __always_inline bool entry_take(const struct sock *sk, struct sock_entry 
 
 /*
  * A watched process uses a connection that is not in the table: it got it from one that is not
- * watched, or is watched only since then. What @tx and @rx bytes the present call moved counts.
+ * watched, or is watched only since then. What the present call moved counts: @ret as for tcp_call().
  */
-static __always_inline struct sock_entry *entry_late(const struct sock *sk, __u32 tx, __u32 rx)
+static __always_inline struct sock_entry *entry_late(const struct sock *sk, int ret, bool sent)
 {
 	__u32 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
 	struct sock_entry s;
 	bool server;
 
-	if (!(STATES_CONNECTED & STATE_BIT(state & 31)))
+	/* with TCP Fast Open a server reads and answers what came with the SYN before the handshake is over */
+	if (!((STATES_CONNECTED | STATE_BIT(TCP_SYN_RECV)) & STATE_BIT(state & 31)))
 		return NULL;
-	server = listener_of(sk) != NULL;
+	server = state == TCP_SYN_RECV || listener_of(sk);
 	entry_init(&s, sk, AS_PROTO_TCP, server ? AS_ROLE_SERVER : AS_ROLE_UNKNOWN);
-	entry_set_base(&s, sk, server);
-	if (!server) {
-		s.base_tx -= tx;
-		s.base_rx -= rx;
-		s.told_tx = s.flow_tx = s.sample_tx = s.base_tx;
-		s.told_rx = s.flow_rx = s.sample_rx = s.base_rx;
+	entry_set_base(&s, sk, false);
+	s.told_tx = s.flow_tx = s.sample_tx = s.base_tx -= sent ? n : 0;
+	s.told_rx = s.flow_rx = s.sample_rx = s.base_rx -= sent ? 0 : n;
+	if (server) {
+		s.base_tx = s.base_rx = 0; /* the totals are those of the connection */
+		if (ret == RET_UNKNOWN)    /* mostly the first bytes */
+			s.told_rx = s.flow_rx = s.sample_rx = 0;
+	} else {
 		owner_read(&s.owner, (void *)bpf_get_current_task());
 		s.flags |= ENTRY_OWNED;
 	}
@@ -711,12 +735,10 @@ static __always_inline void tcp_call(const struct sock *sk, struct sock_entry *s
 static __always_inline bool tcp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
 				     bool sent)
 {
-	__u32 n = ret > 0 && ret != RET_UNKNOWN ? ret : 0;
-
 	if (!s && sock_is_settled(sk))
 		return false;
 	if (!s)
-		s = entry_late(sk, sent ? n : 0, sent ? 0 : n);
+		s = entry_late(sk, ret, sent);
 	if (!s)
 		return false;
 	came_up_unseen(sk, s);
@@ -729,6 +751,22 @@ static __always_inline bool tcp_used(const struct sock *sk, struct sock_entry *s
 	return true;
 }
 
+/* The mark is what the struct sock_common begins with, in all kernels: ends, their hash, ports. */
+static __always_inline bool sock_mark(const struct sock *sk, struct as_sock_mark *ret)
+{
+	ret->sk = (__u64)sk;
+	return !bpf_core_read(&ret->addrs, sizeof(*ret) - offsetof(struct as_sock_mark, addrs),
+			      &sk->__sk_common.skc_daddr);
+}
+
+/* Of all sockets that there are only one has it, while its memory is handed out again at once. */
+static __always_inline __u64 sock_ino(const struct sock *sk)
+{
+	const struct socket_alloc *socket = (const void *)BPF_CORE_READ(sk, sk_socket);
+
+	return BPF_CORE_READ(socket, vfs_inode.i_ino);
+}
+
 static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 {
 	struct udp_owner known = {};
@@ -737,40 +775,63 @@ static __always_inline struct sock_entry *udp_entry_new(const struct sock *sk)
 	entry_init(&s, sk, AS_PROTO_UDP, AS_ROLE_UNKNOWN);
 	owner_read(&s.owner, (void *)bpf_get_current_task());
 	s.flags = ENTRY_OWNED | ENTRY_UP;
+	s.ino = sock_ino(sk);
 	known.start_ns = s.owner.start_ns;
 	bpf_map_update_elem(&udp_owners, &s.owner.tgid, &known, BPF_ANY);
 	entry_insert(sk, &s, BPF_NOEXIST); /* or another thread has just done so */
 	return entry_find(sk);
 }
 
+/* The address of the peer is that of the entry. */
+static __always_inline bool udp_has_peer(const struct sock_entry *s, const struct sock *sk,
+					 const struct as_sock_mark *mark)
+{
+	const __u32 *ip = (const void *)s->remote.ip;
+	__u32 now[4] = {};
+
+	if (s->local.family == AF_INET)
+		return ip[3] == (__u32)mark->addrs;
+	BPF_CORE_READ_INTO((struct in6_addr *)now, sk, __sk_common.skc_v6_daddr);
+	return ip[0] == now[0] && ip[1] == now[1] && ip[2] == now[2] && ip[3] == now[3];
+}
+
 /* Else the socket that lay at this address is gone, or has another peer now. */
 static __always_inline bool udp_is_of(const struct sock_entry *s, const struct sock *sk)
 {
-	return s->protocol == AS_PROTO_UDP && s->local.port == sock_local_port(sk) &&
-	       s->remote.port == sock_remote_port(sk);
+	struct as_sock_mark mark = {};
+
+	return sock_mark(sk, &mark) && s->local.port == mark.ports >> 16 &&
+	       s->remote.port == bpf_ntohs((__u16)mark.ports) && s->ino == sock_ino(sk) &&
+	       udp_has_peer(s, sk, &mark);
+}
+
+/* Its entry, or NULL; @s is the one of UDP that is found under its address. */
+static __always_inline struct sock_entry *udp_entry_of(const struct sock *sk, struct sock_entry *s)
+{
+	/* before it is judged: its memory may become that of another entry */
+	__u64 id = s->id;
+
+	if (udp_is_of(s, sk))
+		return s;
+	if (entry_claim(id))
+		stale_end(sk, s);
+	return NULL;
 }
 
 static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s, __u64 id, int ret,
 				     bool sent)
 {
-	__u64 id_before;
 	__u32 type = sent ? AS_EV_SEND : AS_EV_RECV;
 
 	if (ret <= 0)
 		return;
-	/* read before it is judged: its memory may become that of another entry */
-	id_before = s ? s->id : 0;
-	if (s && !udp_is_of(s, sk)) {
-		if (entry_claim(id_before))
-			stale_end(sk, s);
-		s = NULL;
-	}
-	if (!s)
+	if (!s) {
 		s = udp_entry_new(sk);
-	/* also when another thread has not yet ended the last one */
-	if (!s || !udp_is_of(s, sk)) {
-		count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
-		return;
+		/* another thread has not yet ended the last one */
+		if (!s || s->protocol != AS_PROTO_UDP || !udp_is_of(s, sk)) {
+			count_shed(cfg.net_each_call ? type : AS_EV_FLOW);
+			return;
+		}
 	}
 	__sync_fetch_and_add(sent ? &s->told_tx : &s->told_rx, ret);
 	if (cfg.net_each_call)
@@ -778,14 +839,6 @@ static __always_inline void udp_used(const struct sock *sk, struct sock_entry *s
 }
 
 /* ---- joining sockets to TLS sessions ---- */
-
-/* The mark is what the struct sock_common begins with, in all kernels: ends, their hash, ports. */
-static __always_inline bool sock_mark(const struct sock *sk, struct as_sock_mark *ret)
-{
-	ret->sk = (__u64)sk;
-	return !bpf_core_read(&ret->addrs, sizeof(*ret) - offsetof(struct as_sock_mark, addrs),
-			      &sk->__sk_common.skc_daddr);
-}
 
 /* Sees to it that the thread's entry has the ends of @sk. False: they are of no interest. */
 static __always_inline bool tls_thread_sock(struct as_tls_thread *t, const struct sock *sk)

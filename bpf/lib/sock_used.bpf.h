@@ -11,8 +11,7 @@
 
 #include "sock.bpf.h"
 
-#define AF_UNIX     1
-#define SOCK_STREAM 1
+#define AF_UNIX 1
 
 enum used_how {
 	USED_SENT = 1 << 0,       /* else received */
@@ -49,9 +48,14 @@ static __always_inline void plain_forget(const struct sock *sk)
 		bpf_map_delete_elem(&plain_socks, &key);
 }
 
-static __always_inline bool same_ends(const struct as_sock_mark *a, const struct as_sock_mark *b)
+/* A reset takes the local port, the upper half, from a socket from which what has come can still be read. */
+static __always_inline bool same_ends(const struct as_sock_mark *known,
+				      const struct as_sock_mark *fresh)
 {
-	return a->addrs == b->addrs && a->hash == b->hash && a->ports == b->ports;
+	__u32 other = known->ports ^ fresh->ports;
+
+	return known->addrs == fresh->addrs && known->hash == fresh->hash &&
+	       !(fresh->ports >> 16 ? other : other & 0xffff);
 }
 
 static __always_inline struct plain_sock *plain_get(const struct sock *sk)
@@ -249,6 +253,10 @@ static __always_inline bool plain_is_shown(const struct sock *sk, struct plain_s
 	if (s->verdict == VERDICT_SHOWN)
 		return true;
 	if (n == PLAIN_HEAD && is_http(p->head)) {
+		if (sock_has_ktls(sk)) { /* encrypted behind the call */
+			plain_never(sk, s);
+			return false;
+		}
 		plain_begin(sk, s, !direction); /* of this one, the call itself says where */
 		s->verdict = VERDICT_SHOWN;
 		s->tunnel = p->head[0] == 'C';
@@ -379,6 +387,14 @@ __noinline int stdio_used(__u64 addr, __u32 n, __u32 how)
 
 #define CARRIES_NOTHING -1 /* that is of interest */
 
+/* Programs use a socket of MPTCP; what is known of the connection is known of the socket of TCP below. */
+static __always_inline const struct sock *mptcp_first(const struct sock *sk)
+{
+	const struct mptcp_sock *msk = (const void *)sk;
+
+	return bpf_core_field_exists(msk->first) ? BPF_CORE_READ(msk, first) : NULL;
+}
+
 /*
  * The accounts of the socket at @addr, which the thread @id has used. Returns its protocol, or
  * CARRIES_NOTHING. Global, since its entry for a new connection and what payload needs
@@ -388,11 +404,20 @@ __noinline int sock_account(__u64 addr, __u64 id, int ret, __u32 how)
 {
 	const struct sock *sk = (const void *)addr;
 	struct sock_entry *s = cfg.net_events ? entry_find(sk) : NULL;
-	__u16 protocol = s ? s->protocol : sock_protocol(sk);
+	__u16 protocol;
 
+	if (s && s->protocol == AS_PROTO_UDP && ret > 0)
+		s = udp_entry_of(sk, s);
+	protocol = s ? s->protocol : sock_protocol(sk);
 	if (!cfg.net_events)
 		return protocol;
-	if (protocol == AS_PROTO_TCP && !(how & USED_UDP)) {
+	if (protocol == PROTO_MPTCP) {
+		sk = mptcp_first(sk);
+		if (!sk)
+			return CARRIES_NOTHING;
+		s = entry_find(sk);
+	}
+	if (protocol == PROTO_MPTCP || (protocol == AS_PROTO_TCP && !(how & USED_UDP))) {
 		if (!tcp_used(sk, s, id, ret, how & USED_SENT) || (s && s->flags & ENTRY_OPAQUE))
 			return CARRIES_NOTHING;
 		return protocol;

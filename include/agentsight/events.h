@@ -1432,7 +1432,7 @@ struct as_stats {
 	E(FILE_SEEN, as_file_seen, "internal", "file_seen", AS_FILE_SEEN_FIELDS, "first transfer") \
 	E(FILE_DONE, as_file_done, "internal", "file_done", AS_FILE_DONE_FIELDS, "last sums")      \
 	E(CONNECT, as_connect, "network", "connect", AS_CONNECT_FIELDS,                            \
-	  "a connection was made or refused")                                                      \
+	  "a connection was made, or was refused or failed once it was asked for")                 \
 	E(ACCEPT, as_accept, "network", "accept", AS_ACCEPT_FIELDS, "a connection came in")        \
 	E(SEND, as_net_io, "network", "send", AS_NET_IO_FIELDS, "one send call")                   \
 	E(RECV, as_net_io, "network", "recv", AS_NET_IO_FIELDS, "one receive call")                \

@@ -187,6 +187,11 @@ static void http_sendfile(void)
 	CHECK(compare_sides(&st, w.out) == 4, "the workload speaks of other sides");
 }
 
+static void http_reset(void)
+{
+	converse("reset", 1, "10000", 4);
+}
+
 /* Without network events there is no table of connections. */
 static void http_ssl_alone(void)
 {
@@ -418,6 +423,7 @@ const struct live_test plain_tests[] = {
 	{"in_plain_HTTP_every_exchange_of_a_kept_connection_is_shown", http_keepalive, 60},
 	{"in_plain_HTTP_lists_of_buffers_are_put_together", http_vector, 60},
 	{"in_plain_HTTP_what_no_buffer_holds_counts_as_missing", http_sendfile, 60},
+	{"in_plain_HTTP_what_is_read_behind_a_reset_is_shown", http_reset, 60},
 	{"in_plain_HTTP_ssl_shows_it_without_network_events", http_ssl_alone, 60},
 	{"in_plain_HTTP_the_stream_has_the_number_of_its_connection", http_connection, 60},
 	{"connections_that_carry_no_HTTP_give_no_data", no_http, 60},

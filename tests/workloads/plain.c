@@ -6,13 +6,15 @@
  *	plain MODE [N] [SIZE]
  *
  * Over TCP: `http` N exchanges of SIZE bytes each way, `vector` the same with lists of small buffers,
- * `sendfile` with answers that no buffer of the process holds, `other` N connections that are no HTTP.
+ * `sendfile` with answers that no buffer of the process holds, `reset` an exchange, the rest of whose
+ * answer is read when the connection has been reset, `other` N connections that are no HTTP.
  * JSON-RPC between a parent and its child's stdin and stdout: `pipe`, `socket`. `text` what is none.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -245,6 +247,47 @@ static void http(bool from_file)
 	tell_sums("network");
 }
 
+static void reset_server(int listener)
+{
+	const struct linger at_once = {.l_onoff = 1};
+	int fd = MUST(accept(listener, NULL, NULL));
+
+	hear(fd, true);
+	say(fd, false, 1000);
+	hear(fd, true);
+	MUST(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+	close(fd);
+	tell_sums("network");
+}
+
+/* The answer is small enough to have come as a whole before the second question is asked. */
+static void http_reset(void)
+{
+	char *p = malloc(HEAD + size);
+	size_t n = make_head(p, false) + size;
+	struct sockaddr_in where;
+	int listener = tcp_listen(&where), fd, status;
+	pid_t child = MUST(fork());
+	struct pollfd gone = {};
+
+	if (!child) {
+		reset_server(listener);
+		exit(0);
+	}
+	gone.fd = fd = tcp_connect(&where);
+	say(fd, true, 0);
+	get(fd, p, n / 2);
+	say(fd, true, 1);
+	while (!(gone.revents & POLLHUP))
+		MUST(poll(&gone, 1, -1));
+	get(fd, p, n - n / 2);
+	close(fd);
+	MUST(waitpid(child, &status, 0));
+	if (status)
+		exit(1);
+	tell_sums("network");
+}
+
 /* What no tracer shall take for HTTP. */
 static void other(void)
 {
@@ -382,6 +425,8 @@ static void run(const char *mode)
 		http(false);
 	else if (!strcmp(mode, "sendfile"))
 		http(true);
+	else if (!strcmp(mode, "reset"))
+		http_reset();
 	else if (!strcmp(mode, "other"))
 		other();
 	else if (!strcmp(mode, "pipe") || !strcmp(mode, "socket"))

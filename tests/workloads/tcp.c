@@ -453,7 +453,10 @@ static void conn_encrypt(struct conn *c)
 		err(1, "TLS_TX");
 }
 
-/* One record by send() and one by sendfile(), SIZE bytes in each. The server reads them as they are. */
+/*
+ * One record by send() and one by sendfile(), SIZE bytes in each. The server reads them as they are. The first looks
+ * like HTTP.
+ */
 static void ktls_client(struct conn *c)
 {
 	const size_t framing = 5 + TLS_CIPHER_AES_GCM_128_IV_SIZE + TLS_CIPHER_AES_GCM_128_TAG_SIZE;
@@ -461,6 +464,7 @@ static void ktls_client(struct conn *c)
 
 	if (fd < 0 || ftruncate(fd, size))
 		err(1, "memfd_create");
+	snprintf(bytes, size, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
 	conn_encrypt(c);
 	conn_send(c, size);
 	if (sendfile(c->fd, fd, NULL, size) != (ssize_t)size)
