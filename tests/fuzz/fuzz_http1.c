@@ -90,7 +90,7 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 	struct run *r = context;
 
 	assert(!r->open[side] || id == r->ids[side]);
-	assert(r->open[side] || (side == HTTP_RESPONSE && !complete));
+	assert(r->open[side] || !complete);
 	assert(!complete || r->headed[side]);
 	r->open[side] = false;
 	tell(r, complete ? 'e' : 'c', id, side);

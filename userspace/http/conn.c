@@ -107,6 +107,14 @@ static struct look look_at(const struct http_conn *c, enum as_tls_direction dire
 static void upgraded(void *context, struct http_exchange *x, enum http_side side,
 		     struct http_text rest);
 
+static void unasked(void *context)
+{
+	struct http_conn *c = context;
+
+	if (c->http1)
+		http1_unasked(c->http1);
+}
+
 static void close_parsers(struct http_conn *c)
 {
 	http1_free(TAKE_PTR(c->http1));
@@ -153,6 +161,7 @@ static int open_parser(struct http_conn *c, enum protocol protocol)
 		.server = c->server,
 		.tls = c->opt.tls,
 		.upgraded = upgraded,
+		.unasked = unasked,
 		.context = c,
 	};
 	int r = http_exchanges_new(c->pool, &opt, &c->exchanges);
@@ -269,6 +278,8 @@ static void feed_protocol(struct http_conn *c, enum as_tls_direction direction, 
 
 	switch (c->protocol) {
 	case PROTO_HTTP1:
+		if (side == HTTP_REQUEST && http_exchanges_unasked(c->exchanges, origin->who))
+			http1_unasked(c->http1);
 		http_exchanges_piece(c->exchanges, side, origin);
 		http1_feed(c->http1, side, p, n);
 		break;

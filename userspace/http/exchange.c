@@ -40,11 +40,14 @@ struct exchange {
 	struct http_exchanges *set;
 	struct message_state states[2]; /* by side */
 	bool upgraded;
+	bool ahead; /* its answer came first; the request is expected */
+	uint64_t ahead_ns;
 	size_t held;                  /* of the observer's, what is charged */
 	bool large;                   /* has a body that can give some of itself, or the observer */
 	TAILQ_ENTRY(exchange) of_set; /* oldest first */
 	LIST_ENTRY(exchange) of_hash;
 	LIST_ENTRY(exchange) of_large;
+	TAILQ_ENTRY(exchange) of_ahead; /* as they began */
 };
 
 LIST_HEAD(exchange_list, exchange);
@@ -55,6 +58,7 @@ struct http_pool {
 	struct http_observer observer;
 	struct http_pool_counts counts;
 	uint64_t last_id;
+	struct exchange_queue ahead;
 	struct exchange_list large; /* a few thousand: each has GIVE_MIN bytes and more */
 };
 
@@ -97,6 +101,7 @@ int http_pool_new(const struct http_limits *limits, const struct http_observer *
 		pool->limits.memory_max = HTTP_MEMORY_MAX;
 	pool->observer = *observer;
 	LIST_INIT(&pool->large);
+	TAILQ_INIT(&pool->ahead);
 	*ret = pool;
 	return 0;
 }
@@ -358,11 +363,20 @@ static void message_release(struct exchange *e, enum http_side side)
 	charge(e, side);
 }
 
+static void ahead_done(struct exchange *e)
+{
+	if (!e->ahead)
+		return;
+	TAILQ_REMOVE(&e->set->pool->ahead, e, of_ahead);
+	e->ahead = false;
+}
+
 static void forget(struct exchange *e)
 {
 	struct http_exchanges *set = e->set;
 	struct http_pool *pool = set->pool;
 
+	ahead_done(e);
 	tell(pool, pool->observer.forget, e);
 	e->x.held = 0;
 	charge_observer(e);
@@ -408,12 +422,13 @@ static void tell_response(struct exchange *e)
 	tell(e->set->pool, e->set->pool->observer.response, e);
 }
 
-/* Something is over: tells what is due. An early answer waits for its request to end. */
+/* Something is over: tells what is due. An early answer waits for its request, and for that to end. */
 static void advance(struct exchange *e)
 {
 	if (e->x.request.ended)
 		tell_request(e);
-	if (!state_of(e, HTTP_RESPONSE)->over || (e->x.request.begun && !e->x.request.ended))
+	if (!state_of(e, HTTP_RESPONSE)->over || e->ahead ||
+	    (e->x.request.begun && !e->x.request.ended))
 		return;
 	tell_response(e);
 	if (!e->upgraded)
@@ -649,7 +664,8 @@ static void on_decoded(void *context, const void *p, size_t n)
 	struct http_pool *pool = t->e->set->pool;
 
 	body_keep(t->e, t->side, p, n);
-	if (!s->streams || (t->e->x.request.begun && !state_of(t->e, HTTP_REQUEST)->told))
+	if (!s->streams || t->e->ahead ||
+	    (t->e->x.request.begun && !state_of(t->e, HTTP_REQUEST)->told))
 		return;
 	m->piece = (struct http_text){p, n};
 	tell(pool, pool->observer.progress, t->e);
@@ -762,6 +778,12 @@ static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
 	return e;
 }
 
+static struct as_hdr call_of_head(const struct http_exchanges *set, enum http_side side,
+				  const struct http_head *head)
+{
+	return head->version >= 20 ? set->now_who : set->sides[side].first_who;
+}
+
 /* The exchange that a head belongs to. */
 static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side,
 				     const struct http_head *head)
@@ -775,7 +797,7 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 		set->pool->counts.lost[side]++;
 		return NULL;
 	}
-	e->x.who = head->version >= 20 ? set->now_who : set->sides[side].first_who;
+	e->x.who = call_of_head(set, side, head);
 	e->x.conn = set->conn;
 	return e;
 }
@@ -793,6 +815,10 @@ static void on_begin(void *context, uint64_t id, enum http_side side, const stru
 		message_release(e, side);
 	if (m->begun)
 		return; /* trailers come without a head of their own */
+	if (side == HTTP_REQUEST && e->ahead) {
+		ahead_done(e);
+		e->x.who = call_of_head(set, side, head);
+	}
 	m->begun = true;
 	m->begin_ns = head->version >= 20 ? set->now_ns : set->sides[side].first_ns;
 	set->sides[side].between = false;
@@ -901,6 +927,17 @@ static void message_end(struct exchange *e, enum http_side side, bool complete)
 	m->complete = complete && !state_of(e, side)->doubt;
 }
 
+static void on_ahead(void *context, uint64_t id)
+{
+	struct exchange *e = find(context, id);
+
+	if (!e || e->ahead || e->x.request.begun || state_of(e, HTTP_REQUEST)->over)
+		return;
+	e->ahead = true;
+	e->ahead_ns = e->x.response.begin_ns;
+	TAILQ_INSERT_TAIL(&e->set->pool->ahead, e, of_ahead);
+}
+
 static void on_end(void *context, uint64_t id, enum http_side side, bool complete)
 {
 	struct http_exchanges *set = context;
@@ -917,6 +954,8 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 		return;
 	}
 	state_of(e, side)->over = true;
+	if (side == HTTP_REQUEST)
+		ahead_done(e);
 	if (m->begun && !m->ended)
 		message_end(e, side, complete);
 	e->upgraded |= side == HTTP_RESPONSE && upgrades(&e->x);
@@ -951,6 +990,7 @@ const struct http_parser_ops http_exchanges_ops = {
 	.headers_done = on_headers_done,
 	.body = on_body,
 	.missing = on_missing,
+	.ahead = on_ahead,
 	.end = on_end,
 	.lost = on_lost,
 	.upgraded = on_upgraded,
@@ -974,6 +1014,32 @@ int http_exchanges_new(struct http_pool *pool, const struct http_exchanges_optio
 	TAILQ_INIT(&set->open);
 	*ret = set;
 	return 0;
+}
+
+void http_pool_tick(struct http_pool *pool, uint64_t boot_ns)
+{
+	struct exchange *e;
+
+	while ((e = TAILQ_FIRST(&pool->ahead)) && e->ahead_ns + HTTP_AHEAD_NS <= boot_ns) {
+		struct http_exchanges *set = e->set;
+
+		on_end(set, e->id, HTTP_REQUEST, false);
+		set->opt.unasked(set->opt.context);
+	}
+}
+
+bool http_exchanges_unasked(const struct http_exchanges *set, const struct as_hdr *call)
+{
+	struct exchange *e;
+
+	if (TAILQ_EMPTY(&set->pool->ahead))
+		return false;
+	TAILQ_FOREACH(e, &set->open, of_set)
+	{
+		if (e->ahead)
+			return !(call->flags & AS_F_EARLIER) && call->boot_ns > e->ahead_ns;
+	}
+	return false;
 }
 
 void http_exchanges_piece(struct http_exchanges *set, enum http_side side,

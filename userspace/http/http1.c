@@ -55,6 +55,7 @@ struct side {
 	bool chunked;   /* by on_chunk_header, which only comes when it is */
 	bool in_chunk;  /* in the data of a chunk */
 	bool switching; /* it asks for another protocol, or is the answer that grants it */
+	bool ahead;     /* an answer whose request may be the next one */
 	uint8_t prefix_len;
 	char prefix[PREFIX_MAX];
 };
@@ -139,6 +140,7 @@ static void message_clear(struct side *s)
 	buf_done(&s->text);
 	s->start_len = s->name_len = s->headers_len = 0;
 	s->open = s->told = s->headed = s->holed = s->chunked = s->in_chunk = s->switching = false;
+	s->ahead = false;
 }
 
 /* An answer is over: the next one has the next id, unless this one was interim. */
@@ -208,23 +210,53 @@ static int request_take_id(struct side *s)
 	/* What is sent while answers are missing does not show that the client would not wait. */
 	if (request_outstanding(h) && h->sides[HTTP_RESPONSE].state == SIDE_OPEN)
 		h->pipelined = true;
-	if (h->next_request - h->next_response >= HTTP1_PIPELINE_MAX)
+	if (request_outstanding(h) && h->next_request - h->next_response >= HTTP1_PIPELINE_MAX)
 		return fail(h, "too many requests without an answer");
 	s->id = h->next_request++;
 	h->kinds[s->id & QUEUE_MASK] = KIND_PLAIN;
 	return 0;
 }
 
-static void response_take_id(struct side *s)
+/* Answers that came first, and get no request any more. */
+static void requests_missing(struct http1 *h)
+{
+	uint64_t below = h->next_response + h->sides[HTTP_RESPONSE].ahead;
+
+	for (; h->next_request < below; h->next_request++)
+		if (h->ops->end)
+			h->ops->end(h->context, h->next_request, HTTP_REQUEST, false);
+	h->sides[HTTP_RESPONSE].ahead = false;
+}
+
+/* Of a request in whose middle the client is not: is the next byte the first of one? */
+static bool request_may_come(const struct http1 *h)
+{
+	const struct side *s = &h->sides[HTTP_REQUEST];
+
+	if (s->state == SIDE_START)
+		return !s->prefix_len;
+	return s->state == SIDE_OPEN && !s->open;
+}
+
+/*
+ * Nobody asked: its request was sent before we looked, or was lost; or another thread has read the answer before the
+ * call that sent the request returned.
+ */
+static void response_unasked(struct side *s)
 {
 	struct http1 *h = s->owner;
 
-	/* Nobody asked: its request was sent before we looked, or was lost. */
-	if (!request_outstanding(h)) {
-		h->kinds[h->next_request & QUEUE_MASK] = KIND_UNSEEN;
-		h->next_request++;
-	}
-	s->id = h->next_response;
+	requests_missing(h);
+	h->kinds[h->next_request & QUEUE_MASK] = KIND_UNSEEN;
+	s->ahead = request_may_come(h);
+	h->next_request += !s->ahead;
+}
+
+static void response_take_id(struct side *s)
+{
+	if (!request_outstanding(s->owner))
+		response_unasked(s);
+	s->id = s->owner->next_response;
 }
 
 /*
@@ -233,7 +265,7 @@ static void response_take_id(struct side *s)
  */
 static int response_realign(struct http1 *h)
 {
-	if (h->next_request - h->next_response <= 1)
+	if (h->next_request <= h->next_response + 1)
 		return 0;
 	if (h->pipelined)
 		return fail(h, "bytes are missing between pipelined answers");
@@ -272,16 +304,31 @@ static int on_start_line(llhttp_t *p, const char *at, size_t n)
 	return text_add(s, at, n);
 }
 
+static void side_restart(struct side *s);
+
+/* Its answer was read as far as a body that it does not have. */
+static void head_answered(struct http1 *h, uint64_t id)
+{
+	struct side *s = &h->sides[HTTP_RESPONSE];
+
+	if (!s->ahead || !s->headed || s->id != id)
+		return;
+	message_end(s, true);
+	side_restart(s);
+}
+
 static void request_head(struct side *s, struct http_head *head)
 {
 	const char *method = llhttp_method_name(s->parser.method);
 
 	head->method = (struct http_text){method, strlen(method)};
 	head->path = (struct http_text){s->text.data, s->start_len};
-	if (s->parser.method == HTTP_HEAD)
+	if (s->parser.method == HTTP_HEAD) {
 		s->owner->kinds[s->id & QUEUE_MASK] = KIND_HEAD;
-	else if (s->parser.method == HTTP_CONNECT)
+		head_answered(s->owner, s->id);
+	} else if (s->parser.method == HTTP_CONNECT) {
 		s->owner->kinds[s->id & QUEUE_MASK] = KIND_CONNECT;
+	}
 }
 
 static void response_head(struct side *s, struct http_head *head)
@@ -310,6 +357,8 @@ static void tell_head(struct side *s)
 		response_head(s, &head);
 	if (h->ops->begin)
 		h->ops->begin(h->context, s->id, s->which, &head);
+	if (s->ahead && h->ops->ahead)
+		h->ops->ahead(h->context, s->id);
 	/* A name may be there already. */
 	s->text.len -= s->start_len;
 	if (s->text.len)
@@ -590,6 +639,8 @@ static void side_feed(struct side *s, const char *p, size_t n)
 static void lost(struct side *s)
 {
 	message_end(s, false);
+	if (s->which == HTTP_REQUEST)
+		requests_missing(s->owner);
 	s->state = SIDE_LOST;
 	s->skipped += s->prefix_len;
 	s->prefix_len = 0;
@@ -718,6 +769,12 @@ static bool body_skip_end(struct side *s, uint64_t n)
 	if (s->which == HTTP_RESPONSE)
 		held_release(s->owner);
 	return true;
+}
+
+void http1_unasked(struct http1 *h)
+{
+	if (!over(h))
+		requests_missing(h);
 }
 
 void http1_skip(struct http1 *h, enum http_side side, uint64_t n)

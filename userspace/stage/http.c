@@ -800,6 +800,7 @@ static void http_tick(struct stage *stage, uint64_t boot_ns)
 	struct http_stage *s = (struct http_stage *)stage;
 	struct entry *e, *next;
 
+	http_pool_tick(s->pool, boot_ns);
 	while ((e = TAILQ_FIRST(&s->closed)) && e->closed_ns + CLOSED_NS <= boot_ns)
 		entry_remove(s, e);
 	for (e = TAILQ_FIRST(&s->used); e && e->used_ns + REST_NS <= boot_ns; e = next) {

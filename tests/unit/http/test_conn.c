@@ -187,6 +187,14 @@ static void feed(uint32_t direction, const char *text)
 	feed_to(conn, direction, text, strlen(text));
 }
 
+/* A call that began so long ago. */
+static void feed_since(uint32_t direction, const char *text, uint64_t ns)
+{
+	who.boot_ns -= 1000 + ns;
+	feed(direction, text);
+	who.boot_ns += ns;
+}
+
 static void expect(const char *text)
 {
 	assert_string_equal(buf_cstr(&told), text);
@@ -252,10 +260,34 @@ static void a_response_without_a_request_has_no_method(void **state)
 	http_conn_free(conn);
 	conn = open_conn(false);
 	feed(READ, OK(2, "ok"));
-	expect("response   200 [ok]\n");
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(2, "ok"));
-	expect("request GET /a []\nresponse GET /a 200 [ok]\n");
+	expect("response   200 [ok]\nrequest GET /a []\nresponse GET /a 200 [ok]\n");
+	feed(READ, OK(2, "no"));
+	http_pool_tick(pool, who.boot_ns);
+	expect("");
+	http_pool_tick(pool, who.boot_ns + HTTP_AHEAD_NS);
+	expect("response   200 [no]\n");
+	feed_since(WRITE, GET("/b"), 10000);
+	feed(READ, OK(1, "b"));
+	expect("request GET /b []\nresponse GET /b 200 [b]\n");
+}
+
+static void an_answer_that_was_read_before_its_request_was_sent_waits_for_it(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		feed(READ, OK(2, "ok"));
+		expect("");
+		feed_since(WRITE, GET("/a"), 1000);
+		expect("request GET /a []\nresponse GET /a 200 [ok]\n");
+	}
+	/* its call is known to have begun earlier than its time */
+	feed(READ, OK(2, "ok"));
+	who.flags = AS_F_EARLIER;
+	feed(WRITE, GET("/b"));
+	who.flags = 0;
+	expect("request GET /b []\nresponse GET /b 200 [ok]\n");
+	assert_int_equal(http_pool_counts(pool)->open, 0);
 }
 
 /* ---- streams ---- */
@@ -412,6 +444,24 @@ static void a_thousand_streams_of_HTTP_2_are_told_apart(void **state)
 		expect(want);
 	}
 	assert_int_equal(http_pool_counts(pool)->open, 0);
+}
+
+static void an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request(void **state)
+{
+	h2_start();
+	h2_answer(1, "a", true);
+	h2_answer(3, "c", true);
+	send_wire(READ);
+	expect("");
+	h2_get(3, "/c");
+	send_wire(WRITE);
+	expect("request GET /c []\nresponse GET /c 200 [c]\n");
+	http_pool_tick(pool, who.boot_ns + HTTP_AHEAD_NS);
+	expect("response   200 [a]\n");
+	h2_answer(5, "e", true);
+	send_wire(READ);
+	http_conn_end(conn, who.boot_ns);
+	expect("response   200 [e]\n");
 }
 
 static void a_reset_stream_is_told_as_incomplete(void **state)
@@ -1078,10 +1128,12 @@ int main(void)
 		TEST(an_interim_response_is_no_response),
 		TEST(an_early_answer_waits_for_the_rest_of_its_request),
 		TEST(a_response_without_a_request_has_no_method),
+		TEST(an_answer_that_was_read_before_its_request_was_sent_waits_for_it),
 		TEST(two_event_streams_on_one_thread_stay_apart),
 		TEST(an_endless_event_stream_does_not_grow),
 		TEST(marks_say_when_a_piece_came),
 		TEST(a_thousand_streams_of_HTTP_2_are_told_apart),
+		TEST(an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request),
 		TEST(a_reset_stream_is_told_as_incomplete),
 		TEST(messages_of_HTTP_2_begin_with_their_own_bytes),
 		TEST(HTTP_2_switches_to_nothing),

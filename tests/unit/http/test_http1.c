@@ -34,6 +34,8 @@ struct step {
 	{                         \
 		s, NULL, k, false \
 	}
+#define UNASKED_N SIZE_MAX
+#define UNASKED   GAP(HTTP_REQUEST, UNASKED_N)
 #define END(s)                   \
 	{                        \
 		s, NULL, 0, true \
@@ -87,6 +89,8 @@ static void step_run(struct http1 *h, const struct step *s, unsigned cut)
 		feed(h, s, cut);
 	else if (s->eof)
 		http1_eof(h, s->side);
+	else if (s->n == UNASKED_N)
+		http1_unasked(h);
 	else if (s->n)
 		http1_skip(h, s->side, s->n);
 	else
@@ -250,8 +254,29 @@ static void an_answer_may_come_before_its_request_is_complete(void **state)
 
 static void an_answer_without_a_request_gets_an_id_of_its_own(void **state)
 {
-	CHECK(OK_2_OUT("0") "1> GET /a 11\n1>h host=x\n1>headers\n1>end\n" OK_2_OUT("1"),
-	      RESP(OK_2), REQ(GET_A), RESP(OK_2));
+	CHECK(OK_2_OUT("0") "0>cut\n1> GET /a 11\n1>h host=x\n1>headers\n1>end\n" OK_2_OUT("1"),
+	      RESP(OK_2), UNASKED, REQ(GET_A), RESP(OK_2));
+	CHECK(OK_2_OUT("0") "0>cut\n" OK_2_OUT("1") "1> GET /a 11\n1>h host=x\n1>headers\n1>end\n",
+	      RESP(OK_2), RESP(OK_2), REQ(GET_A));
+	CHECK(OK_2_OUT("0") "0>cut\n", RESP(OK_2), GAP(HTTP_REQUEST, 0));
+	CHECK(OK_2_OUT("0") "0>cut\n", RESP(OK_2), END(HTTP_REQUEST), END(HTTP_RESPONSE));
+}
+
+#define GET_B_OUT(id) id "> GET /b 11\n" id ">headers\n" id ">end\n"
+
+static void an_answer_may_be_read_before_its_request_is_told(void **state)
+{
+	CHECK(OK_2_OUT("0") GET_A_OUT OK_2_OUT("1") GET_B_OUT("1"), RESP(OK_2), REQ(GET_A),
+	      RESP(OK_2), REQ("GET /b HTTP/1.1\r\n\r\n"));
+	CHECK(GET_A_OUT OK_2_OUT("0") "1< 200 OK 11\n1<h content-length=2\n1<headers\n1<b "
+				      "h\n" GET_B_OUT("1") "1<b i\n1<end\n" GET_B_OUT("2"),
+	      REQ(GET_A), RESP(OK_2), RESP("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh"),
+	      REQ("GET /b HTTP/1.1\r\n\r\n"), RESP("i"), REQ("GET /b HTTP/1.1\r\n\r\n"));
+	/* what it answers shows that it has no body */
+	CHECK("0< 200 OK 11\n0<h content-length=2\n0<headers\n0<end\n0> HEAD /b 11\n"
+	      "0>headers\n0>end\n" GET_B_OUT("1") OK_2_OUT("1"),
+	      RESP("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
+	      REQ("HEAD /b HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
 }
 
 static void chunks_are_joined_and_trailers_come_before_the_end(void **state)
@@ -503,6 +528,7 @@ int main(void)
 		cmocka_unit_test(an_interim_answer_is_told_under_the_id_of_the_final_one),
 		cmocka_unit_test(an_answer_may_come_before_its_request_is_complete),
 		cmocka_unit_test(an_answer_without_a_request_gets_an_id_of_its_own),
+		cmocka_unit_test(an_answer_may_be_read_before_its_request_is_told),
 		cmocka_unit_test(chunks_are_joined_and_trailers_come_before_the_end),
 		cmocka_unit_test(a_body_until_the_end_of_the_connection_is_complete_with_it),
 		cmocka_unit_test(a_connection_that_ends_early_cuts_messages_off),

@@ -134,6 +134,15 @@ static void data(uint64_t stream, uint32_t direction, const char *text)
 	call(stream, direction, text, strlen(text), strlen(text));
 }
 
+/* As event/event.h has it: once a second. */
+static void seconds(unsigned n)
+{
+	while (n--) {
+		who.boot_ns += NSEC_PER_SEC;
+		stage->tick(stage, who.boot_ns);
+	}
+}
+
 static void happens(unsigned type, uint64_t stream)
 {
 	who.boot_ns += 1000;
@@ -233,6 +242,7 @@ static void sessions_and_processes_are_kept_apart(void **state)
 	RESPONSE("request", "path", "\"/1\"");
 	who.start_ns++;
 	data(1, READ, OK(0, ""));
+	seconds(1);
 	RESPONSE("request", "path", "\"\"");
 }
 
@@ -288,15 +298,6 @@ static void connection_opened(unsigned type, uint64_t id, struct as_conn socket)
 static void socket_opened(unsigned type, struct as_conn socket)
 {
 	connection_opened(type, CLOSED_CONN + 1, socket);
-}
-
-/* As event/event.h has it: once a second. */
-static void seconds(unsigned n)
-{
-	while (n--) {
-		who.boot_ns += NSEC_PER_SEC;
-		stage->tick(stage, who.boot_ns);
-	}
 }
 
 static struct as_conn socket_number(uint16_t port)
@@ -661,6 +662,7 @@ static void the_connection_longest_unused_gives_way(void **state)
 	data(1000, READ, OK(0, ""));
 	RESPONSE("request", "path", "\"/0\"");
 	data(1001, READ, OK(0, ""));
+	seconds(1);
 	RESPONSE("request", "path", "\"\"");
 }
 
@@ -697,6 +699,7 @@ static void the_connection_that_holds_most_gives_way_when_memory_is_used_up(void
 	data(4, READ, OK(0, ""));
 	RESPONSE("request", "path", "\"/long\"");
 	data(3, READ, OK(0, ""));
+	seconds(1);
 	RESPONSE("request", "path", "\"\"");
 }
 
