@@ -122,13 +122,13 @@ static void close_parsers(struct http_conn *c)
 }
 
 /* The parsers say what they hold, then all that is open is told. */
-static void finish(struct http_conn *c, uint64_t boot_ns)
+static void finish(struct http_conn *c, uint64_t boot_ns, bool closed)
 {
 	if (c->exchanges)
 		http_exchanges_time(c->exchanges, boot_ns);
 	for (enum http_side side = HTTP_REQUEST; side <= HTTP_RESPONSE; side++) {
 		if (c->http1)
-			http1_eof(c->http1, side);
+			http1_eof(c->http1, side, closed);
 		if (c->http2)
 			http2_eof(c->http2, side);
 		if (c->websockets[side])
@@ -142,10 +142,10 @@ static void finish(struct http_conn *c, uint64_t boot_ns)
 	c->upgraded = NULL;
 }
 
-/* As if nothing had been seen. */
+/* As if nothing had been seen: what was is of a connection that is closed by now. */
 static void restart(struct http_conn *c, bool fresh)
 {
-	finish(c, c->last_ns);
+	finish(c, c->last_ns, true);
 	c->protocol = PROTO_UNKNOWN;
 	c->opt.fresh = fresh;
 	c->looks = 0;
@@ -456,9 +456,9 @@ void http_conn_handshake(struct http_conn *c, const struct http_origin *origin)
 	moved(c, origin->conn);
 }
 
-void http_conn_end(struct http_conn *c, uint64_t boot_ns)
+void http_conn_end(struct http_conn *c, uint64_t boot_ns, bool closed)
 {
-	finish(c, boot_ns);
+	finish(c, boot_ns, closed);
 	c->protocol = PROTO_UNKNOWN;
 }
 
@@ -479,7 +479,7 @@ void http_conn_free(struct http_conn *c)
 {
 	if (!c)
 		return;
-	finish(c, c->last_ns);
+	finish(c, c->last_ns, false);
 	free(c);
 }
 

@@ -792,13 +792,13 @@ void http1_skip(struct http1 *h, enum http_side side, uint64_t n)
 	tell_missing(s, n);
 }
 
-void http1_eof(struct http1 *h, enum http_side side)
+void http1_eof(struct http1 *h, enum http_side side, bool closed)
 {
 	struct side *s = &h->sides[side];
 
 	if (over(h) || s->state == SIDE_CLOSED)
 		return;
-	if (s->state == SIDE_OPEN && body_until_eof(s))
+	if (closed && s->state == SIDE_OPEN && body_until_eof(s))
 		message_end(s, true);
 	lost(s);
 	s->state = SIDE_CLOSED;

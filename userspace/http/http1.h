@@ -49,8 +49,8 @@ void http1_gap(struct http1 *h, enum http_side side);
  */
 void http1_skip(struct http1 *h, enum http_side side, uint64_t n);
 
-/* No more bytes of this side. A body that lasts until the connection closes is complete with it. */
-void http1_eof(struct http1 *h, enum http_side side);
+/* No more bytes of this side. A body that lasts until the connection closes is complete when it is @closed. */
+void http1_eof(struct http1 *h, enum http_side side, bool closed);
 
 /* Not understandable any further, for *@ret_reason (may be NULL; constant text); open messages have ended incomplete. */
 bool http1_failed(const struct http1 *h, const char **ret_reason);

@@ -460,7 +460,7 @@ static void an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request(void *
 	expect("response   200 [a]\n");
 	h2_answer(5, "e", true);
 	send_wire(READ);
-	http_conn_end(conn, who.boot_ns);
+	http_conn_end(conn, who.boot_ns, true);
 	expect("response   200 [e]\n");
 }
 
@@ -558,7 +558,7 @@ static void messages_follow_an_upgrade_to_WebSocket(void **state)
 	expect("request GET /chat []\nresponse GET /chat 101 []\ntext /chat <- [hello]\n"
 	       "text /chat -> [hh]\nbinary /chat <- [ab]\n");
 	assert_int_equal(http_pool_counts(pool)->open, 1);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(http_pool_counts(pool)->open, 0);
 	expect("");
 }
@@ -580,7 +580,7 @@ static void what_is_missing_of_a_WebSocket_is_told_or_counted(void **state)
 	feed(WRITE, "lo\x81\x02hi\x81\x03ho");
 	expect("text /chat -> [hello] incomplete\ntext /chat -> [hi]\n");
 	assert_int_equal(counts->ws_lost, 2);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	expect("text /chat -> [ho] of 3 incomplete\n");
 }
 
@@ -648,7 +648,7 @@ static void a_gap_that_no_message_shows_is_counted(void **state)
 	feed(WRITE, "GET /b HTTP/1.1\r\n");
 	feed(WRITE, "Host: h\r\n\r\n");
 	feed(WRITE, "GET /is-not-told");
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	assert_int_equal(lost[HTTP_REQUEST], 2);
 	assert_int_equal(lost[HTTP_RESPONSE], 1);
 	expect("request GET /a []\nrequest GET /b []\n");
@@ -674,10 +674,10 @@ static void what_is_open_at_the_end_is_incomplete(void **state)
 {
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(10, "aaaa"));
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	expect("request GET /a []\nresponse GET /a 200 [aaaa] incomplete\n");
 	feed(WRITE, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nb");
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	expect("request POST /b [b] incomplete\n");
 }
 
@@ -685,7 +685,7 @@ static void a_body_that_lasts_until_the_end_is_complete_with_it(void **state)
 {
 	feed(WRITE, GET("/a"));
 	feed(READ, "HTTP/1.1 200 OK\r\n\r\nall of it");
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	expect("request GET /a []\nresponse GET /a 200 [all of it]\n");
 }
 
@@ -864,13 +864,13 @@ static void what_the_observer_holds_counts_as_memory(void **state)
 	feed(READ, "b");
 	assert_in_range(counts->memory, 3 * hold_each, 3 * hold_each + (10 << 10));
 	assert_int_equal(counts->memory, http_conn_memory(conn));
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(counts->memory, 0);
 	feed(WRITE, UPGRADE);
 	feed(READ, SWITCHING);
 	feed(READ, "\x81\x02hi");
 	assert_true(counts->memory > 2 * hold_each);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(counts->memory, 0);
 	assert_int_equal(n_gave, 0);
 }
@@ -928,7 +928,7 @@ static void an_observer_that_does_not_yield_is_left_alone(void **state)
 	send_wire(WRITE);
 	assert_true(n_gave > 0 && n_gave <= N);
 	hold_each = 0;
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(http_pool_counts(pool)->memory, 0);
 }
 
@@ -1000,7 +1000,7 @@ static void what_parsers_hold_counts_as_memory(void **state)
 	send_wire(READ);
 	assert_int_equal(counts->open, 0);
 	assert_true(counts->memory >= 40 * 100);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(counts->memory, 0);
 }
 

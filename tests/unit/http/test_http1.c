@@ -88,7 +88,7 @@ static void step_run(struct http1 *h, const struct step *s, unsigned cut)
 	if (s->text)
 		feed(h, s, cut);
 	else if (s->eof)
-		http1_eof(h, s->side);
+		http1_eof(h, s->side, true);
 	else if (s->n == UNASKED_N)
 		http1_unasked(h);
 	else if (s->n)
