@@ -316,6 +316,13 @@ static void sniff_keep(struct http_conn *c, enum as_tls_direction direction, con
 	s->len = (uint8_t)n;
 }
 
+/* The first bytes of a direction, for which there is no memory. */
+static void unread(struct http_conn *c, enum as_tls_direction direction)
+{
+	http_pool_lost(c->pool, side_of(c, direction));
+	c->sniffs[direction].len = 0;
+}
+
 static void identify(struct http_conn *c, enum as_tls_direction direction, const char *p, size_t n,
 		     const struct http_origin *origin)
 {
@@ -338,8 +345,10 @@ static void identify(struct http_conn *c, enum as_tls_direction direction, const
 		break;
 	}
 	c->server = (direction == AS_TLS_WRITE) != (look.side == HTTP_REQUEST);
-	if (open_parser(c, look.protocol) < 0)
+	if (open_parser(c, look.protocol) < 0) {
+		unread(c, direction);
 		return;
+	}
 	c->protocol = look.protocol;
 	if (other->len)
 		feed_protocol(c, !direction, other->bytes, other->len, origin);
@@ -355,7 +364,9 @@ static void identify_joined(struct http_conn *c, enum as_tls_direction direction
 
 	buf_add(&both, c->sniffs[direction].bytes, c->sniffs[direction].len);
 	buf_add(&both, p, n);
-	if (!both.failed)
+	if (both.failed)
+		unread(c, direction);
+	else
 		identify(c, direction, both.data, both.len, origin);
 }
 

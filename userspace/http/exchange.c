@@ -121,6 +121,11 @@ void http_pool_ws_lost(struct http_pool *pool)
 	pool->counts.ws_lost++;
 }
 
+void http_pool_lost(struct http_pool *pool, enum http_side side)
+{
+	pool->counts.lost[side]++;
+}
+
 static struct http_message *message_of(struct exchange *e, enum http_side side)
 {
 	return side == HTTP_REQUEST ? &e->x.request : &e->x.response;
@@ -794,7 +799,7 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 		return e;
 	e = exchange_new(set, id);
 	if (!e) {
-		set->pool->counts.lost[side]++;
+		http_pool_lost(set->pool, side);
 		return NULL;
 	}
 	e->x.who = call_of_head(set, side, head);
@@ -966,7 +971,7 @@ static void on_lost(void *context, enum http_side side)
 {
 	struct http_exchanges *set = context;
 
-	set->pool->counts.lost[side]++;
+	http_pool_lost(set->pool, side);
 }
 
 static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)

@@ -196,5 +196,6 @@ bool http_exchanges_hold(struct http_exchanges *set, size_t n);
 void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
 			  bool text, struct http_text payload, uint64_t boot_ns);
 void http_pool_ws_lost(struct http_pool *pool);
+void http_pool_lost(struct http_pool *pool, enum http_side side);
 
 #endif

@@ -173,8 +173,10 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 		return NULL;
 	r->provider = provider_of(from->host, f->provider);
 	r->incomplete = !whole || !value_whole(v);
-	if (!f->request(r, from, v))
+	if (!f->request(r, from, v)) {
+		r->failed = request_failed(r);
 		return NULL;
+	}
 	session_from_headers(r, from);
 	value_text(r->said, &r->prompt);
 	r->prompt_full = r->prompt.len;
@@ -183,7 +185,8 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 		buf_add_char(&r->tools, ']');
 	if (r->parameters.len)
 		buf_add_char(&r->parameters, '}');
-	return request_failed(r) ? NULL : f;
+	r->failed = request_failed(r);
+	return r->failed ? NULL : f;
 }
 
 bool llm_set(struct buf *b, struct value string)
@@ -356,7 +359,7 @@ void llm_request_reset(struct llm_request *r)
 	r->n_results = 0;
 	r->n_messages = 0;
 	r->provider = NULL;
-	r->stream = r->incomplete = false;
+	r->stream = r->incomplete = r->failed = false;
 }
 
 void llm_request_done(struct llm_request *r)

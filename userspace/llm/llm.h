@@ -52,6 +52,7 @@ struct llm_request {
 	uint64_t n_messages;
 	bool stream;
 	bool incomplete; /* the body was cut off: these are the members before the cut */
+	bool failed;     /* there was no memory for it */
 };
 
 enum llm_kind {
@@ -142,7 +143,7 @@ extern const struct llm_format llm_gemini;
 extern const struct llm_format llm_ollama;
 
 /*
- * Whose interface it is: by the path, then by the body. @r is filled; NULL when it is no model's.
+ * Whose interface it is: by the path, then by the body. @r is filled; NULL when it is no model's, or has failed.
  * @whole: all of the body is there.
  */
 const struct llm_format *llm_request_read(struct llm_request *r, const struct llm_source *from,
