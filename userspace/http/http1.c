@@ -56,6 +56,7 @@ struct side {
 	bool in_chunk;  /* in the data of a chunk */
 	bool switching; /* it asks for another protocol, or is the answer that grants it */
 	bool ahead;     /* an answer whose request may be the next one */
+	bool expects;   /* a request whose body is sent when the server asks for it, if at all */
 	uint8_t prefix_len;
 	char prefix[PREFIX_MAX];
 };
@@ -140,7 +141,7 @@ static void message_clear(struct side *s)
 	buf_done(&s->text);
 	s->start_len = s->name_len = s->headers_len = 0;
 	s->open = s->told = s->headed = s->holed = s->chunked = s->in_chunk = s->switching = false;
-	s->ahead = false;
+	s->ahead = s->expects = false;
 }
 
 /* An answer is over: the next one has the next id, unless this one was interim. */
@@ -148,8 +149,10 @@ static void response_over(struct side *s)
 {
 	unsigned status = (unsigned)s->parser.status_code;
 
-	if (s->headed && status / 100 == 1 && !s->switching)
+	if (s->headed && status / 100 == 1 && !s->switching) {
+		s->owner->sides[HTTP_REQUEST].expects &= status != 100;
 		return;
+	}
 	s->owner->next_response++;
 }
 
@@ -433,6 +436,8 @@ static int on_header_value_complete(llhttp_t *p)
 	/* Some put a blank before the colon; llhttp takes it for a part of the name. */
 	while (name.len && is_blank(name.p[name.len - 1]))
 		name.len--;
+	s->expects |= s->which == HTTP_REQUEST && http_text_is(name, "expect") &&
+		      http_text_is(value, "100-continue");
 	if (h->ops->header)
 		h->ops->header(h->context, s->id, s->which, name, value);
 	buf_reset(&s->text);
@@ -480,6 +485,7 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
 	struct side *s = p->data;
 	struct http1 *h = s->owner;
 
+	s->expects = false;
 	if (h->ops->body)
 		h->ops->body(h->context, s->id, s->which, (struct http_text){at, n});
 	return 0;
@@ -490,6 +496,7 @@ static int on_chunk_header(llhttp_t *p)
 	struct side *s = p->data;
 
 	s->chunked = true;
+	s->expects = false;
 	s->in_chunk = p->content_length > 0;
 	return 0;
 }
@@ -685,6 +692,13 @@ static void seek(struct side *s, const char *p, size_t n)
 	side_feed(s, p, n);
 }
 
+/* The final answer has come in place of the one that asks for the body: here comes the next request instead. */
+static bool body_given_up(const struct side *s, const char *p, size_t n)
+{
+	return s->headed && s->expects && s->id < s->owner->next_response &&
+	       certain_head(s->which, p, n);
+}
+
 void http1_feed(struct http1 *h, enum http_side side, const void *p, size_t n)
 {
 	struct side *s = &h->sides[side];
@@ -702,6 +716,12 @@ void http1_feed(struct http1 *h, enum http_side side, const void *p, size_t n)
 		s->skipped += n;
 		return;
 	case SIDE_OPEN:
+		if (body_given_up(s, p, n)) {
+			message_end(s, false);
+			side_restart(s);
+		}
+		side_feed(s, p, n);
+		return;
 	case SIDE_HELD:
 		side_feed(s, p, n);
 		return;

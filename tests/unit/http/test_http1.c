@@ -252,6 +252,25 @@ static void an_answer_may_come_before_its_request_is_complete(void **state)
 	      REQ("cdGET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
 }
 
+#define EXPECT     "PUT /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 58\r\n\r\n"
+#define EXPECT_OUT "0> PUT /a 11\n0>h expect=100-Continue\n0>h content-length=58\n0>headers\n"
+#define NO         "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"
+#define NO_OUT     "0< 417 No 11\n0<h content-length=0\n0<headers\n0<end\n"
+#define BODY_58    "GET /b HTTP/1.1\r\n123456789012345678901234567890123456789\r\n"
+
+static void a_request_may_go_without_the_body_that_nobody_asked_for(void **state)
+{
+	CHECK_WHOLE(EXPECT_OUT NO_OUT "0>cut\n1> GET /b 11\n1>headers\n1>end\n" OK_2_OUT("1"),
+		    REQ(EXPECT), RESP(NO), REQ("GET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
+	/* it was asked for, or is sent all the same */
+	CHECK_WHOLE(EXPECT_OUT "0< 100 Go 11\n0<headers\n0<end\n" NO_OUT
+			       "0>b GET\\040/b\\040HTTP/1.1\\015\\012"
+			       "123456789012345678901234567890123456789\\015\\012\n0>end\n",
+		    REQ(EXPECT), RESP("HTTP/1.1 100 Go\r\n\r\n" NO), REQ(BODY_58));
+	CHECK_WHOLE(EXPECT_OUT NO_OUT "0>b xGET\\040/b\\040HTTP/1.1\\015\\012\n", REQ(EXPECT),
+		    RESP(NO), REQ("x"), REQ("GET /b HTTP/1.1\r\n"));
+}
+
 static void an_answer_without_a_request_gets_an_id_of_its_own(void **state)
 {
 	CHECK(OK_2_OUT("0") "0>cut\n1> GET /a 11\n1>h host=x\n1>headers\n1>end\n" OK_2_OUT("1"),
@@ -527,6 +546,7 @@ int main(void)
 		cmocka_unit_test(answers_204_and_304_have_no_body_whatever_they_say),
 		cmocka_unit_test(an_interim_answer_is_told_under_the_id_of_the_final_one),
 		cmocka_unit_test(an_answer_may_come_before_its_request_is_complete),
+		cmocka_unit_test(a_request_may_go_without_the_body_that_nobody_asked_for),
 		cmocka_unit_test(an_answer_without_a_request_gets_an_id_of_its_own),
 		cmocka_unit_test(an_answer_may_be_read_before_its_request_is_told),
 		cmocka_unit_test(chunks_are_joined_and_trailers_come_before_the_end),
