@@ -474,26 +474,42 @@ static bool put_json(struct buf *out, struct value v, size_t room)
 	return !out->failed;
 }
 
-static void block_put(struct llm_answer *a, struct llm_block *block, struct value v)
+/* Behind the items that there are already; as they stand when there is no room for more. */
+static bool put_items(struct buf *out, struct value array, size_t room)
 {
-	bool string = value_kind(v) == VALUE_STRING, whole;
+	size_t len = out->len;
+
+	if (!put_json(out, array, room)) {
+		out->len = len;
+		return false;
+	}
+	out->data[len - 1] = ',';
+	memmove(out->data + len, out->data + len + 1, out->len - len - 1);
+	out->len--;
+	return true;
+}
+
+static void block_put(struct llm_answer *a, struct llm_block *block, struct value v,
+		      bool (*put)(struct buf *out, struct value v, size_t room))
+{
 	size_t room = block_room(a, block), len = block->text.len, cap = block->text.cap;
+	bool whole;
 
 	note_first(a);
-	whole = string ? put_string(&block->text, v, room) : put_json(&block->text, v, room);
+	whole = put(&block->text, v, room);
 	a->bytes += block->text.len - len;
 	a->memory += block->text.cap - cap;
 	if (whole)
 		block->full += block->text.len - len;
 	else
-		block->full += string ? text_length(v) : v.len;
+		block->full += value_kind(v) == VALUE_STRING ? text_length(v) : v.len;
 	a->cut |= !whole;
 }
 
 void llm_block_add(struct llm_answer *a, struct llm_block *block, struct value string)
 {
 	if (block && value_kind(string) == VALUE_STRING && string.len > 2)
-		block_put(a, block, string);
+		block_put(a, block, string, put_string);
 }
 
 void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v)
@@ -504,7 +520,15 @@ void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v
 	block->full = 0;
 	buf_reset(&block->text);
 	if (value_kind(v) != VALUE_NULL && !(value_kind(v) == VALUE_STRING && v.len == 2))
-		block_put(a, block, v);
+		block_put(a, block, v, value_kind(v) == VALUE_STRING ? put_string : put_json);
+}
+
+void llm_block_extend(struct llm_answer *a, struct llm_block *block, struct value array)
+{
+	struct value_walk w = value_walk(array);
+
+	if (block && value_kind(array) == VALUE_ARRAY && value_next(&w))
+		block_put(a, block, array, block->text.len ? put_items : put_json);
 }
 
 void llm_block_end(struct llm_answer *a, struct llm_block *block)

@@ -243,6 +243,9 @@ void llm_block_add(struct llm_answer *a, struct llm_block *block, struct value s
 /* Sets a block's text to a value: a string as what it says, anything else as JSON. */
 void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v);
 
+/* Adds the items of an array to the array that a block's text is, or becomes. */
+void llm_block_extend(struct llm_answer *a, struct llm_block *block, struct value array);
+
 void llm_block_end(struct llm_answer *a, struct llm_block *block);
 void llm_blocks_end(struct llm_answer *a);
 
