@@ -193,6 +193,7 @@ static void read_candidate(struct llm_answer *a, struct value candidate)
 
 	value_pick(candidate, keys, 3, v);
 	value_u64(v[0], &index);
+	a->choices = true;
 	for (w = value_walk(value_get(v[1], "parts")); !a->full && value_next(&w);)
 		read_part(a, index, w.item);
 	if (value_kind(v[2]) != VALUE_STRING)

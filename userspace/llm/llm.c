@@ -686,7 +686,7 @@ void llm_answer_piece(struct llm_answer *a, const struct llm_format *f, const ch
 
 	a->full = false;
 	if (v.len == 6 && !memcmp(v.p, "[DONE]", 6)) {
-		a->done = true;
+		a->done = a->last = true;
 		llm_blocks_end(a);
 		return;
 	}
@@ -712,6 +712,7 @@ static void sort_blocks(struct llm_answer *a)
 void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out)
 {
 	size_t start = out->len;
+	uint64_t group = 0;
 	bool gap = false;
 
 	sort_blocks(a);
@@ -724,6 +725,8 @@ void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out)
 		}
 		if (!b->text.len)
 			continue;
+		gap |= a->choices && b->group != group;
+		group = b->group;
 		if (gap && out->len > start)
 			buf_add_lit(out, "\n\n");
 		gap = false;

@@ -112,6 +112,8 @@ struct llm_answer {
 	uint64_t now_ns;   /* set by the caller: when the piece arrived */
 	uint64_t first_ns; /* of the first piece with content */
 	bool done;         /* the provider said that this is all */
+	bool last;         /* ... in words that nothing can follow */
+	bool choices;      /* groups are answers beside each other, not parts of one */
 	bool cut;          /* beyond a limit */
 	bool full; /* a block of this piece found no room: what is left of its lists is passed over */
 };
@@ -165,7 +167,7 @@ void llm_answer_piece(struct llm_answer *a, const struct llm_format *f, const ch
 void llm_answer_error_body(struct llm_answer *a, unsigned status, struct http_text reason,
 			   struct http_text body);
 
-/* Text and reasoning, blocks joined; an empty line where something else stood between two. */
+/* Text and reasoning, blocks joined; an empty line where something else stood between two, and between choices. */
 void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out);
 
 /* Bytes of such text that were not kept. */

@@ -248,12 +248,17 @@ static void read_choice(struct llm_answer *a, struct value choice)
 	enum { INDEX, DELTA, MESSAGE, TEXT, REASON, N };
 	struct value v[N];
 	uint64_t index = 0;
+	size_t n_blocks = a->n_blocks;
 
 	value_pick(choice, keys, N, v);
 	value_u64(v[INDEX], &index);
+	a->choices = true;
 	read_delta(a, index, v[MESSAGE].p ? v[MESSAGE] : v[DELTA]);
 	if (says_something(v[TEXT]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, index, 0), v[TEXT]);
+	/* the others were over before this one had begun */
+	if (a->n_blocks > n_blocks)
+		a->done = a->last;
 	/* LocalAI gives an empty one with every piece */
 	if (!says_something(v[REASON]))
 		return;
