@@ -43,6 +43,7 @@ struct http_conn {
 	struct http_conn_options opt;
 	enum protocol protocol;
 	bool server;
+	bool preface_due; /* HTTP/2 was agreed upon in HTTP/1 */
 	uint8_t looks;
 	struct as_conn conn;
 	uint64_t last_ns;
@@ -149,6 +150,7 @@ static void restart(struct http_conn *c, bool fresh)
 	c->protocol = PROTO_UNKNOWN;
 	c->opt.fresh = fresh;
 	c->looks = 0;
+	c->preface_due = false;
 	c->sniffs[AS_TLS_READ].len = 0;
 	c->sniffs[AS_TLS_WRITE].len = 0;
 	c->conn = (struct as_conn){};
@@ -240,17 +242,41 @@ static void feed_websocket(struct http_conn *c, enum http_side side, const char 
 	hold_websockets(c);
 }
 
+static void feed_http2(struct http_conn *c, enum http_side side, const char *p, size_t n)
+{
+	c->preface_due &= side != HTTP_REQUEST || !n;
+	http2_feed(c->http2, side, p, n);
+}
+
+/* From HTTP/1: the answer is still to come. */
+static void open_http2(struct http_conn *c, struct http_exchange *x)
+{
+	c->protocol = PROTO_OTHER;
+	if (http2_new(&http_exchanges_ops, c->exchanges, &c->http2) < 0) {
+		http_pool_lost(c->pool, HTTP_RESPONSE);
+		return;
+	}
+	c->protocol = PROTO_HTTP2;
+	c->preface_due = true;
+	http_exchanges_take_over(c->exchanges, x, HTTP2_TAKEN_OVER);
+	http2_take_over(c->http2);
+}
+
 /* Called by the parser for each side, the request's first; it is freed once it has returned. */
 static void upgraded(void *context, struct http_exchange *x, enum http_side side,
 		     struct http_text rest)
 {
 	struct http_conn *c = context;
 
-	if (c->protocol == PROTO_HTTP1 && is_websocket(x))
+	if (c->protocol == PROTO_HTTP1 && !x->response.begun)
+		open_http2(c, x);
+	else if (c->protocol == PROTO_HTTP1 && is_websocket(x))
 		open_websocket(c, x);
 	else if (c->protocol == PROTO_HTTP1)
 		c->protocol = PROTO_OTHER;
-	if (c->protocol == PROTO_WEBSOCKET)
+	if (c->protocol == PROTO_HTTP2)
+		feed_http2(c, side, rest.p, rest.len);
+	else if (c->protocol == PROTO_WEBSOCKET)
 		feed_websocket(c, side, rest.p, rest.len);
 }
 
@@ -285,7 +311,7 @@ static void feed_protocol(struct http_conn *c, enum as_tls_direction direction, 
 		break;
 	case PROTO_HTTP2:
 		http_exchanges_piece(c->exchanges, side, origin);
-		http2_feed(c->http2, side, p, n);
+		feed_http2(c, side, p, n);
 		break;
 	case PROTO_WEBSOCKET:
 		feed_websocket(c, side, p, n);
@@ -294,6 +320,8 @@ static void feed_protocol(struct http_conn *c, enum as_tls_direction direction, 
 	case PROTO_OTHER:
 		return;
 	}
+	if (c->http2)
+		http1_free(TAKE_PTR(c->http1));
 	if (c->protocol == PROTO_WEBSOCKET || c->protocol == PROTO_OTHER)
 		close_parsers(c);
 	else if (parser_failed(c))
@@ -376,7 +404,7 @@ static bool begins_again(const struct http_conn *c, const char *p, size_t n)
 	if (!c->exchanges || *p < 'A' || *p > 'Z')
 		return false;
 	if (n >= HTTP2_PREFACE_LEN && !memcmp(p, HTTP2_PREFACE, HTTP2_PREFACE_LEN))
-		return true;
+		return !c->preface_due;
 	return c->http2 && !http_exchanges_open(c->exchanges) &&
 	       http1_looks_like(HTTP_REQUEST, p, n) == HTTP1_LOOK_YES;
 }

@@ -76,8 +76,9 @@ struct http_exchanges {
 	uint64_t now_ns;
 	struct as_hdr now_who; /* of the newest piece */
 	struct side_state sides[2];
-	size_t memory; /* of the pool's */
-	size_t held;   /* of these, what its owner has */
+	size_t memory;              /* of the pool's */
+	size_t held;                /* of these, what its owner has */
+	struct exchange *upgrading; /* whatever its number is by now */
 	struct exchange_queue open;
 	size_t n_open;
 	struct exchange_list *hash; /* grows with the number of streams; see hash_grow() */
@@ -382,6 +383,8 @@ static void forget(struct exchange *e)
 	struct http_pool *pool = set->pool;
 
 	ahead_done(e);
+	if (set->upgrading == e)
+		set->upgrading = NULL;
 	tell(pool, pool->observer.forget, e);
 	e->x.held = 0;
 	charge_observer(e);
@@ -746,10 +749,14 @@ static void decoder_close(struct exchange *e, enum http_side side, bool complete
 
 /* ---- what the parser tells ---- */
 
-/* 101 is the last response of its connection; HTTP/2 has none (RFC 9113, 8.6). */
+/*
+ * 101 is the last response of its connection; HTTP/2 has none (RFC 9113, 8.6), but answers what asked for it
+ * (RFC 7540, 3.2).
+ */
 static bool switches(const struct http_message *m)
 {
-	return m->head.status == 101 && m->head.version < 20;
+	return m->head.status == 101 && m->head.version < 20 &&
+	       !http_text_is(http_message_header(m, "upgrade"), "h2c");
 }
 
 /* An interim response: another one follows. */
@@ -974,11 +981,11 @@ static void on_lost(void *context, enum http_side side)
 	http_pool_lost(set->pool, side);
 }
 
-static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
+static void upgrade_begin(struct http_exchanges *set, uint64_t id)
 {
-	struct http_exchanges *set = context;
 	struct exchange *e = find(set, id);
 
+	set->upgrading = e;
 	if (!e)
 		return;
 	e->upgraded = true;
@@ -986,7 +993,16 @@ static void on_upgraded(void *context, uint64_t id, enum http_side side, struct 
 		on_end(set, id, HTTP_REQUEST, true);
 	if (e->x.response.begun && !e->x.response.ended)
 		on_end(set, id, HTTP_RESPONSE, true);
-	set->opt.upgraded(set->opt.context, &e->x, side, rest);
+}
+
+static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
+{
+	struct http_exchanges *set = context;
+
+	if (side == HTTP_REQUEST)
+		upgrade_begin(set, id);
+	if (set->upgrading)
+		set->opt.upgraded(set->opt.context, &set->upgrading->x, side, rest);
 }
 
 const struct http_parser_ops http_exchanges_ops = {
@@ -1108,6 +1124,21 @@ bool http_exchanges_hold(struct http_exchanges *set, size_t n)
 	memory_change(set, set->held, n);
 	set->held = n;
 	return pool_room(set->pool, 0);
+}
+
+void http_exchanges_take_over(struct http_exchanges *set, struct http_exchange *x, uint64_t id)
+{
+	struct exchange *e = (struct exchange *)x, *other, *next;
+
+	for (other = TAILQ_FIRST(&set->open); other; other = next) {
+		next = TAILQ_NEXT(other, of_set);
+		if (other != e)
+			flush(other, set->now_ns);
+	}
+	LIST_REMOVE(e, of_hash);
+	e->id = id;
+	LIST_INSERT_HEAD(hash_slot(set, id), e, of_hash);
+	e->upgraded = false;
 }
 
 size_t http_exchanges_open(const struct http_exchanges *set)

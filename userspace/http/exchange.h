@@ -153,7 +153,10 @@ struct http_exchanges_options {
 	uint64_t stream_id;
 	bool server;
 	bool tls;
-	/* The connection is no longer HTTP; @x stays until http_exchanges_end(). */
+	/*
+	 * The connection is no longer HTTP/1. @x stays until http_exchanges_end(), unless http_exchanges_take_over()
+	 * is called: HTTP/2 answers it when it has no response yet.
+	 */
 	void (*upgraded)(void *context, struct http_exchange *x, enum http_side side,
 			 struct http_text rest);
 	/* For no answer that came first a request is expected any more. */
@@ -184,6 +187,9 @@ void http_exchanges_doubt(struct http_exchanges *set);
 void http_exchanges_end(struct http_exchanges *set, uint64_t boot_ns);
 
 void http_exchanges_free(struct http_exchanges *set);
+
+/* What HTTP/1 began: the answer comes from HTTP/2, on stream @id. */
+void http_exchanges_take_over(struct http_exchanges *set, struct http_exchange *x, uint64_t id);
 
 size_t http_exchanges_open(const struct http_exchanges *set);
 

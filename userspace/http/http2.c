@@ -944,6 +944,15 @@ int http2_new(const struct http_parser_ops *ops, void *context, struct http2 **r
 	return 0;
 }
 
+void http2_take_over(struct http2 *h)
+{
+	struct http2_stream *s = stream_add(h, HTTP2_TAKEN_OVER);
+
+	if (s)
+		s->sides[HTTP_REQUEST] = BEGUN | HEADED | CLAIMED | ENDED;
+	opener_saw(opener_of(h, HTTP2_TAKEN_OVER), HTTP2_TAKEN_OVER);
+}
+
 size_t http2_memory(const struct http2 *h)
 {
 	size_t n = h->streams.cap * (sizeof(*h->streams.pool) + sizeof(*h->streams.buckets));

@@ -464,6 +464,52 @@ static void an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request(void *
 	expect("response   200 [e]\n");
 }
 
+#define ASK_H2C                                                                  \
+	"POST /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n" \
+	"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 2\r\n\r\nhi"
+#define GRANT_H2C "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: H2C\r\n\r\n"
+
+static void a_request_of_HTTP_1_may_be_answered_by_HTTP_2(void **state)
+{
+	for (int together = 0; together < 2; together++) {
+		tear_down(NULL);
+		set_up(NULL);
+		/* whose number HTTP/2 uses again */
+		feed(WRITE, GET("/1"));
+		feed(READ, OK(1, "1"));
+		feed(WRITE, ASK_H2C);
+		buf_reset(&told);
+		buf_add_lit(&wire, GRANT_H2C);
+		frame(4, 0, 0, NULL, 0);
+		if (together)
+			h2_answer(1, "ha", true);
+		send_wire(READ);
+		buf_add_lit(&wire, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+		frame(4, 0, 0, NULL, 0);
+		h2_get(3, "/3");
+		send_wire(WRITE);
+		if (!together)
+			h2_answer(1, "ha", true);
+		h2_answer(3, "3", true);
+		send_wire(READ);
+		expect(together ? "response POST /a 200 [ha]\nrequest GET /3 []\n"
+				  "response GET /3 200 [3]\n"
+				: "request GET /3 []\nresponse POST /a 200 [ha]\n"
+				  "response GET /3 200 [3]\n");
+		assert_int_equal(http_pool_counts(pool)->open, 0);
+	}
+}
+
+static void an_answer_that_HTTP_2_was_to_give_may_not_come(void **state)
+{
+	feed(WRITE, ASK_H2C);
+	feed(READ, GRANT_H2C);
+	h2_start();
+	expect("request POST /a [hi]\n");
+	http_conn_end(conn, who.boot_ns, true);
+	assert_int_equal(http_pool_counts(pool)->open, 0);
+}
+
 static void a_reset_stream_is_told_as_incomplete(void **state)
 {
 	h2_start();
@@ -1134,6 +1180,8 @@ int main(void)
 		TEST(marks_say_when_a_piece_came),
 		TEST(a_thousand_streams_of_HTTP_2_are_told_apart),
 		TEST(an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request),
+		TEST(a_request_of_HTTP_1_may_be_answered_by_HTTP_2),
+		TEST(an_answer_that_HTTP_2_was_to_give_may_not_come),
 		TEST(a_reset_stream_is_told_as_incomplete),
 		TEST(messages_of_HTTP_2_begin_with_their_own_bytes),
 		TEST(HTTP_2_switches_to_nothing),
