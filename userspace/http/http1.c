@@ -44,7 +44,8 @@ struct side {
 	struct http1 *owner;
 	struct buf text; /* the start line, then one header at a time */
 	size_t start_len, name_len;
-	size_t headers_len; /* of the message, against HTTP1_HEADERS_MAX */
+	size_t headers_len;    /* of the message, against HTTP1_HEADERS_MAX */
+	uint64_t first_length; /* what an earlier header said, when another one is being read */
 	uint64_t id, skipped;
 	enum http_side which;
 	enum side_state state;
@@ -56,6 +57,8 @@ struct side {
 	bool in_chunk;  /* in the data of a chunk */
 	bool switching; /* it asks for another protocol, or is the answer that grants it */
 	bool ahead;     /* an answer whose request may be the next one */
+	bool again;     /* a second Content-Length is being read */
+	bool identity;  /* the last Transfer-Encoding is none */
 	bool expects;   /* a request whose body is sent when the server asks for it, if at all */
 	uint8_t prefix_len;
 	char prefix[PREFIX_MAX];
@@ -141,7 +144,7 @@ static void message_clear(struct side *s)
 	buf_done(&s->text);
 	s->start_len = s->name_len = s->headers_len = 0;
 	s->open = s->told = s->headed = s->holed = s->chunked = s->in_chunk = s->switching = false;
-	s->ahead = s->expects = false;
+	s->ahead = s->again = s->identity = s->expects = false;
 }
 
 /* An answer is over: the next one has the next id, unless this one was interim. */
@@ -396,6 +399,19 @@ static int on_header_field(llhttp_t *p, const char *at, size_t n)
 	return header_add(p->data, at, n);
 }
 
+/* For llhttp a second Content-Length is a fault. One that says the same is none (RFC 9110, section 8.6). */
+static void length_again(struct side *s)
+{
+	const struct http_text name = {s->text.data, s->name_len};
+
+	if (!(s->parser.flags & F_CONTENT_LENGTH) || !http_text_is(name, "content-length"))
+		return;
+	s->again = true;
+	s->first_length = s->parser.content_length;
+	s->parser.flags &= (uint16_t)~F_CONTENT_LENGTH;
+	s->parser.content_length = 0;
+}
+
 static int on_header_field_complete(llhttp_t *p)
 {
 	struct side *s = p->data;
@@ -405,6 +421,8 @@ static int on_header_field_complete(llhttp_t *p)
 	for (size_t i = 0; i < s->name_len; i++)
 		if (s->text.data[i] >= 'A' && s->text.data[i] <= 'Z')
 			s->text.data[i] |= 0x20;
+	if (!s->headed)
+		length_again(s);
 	/* The blank and the line end that every header has: many empty ones are a long block, too. */
 	return s->headers_len + 4 > HTTP1_HEADERS_MAX ? fail(s->owner, "the headers are too long")
 						      : (s->headers_len += 4, 0);
@@ -436,6 +454,11 @@ static int on_header_value_complete(llhttp_t *p)
 	/* Some put a blank before the colon; llhttp takes it for a part of the name. */
 	while (name.len && is_blank(name.p[name.len - 1]))
 		name.len--;
+	if (s->again && s->parser.content_length != s->first_length)
+		return fail(h, "two lengths that differ");
+	s->again = false;
+	if (http_text_is(name, "transfer-encoding"))
+		s->identity = http_text_is(value, "identity");
 	s->expects |= s->which == HTTP_REQUEST && http_text_is(name, "expect") &&
 		      http_text_is(value, "100-continue");
 	if (h->ops->header)
@@ -460,6 +483,9 @@ static int response_body(struct side *s)
 	enum request_kind kind = s->owner->kinds[s->id & QUEUE_MASK];
 
 	s->parser.upgrade = 0;
+	/* an encoding that was once allowed, and changes nothing */
+	if (s->identity && !(s->parser.flags & F_CHUNKED))
+		s->parser.flags &= (uint16_t)~F_TRANSFER_ENCODING;
 	s->switching = status == 101 || (kind == KIND_CONNECT && status / 100 == 2);
 	if (s->switching)
 		return 2;
@@ -552,6 +578,10 @@ static void side_restart(struct side *s)
 	llhttp_set_lenient_chunked_length(&s->parser, 1);
 	llhttp_set_lenient_keep_alive(&s->parser, 1);
 	llhttp_set_lenient_transfer_encoding(&s->parser, 1);
+#if LLHTTP_VERSION_MAJOR > 9 || (LLHTTP_VERSION_MAJOR == 9 && LLHTTP_VERSION_MINOR >= 2)
+	llhttp_set_lenient_optional_cr_before_lf(&s->parser, 1);
+	llhttp_set_lenient_spaces_after_chunk_size(&s->parser, 1);
+#endif
 	message_clear(s);
 	s->state = SIDE_OPEN;
 }

@@ -298,6 +298,32 @@ static void an_answer_may_be_read_before_its_request_is_told(void **state)
 	      REQ("HEAD /b HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
 }
 
+#define LENGTHS(a, b) \
+	"HTTP/1.1 200 OK\r\nContent-Length: " a "\r\nX: 1\r\nContent-Length: " b "\r\n\r\n"
+
+static void a_length_may_be_said_twice_if_it_is_the_same(void **state)
+{
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h content-length=2\n0<h x=1\n0<h content-length=2\n"
+			"0<headers\n0<b hi\n0<end\n" OK_2_OUT("1"),
+	      REQ(GET_A), RESP(LENGTHS("2", "2") "hi" OK_2));
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h content-length=2\n0<h x=1\n0<cut\nfailed\n", REQ(GET_A),
+	      RESP(LENGTHS("2", "3") "hi"));
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h content-length=2\n0<h x=1\n0<cut\nfailed\n", REQ(GET_A),
+	      RESP(LENGTHS("2", "") "hi"));
+}
+
+static void the_encoding_that_is_none_changes_nothing(void **state)
+{
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h transfer-encoding=Identity\n0<h content-length=2\n"
+			"0<headers\n0<b hi\n0<end\n" OK_2_OUT("1"),
+	      REQ(GET_A),
+	      RESP("HTTP/1.1 200 OK\r\nTransfer-Encoding: Identity\r\nContent-Length: "
+		   "2\r\n\r\nhi" OK_2));
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h transfer-encoding=identity\n0<headers\n0<b hi\n0<end\n",
+	      REQ(GET_A), RESP("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhi"),
+	      END(HTTP_RESPONSE));
+}
+
 static void chunks_are_joined_and_trailers_come_before_the_end(void **state)
 {
 	CHECK(GET_A_OUT
@@ -549,6 +575,8 @@ int main(void)
 		cmocka_unit_test(a_request_may_go_without_the_body_that_nobody_asked_for),
 		cmocka_unit_test(an_answer_without_a_request_gets_an_id_of_its_own),
 		cmocka_unit_test(an_answer_may_be_read_before_its_request_is_told),
+		cmocka_unit_test(a_length_may_be_said_twice_if_it_is_the_same),
+		cmocka_unit_test(the_encoding_that_is_none_changes_nothing),
 		cmocka_unit_test(chunks_are_joined_and_trailers_come_before_the_end),
 		cmocka_unit_test(a_body_until_the_end_of_the_connection_is_complete_with_it),
 		cmocka_unit_test(a_connection_that_ends_early_cuts_messages_off),
