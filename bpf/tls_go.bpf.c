@@ -125,6 +125,8 @@ static __always_inline void go_store(struct as_tls_call *c, struct pt_regs *ctx,
 	if (c->count)
 		c->buf -= stack->hi;
 	c->spec = spec;
+	if (AS_TLS_SPEC_KIND(spec) == AS_TLS_KIND_WRITE)
+		c->entry_ns = bpf_ktime_get_boot_ns();
 }
 
 static __always_inline int go_enter(struct pt_regs *ctx, __u64 id, __u64 spec)
@@ -159,9 +161,29 @@ static __always_inline bool call_take(struct goroutine *g, __u64 sp, struct as_t
 	return true;
 }
 
-static __always_inline void go_session(__u64 id, struct as_tls_thread *t, __u64 conn)
+/*
+ * Another goroutine may have read the answer before a write returns. So it has the time of its entry, as far back as
+ * user space still sorts it in, but behind the write that returned before: one waits for the other inside.
+ */
+static __always_inline void go_write_time(struct as_tls_session *s, const struct as_tls_call *c,
+					  struct as_hdr *h)
 {
-	struct as_tls_key key = {.tgid = id >> 32, .ssl = conn};
+	__u64 now = h->boot_ns, ns = c->entry_ns;
+
+	if (ns <= s->wrote_ns)
+		ns = s->wrote_ns + 1;
+	if (now - ns > TLS_SORT_NS && now > ns) {
+		ns = now - TLS_SORT_NS;
+		h->flags = AS_F_EARLIER;
+	}
+	s->wrote_ns = now;
+	h->boot_ns = ns;
+}
+
+static __always_inline void go_session(__u64 id, struct as_tls_thread *t,
+				       const struct as_tls_call *c)
+{
+	struct as_tls_key key = {.tgid = id >> 32, .ssl = c->ssl};
 	struct as_tls_session *s = session_get(&key);
 
 	t->send.ssl = 0;
@@ -175,6 +197,8 @@ static __always_inline void go_session(__u64 id, struct as_tls_thread *t, __u64 
 	session_conn(s, &t->send.conn);
 	s->carried = 1;
 	t->send.stream_id = s->stream_id;
+	if (AS_TLS_SPEC_KIND(c->spec) == AS_TLS_KIND_WRITE)
+		go_write_time(s, c, &t->send.h);
 }
 
 static __always_inline void go_send(__u64 id, const struct as_tls_call *c, __u64 hi, __u64 n)
@@ -190,7 +214,7 @@ static __always_inline void go_send(__u64 id, const struct as_tls_call *c, __u64
 	t->send.buf = c->count ? c->buf + hi : c->buf;
 	t->send.len = n;
 	t->send.spec = c->spec;
-	go_session(id, t, c->ssl);
+	go_session(id, t, c);
 	data_send(id, t);
 }
 

@@ -129,7 +129,7 @@ static __noinline void piece_fill(struct as_ssl_data *e, const struct as_tls_sen
 
 	e->h = send->h;
 	e->h.len = sizeof(*e) + n;
-	e->h.flags = more ? AS_F_MORE : 0;
+	e->h.flags = send->h.flags | (more ? AS_F_MORE : 0);
 
 	conn_copy(&e->conn, &send->conn);
 	e->stream_id = send->stream_id;
@@ -149,7 +149,7 @@ static __always_inline void piece_unread(struct as_ssl_data *e)
 {
 	ledger_add(AS_EV_SSL_DATA, unread, 1);
 	e->h.len = sizeof(*e);
-	e->h.flags = 0;
+	e->h.flags &= ~AS_F_MORE;
 	e->data.len = 0;
 	e->data.full = e->len - e->offset < 0xffffffff ? e->len - e->offset : 0xffffffff;
 }

@@ -24,8 +24,9 @@ struct as_tls_call {
 	__u64 ssl;
 	__u64 buf;
 	__u64 num;
-	__u64 count; /* where the function stores the count of bytes, for shapes that do */
-	__u64 spec;  /* AS_TLS_SPEC() */
+	__u64 count;    /* where the function stores the count of bytes, for shapes that do */
+	__u64 spec;     /* AS_TLS_SPEC() */
+	__u64 entry_ns; /* Go: when a write began */
 };
 
 /* A call whose plaintext is being sent. */
@@ -98,6 +99,7 @@ struct as_tls_session {
 	__u64 asked_alpn; /* the program has asked for the protocol since then: see `tls_alpns` */
 	__u64 first_ns;   /* of the first call whose event had no socket */
 	__u64 sk;         /* whose ends are in `conn`, where a socket was bound */
+	__u64 wrote_ns;   /* Go: when the last write returned */
 	struct as_conn conn;
 };
 

@@ -34,6 +34,7 @@ enum as_flags {
 	AS_F_MORE = 1 << 1,     /* a piece of a call; further pieces follow */
 	AS_F_INFERRED = 1 << 2, /* the owner was derived, not observed */
 	AS_F_CLOSED = 1 << 3,   /* a payload that was read behind the end of its connection */
+	AS_F_EARLIER = 1 << 4,  /* of a write: it began still earlier than its time */
 };
 
 /* Bytes behind the struct. @full is the length before truncation; len < full means truncated. */

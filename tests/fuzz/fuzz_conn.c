@@ -128,7 +128,7 @@ static void step(struct http_conn *c, uint8_t what, const uint8_t *p, size_t n,
 		http_conn_doubt(c);
 		break;
 	case 15:
-		http_conn_end(c, origin->who->boot_ns);
+		http_conn_end(c, origin->who->boot_ns, true);
 		break;
 	default:
 		http_conn_feed(c, what >> 7, copy, n, origin);

@@ -90,7 +90,7 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 	struct run *r = context;
 
 	assert(!r->open[side] || id == r->ids[side]);
-	assert(r->open[side] || (side == HTTP_RESPONSE && !complete));
+	assert(r->open[side] || !complete);
 	assert(!complete || r->headed[side]);
 	r->open[side] = false;
 	tell(r, complete ? 'e' : 'c', id, side);
@@ -142,7 +142,7 @@ static void steps(struct run *r, const uint8_t *p, size_t n)
 		else if (what == STEP_SKIP)
 			http1_skip(r->http1, side, p[1]);
 		else if (what == STEP_EOF)
-			http1_eof(r->http1, side);
+			http1_eof(r->http1, side, true);
 		else
 			feed(r, side, p + 2, len);
 		if (what >= STEP_SKIP)
@@ -159,8 +159,8 @@ static void run(struct run *r, const uint8_t *p, size_t n)
 	steps(r, p, n);
 	r->by_call |=
 		http1_skipped(r->http1, HTTP_REQUEST) || http1_skipped(r->http1, HTTP_RESPONSE);
-	http1_eof(r->http1, HTTP_REQUEST);
-	http1_eof(r->http1, HTTP_RESPONSE);
+	http1_eof(r->http1, HTTP_REQUEST, true);
+	http1_eof(r->http1, HTTP_RESPONSE, true);
 	assert(!r->open[HTTP_REQUEST] && !r->open[HTTP_RESPONSE]);
 	tell(r, http1_failed(r->http1, NULL) ? 'f' : '.', 0, HTTP_REQUEST);
 	http1_free(r->http1);

@@ -86,8 +86,8 @@ static void run_http1(const uint8_t *p, size_t n, size_t cut, struct buf *told, 
 	assert_int_equal(http1_new(&ops, told, &h), 0);
 	http1_feed(h, side, p, cut);
 	http1_feed(h, side, p + cut, n - cut);
-	http1_eof(h, side);
-	http1_eof(h, !side);
+	http1_eof(h, side, true);
+	http1_eof(h, !side, true);
 	searched |= http1_skipped(h, side) > 0;
 	http1_free(h);
 }

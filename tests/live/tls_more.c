@@ -157,6 +157,46 @@ static void go_program(const char *name)
 	CHECK(!stream_count(&st, "ssl", "handshake"), "Go has no handshake events");
 }
 
+/* The goroutine that reads an answer is faster than the call of the other one that sent its request. */
+static void go_http(void)
+{
+	char *path = workload_path("go_tls_exe");
+	unsigned long rounds = live_scaled(500);
+	char *argv[] = {sight_program(),
+			(char *)"trace",
+			(char *)"--ssl",
+			(char *)"-o",
+			live_printf("%s/events", live_dir()),
+			(char *)"--",
+			path,
+			(char *)"2",
+			live_printf("%lu", rounds),
+			(char *)"--http",
+			NULL};
+	size_t i = 0, answers = 0;
+	struct sight s = {};
+	struct line *l;
+	struct stream st;
+
+	sight_launch(&s, -1, argv);
+	sight_wait(&s);
+	CHECK(WIFEXITED(s.status) && !WEXITSTATUS(s.status), "it ended with status %#x: %s",
+	      s.status, sight_messages(&s));
+	stream_load(&st, argv[4]);
+	while ((l = stream_find(&st, &i, 0, "ssl", "http_response"))) {
+		const char *asked = json_object_get_string(object_at(l->data, "request.path"));
+		const char *said = json_object_get_string(object_at(l->data, "response.body"));
+
+		/* the server is met when it runs already */
+		if (strcmp(line_str(l, "role"), "client"))
+			continue;
+		CHECK(asked && said && !strcmp(asked, said), "'%s' is answered by '%s'", asked,
+		      said);
+		answers++;
+	}
+	CHECK(answers == 2 * rounds, "%zu answers", answers);
+}
+
 static void go_fixed(void)
 {
 	go_program("go_tls_exe");
@@ -490,6 +530,7 @@ static void deno_aws_tls12(void)
 
 const struct live_test tls_more_tests[] = {
 	{"a_Go_program_is_exact_both_ways", go_fixed, 120},
+	{"answers_of_a_Go_program_have_their_own_requests", go_http, 120},
 	{"a_position_independent_Go_program_is_exact_both_ways", go_pie, 120},
 	{"Go_connections_in_each_others_memory_are_kept_apart", go_in_turns, 60},
 	{"what_wget_sends_and_gets_over_GnuTLS_is_exact", wget, 60},

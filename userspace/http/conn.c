@@ -43,6 +43,7 @@ struct http_conn {
 	struct http_conn_options opt;
 	enum protocol protocol;
 	bool server;
+	bool preface_due; /* HTTP/2 was agreed upon in HTTP/1 */
 	uint8_t looks;
 	struct as_conn conn;
 	uint64_t last_ns;
@@ -107,6 +108,14 @@ static struct look look_at(const struct http_conn *c, enum as_tls_direction dire
 static void upgraded(void *context, struct http_exchange *x, enum http_side side,
 		     struct http_text rest);
 
+static void unasked(void *context)
+{
+	struct http_conn *c = context;
+
+	if (c->http1)
+		http1_unasked(c->http1);
+}
+
 static void close_parsers(struct http_conn *c)
 {
 	http1_free(TAKE_PTR(c->http1));
@@ -114,13 +123,13 @@ static void close_parsers(struct http_conn *c)
 }
 
 /* The parsers say what they hold, then all that is open is told. */
-static void finish(struct http_conn *c, uint64_t boot_ns)
+static void finish(struct http_conn *c, uint64_t boot_ns, bool closed)
 {
 	if (c->exchanges)
 		http_exchanges_time(c->exchanges, boot_ns);
 	for (enum http_side side = HTTP_REQUEST; side <= HTTP_RESPONSE; side++) {
 		if (c->http1)
-			http1_eof(c->http1, side);
+			http1_eof(c->http1, side, closed);
 		if (c->http2)
 			http2_eof(c->http2, side);
 		if (c->websockets[side])
@@ -134,13 +143,14 @@ static void finish(struct http_conn *c, uint64_t boot_ns)
 	c->upgraded = NULL;
 }
 
-/* As if nothing had been seen. */
+/* As if nothing had been seen: what was is of a connection that is closed by now. */
 static void restart(struct http_conn *c, bool fresh)
 {
-	finish(c, c->last_ns);
+	finish(c, c->last_ns, true);
 	c->protocol = PROTO_UNKNOWN;
 	c->opt.fresh = fresh;
 	c->looks = 0;
+	c->preface_due = false;
 	c->sniffs[AS_TLS_READ].len = 0;
 	c->sniffs[AS_TLS_WRITE].len = 0;
 	c->conn = (struct as_conn){};
@@ -153,6 +163,7 @@ static int open_parser(struct http_conn *c, enum protocol protocol)
 		.server = c->server,
 		.tls = c->opt.tls,
 		.upgraded = upgraded,
+		.unasked = unasked,
 		.context = c,
 	};
 	int r = http_exchanges_new(c->pool, &opt, &c->exchanges);
@@ -231,17 +242,41 @@ static void feed_websocket(struct http_conn *c, enum http_side side, const char 
 	hold_websockets(c);
 }
 
+static void feed_http2(struct http_conn *c, enum http_side side, const char *p, size_t n)
+{
+	c->preface_due &= side != HTTP_REQUEST || !n;
+	http2_feed(c->http2, side, p, n);
+}
+
+/* From HTTP/1: the answer is still to come. */
+static void open_http2(struct http_conn *c, struct http_exchange *x)
+{
+	c->protocol = PROTO_OTHER;
+	if (http2_new(&http_exchanges_ops, c->exchanges, &c->http2) < 0) {
+		http_pool_lost(c->pool, HTTP_RESPONSE);
+		return;
+	}
+	c->protocol = PROTO_HTTP2;
+	c->preface_due = true;
+	http_exchanges_take_over(c->exchanges, x, HTTP2_TAKEN_OVER);
+	http2_take_over(c->http2);
+}
+
 /* Called by the parser for each side, the request's first; it is freed once it has returned. */
 static void upgraded(void *context, struct http_exchange *x, enum http_side side,
 		     struct http_text rest)
 {
 	struct http_conn *c = context;
 
-	if (c->protocol == PROTO_HTTP1 && is_websocket(x))
+	if (c->protocol == PROTO_HTTP1 && !x->response.begun)
+		open_http2(c, x);
+	else if (c->protocol == PROTO_HTTP1 && is_websocket(x))
 		open_websocket(c, x);
 	else if (c->protocol == PROTO_HTTP1)
 		c->protocol = PROTO_OTHER;
-	if (c->protocol == PROTO_WEBSOCKET)
+	if (c->protocol == PROTO_HTTP2)
+		feed_http2(c, side, rest.p, rest.len);
+	else if (c->protocol == PROTO_WEBSOCKET)
 		feed_websocket(c, side, rest.p, rest.len);
 }
 
@@ -269,12 +304,14 @@ static void feed_protocol(struct http_conn *c, enum as_tls_direction direction, 
 
 	switch (c->protocol) {
 	case PROTO_HTTP1:
+		if (side == HTTP_REQUEST && http_exchanges_unasked(c->exchanges, origin->who))
+			http1_unasked(c->http1);
 		http_exchanges_piece(c->exchanges, side, origin);
 		http1_feed(c->http1, side, p, n);
 		break;
 	case PROTO_HTTP2:
 		http_exchanges_piece(c->exchanges, side, origin);
-		http2_feed(c->http2, side, p, n);
+		feed_http2(c, side, p, n);
 		break;
 	case PROTO_WEBSOCKET:
 		feed_websocket(c, side, p, n);
@@ -283,6 +320,8 @@ static void feed_protocol(struct http_conn *c, enum as_tls_direction direction, 
 	case PROTO_OTHER:
 		return;
 	}
+	if (c->http2)
+		http1_free(TAKE_PTR(c->http1));
 	if (c->protocol == PROTO_WEBSOCKET || c->protocol == PROTO_OTHER)
 		close_parsers(c);
 	else if (parser_failed(c))
@@ -303,6 +342,13 @@ static void sniff_keep(struct http_conn *c, enum as_tls_direction direction, con
 	}
 	memmove(s->bytes, p, n);
 	s->len = (uint8_t)n;
+}
+
+/* The first bytes of a direction, for which there is no memory. */
+static void unread(struct http_conn *c, enum as_tls_direction direction)
+{
+	http_pool_lost(c->pool, side_of(c, direction));
+	c->sniffs[direction].len = 0;
 }
 
 static void identify(struct http_conn *c, enum as_tls_direction direction, const char *p, size_t n,
@@ -327,8 +373,10 @@ static void identify(struct http_conn *c, enum as_tls_direction direction, const
 		break;
 	}
 	c->server = (direction == AS_TLS_WRITE) != (look.side == HTTP_REQUEST);
-	if (open_parser(c, look.protocol) < 0)
+	if (open_parser(c, look.protocol) < 0) {
+		unread(c, direction);
 		return;
+	}
 	c->protocol = look.protocol;
 	if (other->len)
 		feed_protocol(c, !direction, other->bytes, other->len, origin);
@@ -344,7 +392,9 @@ static void identify_joined(struct http_conn *c, enum as_tls_direction direction
 
 	buf_add(&both, c->sniffs[direction].bytes, c->sniffs[direction].len);
 	buf_add(&both, p, n);
-	if (!both.failed)
+	if (both.failed)
+		unread(c, direction);
+	else
 		identify(c, direction, both.data, both.len, origin);
 }
 
@@ -354,7 +404,7 @@ static bool begins_again(const struct http_conn *c, const char *p, size_t n)
 	if (!c->exchanges || *p < 'A' || *p > 'Z')
 		return false;
 	if (n >= HTTP2_PREFACE_LEN && !memcmp(p, HTTP2_PREFACE, HTTP2_PREFACE_LEN))
-		return true;
+		return !c->preface_due;
 	return c->http2 && !http_exchanges_open(c->exchanges) &&
 	       http1_looks_like(HTTP_REQUEST, p, n) == HTTP1_LOOK_YES;
 }
@@ -446,9 +496,9 @@ bool http_conn_handshake(struct http_conn *c, const struct http_origin *origin)
 	return true;
 }
 
-void http_conn_end(struct http_conn *c, uint64_t boot_ns)
+void http_conn_end(struct http_conn *c, uint64_t boot_ns, bool closed)
 {
-	finish(c, boot_ns);
+	finish(c, boot_ns, closed);
 	c->protocol = PROTO_UNKNOWN;
 }
 
@@ -469,7 +519,7 @@ void http_conn_free(struct http_conn *c)
 {
 	if (!c)
 		return;
-	finish(c, c->last_ns);
+	finish(c, c->last_ns, false);
 	free(c);
 }
 

@@ -39,10 +39,10 @@ void http_conn_doubt(struct http_conn *c);
 /* A handshake: what comes next is another connection, if it is not on the same socket. Is it? */
 bool http_conn_handshake(struct http_conn *c, const struct http_origin *origin);
 
-/* It is over: tells what is open. */
-void http_conn_end(struct http_conn *c, uint64_t boot_ns);
+/* It is over: tells what is open. Not @closed: there may have been more, but nobody listens. */
+void http_conn_end(struct http_conn *c, uint64_t boot_ns, bool closed);
 
-/* The same, with the time of the last byte. */
+/* The same, not closed, with the time of the last byte. */
 void http_conn_free(struct http_conn *c);
 
 /*

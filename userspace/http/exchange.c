@@ -40,11 +40,14 @@ struct exchange {
 	struct http_exchanges *set;
 	struct message_state states[2]; /* by side */
 	bool upgraded;
+	bool ahead; /* its answer came first; the request is expected */
+	uint64_t ahead_ns;
 	size_t held;                  /* of the observer's, what is charged */
 	bool large;                   /* has a body that can give some of itself, or the observer */
 	TAILQ_ENTRY(exchange) of_set; /* oldest first */
 	LIST_ENTRY(exchange) of_hash;
 	LIST_ENTRY(exchange) of_large;
+	TAILQ_ENTRY(exchange) of_ahead; /* as they began */
 };
 
 LIST_HEAD(exchange_list, exchange);
@@ -55,6 +58,7 @@ struct http_pool {
 	struct http_observer observer;
 	struct http_pool_counts counts;
 	uint64_t last_id;
+	struct exchange_queue ahead;
 	struct exchange_list large; /* a few thousand: each has GIVE_MIN bytes and more */
 };
 
@@ -72,8 +76,9 @@ struct http_exchanges {
 	uint64_t now_ns;
 	struct as_hdr now_who; /* of the newest piece */
 	struct side_state sides[2];
-	size_t memory; /* of the pool's */
-	size_t held;   /* of these, what its owner has */
+	size_t memory;              /* of the pool's */
+	size_t held;                /* of these, what its owner has */
+	struct exchange *upgrading; /* whatever its number is by now */
 	struct exchange_queue open;
 	size_t n_open;
 	struct exchange_list *hash; /* grows with the number of streams; see hash_grow() */
@@ -97,6 +102,7 @@ int http_pool_new(const struct http_limits *limits, const struct http_observer *
 		pool->limits.memory_max = HTTP_MEMORY_MAX;
 	pool->observer = *observer;
 	LIST_INIT(&pool->large);
+	TAILQ_INIT(&pool->ahead);
 	*ret = pool;
 	return 0;
 }
@@ -114,6 +120,11 @@ const struct http_pool_counts *http_pool_counts(const struct http_pool *pool)
 void http_pool_ws_lost(struct http_pool *pool)
 {
 	pool->counts.ws_lost++;
+}
+
+void http_pool_lost(struct http_pool *pool, enum http_side side)
+{
+	pool->counts.lost[side]++;
 }
 
 static struct http_message *message_of(struct exchange *e, enum http_side side)
@@ -358,11 +369,22 @@ static void message_release(struct exchange *e, enum http_side side)
 	charge(e, side);
 }
 
+static void ahead_done(struct exchange *e)
+{
+	if (!e->ahead)
+		return;
+	TAILQ_REMOVE(&e->set->pool->ahead, e, of_ahead);
+	e->ahead = false;
+}
+
 static void forget(struct exchange *e)
 {
 	struct http_exchanges *set = e->set;
 	struct http_pool *pool = set->pool;
 
+	ahead_done(e);
+	if (set->upgrading == e)
+		set->upgrading = NULL;
 	tell(pool, pool->observer.forget, e);
 	e->x.held = 0;
 	charge_observer(e);
@@ -408,12 +430,13 @@ static void tell_response(struct exchange *e)
 	tell(e->set->pool, e->set->pool->observer.response, e);
 }
 
-/* Something is over: tells what is due. An early answer waits for its request to end. */
+/* Something is over: tells what is due. An early answer waits for its request, and for that to end. */
 static void advance(struct exchange *e)
 {
 	if (e->x.request.ended)
 		tell_request(e);
-	if (!state_of(e, HTTP_RESPONSE)->over || (e->x.request.begun && !e->x.request.ended))
+	if (!state_of(e, HTTP_RESPONSE)->over || e->ahead ||
+	    (e->x.request.begun && !e->x.request.ended))
 		return;
 	tell_response(e);
 	if (!e->upgraded)
@@ -649,7 +672,8 @@ static void on_decoded(void *context, const void *p, size_t n)
 	struct http_pool *pool = t->e->set->pool;
 
 	body_keep(t->e, t->side, p, n);
-	if (!s->streams || (t->e->x.request.begun && !state_of(t->e, HTTP_REQUEST)->told))
+	if (!s->streams || t->e->ahead ||
+	    (t->e->x.request.begun && !state_of(t->e, HTTP_REQUEST)->told))
 		return;
 	m->piece = (struct http_text){p, n};
 	tell(pool, pool->observer.progress, t->e);
@@ -725,10 +749,14 @@ static void decoder_close(struct exchange *e, enum http_side side, bool complete
 
 /* ---- what the parser tells ---- */
 
-/* 101 is the last response of its connection; HTTP/2 has none (RFC 9113, 8.6). */
+/*
+ * 101 is the last response of its connection; HTTP/2 has none (RFC 9113, 8.6), but answers what asked for it
+ * (RFC 7540, 3.2).
+ */
 static bool switches(const struct http_message *m)
 {
-	return m->head.status == 101 && m->head.version < 20;
+	return m->head.status == 101 && m->head.version < 20 &&
+	       !http_text_is(http_message_header(m, "upgrade"), "h2c");
 }
 
 /* An interim response: another one follows. */
@@ -762,6 +790,12 @@ static struct exchange *exchange_new(struct http_exchanges *set, uint64_t id)
 	return e;
 }
 
+static struct as_hdr call_of_head(const struct http_exchanges *set, enum http_side side,
+				  const struct http_head *head)
+{
+	return head->version >= 20 ? set->now_who : set->sides[side].first_who;
+}
+
 /* The exchange that a head belongs to. */
 static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, enum http_side side,
 				     const struct http_head *head)
@@ -772,10 +806,10 @@ static struct exchange *exchange_for(struct http_exchanges *set, uint64_t id, en
 		return e;
 	e = exchange_new(set, id);
 	if (!e) {
-		set->pool->counts.lost[side]++;
+		http_pool_lost(set->pool, side);
 		return NULL;
 	}
-	e->x.who = head->version >= 20 ? set->now_who : set->sides[side].first_who;
+	e->x.who = call_of_head(set, side, head);
 	e->x.conn = set->conn;
 	return e;
 }
@@ -793,6 +827,10 @@ static void on_begin(void *context, uint64_t id, enum http_side side, const stru
 		message_release(e, side);
 	if (m->begun)
 		return; /* trailers come without a head of their own */
+	if (side == HTTP_REQUEST && e->ahead) {
+		ahead_done(e);
+		e->x.who = call_of_head(set, side, head);
+	}
 	m->begun = true;
 	m->begin_ns = head->version >= 20 ? set->now_ns : set->sides[side].first_ns;
 	set->sides[side].between = false;
@@ -901,6 +939,17 @@ static void message_end(struct exchange *e, enum http_side side, bool complete)
 	m->complete = complete && !state_of(e, side)->doubt;
 }
 
+static void on_ahead(void *context, uint64_t id)
+{
+	struct exchange *e = find(context, id);
+
+	if (!e || e->ahead || e->x.request.begun || state_of(e, HTTP_REQUEST)->over)
+		return;
+	e->ahead = true;
+	e->ahead_ns = e->x.response.begin_ns;
+	TAILQ_INSERT_TAIL(&e->set->pool->ahead, e, of_ahead);
+}
+
 static void on_end(void *context, uint64_t id, enum http_side side, bool complete)
 {
 	struct http_exchanges *set = context;
@@ -917,6 +966,8 @@ static void on_end(void *context, uint64_t id, enum http_side side, bool complet
 		return;
 	}
 	state_of(e, side)->over = true;
+	if (side == HTTP_REQUEST)
+		ahead_done(e);
 	if (m->begun && !m->ended)
 		message_end(e, side, complete);
 	e->upgraded |= side == HTTP_RESPONSE && upgrades(&e->x);
@@ -927,14 +978,14 @@ static void on_lost(void *context, enum http_side side)
 {
 	struct http_exchanges *set = context;
 
-	set->pool->counts.lost[side]++;
+	http_pool_lost(set->pool, side);
 }
 
-static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
+static void upgrade_begin(struct http_exchanges *set, uint64_t id)
 {
-	struct http_exchanges *set = context;
 	struct exchange *e = find(set, id);
 
+	set->upgrading = e;
 	if (!e)
 		return;
 	e->upgraded = true;
@@ -942,7 +993,16 @@ static void on_upgraded(void *context, uint64_t id, enum http_side side, struct 
 		on_end(set, id, HTTP_REQUEST, true);
 	if (e->x.response.begun && !e->x.response.ended)
 		on_end(set, id, HTTP_RESPONSE, true);
-	set->opt.upgraded(set->opt.context, &e->x, side, rest);
+}
+
+static void on_upgraded(void *context, uint64_t id, enum http_side side, struct http_text rest)
+{
+	struct http_exchanges *set = context;
+
+	if (side == HTTP_REQUEST)
+		upgrade_begin(set, id);
+	if (set->upgrading)
+		set->opt.upgraded(set->opt.context, &set->upgrading->x, side, rest);
 }
 
 const struct http_parser_ops http_exchanges_ops = {
@@ -951,6 +1011,7 @@ const struct http_parser_ops http_exchanges_ops = {
 	.headers_done = on_headers_done,
 	.body = on_body,
 	.missing = on_missing,
+	.ahead = on_ahead,
 	.end = on_end,
 	.lost = on_lost,
 	.upgraded = on_upgraded,
@@ -974,6 +1035,32 @@ int http_exchanges_new(struct http_pool *pool, const struct http_exchanges_optio
 	TAILQ_INIT(&set->open);
 	*ret = set;
 	return 0;
+}
+
+void http_pool_tick(struct http_pool *pool, uint64_t boot_ns)
+{
+	struct exchange *e;
+
+	while ((e = TAILQ_FIRST(&pool->ahead)) && e->ahead_ns + HTTP_AHEAD_NS <= boot_ns) {
+		struct http_exchanges *set = e->set;
+
+		on_end(set, e->id, HTTP_REQUEST, false);
+		set->opt.unasked(set->opt.context);
+	}
+}
+
+bool http_exchanges_unasked(const struct http_exchanges *set, const struct as_hdr *call)
+{
+	struct exchange *e;
+
+	if (TAILQ_EMPTY(&set->pool->ahead))
+		return false;
+	TAILQ_FOREACH(e, &set->open, of_set)
+	{
+		if (e->ahead)
+			return !(call->flags & AS_F_EARLIER) && call->boot_ns > e->ahead_ns;
+	}
+	return false;
 }
 
 void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
@@ -1037,6 +1124,21 @@ bool http_exchanges_hold(struct http_exchanges *set, size_t n)
 	memory_change(set, set->held, n);
 	set->held = n;
 	return pool_room(set->pool, 0);
+}
+
+void http_exchanges_take_over(struct http_exchanges *set, struct http_exchange *x, uint64_t id)
+{
+	struct exchange *e = (struct exchange *)x, *other, *next;
+
+	for (other = TAILQ_FIRST(&set->open); other; other = next) {
+		next = TAILQ_NEXT(other, of_set);
+		if (other != e)
+			flush(other, set->now_ns);
+	}
+	LIST_REMOVE(e, of_hash);
+	e->id = id;
+	LIST_INSERT_HEAD(hash_slot(set, id), e, of_hash);
+	e->upgraded = false;
 }
 
 size_t http_exchanges_open(const struct http_exchanges *set)

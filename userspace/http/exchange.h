@@ -21,8 +21,9 @@
 #define HTTP_HEADERS_MAX (256U << 10) /* text of one message's head */
 #define HTTP_HEADERS_N   4096
 #define HTTP_MARKS_MAX   4096
-#define HTTP_OPEN_MAX    4096  /* exchanges of one connection; then the oldest is over */
-#define HTTP_OPEN_ALL    65536 /* of all connections: who owns them ends some */
+#define HTTP_OPEN_MAX    4096          /* exchanges of one connection; then the oldest is over */
+#define HTTP_OPEN_ALL    65536         /* of all connections: who owns them ends some */
+#define HTTP_AHEAD_NS    1000000000ULL /* so long an answer that came first waits for its request */
 
 struct http_header {
 	struct http_text name; /* lower case */
@@ -133,6 +134,9 @@ void http_pool_free(struct http_pool *pool); /* after all its exchanges */
 /* Large bodies, and what the observer holds, give way until a quarter of the memory is free; false: something else has to. */
 bool http_pool_relieve(struct http_pool *pool);
 
+/* Answers that came first are told without a request, if none came meanwhile. */
+void http_pool_tick(struct http_pool *pool, uint64_t boot_ns);
+
 const struct http_pool_counts *http_pool_counts(const struct http_pool *pool);
 
 /* ---- the open exchanges of one connection ---- */
@@ -149,9 +153,14 @@ struct http_exchanges_options {
 	uint64_t stream_id;
 	bool server;
 	bool tls;
-	/* The connection is no longer HTTP; @x stays until http_exchanges_end(). */
+	/*
+	 * The connection is no longer HTTP/1. @x stays until http_exchanges_end(), unless http_exchanges_take_over()
+	 * is called: HTTP/2 answers it when it has no response yet.
+	 */
 	void (*upgraded)(void *context, struct http_exchange *x, enum http_side side,
 			 struct http_text rest);
+	/* For no answer that came first a request is expected any more. */
+	void (*unasked)(void *context);
 	void *context;
 };
 
@@ -160,6 +169,9 @@ int http_exchanges_new(struct http_pool *pool, const struct http_exchanges_optio
 
 /* For the parsers; their context is the struct http_exchanges. */
 extern const struct http_parser_ops http_exchanges_ops;
+
+/* Has an answer come first to which this call, which sends requests, cannot belong? It began behind it. */
+bool http_exchanges_unasked(const struct http_exchanges *set, const struct as_hdr *call);
 
 /* Before bytes go to the parser: what it tells until the next call comes from them. */
 void http_exchanges_piece(struct http_exchanges *set, enum http_side side,
@@ -176,6 +188,9 @@ void http_exchanges_end(struct http_exchanges *set, uint64_t boot_ns);
 
 void http_exchanges_free(struct http_exchanges *set);
 
+/* What HTTP/1 began: the answer comes from HTTP/2, on stream @id. */
+void http_exchanges_take_over(struct http_exchanges *set, struct http_exchange *x, uint64_t id);
+
 size_t http_exchanges_open(const struct http_exchanges *set);
 
 /* Bytes of the pool's that it holds. */
@@ -187,5 +202,6 @@ bool http_exchanges_hold(struct http_exchanges *set, size_t n);
 void http_pool_ws_message(struct http_pool *pool, struct http_exchange *x, enum http_side side,
 			  bool text, struct http_text payload, uint64_t boot_ns);
 void http_pool_ws_lost(struct http_pool *pool);
+void http_pool_lost(struct http_pool *pool, enum http_side side);
 
 #endif

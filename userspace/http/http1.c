@@ -44,7 +44,8 @@ struct side {
 	struct http1 *owner;
 	struct buf text; /* the start line, then one header at a time */
 	size_t start_len, name_len;
-	size_t headers_len; /* of the message, against HTTP1_HEADERS_MAX */
+	size_t headers_len;    /* of the message, against HTTP1_HEADERS_MAX */
+	uint64_t first_length; /* what an earlier header said, when another one is being read */
 	uint64_t id, skipped;
 	enum http_side which;
 	enum side_state state;
@@ -55,6 +56,10 @@ struct side {
 	bool chunked;   /* by on_chunk_header, which only comes when it is */
 	bool in_chunk;  /* in the data of a chunk */
 	bool switching; /* it asks for another protocol, or is the answer that grants it */
+	bool ahead;     /* an answer whose request may be the next one */
+	bool again;     /* a second Content-Length is being read */
+	bool identity;  /* the last Transfer-Encoding is none */
+	bool expects;   /* a request whose body is sent when the server asks for it, if at all */
 	uint8_t prefix_len;
 	char prefix[PREFIX_MAX];
 };
@@ -139,6 +144,7 @@ static void message_clear(struct side *s)
 	buf_done(&s->text);
 	s->start_len = s->name_len = s->headers_len = 0;
 	s->open = s->told = s->headed = s->holed = s->chunked = s->in_chunk = s->switching = false;
+	s->ahead = s->again = s->identity = s->expects = false;
 }
 
 /* An answer is over: the next one has the next id, unless this one was interim. */
@@ -146,8 +152,10 @@ static void response_over(struct side *s)
 {
 	unsigned status = (unsigned)s->parser.status_code;
 
-	if (s->headed && status / 100 == 1 && !s->switching)
+	if (s->headed && status / 100 == 1 && !s->switching) {
+		s->owner->sides[HTTP_REQUEST].expects &= status != 100;
 		return;
+	}
 	s->owner->next_response++;
 }
 
@@ -208,23 +216,53 @@ static int request_take_id(struct side *s)
 	/* What is sent while answers are missing does not show that the client would not wait. */
 	if (request_outstanding(h) && h->sides[HTTP_RESPONSE].state == SIDE_OPEN)
 		h->pipelined = true;
-	if (h->next_request - h->next_response >= HTTP1_PIPELINE_MAX)
+	if (request_outstanding(h) && h->next_request - h->next_response >= HTTP1_PIPELINE_MAX)
 		return fail(h, "too many requests without an answer");
 	s->id = h->next_request++;
 	h->kinds[s->id & QUEUE_MASK] = KIND_PLAIN;
 	return 0;
 }
 
-static void response_take_id(struct side *s)
+/* Answers that came first, and get no request any more. */
+static void requests_missing(struct http1 *h)
+{
+	uint64_t below = h->next_response + h->sides[HTTP_RESPONSE].ahead;
+
+	for (; h->next_request < below; h->next_request++)
+		if (h->ops->end)
+			h->ops->end(h->context, h->next_request, HTTP_REQUEST, false);
+	h->sides[HTTP_RESPONSE].ahead = false;
+}
+
+/* Of a request in whose middle the client is not: is the next byte the first of one? */
+static bool request_may_come(const struct http1 *h)
+{
+	const struct side *s = &h->sides[HTTP_REQUEST];
+
+	if (s->state == SIDE_START)
+		return !s->prefix_len;
+	return s->state == SIDE_OPEN && !s->open;
+}
+
+/*
+ * Nobody asked: its request was sent before we looked, or was lost; or another thread has read the answer before the
+ * call that sent the request returned.
+ */
+static void response_unasked(struct side *s)
 {
 	struct http1 *h = s->owner;
 
-	/* Nobody asked: its request was sent before we looked, or was lost. */
-	if (!request_outstanding(h)) {
-		h->kinds[h->next_request & QUEUE_MASK] = KIND_UNSEEN;
-		h->next_request++;
-	}
-	s->id = h->next_response;
+	requests_missing(h);
+	h->kinds[h->next_request & QUEUE_MASK] = KIND_UNSEEN;
+	s->ahead = request_may_come(h);
+	h->next_request += !s->ahead;
+}
+
+static void response_take_id(struct side *s)
+{
+	if (!request_outstanding(s->owner))
+		response_unasked(s);
+	s->id = s->owner->next_response;
 }
 
 /*
@@ -233,7 +271,7 @@ static void response_take_id(struct side *s)
  */
 static int response_realign(struct http1 *h)
 {
-	if (h->next_request - h->next_response <= 1)
+	if (h->next_request <= h->next_response + 1)
 		return 0;
 	if (h->pipelined)
 		return fail(h, "bytes are missing between pipelined answers");
@@ -272,16 +310,31 @@ static int on_start_line(llhttp_t *p, const char *at, size_t n)
 	return text_add(s, at, n);
 }
 
+static void side_restart(struct side *s);
+
+/* Its answer was read as far as a body that it does not have. */
+static void head_answered(struct http1 *h, uint64_t id)
+{
+	struct side *s = &h->sides[HTTP_RESPONSE];
+
+	if (!s->ahead || !s->headed || s->id != id)
+		return;
+	message_end(s, true);
+	side_restart(s);
+}
+
 static void request_head(struct side *s, struct http_head *head)
 {
 	const char *method = llhttp_method_name(s->parser.method);
 
 	head->method = (struct http_text){method, strlen(method)};
 	head->path = (struct http_text){s->text.data, s->start_len};
-	if (s->parser.method == HTTP_HEAD)
+	if (s->parser.method == HTTP_HEAD) {
 		s->owner->kinds[s->id & QUEUE_MASK] = KIND_HEAD;
-	else if (s->parser.method == HTTP_CONNECT)
+		head_answered(s->owner, s->id);
+	} else if (s->parser.method == HTTP_CONNECT) {
 		s->owner->kinds[s->id & QUEUE_MASK] = KIND_CONNECT;
+	}
 }
 
 static void response_head(struct side *s, struct http_head *head)
@@ -310,6 +363,8 @@ static void tell_head(struct side *s)
 		response_head(s, &head);
 	if (h->ops->begin)
 		h->ops->begin(h->context, s->id, s->which, &head);
+	if (s->ahead && h->ops->ahead)
+		h->ops->ahead(h->context, s->id);
 	/* A name may be there already. */
 	s->text.len -= s->start_len;
 	if (s->text.len)
@@ -344,6 +399,19 @@ static int on_header_field(llhttp_t *p, const char *at, size_t n)
 	return header_add(p->data, at, n);
 }
 
+/* For llhttp a second Content-Length is a fault. One that says the same is none (RFC 9110, section 8.6). */
+static void length_again(struct side *s)
+{
+	const struct http_text name = {s->text.data, s->name_len};
+
+	if (!(s->parser.flags & F_CONTENT_LENGTH) || !http_text_is(name, "content-length"))
+		return;
+	s->again = true;
+	s->first_length = s->parser.content_length;
+	s->parser.flags &= (uint16_t)~F_CONTENT_LENGTH;
+	s->parser.content_length = 0;
+}
+
 static int on_header_field_complete(llhttp_t *p)
 {
 	struct side *s = p->data;
@@ -353,6 +421,8 @@ static int on_header_field_complete(llhttp_t *p)
 	for (size_t i = 0; i < s->name_len; i++)
 		if (s->text.data[i] >= 'A' && s->text.data[i] <= 'Z')
 			s->text.data[i] |= 0x20;
+	if (!s->headed)
+		length_again(s);
 	/* The blank and the line end that every header has: many empty ones are a long block, too. */
 	return s->headers_len + 4 > HTTP1_HEADERS_MAX ? fail(s->owner, "the headers are too long")
 						      : (s->headers_len += 4, 0);
@@ -384,6 +454,13 @@ static int on_header_value_complete(llhttp_t *p)
 	/* Some put a blank before the colon; llhttp takes it for a part of the name. */
 	while (name.len && is_blank(name.p[name.len - 1]))
 		name.len--;
+	if (s->again && s->parser.content_length != s->first_length)
+		return fail(h, "two lengths that differ");
+	s->again = false;
+	if (http_text_is(name, "transfer-encoding"))
+		s->identity = http_text_is(value, "identity");
+	s->expects |= s->which == HTTP_REQUEST && http_text_is(name, "expect") &&
+		      http_text_is(value, "100-continue");
 	if (h->ops->header)
 		h->ops->header(h->context, s->id, s->which, name, value);
 	buf_reset(&s->text);
@@ -406,6 +483,9 @@ static int response_body(struct side *s)
 	enum request_kind kind = s->owner->kinds[s->id & QUEUE_MASK];
 
 	s->parser.upgrade = 0;
+	/* an encoding that was once allowed, and changes nothing */
+	if (s->identity && !(s->parser.flags & F_CHUNKED))
+		s->parser.flags &= (uint16_t)~F_TRANSFER_ENCODING;
 	s->switching = status == 101 || (kind == KIND_CONNECT && status / 100 == 2);
 	if (s->switching)
 		return 2;
@@ -431,6 +511,7 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
 	struct side *s = p->data;
 	struct http1 *h = s->owner;
 
+	s->expects = false;
 	if (h->ops->body)
 		h->ops->body(h->context, s->id, s->which, (struct http_text){at, n});
 	return 0;
@@ -441,6 +522,7 @@ static int on_chunk_header(llhttp_t *p)
 	struct side *s = p->data;
 
 	s->chunked = true;
+	s->expects = false;
 	s->in_chunk = p->content_length > 0;
 	return 0;
 }
@@ -496,6 +578,10 @@ static void side_restart(struct side *s)
 	llhttp_set_lenient_chunked_length(&s->parser, 1);
 	llhttp_set_lenient_keep_alive(&s->parser, 1);
 	llhttp_set_lenient_transfer_encoding(&s->parser, 1);
+#if LLHTTP_VERSION_MAJOR > 9 || (LLHTTP_VERSION_MAJOR == 9 && LLHTTP_VERSION_MINOR >= 2)
+	llhttp_set_lenient_optional_cr_before_lf(&s->parser, 1);
+	llhttp_set_lenient_spaces_after_chunk_size(&s->parser, 1);
+#endif
 	message_clear(s);
 	s->state = SIDE_OPEN;
 }
@@ -590,6 +676,8 @@ static void side_feed(struct side *s, const char *p, size_t n)
 static void lost(struct side *s)
 {
 	message_end(s, false);
+	if (s->which == HTTP_REQUEST)
+		requests_missing(s->owner);
 	s->state = SIDE_LOST;
 	s->skipped += s->prefix_len;
 	s->prefix_len = 0;
@@ -634,6 +722,13 @@ static void seek(struct side *s, const char *p, size_t n)
 	side_feed(s, p, n);
 }
 
+/* The final answer has come in place of the one that asks for the body: here comes the next request instead. */
+static bool body_given_up(const struct side *s, const char *p, size_t n)
+{
+	return s->headed && s->expects && s->id < s->owner->next_response &&
+	       certain_head(s->which, p, n);
+}
+
 void http1_feed(struct http1 *h, enum http_side side, const void *p, size_t n)
 {
 	struct side *s = &h->sides[side];
@@ -651,6 +746,12 @@ void http1_feed(struct http1 *h, enum http_side side, const void *p, size_t n)
 		s->skipped += n;
 		return;
 	case SIDE_OPEN:
+		if (body_given_up(s, p, n)) {
+			message_end(s, false);
+			side_restart(s);
+		}
+		side_feed(s, p, n);
+		return;
 	case SIDE_HELD:
 		side_feed(s, p, n);
 		return;
@@ -720,6 +821,12 @@ static bool body_skip_end(struct side *s, uint64_t n)
 	return true;
 }
 
+void http1_unasked(struct http1 *h)
+{
+	if (!over(h))
+		requests_missing(h);
+}
+
 void http1_skip(struct http1 *h, enum http_side side, uint64_t n)
 {
 	struct side *s = &h->sides[side];
@@ -735,13 +842,13 @@ void http1_skip(struct http1 *h, enum http_side side, uint64_t n)
 	tell_missing(s, n);
 }
 
-void http1_eof(struct http1 *h, enum http_side side)
+void http1_eof(struct http1 *h, enum http_side side, bool closed)
 {
 	struct side *s = &h->sides[side];
 
 	if (over(h) || s->state == SIDE_CLOSED)
 		return;
-	if (s->state == SIDE_OPEN && body_until_eof(s))
+	if (closed && s->state == SIDE_OPEN && body_until_eof(s))
 		message_end(s, true);
 	lost(s);
 	s->state = SIDE_CLOSED;

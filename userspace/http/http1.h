@@ -5,7 +5,7 @@
  *
  * Beyond what message.h says: names of headers are lower case, values have no blanks around them; an
  * interim response (1xx) has its own begin, headers_done and end; trailers come as `header` behind the body, before
- * `end`; an `end` of a response that never began says that it was lost or never came; `upgraded` comes once for
+ * `end`; an `end` of a message that never began says that it was lost or never came; `upgraded` comes once for
  * each side, the request's first.
  */
 #ifndef AGENTSIGHT_HTTP_HTTP1_H
@@ -37,6 +37,9 @@ int http1_new(const struct http_parser_ops *ops, void *context, struct http1 **r
 /* Bytes that went one way. Ignored once the connection failed or was upgraded. */
 void http1_feed(struct http1 *h, enum http_side side, const void *p, size_t n);
 
+/* What the client sends next is not the request of an answer that came first; that was sent before, or is lost. */
+void http1_unasked(struct http1 *h);
+
 /* Bytes of @side are missing, nobody knows how many. The message they belong to ends incomplete. */
 void http1_gap(struct http1 *h, enum http_side side);
 
@@ -46,8 +49,8 @@ void http1_gap(struct http1 *h, enum http_side side);
  */
 void http1_skip(struct http1 *h, enum http_side side, uint64_t n);
 
-/* No more bytes of this side. A body that lasts until the connection closes is complete with it. */
-void http1_eof(struct http1 *h, enum http_side side);
+/* No more bytes of this side. A body that lasts until the connection closes is complete when it is @closed. */
+void http1_eof(struct http1 *h, enum http_side side, bool closed);
 
 /* Not understandable any further, for *@ret_reason (may be NULL; constant text); open messages have ended incomplete. */
 bool http1_failed(const struct http1 *h, const char **ret_reason);

@@ -153,6 +153,13 @@ static bool request_is_past(struct http2 *h, const struct http2_stream *s)
 	return !opens->known || s->id <= opener_of(h, s->id)->last;
 }
 
+/* The request may have been sent by a call that has not returned yet, when another thread reads the answer. */
+static void response_begun(struct http2 *h, const struct http2_stream *s)
+{
+	if (!s->sides[HTTP_REQUEST] && !request_is_past(h, s) && h->ops->ahead)
+		h->ops->ahead(h->context, s->id);
+}
+
 /* Called when a side has ended: is the other one still to be waited for? */
 static void stream_settle(struct http2 *h, struct http2_stream *s)
 {
@@ -241,6 +248,8 @@ static void message_assume_head(struct http2 *h, struct http2_stream *s, enum ht
 	s->sides[side] |= BEGUN | HEADED | UNSURE | CUT;
 	if (h->ops->begin)
 		h->ops->begin(h->context, s->id, side, &unknown);
+	if (side == HTTP_RESPONSE)
+		response_begun(h, s);
 	if (h->ops->headers_done)
 		h->ops->headers_done(h->context, s->id, side);
 }
@@ -341,6 +350,8 @@ static void block_tell(struct http2 *h, struct block *b, struct http2_stream *s)
 		*flags |= UNSURE;
 	if (h->ops->begin)
 		h->ops->begin(h->context, b->id, b->side, &head);
+	if (b->side == HTTP_RESPONSE)
+		response_begun(h, s);
 }
 
 struct field_context {
@@ -931,6 +942,15 @@ int http2_new(const struct http_parser_ops *ops, void *context, struct http2 **r
 	}
 	*ret = TAKE_PTR(h);
 	return 0;
+}
+
+void http2_take_over(struct http2 *h)
+{
+	struct http2_stream *s = stream_add(h, HTTP2_TAKEN_OVER);
+
+	if (s)
+		s->sides[HTTP_REQUEST] = BEGUN | HEADED | CLAIMED | ENDED;
+	opener_saw(opener_of(h, HTTP2_TAKEN_OVER), HTTP2_TAKEN_OVER);
 }
 
 size_t http2_memory(const struct http2 *h)

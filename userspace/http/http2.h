@@ -47,10 +47,15 @@ enum http2_look {
 /* Whether @p, the first bytes that were seen from that side, are HTTP/2. */
 enum http2_look http2_looks_like(enum http_side side, const void *p, size_t n);
 
+#define HTTP2_TAKEN_OVER 1 /* the stream, RFC 7540, 3.2 */
+
 struct http2;
 
 /* @ops is borrowed; any of its members may be NULL. 0 or -ENOMEM. */
 int http2_new(const struct http_parser_ops *ops, void *context, struct http2 **ret);
+
+/* Before the first byte: the connection was HTTP/1 until now, whose last request is answered on stream 1. */
+void http2_take_over(struct http2 *h);
 
 void http2_feed(struct http2 *h, enum http_side side, const void *p, size_t n);
 

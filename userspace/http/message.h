@@ -58,6 +58,11 @@ struct http_parser_ops {
 	void (*body)(void *context, uint64_t id, enum http_side side, struct http_text piece);
 	/* In place of `body`: @n bytes of payload that nobody saw. */
 	void (*missing)(void *context, uint64_t id, enum http_side side, uint64_t n);
+	/*
+	 * Behind `begin`: the answer came first, and its request is expected. Comes none, `end` says that once its
+	 * place is taken.
+	 */
+	void (*ahead)(void *context, uint64_t id);
 	/* The message is over; not @complete when the connection, a reset or a gap cut it off. */
 	void (*end)(void *context, uint64_t id, enum http_side side, bool complete);
 	/* Bytes are missing, or not understood, that no message shows which was told: at least one is lost. */

@@ -98,23 +98,69 @@ static void read_usage(struct llm_answer *a, struct value usage)
 					   "cachedContentTokenCount", "candidatesTokenCount",
 					   "thoughtsTokenCount"};
 	struct llm_usage *u = &a->usage;
+	struct value v[5], before[5];
 	uint64_t n[5] = {0};
-	struct value v[5];
+	bool told = false;
 
 	if (value_kind(usage) != VALUE_OBJECT)
 		return;
 	value_pick(usage, keys, 5, v);
-	for (size_t i = 0; i < 5; i++)
-		u->known |= value_u64(v[i], &n[i]);
+	value_pick(value_at(a->usage_raw.data, a->usage_raw.len), keys, 5, before);
+	for (size_t i = 0; i < 5; i++) {
+		value_u64(before[i], &n[i]);
+		told |= value_u64(v[i], &n[i]);
+	}
+	llm_answer_usage(a, usage);
+	/* some say only how they were asked */
+	if (!told)
+		return;
+	u->known = true;
 	if (__builtin_add_overflow(n[0], n[1], &u->input) ||
 	    __builtin_add_overflow(n[3], n[4], &u->output))
 		u->known = false;
 	u->cache_read = n[2];
 	u->reasoning = n[4];
-	llm_answer_usage(a, usage);
 }
 
-/* Pieces of text follow one another; a call comes whole, and those after it are another part. */
+/* A call whose arguments come in pieces: those have no name. */
+static struct llm_block *open_call(struct llm_answer *a, uint64_t candidate)
+{
+	for (size_t i = a->n_blocks; i-- > 0;) {
+		struct llm_block *b = &a->blocks[i];
+
+		if (b->kind == LLM_TOOL && b->group == candidate && !b->done)
+			return b;
+	}
+	return NULL;
+}
+
+/*
+ * Pieces of arguments are kept as served, each with the place where it belongs: the input is an array of them then.
+ * What comes behind a call is another part.
+ */
+static void read_call(struct llm_answer *a, uint64_t candidate, struct value call)
+{
+	static const char *const keys[] = {"id", "name", "args", "partialArgs", "willContinue"};
+	enum { ID, NAME, ARGS, PARTIAL, CONTINUES, N };
+	struct llm_block *b = NULL;
+	struct value v[N];
+
+	value_pick(call, keys, N, v);
+	if (value_kind(v[NAME]) != VALUE_STRING)
+		b = open_call(a, candidate);
+	if (!b)
+		b = llm_block(a, LLM_TOOL, candidate, a->n_blocks);
+	if (!b)
+		return;
+	llm_answer_set(a, &b->id, v[ID]);
+	llm_answer_set(a, &b->name, v[NAME]);
+	llm_block_set(a, b, v[ARGS]);
+	llm_block_extend(a, b, v[PARTIAL]);
+	if (!value_true(v[CONTINUES]))
+		llm_block_end(a, b);
+}
+
+/* Pieces of text follow one another. */
 static void read_part(struct llm_answer *a, uint64_t candidate, struct value part)
 {
 	static const char *const keys[] = {"text", "thought", "functionCall", "executableCode"};
@@ -126,15 +172,8 @@ static void read_part(struct llm_answer *a, uint64_t candidate, struct value par
 		llm_block_add(
 			a, llm_block(a, value_true(v[1]) ? LLM_REASONING : LLM_TEXT, candidate, 0),
 			v[0]);
-	if (value_kind(v[2]) == VALUE_OBJECT) {
-		b = llm_block(a, LLM_TOOL, candidate, a->n_blocks);
-		if (!b)
-			return;
-		llm_answer_set(a, &b->id, value_get(v[2], "id"));
-		llm_answer_set(a, &b->name, value_get(v[2], "name"));
-		llm_block_set(a, b, value_get(v[2], "args"));
-		llm_block_end(a, b);
-	}
+	if (value_kind(v[2]) == VALUE_OBJECT)
+		read_call(a, candidate, v[2]);
 	if (value_kind(v[3]) == VALUE_OBJECT) {
 		b = llm_block(a, LLM_SERVER_TOOL, candidate, a->n_blocks);
 		if (!b)
@@ -154,6 +193,7 @@ static void read_candidate(struct llm_answer *a, struct value candidate)
 
 	value_pick(candidate, keys, 3, v);
 	value_u64(v[0], &index);
+	a->choices = true;
 	for (w = value_walk(value_get(v[1], "parts")); !a->full && value_next(&w);)
 		read_part(a, index, w.item);
 	if (value_kind(v[2]) != VALUE_STRING)

@@ -173,8 +173,10 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 		return NULL;
 	r->provider = provider_of(from->host, f->provider);
 	r->incomplete = !whole || !value_whole(v);
-	if (!f->request(r, from, v))
+	if (!f->request(r, from, v)) {
+		r->failed = request_failed(r);
 		return NULL;
+	}
 	session_from_headers(r, from);
 	value_text(r->said, &r->prompt);
 	r->prompt_full = r->prompt.len;
@@ -183,7 +185,8 @@ const struct llm_format *llm_request_read(struct llm_request *r, const struct ll
 		buf_add_char(&r->tools, ']');
 	if (r->parameters.len)
 		buf_add_char(&r->parameters, '}');
-	return request_failed(r) ? NULL : f;
+	r->failed = request_failed(r);
+	return r->failed ? NULL : f;
 }
 
 bool llm_set(struct buf *b, struct value string)
@@ -356,7 +359,7 @@ void llm_request_reset(struct llm_request *r)
 	r->n_results = 0;
 	r->n_messages = 0;
 	r->provider = NULL;
-	r->stream = r->incomplete = false;
+	r->stream = r->incomplete = r->failed = false;
 }
 
 void llm_request_done(struct llm_request *r)
@@ -471,26 +474,42 @@ static bool put_json(struct buf *out, struct value v, size_t room)
 	return !out->failed;
 }
 
-static void block_put(struct llm_answer *a, struct llm_block *block, struct value v)
+/* Behind the items that there are already; as they stand when there is no room for more. */
+static bool put_items(struct buf *out, struct value array, size_t room)
 {
-	bool string = value_kind(v) == VALUE_STRING, whole;
+	size_t len = out->len;
+
+	if (!put_json(out, array, room)) {
+		out->len = len;
+		return false;
+	}
+	out->data[len - 1] = ',';
+	memmove(out->data + len, out->data + len + 1, out->len - len - 1);
+	out->len--;
+	return true;
+}
+
+static void block_put(struct llm_answer *a, struct llm_block *block, struct value v,
+		      bool (*put)(struct buf *out, struct value v, size_t room))
+{
 	size_t room = block_room(a, block), len = block->text.len, cap = block->text.cap;
+	bool whole;
 
 	note_first(a);
-	whole = string ? put_string(&block->text, v, room) : put_json(&block->text, v, room);
+	whole = put(&block->text, v, room);
 	a->bytes += block->text.len - len;
 	a->memory += block->text.cap - cap;
 	if (whole)
 		block->full += block->text.len - len;
 	else
-		block->full += string ? text_length(v) : v.len;
+		block->full += value_kind(v) == VALUE_STRING ? text_length(v) : v.len;
 	a->cut |= !whole;
 }
 
 void llm_block_add(struct llm_answer *a, struct llm_block *block, struct value string)
 {
 	if (block && value_kind(string) == VALUE_STRING && string.len > 2)
-		block_put(a, block, string);
+		block_put(a, block, string, put_string);
 }
 
 void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v)
@@ -501,7 +520,15 @@ void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v
 	block->full = 0;
 	buf_reset(&block->text);
 	if (value_kind(v) != VALUE_NULL && !(value_kind(v) == VALUE_STRING && v.len == 2))
-		block_put(a, block, v);
+		block_put(a, block, v, value_kind(v) == VALUE_STRING ? put_string : put_json);
+}
+
+void llm_block_extend(struct llm_answer *a, struct llm_block *block, struct value array)
+{
+	struct value_walk w = value_walk(array);
+
+	if (block && value_kind(array) == VALUE_ARRAY && value_next(&w))
+		block_put(a, block, array, block->text.len ? put_items : put_json);
 }
 
 void llm_block_end(struct llm_answer *a, struct llm_block *block)
@@ -659,7 +686,7 @@ void llm_answer_piece(struct llm_answer *a, const struct llm_format *f, const ch
 
 	a->full = false;
 	if (v.len == 6 && !memcmp(v.p, "[DONE]", 6)) {
-		a->done = true;
+		a->done = a->last = true;
 		llm_blocks_end(a);
 		return;
 	}
@@ -685,6 +712,7 @@ static void sort_blocks(struct llm_answer *a)
 void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out)
 {
 	size_t start = out->len;
+	uint64_t group = 0;
 	bool gap = false;
 
 	sort_blocks(a);
@@ -697,6 +725,8 @@ void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out)
 		}
 		if (!b->text.len)
 			continue;
+		gap |= a->choices && b->group != group;
+		group = b->group;
 		if (gap && out->len > start)
 			buf_add_lit(out, "\n\n");
 		gap = false;

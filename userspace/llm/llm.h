@@ -52,6 +52,7 @@ struct llm_request {
 	uint64_t n_messages;
 	bool stream;
 	bool incomplete; /* the body was cut off: these are the members before the cut */
+	bool failed;     /* there was no memory for it */
 };
 
 enum llm_kind {
@@ -111,6 +112,8 @@ struct llm_answer {
 	uint64_t now_ns;   /* set by the caller: when the piece arrived */
 	uint64_t first_ns; /* of the first piece with content */
 	bool done;         /* the provider said that this is all */
+	bool last;         /* ... in words that nothing can follow */
+	bool choices;      /* groups are answers beside each other, not parts of one */
 	bool cut;          /* beyond a limit */
 	bool full; /* a block of this piece found no room: what is left of its lists is passed over */
 };
@@ -142,7 +145,7 @@ extern const struct llm_format llm_gemini;
 extern const struct llm_format llm_ollama;
 
 /*
- * Whose interface it is: by the path, then by the body. @r is filled; NULL when it is no model's.
+ * Whose interface it is: by the path, then by the body. @r is filled; NULL when it is no model's, or has failed.
  * @whole: all of the body is there.
  */
 const struct llm_format *llm_request_read(struct llm_request *r, const struct llm_source *from,
@@ -164,7 +167,7 @@ void llm_answer_piece(struct llm_answer *a, const struct llm_format *f, const ch
 void llm_answer_error_body(struct llm_answer *a, unsigned status, struct http_text reason,
 			   struct http_text body);
 
-/* Text and reasoning, blocks joined; an empty line where something else stood between two. */
+/* Text and reasoning, blocks joined; an empty line where something else stood between two, and between choices. */
 void llm_answer_text(struct llm_answer *a, enum llm_kind kind, struct buf *out);
 
 /* Bytes of such text that were not kept. */
@@ -241,6 +244,9 @@ void llm_block_add(struct llm_answer *a, struct llm_block *block, struct value s
 
 /* Sets a block's text to a value: a string as what it says, anything else as JSON. */
 void llm_block_set(struct llm_answer *a, struct llm_block *block, struct value v);
+
+/* Adds the items of an array to the array that a block's text is, or becomes. */
+void llm_block_extend(struct llm_answer *a, struct llm_block *block, struct value array);
 
 void llm_block_end(struct llm_answer *a, struct llm_block *block);
 void llm_blocks_end(struct llm_answer *a);

@@ -171,23 +171,49 @@ static void read_call(struct llm_answer *a, uint64_t choice, uint64_t part, stru
 		llm_block_add(a, b, input);
 }
 
+/* A string, or as Mistral's models that think have it, an array of {text} and {thinking: [{text}]}. */
+static void read_content(struct llm_answer *a, uint64_t choice, enum llm_kind kind,
+			 struct value content)
+{
+	static const char *const keys[] = {"text", "thinking"};
+	struct value_walk w = value_walk(content);
+	struct value v[2];
+
+	if (says_something(content))
+		llm_block_add(a, llm_block(a, kind, choice, 0), content);
+	while (value_kind(content) == VALUE_ARRAY && !a->full && value_next(&w)) {
+		value_pick(w.item, keys, 2, v);
+		if (says_something(v[0]))
+			llm_block_add(a, llm_block(a, kind, choice, 0), v[0]);
+		if (kind == LLM_TEXT)
+			read_content(a, choice, LLM_REASONING, v[1]);
+	}
+}
+
+/* The first of the names under which servers tell it; others may be there, and empty. */
+static struct value reasoning_of(const struct value *v, size_t n)
+{
+	while (n > 1 && !says_something(*v)) {
+		v++;
+		n--;
+	}
+	return *v;
+}
+
 /* A message and a delta have the same members. */
 static void read_delta(struct llm_answer *a, uint64_t choice, struct value delta)
 {
-	static const char *const keys[] = {"content",   "refusal",    "reasoning_content",
-					   "reasoning", "tool_calls", "function_call"};
-	enum { CONTENT, REFUSAL, REASONING_CONTENT, REASONING, CALLS, CALL, N };
+	static const char *const keys[] = {"reasoning_content", "reasoning", "reasoning_text",
+					   "content",           "refusal",   "tool_calls",
+					   "function_call"};
+	enum { REASONING, CONTENT = 3, REFUSAL, CALLS, CALL, N };
 	struct value v[N];
 	struct value_walk w;
 	uint64_t part = 0;
 
 	value_pick(delta, keys, N, v);
-	if (value_kind(v[REASONING_CONTENT]) != VALUE_STRING)
-		v[REASONING_CONTENT] = v[REASONING];
-	if (says_something(v[REASONING_CONTENT]))
-		llm_block_add(a, llm_block(a, LLM_REASONING, choice, 0), v[REASONING_CONTENT]);
-	if (says_something(v[CONTENT]))
-		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 0), v[CONTENT]);
+	read_content(a, choice, LLM_REASONING, reasoning_of(&v[REASONING], CONTENT));
+	read_content(a, choice, LLM_TEXT, v[CONTENT]);
 	if (says_something(v[REFUSAL]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, choice, 1), v[REFUSAL]);
 	for (w = value_walk(v[CALLS]); !a->full && value_next(&w); part++)
@@ -222,12 +248,17 @@ static void read_choice(struct llm_answer *a, struct value choice)
 	enum { INDEX, DELTA, MESSAGE, TEXT, REASON, N };
 	struct value v[N];
 	uint64_t index = 0;
+	size_t n_blocks = a->n_blocks;
 
 	value_pick(choice, keys, N, v);
 	value_u64(v[INDEX], &index);
+	a->choices = true;
 	read_delta(a, index, v[MESSAGE].p ? v[MESSAGE] : v[DELTA]);
 	if (says_something(v[TEXT]))
 		llm_block_add(a, llm_block(a, LLM_TEXT, index, 0), v[TEXT]);
+	/* the others were over before this one had begun */
+	if (a->n_blocks > n_blocks)
+		a->done = a->last;
 	/* LocalAI gives an empty one with every piece */
 	if (!says_something(v[REASON]))
 		return;

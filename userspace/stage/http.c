@@ -481,9 +481,9 @@ static void sessions_queue_again(struct http_stage *s, uint32_t tgid, const stru
 }
 
 /* What is open is told first, while the session's name is known. */
-static void entry_remove(struct http_stage *s, struct entry *e)
+static void entry_end(struct http_stage *s, struct entry *e, bool closed)
 {
-	http_conn_end(e->conn, e->closed_ns ? e->closed_ns : s->now_ns);
+	http_conn_end(e->conn, e->closed_ns ? e->closed_ns : s->now_ns, closed);
 	TAILQ_REMOVE(entry_queue(s, e), e, by_use);
 	LIST_REMOVE(e, of_bucket);
 	LIST_REMOVE(e, of_process);
@@ -492,6 +492,12 @@ static void entry_remove(struct http_stage *s, struct entry *e)
 	s->counts.connections--;
 	http_conn_free(e->conn);
 	free(e);
+}
+
+/* It goes on, as far as we know, unless its socket is closed. */
+static void entry_remove(struct http_stage *s, struct entry *e)
+{
+	entry_end(s, e, e->closed_ns);
 }
 
 static void evict_oldest(struct http_stage *s)
@@ -666,7 +672,7 @@ static void process_event(struct http_stage *s, const struct event *ev)
 		struct entry *next = LIST_NEXT(e, of_process);
 
 		if (e->tgid == ev->rec->tgid)
-			entry_remove(s, e);
+			entry_end(s, e, true);
 		e = next;
 	}
 }
@@ -680,7 +686,7 @@ static void stream_ended(struct http_stage *s, uint64_t stream_id)
 		struct entry *next = LIST_NEXT(e, of_bucket);
 
 		if (e->stream_id == stream_id)
-			entry_remove(s, e);
+			entry_end(s, e, true);
 		e = next;
 	}
 	recent_add(&s->ended, stream_id);
@@ -804,6 +810,7 @@ static void http_tick(struct stage *stage, uint64_t boot_ns)
 	struct http_stage *s = (struct http_stage *)stage;
 	struct entry *e, *next;
 
+	http_pool_tick(s->pool, boot_ns);
 	while ((e = TAILQ_FIRST(&s->closed)) && e->closed_ns + CLOSED_NS <= boot_ns)
 		entry_remove(s, e);
 	for (e = TAILQ_FIRST(&s->used); e && e->used_ns + REST_NS <= boot_ns; e = next) {

@@ -423,6 +423,13 @@ static struct http_text request_header(const void *context, const char *name)
 	return http_message_header(context, name);
 }
 
+/* There was no memory for a request: its answer is not waited for, either. */
+static void call_unmade(struct llm_stage *s)
+{
+	s->counts.requests.unmade++;
+	s->counts.responses.unmade++;
+}
+
 /* Tells the request in @body and begins to wait for its answer. */
 static void begin_call(struct llm_stage *s, struct http_exchange *x, struct http_text body,
 		       bool whole, bool socket, uint64_t boot_ns)
@@ -437,6 +444,8 @@ static void begin_call(struct llm_stage *s, struct http_exchange *x, struct http
 	struct call *c;
 
 	if (!f) {
+		if (s->request.failed)
+			call_unmade(s);
 		llm_request_done(&s->request);
 		return;
 	}
@@ -482,6 +491,12 @@ static void on_request(void *context, struct http_exchange *x)
 
 	if (post.len != 4 || memcmp(post.p, "POST", 4) || x->user)
 		return;
+	if (!body.len && m->body_full && !m->hole) {
+		/* nothing of it could be kept */
+		if (llm_format_at(m->head.path))
+			call_unmade(context);
+		return;
+	}
 	begin_call(context, x, body, whole, false, m->end_ns ? m->end_ns : x->who.boot_ns);
 }
 
@@ -495,8 +510,11 @@ static struct call *join_call(struct llm_stage *s, struct http_exchange *x)
 		f = llm_format_of_answer(
 			(struct http_text){x->response.body.data, x->response.body.len});
 	c = f ? calloc(1, sizeof(*c)) : NULL;
-	if (!c)
+	if (!c) {
+		/* while it comes, there may yet be memory */
+		s->counts.responses.unmade += f && x->response.ended;
 		return NULL;
+	}
 	c->stage = s;
 	c->format = f;
 	c->provider = f->provider;

@@ -187,6 +187,14 @@ static void feed(uint32_t direction, const char *text)
 	feed_to(conn, direction, text, strlen(text));
 }
 
+/* A call that began so long ago. */
+static void feed_since(uint32_t direction, const char *text, uint64_t ns)
+{
+	who.boot_ns -= 1000 + ns;
+	feed(direction, text);
+	who.boot_ns += ns;
+}
+
 static void expect(const char *text)
 {
 	assert_string_equal(buf_cstr(&told), text);
@@ -252,10 +260,34 @@ static void a_response_without_a_request_has_no_method(void **state)
 	http_conn_free(conn);
 	conn = open_conn(false);
 	feed(READ, OK(2, "ok"));
-	expect("response   200 [ok]\n");
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(2, "ok"));
-	expect("request GET /a []\nresponse GET /a 200 [ok]\n");
+	expect("response   200 [ok]\nrequest GET /a []\nresponse GET /a 200 [ok]\n");
+	feed(READ, OK(2, "no"));
+	http_pool_tick(pool, who.boot_ns);
+	expect("");
+	http_pool_tick(pool, who.boot_ns + HTTP_AHEAD_NS);
+	expect("response   200 [no]\n");
+	feed_since(WRITE, GET("/b"), 10000);
+	feed(READ, OK(1, "b"));
+	expect("request GET /b []\nresponse GET /b 200 [b]\n");
+}
+
+static void an_answer_that_was_read_before_its_request_was_sent_waits_for_it(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		feed(READ, OK(2, "ok"));
+		expect("");
+		feed_since(WRITE, GET("/a"), 1000);
+		expect("request GET /a []\nresponse GET /a 200 [ok]\n");
+	}
+	/* its call is known to have begun earlier than its time */
+	feed(READ, OK(2, "ok"));
+	who.flags = AS_F_EARLIER;
+	feed(WRITE, GET("/b"));
+	who.flags = 0;
+	expect("request GET /b []\nresponse GET /b 200 [ok]\n");
+	assert_int_equal(http_pool_counts(pool)->open, 0);
 }
 
 /* ---- streams ---- */
@@ -414,6 +446,70 @@ static void a_thousand_streams_of_HTTP_2_are_told_apart(void **state)
 	assert_int_equal(http_pool_counts(pool)->open, 0);
 }
 
+static void an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request(void **state)
+{
+	h2_start();
+	h2_answer(1, "a", true);
+	h2_answer(3, "c", true);
+	send_wire(READ);
+	expect("");
+	h2_get(3, "/c");
+	send_wire(WRITE);
+	expect("request GET /c []\nresponse GET /c 200 [c]\n");
+	http_pool_tick(pool, who.boot_ns + HTTP_AHEAD_NS);
+	expect("response   200 [a]\n");
+	h2_answer(5, "e", true);
+	send_wire(READ);
+	http_conn_end(conn, who.boot_ns, true);
+	expect("response   200 [e]\n");
+}
+
+#define ASK_H2C                                                                  \
+	"POST /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n" \
+	"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 2\r\n\r\nhi"
+#define GRANT_H2C "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: H2C\r\n\r\n"
+
+static void a_request_of_HTTP_1_may_be_answered_by_HTTP_2(void **state)
+{
+	for (int together = 0; together < 2; together++) {
+		tear_down(NULL);
+		set_up(NULL);
+		/* whose number HTTP/2 uses again */
+		feed(WRITE, GET("/1"));
+		feed(READ, OK(1, "1"));
+		feed(WRITE, ASK_H2C);
+		buf_reset(&told);
+		buf_add_lit(&wire, GRANT_H2C);
+		frame(4, 0, 0, NULL, 0);
+		if (together)
+			h2_answer(1, "ha", true);
+		send_wire(READ);
+		buf_add_lit(&wire, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+		frame(4, 0, 0, NULL, 0);
+		h2_get(3, "/3");
+		send_wire(WRITE);
+		if (!together)
+			h2_answer(1, "ha", true);
+		h2_answer(3, "3", true);
+		send_wire(READ);
+		expect(together ? "response POST /a 200 [ha]\nrequest GET /3 []\n"
+				  "response GET /3 200 [3]\n"
+				: "request GET /3 []\nresponse POST /a 200 [ha]\n"
+				  "response GET /3 200 [3]\n");
+		assert_int_equal(http_pool_counts(pool)->open, 0);
+	}
+}
+
+static void an_answer_that_HTTP_2_was_to_give_may_not_come(void **state)
+{
+	feed(WRITE, ASK_H2C);
+	feed(READ, GRANT_H2C);
+	h2_start();
+	expect("request POST /a [hi]\n");
+	http_conn_end(conn, who.boot_ns, true);
+	assert_int_equal(http_pool_counts(pool)->open, 0);
+}
+
 static void a_reset_stream_is_told_as_incomplete(void **state)
 {
 	h2_start();
@@ -508,7 +604,7 @@ static void messages_follow_an_upgrade_to_WebSocket(void **state)
 	expect("request GET /chat []\nresponse GET /chat 101 []\ntext /chat <- [hello]\n"
 	       "text /chat -> [hh]\nbinary /chat <- [ab]\n");
 	assert_int_equal(http_pool_counts(pool)->open, 1);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(http_pool_counts(pool)->open, 0);
 	expect("");
 }
@@ -530,7 +626,7 @@ static void what_is_missing_of_a_WebSocket_is_told_or_counted(void **state)
 	feed(WRITE, "lo\x81\x02hi\x81\x03ho");
 	expect("text /chat -> [hello] incomplete\ntext /chat -> [hi]\n");
 	assert_int_equal(counts->ws_lost, 2);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	expect("text /chat -> [ho] of 3 incomplete\n");
 }
 
@@ -598,7 +694,7 @@ static void a_gap_that_no_message_shows_is_counted(void **state)
 	feed(WRITE, "GET /b HTTP/1.1\r\n");
 	feed(WRITE, "Host: h\r\n\r\n");
 	feed(WRITE, "GET /is-not-told");
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	assert_int_equal(lost[HTTP_REQUEST], 2);
 	assert_int_equal(lost[HTTP_RESPONSE], 1);
 	expect("request GET /a []\nrequest GET /b []\n");
@@ -624,10 +720,10 @@ static void what_is_open_at_the_end_is_incomplete(void **state)
 {
 	feed(WRITE, GET("/a"));
 	feed(READ, OK(10, "aaaa"));
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	expect("request GET /a []\nresponse GET /a 200 [aaaa] incomplete\n");
 	feed(WRITE, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nb");
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	expect("request POST /b [b] incomplete\n");
 }
 
@@ -635,7 +731,7 @@ static void a_body_that_lasts_until_the_end_is_complete_with_it(void **state)
 {
 	feed(WRITE, GET("/a"));
 	feed(READ, "HTTP/1.1 200 OK\r\n\r\nall of it");
-	http_conn_end(conn, 99999);
+	http_conn_end(conn, 99999, true);
 	expect("request GET /a []\nresponse GET /a 200 [all of it]\n");
 }
 
@@ -814,13 +910,13 @@ static void what_the_observer_holds_counts_as_memory(void **state)
 	feed(READ, "b");
 	assert_in_range(counts->memory, 3 * hold_each, 3 * hold_each + (10 << 10));
 	assert_int_equal(counts->memory, http_conn_memory(conn));
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(counts->memory, 0);
 	feed(WRITE, UPGRADE);
 	feed(READ, SWITCHING);
 	feed(READ, "\x81\x02hi");
 	assert_true(counts->memory > 2 * hold_each);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(counts->memory, 0);
 	assert_int_equal(n_gave, 0);
 }
@@ -878,7 +974,7 @@ static void an_observer_that_does_not_yield_is_left_alone(void **state)
 	send_wire(WRITE);
 	assert_true(n_gave > 0 && n_gave <= N);
 	hold_each = 0;
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(http_pool_counts(pool)->memory, 0);
 }
 
@@ -950,7 +1046,7 @@ static void what_parsers_hold_counts_as_memory(void **state)
 	send_wire(READ);
 	assert_int_equal(counts->open, 0);
 	assert_true(counts->memory >= 40 * 100);
-	http_conn_end(conn, 1);
+	http_conn_end(conn, 1, true);
 	assert_int_equal(counts->memory, 0);
 }
 
@@ -1078,10 +1174,14 @@ int main(void)
 		TEST(an_interim_response_is_no_response),
 		TEST(an_early_answer_waits_for_the_rest_of_its_request),
 		TEST(a_response_without_a_request_has_no_method),
+		TEST(an_answer_that_was_read_before_its_request_was_sent_waits_for_it),
 		TEST(two_event_streams_on_one_thread_stay_apart),
 		TEST(an_endless_event_stream_does_not_grow),
 		TEST(marks_say_when_a_piece_came),
 		TEST(a_thousand_streams_of_HTTP_2_are_told_apart),
+		TEST(an_answer_of_HTTP_2_that_was_read_first_waits_for_its_request),
+		TEST(a_request_of_HTTP_1_may_be_answered_by_HTTP_2),
+		TEST(an_answer_that_HTTP_2_was_to_give_may_not_come),
 		TEST(a_reset_stream_is_told_as_incomplete),
 		TEST(messages_of_HTTP_2_begin_with_their_own_bytes),
 		TEST(HTTP_2_switches_to_nothing),

@@ -34,6 +34,8 @@ struct step {
 	{                         \
 		s, NULL, k, false \
 	}
+#define UNASKED_N SIZE_MAX
+#define UNASKED   GAP(HTTP_REQUEST, UNASKED_N)
 #define END(s)                   \
 	{                        \
 		s, NULL, 0, true \
@@ -86,7 +88,9 @@ static void step_run(struct http1 *h, const struct step *s, unsigned cut)
 	if (s->text)
 		feed(h, s, cut);
 	else if (s->eof)
-		http1_eof(h, s->side);
+		http1_eof(h, s->side, true);
+	else if (s->n == UNASKED_N)
+		http1_unasked(h);
 	else if (s->n)
 		http1_skip(h, s->side, s->n);
 	else
@@ -248,10 +252,76 @@ static void an_answer_may_come_before_its_request_is_complete(void **state)
 	      REQ("cdGET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
 }
 
+#define EXPECT     "PUT /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 58\r\n\r\n"
+#define EXPECT_OUT "0> PUT /a 11\n0>h expect=100-Continue\n0>h content-length=58\n0>headers\n"
+#define NO         "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"
+#define NO_OUT     "0< 417 No 11\n0<h content-length=0\n0<headers\n0<end\n"
+#define BODY_58    "GET /b HTTP/1.1\r\n123456789012345678901234567890123456789\r\n"
+
+static void a_request_may_go_without_the_body_that_nobody_asked_for(void **state)
+{
+	CHECK_WHOLE(EXPECT_OUT NO_OUT "0>cut\n1> GET /b 11\n1>headers\n1>end\n" OK_2_OUT("1"),
+		    REQ(EXPECT), RESP(NO), REQ("GET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
+	/* it was asked for, or is sent all the same */
+	CHECK_WHOLE(EXPECT_OUT "0< 100 Go 11\n0<headers\n0<end\n" NO_OUT
+			       "0>b GET\\040/b\\040HTTP/1.1\\015\\012"
+			       "123456789012345678901234567890123456789\\015\\012\n0>end\n",
+		    REQ(EXPECT), RESP("HTTP/1.1 100 Go\r\n\r\n" NO), REQ(BODY_58));
+	CHECK_WHOLE(EXPECT_OUT NO_OUT "0>b xGET\\040/b\\040HTTP/1.1\\015\\012\n", REQ(EXPECT),
+		    RESP(NO), REQ("x"), REQ("GET /b HTTP/1.1\r\n"));
+}
+
 static void an_answer_without_a_request_gets_an_id_of_its_own(void **state)
 {
-	CHECK(OK_2_OUT("0") "1> GET /a 11\n1>h host=x\n1>headers\n1>end\n" OK_2_OUT("1"),
-	      RESP(OK_2), REQ(GET_A), RESP(OK_2));
+	CHECK(OK_2_OUT("0") "0>cut\n1> GET /a 11\n1>h host=x\n1>headers\n1>end\n" OK_2_OUT("1"),
+	      RESP(OK_2), UNASKED, REQ(GET_A), RESP(OK_2));
+	CHECK(OK_2_OUT("0") "0>cut\n" OK_2_OUT("1") "1> GET /a 11\n1>h host=x\n1>headers\n1>end\n",
+	      RESP(OK_2), RESP(OK_2), REQ(GET_A));
+	CHECK(OK_2_OUT("0") "0>cut\n", RESP(OK_2), GAP(HTTP_REQUEST, 0));
+	CHECK(OK_2_OUT("0") "0>cut\n", RESP(OK_2), END(HTTP_REQUEST), END(HTTP_RESPONSE));
+}
+
+#define GET_B_OUT(id) id "> GET /b 11\n" id ">headers\n" id ">end\n"
+
+static void an_answer_may_be_read_before_its_request_is_told(void **state)
+{
+	CHECK(OK_2_OUT("0") GET_A_OUT OK_2_OUT("1") GET_B_OUT("1"), RESP(OK_2), REQ(GET_A),
+	      RESP(OK_2), REQ("GET /b HTTP/1.1\r\n\r\n"));
+	CHECK(GET_A_OUT OK_2_OUT("0") "1< 200 OK 11\n1<h content-length=2\n1<headers\n1<b "
+				      "h\n" GET_B_OUT("1") "1<b i\n1<end\n" GET_B_OUT("2"),
+	      REQ(GET_A), RESP(OK_2), RESP("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh"),
+	      REQ("GET /b HTTP/1.1\r\n\r\n"), RESP("i"), REQ("GET /b HTTP/1.1\r\n\r\n"));
+	/* what it answers shows that it has no body */
+	CHECK("0< 200 OK 11\n0<h content-length=2\n0<headers\n0<end\n0> HEAD /b 11\n"
+	      "0>headers\n0>end\n" GET_B_OUT("1") OK_2_OUT("1"),
+	      RESP("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
+	      REQ("HEAD /b HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n"), RESP(OK_2));
+}
+
+#define LENGTHS(a, b) \
+	"HTTP/1.1 200 OK\r\nContent-Length: " a "\r\nX: 1\r\nContent-Length: " b "\r\n\r\n"
+
+static void a_length_may_be_said_twice_if_it_is_the_same(void **state)
+{
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h content-length=2\n0<h x=1\n0<h content-length=2\n"
+			"0<headers\n0<b hi\n0<end\n" OK_2_OUT("1"),
+	      REQ(GET_A), RESP(LENGTHS("2", "2") "hi" OK_2));
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h content-length=2\n0<h x=1\n0<cut\nfailed\n", REQ(GET_A),
+	      RESP(LENGTHS("2", "3") "hi"));
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h content-length=2\n0<h x=1\n0<cut\nfailed\n", REQ(GET_A),
+	      RESP(LENGTHS("2", "") "hi"));
+}
+
+static void the_encoding_that_is_none_changes_nothing(void **state)
+{
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h transfer-encoding=Identity\n0<h content-length=2\n"
+			"0<headers\n0<b hi\n0<end\n" OK_2_OUT("1"),
+	      REQ(GET_A),
+	      RESP("HTTP/1.1 200 OK\r\nTransfer-Encoding: Identity\r\nContent-Length: "
+		   "2\r\n\r\nhi" OK_2));
+	CHECK(GET_A_OUT "0< 200 OK 11\n0<h transfer-encoding=identity\n0<headers\n0<b hi\n0<end\n",
+	      REQ(GET_A), RESP("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhi"),
+	      END(HTTP_RESPONSE));
 }
 
 static void chunks_are_joined_and_trailers_come_before_the_end(void **state)
@@ -502,7 +572,11 @@ int main(void)
 		cmocka_unit_test(answers_204_and_304_have_no_body_whatever_they_say),
 		cmocka_unit_test(an_interim_answer_is_told_under_the_id_of_the_final_one),
 		cmocka_unit_test(an_answer_may_come_before_its_request_is_complete),
+		cmocka_unit_test(a_request_may_go_without_the_body_that_nobody_asked_for),
 		cmocka_unit_test(an_answer_without_a_request_gets_an_id_of_its_own),
+		cmocka_unit_test(an_answer_may_be_read_before_its_request_is_told),
+		cmocka_unit_test(a_length_may_be_said_twice_if_it_is_the_same),
+		cmocka_unit_test(the_encoding_that_is_none_changes_nothing),
 		cmocka_unit_test(chunks_are_joined_and_trailers_come_before_the_end),
 		cmocka_unit_test(a_body_until_the_end_of_the_connection_is_complete_with_it),
 		cmocka_unit_test(a_connection_that_ends_early_cuts_messages_off),

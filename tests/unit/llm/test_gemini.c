@@ -17,6 +17,62 @@ static void a_growing_array_is_a_stream_too(void **state)
 		      "usage in=4 out=8\ndone\n");
 }
 
+#define CALL(call) "{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":" call "}]}}]}"
+
+static void a_call_whose_arguments_come_in_pieces_is_one(void **state)
+{
+	static const char body[] =
+		"[" CALL("{\"id\":\"c1\",\"name\":\"f\",\"willContinue\":true}") "," CALL(
+			"{\"partialArgs\":[{\"jsonPath\":\"$.l\",\"stringValue\":\"x\"}],"
+			"\"willContinue\":true}") "," CALL("{\"partialArgs\":[],\"willContinue\":"
+							   "true}") "," CALL("{\"partialArgs\":[ "
+									     "{\"jsonPath\":\"$."
+									     "m\", "
+									     "\"numberValue\":5},"
+									     " {\"jsonPath\":\"$."
+									     "n\",\"boolValue\":"
+									     "true}],"
+									     "\"willContinue\":"
+									     "true}") "," CALL("{}") "," CALL("{\"name\":\"g\",\"args\":{\"a\":1}}") "]";
+
+	assert_answer_text(&llm_gemini, body, strlen(body),
+			   "calls=[{\"id\":\"c1\",\"name\":\"f\",\"input\":["
+			   "{\"jsonPath\":\"$.l\",\"stringValue\":\"x\"},"
+			   "{\"jsonPath\":\"$.m\",\"numberValue\":5},"
+			   "{\"jsonPath\":\"$.n\",\"boolValue\":true}]},"
+			   "{\"id\":\"\",\"name\":\"g\",\"input\":{\"a\":1}}]\n"
+			   "usage unknown\nincomplete\n");
+}
+
+static void a_call_is_over_when_nothing_of_it_is_to_come(void **state)
+{
+	static const char *const pieces[] = {
+		CALL("{\"name\":\"f\",\"willContinue\":true}"),
+		CALL("{\"partialArgs\":[{\"jsonPath\":\"$.l\"}],\"willContinue\":true}"),
+		CALL("{}"),
+	};
+	struct llm_answer a = {};
+
+	for (size_t i = 0; i < 3; i++) {
+		llm_answer_piece(&a, &llm_gemini, pieces[i], strlen(pieces[i]));
+		assert_int_equal(a.n_blocks, 1);
+		assert_int_equal(a.blocks[0].done, i == 2);
+	}
+	llm_answer_done(&a);
+}
+
+static void numbers_that_are_not_told_again_stay(void **state)
+{
+	static const char body[] =
+		"[{\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":1,"
+		"\"thoughtsTokenCount\":3}},"
+		"{\"usageMetadata\":{\"trafficType\":\"ON_DEMAND\"}},"
+		"{\"usageMetadata\":{\"candidatesTokenCount\":4}}]";
+
+	assert_answer_text(&llm_gemini, body, strlen(body),
+			   "usage in=5 out=7 reasoning=3\nincomplete\n");
+}
+
 static void code_assist_wraps_it(void **state)
 {
 	static const char body[] =
@@ -83,6 +139,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stream_is_put_together),
 		cmocka_unit_test(a_growing_array_is_a_stream_too),
+		cmocka_unit_test(a_call_whose_arguments_come_in_pieces_is_one),
+		cmocka_unit_test(a_call_is_over_when_nothing_of_it_is_to_come),
+		cmocka_unit_test(numbers_that_are_not_told_again_stay),
 		cmocka_unit_test(code_assist_wraps_it),
 		cmocka_unit_test(a_refused_prompt_is_over),
 		cmocka_unit_test(an_error_is_told_also_inside_an_array),

@@ -97,6 +97,63 @@ static void the_end_of_one_choice_leaves_the_others_open(void **state)
 	llm_answer_done(&a);
 }
 
+static void a_choice_may_begin_when_the_others_are_over(void **state)
+{
+	static const char whole[] =
+		"{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Hello\"},"
+		"\"finish_reason\":\"stop\"},{\"index\":1,\"message\":{\"content\":\"Bye\"},"
+		"\"finish_reason\":\"length\"}]}";
+	static const char stream[] =
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+		"data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\n"
+		"data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"c\"}}]}\n\n"
+		"data: [DONE]\n\n";
+	size_t before = strlen(stream) - strlen("data: [DONE]\n\n");
+
+	assert_answer_text(&llm_openai_chat, whole, strlen(whole),
+			   "text=Hello\n\nBye\nstop=length\nusage unknown\ndone\n");
+	assert_answer_text(&llm_openai_chat, stream, before,
+			   "text=a\n\nbc\nstop=stop\nusage unknown\nincomplete\n");
+	assert_answer_text(&llm_openai_chat, stream, strlen(stream),
+			   "text=a\n\nbc\nstop=stop\nusage unknown\ndone\n");
+}
+
+static void thoughts_in_the_content_are_told_apart(void **state)
+{
+	static const char stream[] =
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"thinking\","
+		"\"thinking\":[{\"type\":\"text\",\"text\":\"Let me \"}]}]}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"thinking\","
+		"\"thinking\":[{\"type\":\"text\",\"text\":\"see\"}]}]}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"text\","
+		"\"text\":\"Hel\"}]}}]}\n\n"
+		"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"lo\"},"
+		"\"finish_reason\":\"stop\"}]}\n\n";
+	static const char whole[] =
+		"{\"choices\":[{\"index\":0,\"message\":{\"content\":[{\"type\":\"thinking\","
+		"\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"},[[]],{\"thinking\":[{"
+		"\"thinking\":\"no\"}]}]},{\"type\":\"text\",\"text\":\"Hello\"}]},"
+		"\"finish_reason\":\"stop\"}]}";
+
+	assert_answer_text(&llm_openai_chat, stream, strlen(stream),
+			   "reasoning=Let me see\ntext=Hello\nstop=stop\nusage unknown\ndone\n");
+	assert_answer_text(&llm_openai_chat, whole, strlen(whole),
+			   "reasoning=hm\ntext=Hello\nstop=stop\nusage unknown\ndone\n");
+}
+
+static void reasoning_has_many_names(void **state)
+{
+	static const char body[] =
+		"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"a\"}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"\","
+		"\"reasoning\":\"b\"}}]}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"reasoning_text\":\"c\"}}]}\n\n";
+
+	assert_answer_text(&llm_openai_chat, body, strlen(body),
+			   "reasoning=abc\nusage unknown\nincomplete\n");
+}
+
 static void an_answer_in_one_is_read(void **state)
 {
 	static const char body[] =
@@ -241,6 +298,9 @@ int main(void)
 		cmocka_unit_test(a_call_whose_pieces_have_different_ids_is_one),
 		cmocka_unit_test(an_empty_reason_to_stop_is_none),
 		cmocka_unit_test(the_end_of_one_choice_leaves_the_others_open),
+		cmocka_unit_test(a_choice_may_begin_when_the_others_are_over),
+		cmocka_unit_test(thoughts_in_the_content_are_told_apart),
+		cmocka_unit_test(reasoning_has_many_names),
 		cmocka_unit_test(an_answer_in_one_is_read),
 		cmocka_unit_test(a_stream_without_usage_says_so),
 		cmocka_unit_test(an_error_with_status_200_is_told),

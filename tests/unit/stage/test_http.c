@@ -134,6 +134,15 @@ static void data(uint64_t stream, uint32_t direction, const char *text)
 	call(stream, direction, text, strlen(text), strlen(text));
 }
 
+/* As event/event.h has it: once a second. */
+static void seconds(unsigned n)
+{
+	while (n--) {
+		who.boot_ns += NSEC_PER_SEC;
+		stage->tick(stage, who.boot_ns);
+	}
+}
+
 static void happens(unsigned type, uint64_t stream)
 {
 	who.boot_ns += 1000;
@@ -233,6 +242,7 @@ static void sessions_and_processes_are_kept_apart(void **state)
 	RESPONSE("request", "path", "\"/1\"");
 	who.start_ns++;
 	data(1, READ, OK(0, ""));
+	seconds(1);
 	RESPONSE("request", "path", "\"\"");
 }
 
@@ -288,15 +298,6 @@ static void connection_opened(unsigned type, uint64_t id, struct as_conn socket)
 static void socket_opened(unsigned type, struct as_conn socket)
 {
 	connection_opened(type, CLOSED_CONN + 1, socket);
-}
-
-/* As event/event.h has it: once a second. */
-static void seconds(unsigned n)
-{
-	while (n--) {
-		who.boot_ns += NSEC_PER_SEC;
-		stage->tick(stage, who.boot_ns);
-	}
 }
 
 static struct as_conn socket_number(uint16_t port)
@@ -657,6 +658,33 @@ static void the_end_of_the_run_tells_what_is_open(void **state)
 	RESPONSE(NULL, "incomplete", "true");
 }
 
+#define UNTIL_CLOSED "HTTP/1.1 200 OK\r\n\r\nabc"
+
+static void a_body_that_lasts_until_the_close_is_complete_with_that_only(void **state)
+{
+	char path[] = GET("/1");
+
+	data(1, WRITE, GET("/1"));
+	data(1, READ, UNTIL_CLOSED);
+	for (int i = 0; i < HTTP_STAGE_CONNECTIONS; i++)
+		data(1000 + i, WRITE, path);
+	assert_int_equal(http_stage_counts(stage)->evicted, 1);
+	RESPONSE("response", "body", "\"abc\"");
+	RESPONSE(NULL, "incomplete", "true");
+	data(1000, READ, UNTIL_CLOSED);
+	happens(AS_EV_EXIT, 0);
+	RESPONSE(NULL, "incomplete", "absent");
+}
+
+static void a_body_that_lasts_beyond_the_end_of_the_run_is_not_complete(void **state)
+{
+	data(1, WRITE, GET("/1"));
+	data(1, READ, UNTIL_CLOSED);
+	stage->finish(stage);
+	RESPONSE("response", "body", "\"abc\"");
+	RESPONSE(NULL, "incomplete", "true");
+}
+
 static void the_connection_longest_unused_gives_way(void **state)
 {
 	char path[80];
@@ -671,6 +699,7 @@ static void the_connection_longest_unused_gives_way(void **state)
 	data(1000, READ, OK(0, ""));
 	RESPONSE("request", "path", "\"/0\"");
 	data(1001, READ, OK(0, ""));
+	seconds(1);
 	RESPONSE("request", "path", "\"\"");
 }
 
@@ -707,6 +736,7 @@ static void the_connection_that_holds_most_gives_way_when_memory_is_used_up(void
 	data(4, READ, OK(0, ""));
 	RESPONSE("request", "path", "\"/long\"");
 	data(3, READ, OK(0, ""));
+	seconds(1);
 	RESPONSE("request", "path", "\"\"");
 }
 
@@ -858,6 +888,8 @@ int main(void)
 		TEST(name_and_protocol_of_the_session_are_told_with_what_it_carries),
 		TEST(lost_calls_make_what_is_open_doubtful),
 		TEST(the_end_of_the_run_tells_what_is_open),
+		TEST(a_body_that_lasts_until_the_close_is_complete_with_that_only),
+		TEST(a_body_that_lasts_beyond_the_end_of_the_run_is_not_complete),
 		TEST(the_connection_longest_unused_gives_way),
 		TEST(the_connection_that_holds_most_gives_way_when_memory_is_used_up),
 		TEST(messages_of_a_WebSocket_are_events),

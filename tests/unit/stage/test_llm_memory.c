@@ -174,7 +174,7 @@ static void end_all(void)
 {
 	for (size_t i = 0; i < MANY; i++) {
 		if (conns[i])
-			http_conn_end(conns[i], who.boot_ns);
+			http_conn_end(conns[i], who.boot_ns, true);
 	}
 }
 
@@ -303,7 +303,7 @@ static void the_usage_of_an_answer_that_gave_way_is_told(void **state)
 	buf_printf(&b, TEXT_DELTA, 3, 12, "\\u00e9\\u00e9");
 	add_usage(&b);
 	feed(0, READ, b.data, b.len);
-	http_conn_end(conns[0], who.boot_ns);
+	http_conn_end(conns[0], who.boot_ns, true);
 	assert_true(line_has("\"incomplete\":true"));
 	assert_true(line_has("\"truncated\":true,"));
 	/* of the last text four bytes in UTF-8 and an empty line before it */
@@ -407,7 +407,7 @@ static void answers_on_one_connection_are_bounded(void **state)
 		feed(0, READ, b.data, b.len);
 	}
 	assert_true(heap() <= before + MEMORY + SLACK);
-	http_conn_end(conns[0], who.boot_ns);
+	http_conn_end(conns[0], who.boot_ns, true);
 	assert_int_equal(n_responses + http_pool_counts(pool)->lost[HTTP_REQUEST], STREAMS);
 	assert_int_equal(n_incomplete, n_responses);
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 
-// go_tls CONNECTIONS ROUNDS [--wait | --in-turns]: clients and a server in one program, over crypto/tls on the loopback. Says for
-// each side of each connection and each direction how much went through, with its SHA-256. What is sent
-// in one call grows from a byte to more than a record; replies come late, so that goroutines change threads. With
+// go_tls CONNECTIONS ROUNDS [--wait | --in-turns | --http]: clients and a server in one program, over crypto/tls on the
+// loopback. Says for each side of each connection and each direction how much went through, with its SHA-256. What is
+// sent in one call grows from a byte to more than a record; replies come late, so that goroutines change threads. With
 // --wait it begins when standard input ends. With --in-turns one connection follows the other, half of them wrapped, in
-// memory that the garbage collector hands out again; each call names the connection's port.
+// memory that the garbage collector hands out again; each call names the connection's port. With --http it says nothing:
+// clients post numbers one after another, each on a connection of its own, and a server in a process of its own tells
+// them again.
 package main
 
 import (
@@ -22,9 +24,12 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -182,6 +187,49 @@ func echo(listener net.Listener) {
 	}
 }
 
+func tellPath(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.ReadAll(r.Body)
+	fmt.Fprint(w, r.URL.Path)
+}
+
+// Until standard input ends.
+func serveHTTP(listener net.Listener) {
+	go func() { check(http.Serve(listener, http.HandlerFunc(tellPath))) }()
+	fmt.Println(listener.Addr())
+	_, _ = io.ReadAll(os.Stdin)
+}
+
+// It runs as long as this pipe is open.
+var serverInput io.Closer
+
+func startServer() string {
+	server := exec.Command(os.Args[0], "0", "0", "--serve")
+	var err error
+	serverInput, err = server.StdinPipe()
+	check(err)
+	out, err := server.StdoutPipe()
+	check(err)
+	check(server.Start())
+	var address string
+	_, err = fmt.Fscan(out, &address)
+	check(err)
+	return address
+}
+
+// A goroutine of the transport writes, another one reads.
+func post(address string, rounds int) {
+	config := &tls.Config{InsecureSkipVerify: true}
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+	for i := 0; i < rounds; i++ {
+		reply, err := client.Post(fmt.Sprintf("https://%s/%d", address, i), "text/plain",
+			strings.NewReader("hello"))
+		check(err)
+		_, err = io.ReadAll(reply.Body)
+		check(err)
+		reply.Body.Close()
+	}
+}
+
 func check(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -201,18 +249,35 @@ func certificate() tls.Certificate {
 func main() {
 	connections, _ := strconv.Atoi(os.Args[1])
 	rounds, _ := strconv.Atoi(os.Args[2])
-	if len(os.Args) > 3 && os.Args[3] == "--wait" {
+	option := ""
+	if len(os.Args) > 3 {
+		option = os.Args[3]
+	}
+	if option == "--wait" {
 		_, _ = io.ReadAll(os.Stdin)
 	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0",
 		&tls.Config{Certificates: []tls.Certificate{certificate()}})
 	check(err)
-	if len(os.Args) > 3 && os.Args[3] == "--in-turns" {
+	if option == "--in-turns" {
 		go echo(listener)
 		inTurns(listener.Addr().String(), connections)
 		return
 	}
+	if option == "--serve" {
+		serveHTTP(listener)
+		return
+	}
 	var all sync.WaitGroup
+	if option == "--http" {
+		address := startServer()
+		all.Add(connections)
+		for k := 0; k < connections; k++ {
+			go func() { defer all.Done(); post(address, rounds) }()
+		}
+		all.Wait()
+		return
+	}
 	all.Add(2 * connections)
 	go func() {
 		for {

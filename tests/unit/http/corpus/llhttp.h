@@ -22,7 +22,7 @@ CASE(HTTP_REQUEST, 0, "POST /demo HTTP/1.1\r\nHost: example.com\r\nConnection: U
 CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nContent-Length: 003\r\n\r\nabc", "0> PUT /url 11\n0>h content-length=003\n0>headers\n0>b abc\n0>end\n")
 CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nContent-Length: 003\r\nOhai: world\r\n\r\nabc", "0> PUT /url 11\n0>h content-length=003\n0>h ohai=world\n0>headers\n0>b abc\n0>end\n")
 CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nContent-Length: 1000000000000000000000\r\n", "0> PUT /url 11\nfailed\n")
-CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n", "0> PUT /url 11\n0>h content-length=1\nfailed\n")
+CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n", NULL)
 CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: identity\r\n\r\n", NULL)
 CASE(HTTP_REQUEST, 0, "PUT /url HTTP/1.1\r\nConnection: upgrade\r\nContent-Length : 4\r\nUpgrade: ws\r\n\r\nabcdefgh", NULL)
 CASE(HTTP_REQUEST, 0, "GET /get_funky_content_length_body_hello HTTP/1.0\r\nconTENT-Length: 5\r\n\r\nHELLO", "0> GET /get_funky_content_length_body_hello 10\n0>h content-length=5\n0>headers\n0>b HELLO\n0>end\n")
