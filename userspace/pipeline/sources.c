@@ -774,6 +774,12 @@ int sources_follow(struct sources *s, uint32_t tgid, struct err *e)
 	return r < 0 ? err_set(e, refusal(r), "cannot follow the command: %s", strerror(-r)) : 0;
 }
 
+void sources_released(struct sources *s, uint64_t boot_ns)
+{
+	if (s->sampler)
+		sampler_released(s->sampler, boot_ns);
+}
+
 /* ---- while it runs ---- */
 
 static void process_gone(struct sources *s, const struct as_hdr *h)
