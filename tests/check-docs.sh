@@ -28,13 +28,18 @@ offered_by_bash() (
 	printf '%s\n' "${COMPREPLY[@]}"
 )
 
-# shellcheck disable=SC2034,SC2317,SC2329 # what the sourced text uses
+# shellcheck disable=SC2016,SC2034,SC2317,SC2329 # what the sourced text uses
 offered_by_zsh() (
-	command=$1 CURRENT=3
-	_arguments() { printf '%s\n' "$@" | sed -nE 's/^\*?(--[a-z][a-z-]*).*/\1/p'; }
+	command=$1 words=(agentsight "$1" --) CURRENT=3
+	_arguments() {
+		# options are offered for the first word, and not behind a second one
+		[[ ${words[*]} == "$command --" && $CURRENT == 2 ]] || return
+		printf '%s\n' "$@" | sed -nE 's/^\*?(--[a-z][a-z-]*).*/\1/p'
+	}
 	# $list is all of a list there, and words are counted from 1
 	# shellcheck source=/dev/null
-	. <(sed -E -e 's/\$words\[2\]/$command/' -e 's/([[:blank:]])\$([a-z]+)/\1"${\2[@]}"/g' packaging/agentsight.zsh)
+	. <(sed -E -e 's/shift words/words=("${words[@]:1}")/' -e 's/\$words\[1\]/${words[0]}/' \
+		-e 's/([[:blank:]])\$([a-z]+)/\1"${\2[@]}"/g' packaging/agentsight.zsh)
 )
 
 # shellcheck disable=SC2034,SC2317,SC2329 # what the sourced text uses
