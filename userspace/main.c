@@ -25,9 +25,9 @@ static void print_usage(FILE *f)
 	fprintf(f, "\nexamples:\n"
 		   "  sudo agentsight record -c claude\n"
 		   "  sudo agentsight record -- python3 agent.py\n"
-		   "  sudo agentsight trace --ssl --process --system --comm python --output "
+		   "  sudo agentsight trace --ssl --process --system --comm python3 --output "
 		   "trace.log\n"
-		   "  agentsight system --comm python --interval 2\n\n"
+		   "  agentsight system --comm python3 --interval 2\n\n"
 		   "'agentsight COMMAND --help' lists the options of a command; agentsight(8) "
 		   "tells all.\n");
 }
