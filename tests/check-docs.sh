@@ -55,11 +55,11 @@ offered_by_fish() (
 			esac
 			shift
 		done
-		# without a condition it is for all
-		[[ -z $option || ($condition && " $condition " != *" $command "*) ]] || echo "--$option"
+		# "not": where no command stands yet
+		[[ -z $option || $condition == not\ * || " $condition " != *" $command "* ]] || echo "--$option"
 	}
 	# shellcheck source=/dev/null
-	. <(sed 's/ -n \(\$[a-z]*\)/ -n "\1"/' packaging/agentsight.fish)
+	. <(sed -e '/^function/,/^end/d' -e 's/ -n \(\$[a-z]*\)/ -n "\1"/' packaging/agentsight.fish)
 )
 
 # compare WHAT EXPECTED FOUND: both are lists
@@ -90,6 +90,13 @@ for command in $commands; do
 	done
 done
 all=$(sort -u <<<"${all%$'\n'}")
+
+# fish has to know behind which options a value stands, to find the program behind them
+valued=$(for command in record trace ssl process network files system run; do
+	"$program" "$command" --help | sed -nE 's/^  (-.,)? *(--[a-z-]+) [A-Z].*/\1\n\2/p'
+done | sed -n 's/^\(-[^,]*\),\{0,1\}$/\1/p')
+compare "what has a value in packaging/agentsight.fish" "$valued" \
+	"$(grep -oP '^    set -[la] valued \K.*' packaging/agentsight.fish | tr ' ' '\n')"
 
 compare packaging/agentsight.8 "$all" \
 	"$(sed -e '/^\.SH OPTIONS/,/^\.SH SIGNALS/!d' -e 's/\\-/-/g' packaging/agentsight.8 |
