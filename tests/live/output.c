@@ -478,7 +478,10 @@ static void doctor_privilege(void)
 	      "as root: %s", text);
 	CHECK(status_as_nobody(command) == 3, "not the status of no privilege");
 	text = live_read_file(out);
-	CHECK(strstr(text, "not root"), "as nobody: %s", text);
+	CHECK(strstr(text, "not root") && strstr(text, "'run' and 'attach' work") &&
+		      strstr(text, "your own processes        /proc "),
+	      "as nobody: %s", text);
+	CHECK(!strstr(text, " \n"), "blanks at the end of a line: %s", text);
 }
 
 static _Noreturn void sample_as_nobody(int out_fd, pid_t pid)
