@@ -100,7 +100,10 @@ _agentsight() {
 		{-h,--help}'[the options]'
 	)
 
-	if ((CURRENT == 2)); then
+	if ((CURRENT == 2)) && [[ $PREFIX == -* ]]; then
+		_arguments {-h,--help}'[the commands]' {-V,--version}'[the version]'
+		return
+	elif ((CURRENT == 2)); then
 		_describe command verbs
 		return
 	fi

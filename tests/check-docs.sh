@@ -98,6 +98,13 @@ done | sed -n 's/^\(-[^,]*\),\{0,1\}$/\1/p')
 compare "what has a value in packaging/agentsight.fish" "$valued" \
 	"$(grep -oP '^    set -[la] valued \K.*' packaging/agentsight.fish | tr ' ' '\n')"
 
+for file in <("$program" --help) <(sed 's/\\-/-/g' packaging/agentsight.8) packaging/agentsight.{bash,zsh,fish}; do
+	grep -qE -- '(--|-l )version' "$file" || {
+		echo "check-docs: $file does not know --version" >&2
+		bad=1
+	}
+done
+
 compare packaging/agentsight.8 "$all" \
 	"$(sed -e '/^\.SH OPTIONS/,/^\.SH SIGNALS/!d' -e 's/\\-/-/g' packaging/agentsight.8 |
 		grep -oE -- '--[a-z][a-z-]*')"

@@ -19,7 +19,8 @@
 static void print_usage(FILE *f)
 {
 	fprintf(f, "agentsight - what is this agent really doing on my machine?\n\n"
-		   "usage: agentsight COMMAND [OPTIONS]\n\n");
+		   "usage: agentsight COMMAND [OPTIONS]\n"
+		   "       agentsight -h, --help | -V, --version\n\n");
 	for (size_t i = 0; i < n_commands; i++)
 		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
 	fprintf(f, "\nexamples:\n"
