@@ -3,8 +3,8 @@
 # zsh completion for agentsight(8)
 
 _agentsight() {
-	local -a commands whom output sources samples say tls user each alerts pace monitor
-	commands=(
+	local -a verbs whom output sources samples say tls user each alerts pace monitor program
+	verbs=( # $commands are those of the shell
 		'record:everything a program and all it starts do'
 		'trace:the sources you name'
 		'ssl:plaintext at TLS library calls'
@@ -89,6 +89,10 @@ _agentsight() {
 		'*--binary-path[also attach to the TLS library inside]:file:_files'
 		'--prices[what models cost]:file:_files'
 	)
+	program=(
+		'(-):command: _command_names -e'
+		'*::arguments:_normal'
+	)
 	say=(
 		{-j,--json}'[JSON also on a terminal]'
 		'--no-color[no colours]'
@@ -96,17 +100,23 @@ _agentsight() {
 		{-h,--help}'[the options]'
 	)
 
-	if ((CURRENT == 2)); then
-		_describe command commands
+	if ((CURRENT == 2)) && [[ $PREFIX == -* ]]; then
+		_arguments {-h,--help}'[the commands]' {-V,--version}'[the version]'
+		return
+	elif ((CURRENT == 2)); then
+		_describe command verbs
 		return
 	fi
-	case $words[2] in
-	record) _arguments -S $whom $output $samples $tls $sources $say '*::program:_normal' ;;
-	trace) _arguments -S $whom $user $output $samples $tls $sources $say '*::program:_normal' ;;
-	ssl) _arguments -S $whom $user $output $tls $say '*::program:_normal' ;;
-	process | network | files) _arguments -S $whom $user $output $say '*::program:_normal' ;;
-	system) _arguments -S $whom $user $output $samples $say '*::program:_normal' ;;
-	run) _arguments -S '--no-children[do not follow what they start]' $output $pace $monitor $say '*::command:_normal' ;;
+	# what follows is for the command alone, as if it were a program
+	shift words
+	((CURRENT--))
+	case $words[1] in
+	record) _arguments -S $whom $output $samples $tls $sources $say $program ;;
+	trace) _arguments -S $whom $user $output $samples $tls $sources $say $program ;;
+	ssl) _arguments -S $whom $user $output $tls $say $program ;;
+	process | network | files) _arguments -S $whom $user $output $say $program ;;
+	system) _arguments -S $whom $user $output $samples $say $program ;;
+	run) _arguments -S '--no-children[do not follow what they start]' $output $pace $monitor $say $program ;;
 	attach) _arguments -S $whom $output $pace $monitor $say '*:process:_pids' ;;
 	stats) _arguments '--html[write a report with charts]:file:_files' {-o,--output}'[write it there]:file:_files' $say '*:recording:_files' ;;
 	diff) _arguments {-o,--output}'[write it there]:file:_files' $say '*:recording:_files' ;;

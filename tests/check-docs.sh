@@ -28,13 +28,18 @@ offered_by_bash() (
 	printf '%s\n' "${COMPREPLY[@]}"
 )
 
-# shellcheck disable=SC2034,SC2317,SC2329 # what the sourced text uses
+# shellcheck disable=SC2016,SC2034,SC2317,SC2329 # what the sourced text uses
 offered_by_zsh() (
-	command=$1 CURRENT=3
-	_arguments() { printf '%s\n' "$@" | sed -nE 's/^\*?(--[a-z][a-z-]*).*/\1/p'; }
+	command=$1 words=(agentsight "$1" --) CURRENT=3
+	_arguments() {
+		# options are offered for the first word, and not behind a second one
+		[[ ${words[*]} == "$command --" && $CURRENT == 2 ]] || return
+		printf '%s\n' "$@" | sed -nE 's/^\*?(--[a-z][a-z-]*).*/\1/p'
+	}
 	# $list is all of a list there, and words are counted from 1
 	# shellcheck source=/dev/null
-	. <(sed -E -e 's/\$words\[2\]/$command/' -e 's/([[:blank:]])\$([a-z]+)/\1"${\2[@]}"/g' packaging/agentsight.zsh)
+	. <(sed -E -e 's/shift words/words=("${words[@]:1}")/' -e 's/\$words\[1\]/${words[0]}/' \
+		-e 's/([[:blank:]])\$([a-z]+)/\1"${\2[@]}"/g' packaging/agentsight.zsh)
 )
 
 # shellcheck disable=SC2034,SC2317,SC2329 # what the sourced text uses
@@ -50,11 +55,11 @@ offered_by_fish() (
 			esac
 			shift
 		done
-		# without a condition it is for all
-		[[ -z $option || ($condition && " $condition " != *" $command "*) ]] || echo "--$option"
+		# "not": where no command stands yet
+		[[ -z $option || $condition == not\ * || " $condition " != *" $command "* ]] || echo "--$option"
 	}
 	# shellcheck source=/dev/null
-	. <(sed 's/ -n \(\$[a-z]*\)/ -n "\1"/' packaging/agentsight.fish)
+	. <(sed -e '/^function/,/^end/d' -e 's/ -n \(\$[a-z]*\)/ -n "\1"/' packaging/agentsight.fish)
 )
 
 # compare WHAT EXPECTED FOUND: both are lists
@@ -85,6 +90,20 @@ for command in $commands; do
 	done
 done
 all=$(sort -u <<<"${all%$'\n'}")
+
+# fish has to know behind which options a value stands, to find the program behind them
+valued=$(for command in record trace ssl process network files system run; do
+	"$program" "$command" --help | sed -nE 's/^  (-.,)? *(--[a-z-]+) [A-Z].*/\1\n\2/p'
+done | sed -n 's/^\(-[^,]*\),\{0,1\}$/\1/p')
+compare "what has a value in packaging/agentsight.fish" "$valued" \
+	"$(grep -oP '^    set -[la] valued \K.*' packaging/agentsight.fish | tr ' ' '\n')"
+
+for file in <("$program" --help) <(sed 's/\\-/-/g' packaging/agentsight.8) packaging/agentsight.{bash,zsh,fish}; do
+	grep -qE -- '(--|-l )version' "$file" || {
+		echo "check-docs: $file does not know --version" >&2
+		bad=1
+	}
+done
 
 compare packaging/agentsight.8 "$all" \
 	"$(sed -e '/^\.SH OPTIONS/,/^\.SH SIGNALS/!d' -e 's/\\-/-/g' packaging/agentsight.8 |

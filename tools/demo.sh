@@ -45,8 +45,8 @@ done
 mkdir -p out
 # of hundreds of files only those of the demonstration, not every library that programs load
 filter="source != \"file\" or data.path contains \"${directory##*/}\""
-echo "Recording curl and python3 against a TLS server on this machine:"
-echo "  ./agentsight record --output out/demo.log --filter '$filter' -- tools/demo-client.sh"
+echo "Recording tools/demo-client.sh, with curl and python3, against a TLS server on this machine."
+echo "To repeat it: sudo sh tools/demo.sh"
 echo
 status=0
 ./agentsight record --output out/demo.log --filter "$filter" -- \

@@ -10,7 +10,21 @@ import os
 import ssl
 import sys
 
-WORDS = ["Hello,", "I", "will", "write", "the", "file", "now."]
+WORDS = ["Hello, ", "I ", "will ", "write ", "the ", "file ", "now."]
+
+
+def answer_of_model(model):
+    """The events of an answer, as Anthropic's Messages API streams them."""
+    usage = {"input_tokens": 9, "output_tokens": 1}
+    yield {"type": "message_start", "message": {
+        "id": "msg_demo", "type": "message", "role": "assistant", "model": model,
+        "content": [], "stop_reason": None, "usage": usage}}
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    for word in WORDS:
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}}
+    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": len(WORDS)}}
+    yield {"type": "message_stop"}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -28,8 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer("application/json", json.dumps(body).encode())
 
     def do_POST(self):
-        self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 1 << 20))
-        events = [f"data: {json.dumps({'delta': word})}\n\n" for word in WORDS]
+        asked = json.loads(self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 1 << 20)))
+        events = [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in answer_of_model(asked["model"])]
         self.answer("text/event-stream", "".join(events).encode())
 
     def log_message(self, *args):

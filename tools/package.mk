@@ -47,6 +47,9 @@ INSTALLED = \
 	$(ZSHCOMPDIR)/_agentsight \
 	$(FISHCOMPDIR)/agentsight.fish
 
+# what the linker knows of libraries; a package does that when it is installed, and another user than root cannot
+LDCONFIG = $(if $(DESTDIR),,[ "$$(id -u)" != 0 ] || ldconfig)
+
 # $(call install_file,mode,file,target): install has no quiet way to say what it does
 define install_file
 	$(say) INSTALL '$(DESTDIR)$(3)'
@@ -68,10 +71,13 @@ install: agentsight $(LIBRARY) $(O)/packaging/libagentsight.pc $(O)/packaging/ag
 	$(call install_file,644,packaging/agentsight.bash,$(BASHCOMPDIR)/agentsight)
 	$(call install_file,644,packaging/agentsight.zsh,$(ZSHCOMPDIR)/_agentsight)
 	$(call install_file,644,packaging/agentsight.fish,$(FISHCOMPDIR)/agentsight.fish)
+	$(Q)$(LDCONFIG)
 
 uninstall: ## what install put there
 	$(say) REMOVE '$(DESTDIR)$(PREFIX)'
 	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
+	$(Q)rmdir '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(INCLUDEDIR)/agentsight' 2>/dev/null || :
+	$(Q)$(LDCONFIG)
 
 $(O)/packaging/%: packaging/% FORCE
 	$(Q)mkdir -p $(@D)

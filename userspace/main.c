@@ -19,15 +19,16 @@
 static void print_usage(FILE *f)
 {
 	fprintf(f, "agentsight - what is this agent really doing on my machine?\n\n"
-		   "usage: agentsight COMMAND [OPTIONS]\n\n");
+		   "usage: agentsight COMMAND [OPTIONS]\n"
+		   "       agentsight -h, --help | -V, --version\n\n");
 	for (size_t i = 0; i < n_commands; i++)
 		fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
 	fprintf(f, "\nexamples:\n"
 		   "  sudo agentsight record -c claude\n"
 		   "  sudo agentsight record -- python3 agent.py\n"
-		   "  sudo agentsight trace --ssl --process --system --comm python --output "
+		   "  sudo agentsight trace --ssl --process --system --comm python3 --output "
 		   "trace.log\n"
-		   "  agentsight system --comm python --interval 2\n\n"
+		   "  agentsight system --comm python3 --interval 2\n\n"
 		   "'agentsight COMMAND --help' lists the options of a command; agentsight(8) "
 		   "tells all.\n");
 }

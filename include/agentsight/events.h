@@ -80,7 +80,8 @@ struct as_exit {
 	F(S, U32, exit_code, "exit_code", AS_ALWAYS, "0 to 255; 0 when a signal ended it")        \
 	F(S, U32, signal, "signal", AS_ALWAYS, "the signal that ended it, 0 if none")             \
 	F(S, BOOL, core_dumped, "core_dumped", AS_OPT, "a core file was written")                 \
-	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS, "from fork to exit")                     \
+	F(S, DUR, duration_ns, "duration_ns", AS_ALWAYS,                                          \
+	  "from fork to exit; of the run's own command since it was let go")                      \
 	F(S, DUR, cpu_user_ns, "cpu_user_ns", AS_ALWAYS, "user CPU time of all its threads")      \
 	F(S, DUR, cpu_system_ns, "cpu_system_ns", AS_ALWAYS, "system CPU time of all threads")    \
 	F(S, U64, max_rss_kb, "max_rss_kb", AS_ALWAYS, "peak resident set")                       \
@@ -991,7 +992,8 @@ struct as_system_tree {
 	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage by all")            \
 	AS_COUNTER_FIELDS(F, S)                                                                  \
 	F(S, ENUM, reason, "reason", AS_ALWAYS, "what made the sample due", sample_reason)       \
-	F(S, DUR, elapsed_ns, "elapsed_ns", AS_ALWAYS, "since the run began")                    \
+	F(S, DUR, elapsed_ns, "elapsed_ns", AS_ALWAYS,                                           \
+	  "since the run began; where it starts a command, since that was let go")               \
 	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "since the last sample")                \
 	F(S, DUR, next_ns, "next_ns", AS_OPT, "planned time to the next one")                    \
 	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")

@@ -12,6 +12,8 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 Json = Dict[str, Any]
 PathLike = Union[str, "os.PathLike[str]"]
 
+FORMATS = ("jsonl", "json", "csv")
+
 
 def flatten(event: Json, prefix: str = "") -> Dict[str, Any]:
     """{"cpu": {"percent": 1}} -> {"cpu.percent": 1}; the members of ``data`` stand at the top."""
@@ -67,6 +69,8 @@ def load_metrics(path: PathLike, include_metadata: bool = False, kind: Optional[
 
 def save_metrics(metrics: Sequence[Json], path: PathLike, format: str = "jsonl") -> None:
     """As lines of JSON, one JSON list, or CSV with a column for each member."""
+    if format not in FORMATS:
+        raise ValueError(f"format: {format!r} is none of {', '.join(FORMATS)}")
     with open(path, "w", encoding="utf-8", newline="") as file:
         if format == "jsonl":
             for sample in metrics:
@@ -74,14 +78,12 @@ def save_metrics(metrics: Sequence[Json], path: PathLike, format: str = "jsonl")
         elif format == "json":
             json.dump(list(metrics), file, indent=1)
             file.write("\n")
-        elif format == "csv":
+        else:
             rows = [flatten(sample) for sample in metrics]
             names = list(dict.fromkeys(name for row in rows for name in row))
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        else:
-            raise ValueError(f"format: {format!r} is none of jsonl, json, csv")
 
 
 def convert_format(source: PathLike, target: PathLike, format: str) -> None:

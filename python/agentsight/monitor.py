@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from . import _native
-from .analysis import save_metrics
+from .analysis import FORMATS, save_metrics
 
 Json = Dict[str, Any]
 Command = Union[str, Sequence[str]]
 PathLike = Union[str, "os.PathLike[str]"]
+
+# No wait is longer: Python looks for signals, and so for Ctrl-C, in between.
+WAIT_MS = 200
 
 
 class ProcessMonitor:
@@ -119,8 +122,8 @@ class ProcessMonitor:
         options: Dict[str, Any],
     ) -> None:
         self._handle: Optional[c_void_p] = None
-        if output_format not in ("jsonl", "json", "csv"):
-            raise ValueError(f"output_format: {output_format!r} is none of jsonl, json, csv")
+        if output_format not in FORMATS:
+            raise ValueError(f"output_format: {output_format!r} is none of {', '.join(FORMATS)}")
         if base_ms <= 0 or max_ms < base_ms:
             raise ValueError("the interval must be above 0 and not above its maximum")
         adaptive = options.pop("adaptive", "time")
@@ -194,10 +197,13 @@ class ProcessMonitor:
     def next_line(self, timeout: Optional[float] = None) -> Optional[str]:
         """The next event as a line of JSON; None when ``timeout`` seconds are over, or all has been told."""
         event = _native.Event(size=ctypes.sizeof(_native.Event))
-        wait_ms = -1 if timeout is None else max(0, int(timeout * 1000))
-        result = _native.library().agentsight_next(self._need(), wait_ms, byref(event))
-        if result == 0:
-            return None
+        until = None if timeout is None else time.monotonic() + timeout
+        result = 0
+        while result == 0:
+            left_ms = WAIT_MS if until is None else max(0, int((until - time.monotonic()) * 1000))
+            result = _native.library().agentsight_next(self._need(), min(left_ms, WAIT_MS), byref(event))
+            if result == 0 and until is not None and left_ms <= WAIT_MS:
+                return None
         if result == -_native.ENODATA:
             self._finish()
             return None
@@ -355,8 +361,9 @@ def execute_with_monitoring(
     """Runs a command to its end: its exit status (as of subprocess) and the monitor.
 
     The command never runs unwatched: it is held until all is in place, whatever ``pause_for_attachment`` says. After
-    ``timeout`` seconds it gets SIGTERM, five seconds later SIGKILL, and TimeoutError is raised; its ``monitor``
-    attribute holds the monitor.
+    ``timeout`` seconds it gets SIGTERM, five seconds later SIGKILL, and TimeoutError is raised. Where nobody can know
+    how it ended, since SIGCHLD is ignored, that is ChildProcessError. The ``monitor`` attribute of both holds the
+    monitor.
     """
     with open(stdout_file or os.devnull, "wb") as out, open(stderr_file or os.devnull, "wb") as err:
         if stdout_file:
@@ -385,7 +392,11 @@ def execute_with_monitoring(
         late = TimeoutError(f"the command took longer than {timeout} s")
         late.monitor = monitor  # type: ignore[attr-defined]
         raise late
-    return monitor.returncode or 0, monitor
+    if monitor.returncode is None:
+        unknown = ChildProcessError("nobody knows how the command ended: is SIGCHLD ignored?")
+        unknown.monitor = monitor  # type: ignore[attr-defined]
+        raise unknown
+    return monitor.returncode, monitor
 
 
 def generate_summary_from_file(path: PathLike) -> str:

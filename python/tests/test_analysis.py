@@ -67,6 +67,7 @@ def test_what_is_saved_is_loaded(tmp_path, format):
     assert (tmp_path / "csv").read_text().count("\n") == 3
     with pytest.raises(ValueError):
         analysis.save_metrics(rows, path, "xml")
+    assert analysis.load_metrics(path) == rows, "what was there is lost"
 
 
 def test_a_recording_becomes_a_table_of_processes():

@@ -98,6 +98,42 @@ def test_a_timeout_ends_the_command():
     assert late.value.monitor.returncode == -signal.SIGTERM
 
 
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(number, frame):
+    raise Interrupted
+
+
+@pytest.mark.parametrize("wait", [ProcessMonitor.run, list, ProcessMonitor.next_line, lambda m: m.run(60)])
+def test_an_interrupt_ends_a_wait(wait):
+    before = signal.signal(signal.SIGALRM, interrupt)
+    with ProcessMonitor(["sleep", "20"], base_interval_ms=50000, max_interval_ms=50000) as monitor:
+        while monitor.next_line(0.5) is not None:
+            pass
+        begin = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        try:
+            with pytest.raises(Interrupted):
+                wait(monitor)
+            assert time.monotonic() - begin < 10, "it ended with the command"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            os.kill(monitor.get_pid(), signal.SIGKILL)
+
+
+def test_a_status_that_nobody_knows_is_no_success():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(ChildProcessError) as error:
+            execute_with_monitoring(["sh", "-c", "exit 3"])
+        error.value.monitor.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_output_goes_to_files(tmp_path):
     out, err = tmp_path / "out", tmp_path / "err"
     status, monitor = execute_with_monitoring("echo a; echo b >&2", stdout_file=out, stderr_file=err)

@@ -143,6 +143,23 @@ tap()
 	fi
 }
 
+# with one of our own, which does nothing to this machine
+linker_is_told()
+{
+	mkdir -p "$tmp/bin" &&
+		printf '#!/bin/sh\n>"%s"\n' "$tmp/told" >"$tmp/bin/ldconfig" &&
+		chmod 755 "$tmp/bin/ldconfig" &&
+		PATH=$tmp/bin:$PATH make -s -C "$tmp/src" install O=out PREFIX="$tmp/plain" &&
+		test -e "$tmp/told" && rm "$tmp/told" &&
+		PATH=$tmp/bin:$PATH make -s -C "$tmp/src" uninstall O=out PREFIX="$tmp/plain" &&
+		test -e "$tmp/told"
+}
+
+nothing_of_it_is_left()
+{
+	find "$tmp/plain" '(' -type f -o -name 'agentsight*' ')' >"$tmp/left" && ! grep . "$tmp/left"
+}
+
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/agentsight-library.XXXXXX")
 chmod 755 "$tmp" # another user runs what is in it
 prefix=$tmp/opt/agentsight
@@ -182,6 +199,8 @@ try 'the tests compile' "$CC" -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parame
 	"-DVERSION=\"$version\"" -o "$tmp/test_library" tests/library/test_library.c "${flags[@]}" -lcmocka -lpthread ||
 	close
 if ((EUID == 0)); then
+	try 'the linker is told of it' linker_is_told &&
+		try 'nothing of it is left where it was removed' nothing_of_it_is_left
 	tap root "$tmp/test_library"
 	tap 'an ordinary user' setpriv --reuid=65534 --regid=65534 --clear-groups "$tmp/test_library"
 else

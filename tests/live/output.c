@@ -140,6 +140,26 @@ static bool exists(void *path)
 	return stat(path, &st) == 0 && st.st_size > 0;
 }
 
+static void second_writer(void)
+{
+	struct sight s, second = {};
+
+	sight_start(&s, "process", "-p", live_printf("%d", getpid()), NULL);
+	live_wait("the first line", exists, s.out, 10);
+	LAUNCH(&second, -1, "process", "-o", s.out, "-p", live_printf("%d", getpid()));
+	CHECK(status_of(&second) == 1, "status %#x", second.status);
+	CHECK(strstr(sight_messages(&second), "is being written by another agentsight"),
+	      "it says: %s", sight_messages(&second));
+	CHECK(exists(s.out), "the file was emptied");
+	CHECK(!rename(s.out, live_printf("%s.old", s.out)), "rename");
+	kill(s.pid, SIGHUP);
+	while (access(s.out, F_OK))
+		usleep(2000);
+	LAUNCH(&second, -1, "process", "-o", s.out, "-p", live_printf("%d", getpid()));
+	CHECK(status_of(&second) == 1, "status %#x", second.status);
+	sight_stop(&s);
+}
+
 static void hangup_reopens(void)
 {
 	struct stream before, after;
@@ -458,7 +478,10 @@ static void doctor_privilege(void)
 	      "as root: %s", text);
 	CHECK(status_as_nobody(command) == 3, "not the status of no privilege");
 	text = live_read_file(out);
-	CHECK(strstr(text, "not root"), "as nobody: %s", text);
+	CHECK(strstr(text, "not root") && strstr(text, "'run' and 'attach' work") &&
+		      strstr(text, "your own processes        /proc "),
+	      "as nobody: %s", text);
+	CHECK(!strstr(text, " \n"), "blanks at the end of a line: %s", text);
 }
 
 static _Noreturn void sample_as_nobody(int out_fd, pid_t pid)
@@ -664,6 +687,7 @@ const struct live_test output_tests[] = {
 	{"the_output_file_belongs_to_who_called_sudo", sudo_caller, 30},
 	{"a_symbolic_link_is_refused_and_its_target_left_alone", symbolic_link, 30},
 	{"rotation_under_load_loses_and_splits_no_line", rotation, 120},
+	{"a_file_that_another_writes_is_refused_and_untouched", second_writer, 30},
 	{"a_hangup_opens_the_output_again", hangup_reopens, 30},
 	{"a_closed_pipe_ends_the_run_quietly_and_at_once", closed_pipe, 30},
 	{"a_pipe_is_written_again_when_a_hangup_finds_a_new_reader", reader_comes_back, 60},

@@ -286,6 +286,33 @@ static void marks_of_agents(void)
 	check_environment(stream_find(&st, &i, 0, "process", "exec"), 0, true);
 }
 
+/* What is attached while it waits is told before it goes. */
+static void held_command(void)
+{
+	char *argv[] = {sight_program(),   (char *)"trace", (char *)"--process",
+			(char *)"--files", (char *)"-o",    live_printf("%s/events", live_dir()),
+			(char *)"--",      (char *)"true",  NULL};
+	struct sight s = {};
+	struct stream st;
+	struct line *end, *l;
+	uint64_t begin;
+	size_t i = 0;
+
+	sight_launch(&s, -1, argv);
+	sight_wait(&s);
+	stream_load(&st, argv[5]);
+	stream_check_lossless(&st);
+	end = stream_only(&st, 0, "process", "exit");
+	begin = end->timestamp - (uint64_t)line_int(end, "duration_ns");
+	while ((l = stream_find(&st, &i, 0, "agentsight", "capability")) &&
+	       strcmp(line_str(l, "family"), "file") != 0)
+		;
+	CHECK(l, "nothing was attached");
+	CHECK(begin > l->timestamp, "its time began %.3f ms before all was attached",
+	      (double)(l->timestamp - begin) / 1e6);
+	CHECK(begin < stream_only(&st, 0, "process", "exec")->timestamp, "it began before that");
+}
+
 const struct live_test process_tests[] = {
 	{"five_thousand_commands_two_at_a_time_are_all_there", many_commands, 120},
 	{"commands_are_all_there_beside_a_storm_of_file_opens", many_commands_in_a_storm, 120},
@@ -296,6 +323,7 @@ const struct live_test process_tests[] = {
 	{"odd_arguments_are_valid_JSON_and_keep_their_bytes", odd_arguments, 30},
 	{"odd_names_are_valid_JSON_and_keep_their_bytes", odd_names, 30},
 	{"CPU_time_and_peak_memory_at_exit_are_what_wait_says", cpu_totals, 60},
+	{"the_time_of_a_command_begins_when_it_is_let_go", held_command, 30},
 	{"bytes_read_and_written_at_exit_are_exact", moved_bytes, 30},
 	{},
 };

@@ -160,6 +160,9 @@ def the_demonstration_runs_and_its_summary_is_right(bench):
     check(want["TLS", "calls"] >= 6 and want["connections", "made"] == 3, f"{want}")
     failed = stream.select("process", "exit", exit_code=2)
     check_equal([e["comm"] for e in failed], ["ls"], "the command that failed")
+    answer = stream.only("llm", "response")["data"]
+    check_equal(answer["stop_reason"], "end_turn", "how the model's answer ended")
+    check("incomplete" not in answer and "error" not in answer, f"{answer}")
 
 
 TESTS = [

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -248,6 +249,26 @@ static int check_content(const struct stat *st, const char *path, bool empty, st
 	return 0;
 }
 
+/*
+ * Two of us would empty the file for each other, and mix their lines. Who rotates gives its lock up with the
+ * old file, which may be the one that we had just opened.
+ */
+static int lock_file(int directory, int fd, const char *path, struct err *e)
+{
+	struct stat opened, named;
+	bool ours = true;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		ours = errno != EWOULDBLOCK;
+		log_debug("cannot lock '%s': %s", path, strerror(errno));
+	}
+	if (!ours || fstat(fd, &opened) < 0 ||
+	    fstatat(directory, last_part(path), &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    opened.st_dev != named.st_dev || opened.st_ino != named.st_ino)
+		return err_set(e, -EBUSY, "'%s' is being written by another agentsight", path);
+	return 0;
+}
+
 /* A regular file gets its owner and permissions, once it is known that no content goes to somebody else with it. */
 static int make_ours(int fd, const struct stat *st, const char *path, bool empty, mode_t mode,
 		     struct err *e)
@@ -320,6 +341,9 @@ static int open_in(int directory, const char *path, int extra_flags, bool empty,
 	if (r < 0)
 		return r;
 	if (S_ISREG(st.st_mode)) {
+		r = lock_file(directory, fd, path, e);
+		if (r < 0)
+			return r;
 		r = make_ours(fd, &st, path, empty, mode, e);
 		if (r < 0)
 			return r;

@@ -15,7 +15,8 @@ int output_sudo_caller(uid_t *ret_uid, gid_t *ret_gid);
  * Opens @path for appending, made if it is not there, with @mode and owned by the user who called sudo:
  * never through a symbolic link that somebody else could have made, never a file of another user, and
  * never anything but a regular file, a pipe or a terminal. @empty truncates it, once it is known to be the
- * right one. O_EXCL in @extra_flags: only if it is not there. -ELOOP, -EACCES, ... with a sentence.
+ * right one. A regular file is locked (flock) where its file system can: -EBUSY when another of us writes it.
+ * O_EXCL in @extra_flags: only if it is not there. -ELOOP, -EACCES, ... with a sentence.
  */
 int output_open(const char *path, int extra_flags, bool empty, mode_t mode, int *ret_fd,
 		struct err *e);

@@ -34,9 +34,15 @@ static const struct {
 static void print_row(const struct painter *p, enum capability_state state, const char *what,
 		      const char *how, const char *reason)
 {
-	printf("  %s%-2s%s %-*s  %-*s", p->colour ? states[state].colour : "", states[state].mark,
-	       p->colour ? "\033[0m" : "", p->what, log_safe(what), p->how, how ? how : "");
-	if (reason[0])
+	/* nothing stands behind the last column that says something */
+	int how_width = *reason ? p->how : 0;
+	int what_width = how_width || (how && *how) ? p->what : 0;
+
+	printf("  %s%-2s%s %-*s", p->colour ? states[state].colour : "", states[state].mark,
+	       p->colour ? "\033[0m" : "", what_width, log_safe(what));
+	if (what_width)
+		printf("  %-*s", how_width, how ? how : "");
+	if (*reason)
 		printf("  %s", log_safe(reason));
 	putchar('\n');
 }
@@ -100,8 +106,8 @@ static void check_privilege(const struct painter *p, bool root)
 		print_row(p, CAPABILITY_ATTACHED, "privilege", "root", "");
 	else
 		print_row(p, CAPABILITY_MISSING, "privilege", "",
-			  "not root: run 'sudo agentsight doctor'; 'agentsight system' works for "
-			  "your own processes");
+			  "not root: run 'sudo agentsight doctor'; 'agentsight system', 'run' and "
+			  "'attach' work for your own processes");
 }
 
 static void print_machine(const struct painter *p, bool root)
@@ -147,6 +153,14 @@ static void print_families(const struct painter *p, const struct capability *all
 			print_row(p, all[i].state, all[i].hook, all[i].mechanism, all[i].reason);
 		}
 	}
+}
+
+/* No kernel program can be loaded: what there is nevertheless. */
+static void print_without_kernel(const struct painter *p, bool root)
+{
+	printf("\nsamples (system, run, attach)\n");
+	print_row(p, CAPABILITY_DEGRADED, root ? "processes" : "your own processes", "/proc",
+		  "nothing between two looks, and of a child only what its parent waited for");
 }
 
 static void put_text(struct buf *b, const char *key, const char *text)
@@ -244,6 +258,8 @@ int cmd_doctor(const struct command *c, struct options *o)
 		fit_columns(&p, all, n);
 		print_machine(&p, root);
 		print_families(&p, all, n);
+		if (!n)
+			print_without_kernel(&p, root);
 	}
 	shown = report_close(stdout, EXIT_ASKED);
 	if (refused)

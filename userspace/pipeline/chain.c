@@ -67,6 +67,8 @@ struct chain {
 	uint64_t arrived[AS_EV_COUNT];
 	uint64_t shown[AS_EV_COUNT]; /* reached the sinks */
 	uint64_t last_ns, late;      /* out of their order, those that stages made included */
+	uint32_t command;            /* 0: none, or it is held */
+	uint64_t released_ns;
 	struct summary *summary;
 	struct stats *stats; /* NULL: nobody wants them */
 };
@@ -74,6 +76,23 @@ struct chain {
 DEFINE_FREEP(struct chain *, chain_free)
 
 /* ---- the parts that count and branch ---- */
+
+/* Of who has its number at the end, only the command itself began before it was let go. */
+static bool ends_command(const struct chain *c, const struct as_hdr *h)
+{
+	return h->type == AS_EV_EXIT && c->command && h->tgid == c->command &&
+	       h->start_ns < c->released_ns && h->boot_ns > c->released_ns;
+}
+
+static void emit_command_end(struct chain *c, const struct event *ev)
+{
+	struct as_exit x = *(const struct as_exit *)ev->rec;
+	struct event copy = *ev;
+
+	x.duration_ns = x.h.boot_ns - c->released_ns;
+	copy.rec = &x.h;
+	event_emit(c->after_enrich, &copy);
+}
 
 static void enrich_event(struct emitter *self, const struct event *ev)
 {
@@ -85,7 +104,10 @@ static void enrich_event(struct emitter *self, const struct event *ev)
 		c->opt.on_activity(c->opt.context, ev);
 	if (ev->rec->type == AS_EV_NAMED)
 		return; /* has told all that it has to */
-	event_emit(c->after_enrich, ev);
+	if (ends_command(c, ev->rec))
+		emit_command_end(c, ev);
+	else
+		event_emit(c->after_enrich, ev);
 	if (c->opt.on_behind)
 		c->opt.on_behind(c->opt.context, ev, c->after_enrich);
 }
@@ -482,6 +504,12 @@ void chain_free(struct chain *c)
 struct emitter *chain_input(struct chain *c)
 {
 	return &c->enrich;
+}
+
+void chain_released(struct chain *c, uint32_t tgid, uint64_t boot_ns)
+{
+	c->command = tgid;
+	c->released_ns = boot_ns;
 }
 
 pid_t chain_launcher(const struct chain *c)

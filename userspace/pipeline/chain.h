@@ -47,6 +47,9 @@ void chain_free(struct chain *c);
 
 struct emitter *chain_input(struct chain *c);
 
+/* The command of the run, which was held until @boot_ns: that is not in the time that its end tells. */
+void chain_released(struct chain *c, uint32_t tgid, uint64_t boot_ns);
+
 /* A process that the chain has started for itself; 0: none. */
 pid_t chain_launcher(const struct chain *c);
 

@@ -15,6 +15,11 @@ void sampling_begin(struct sampling *s, const struct pace *pace, bool by_events,
 	};
 }
 
+void sampling_released(struct sampling *s, uint64_t now_ns)
+{
+	s->begin_ns = now_ns;
+}
+
 void sampling_load(struct sampling *s, const struct sampler_load *load)
 {
 	struct pace_activity *a = &s->activity;

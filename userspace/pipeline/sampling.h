@@ -17,7 +17,7 @@
 struct sampling {
 	const struct pace *pace;
 	bool by_events;    /* fork, exec, exit and alerts make one due */
-	uint64_t begin_ns; /* of the run */
+	uint64_t begin_ns; /* of the run, or of the command that was held */
 	uint64_t last_ns;
 	uint64_t due_ns;
 	enum as_sample_reason reason;
@@ -27,6 +27,9 @@ struct sampling {
 
 void sampling_begin(struct sampling *s, const struct pace *pace, bool by_events, uint64_t begin_ns,
 		    uint64_t now_ns);
+
+/* The command of the run was held until now. */
+void sampling_released(struct sampling *s, uint64_t now_ns);
 
 /* Every event that passes: some make a sample due. */
 void sampling_event(struct sampling *s, const struct event *ev);

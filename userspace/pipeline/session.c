@@ -813,6 +813,7 @@ bool session_released(const struct session *s)
 
 int session_start(struct session *s, struct err *e)
 {
+	uint64_t now;
 	int r;
 
 	if (!s->opt->command)
@@ -820,6 +821,10 @@ int session_start(struct session *s, struct err *e)
 	r = sources_follow(s->sources, s->child.pid, e);
 	if (r < 0)
 		return r;
+	now = clock_boot_ns();
+	sources_released(s->sources, now);
+	sampling_released(&s->sampling, now);
+	chain_released(s->chain, (uint32_t)s->child.pid, now);
 	return child_release(&s->child, s->opt->command[0], e);
 }
 

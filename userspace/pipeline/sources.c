@@ -138,12 +138,13 @@ static int say_missing_privilege(int r, struct err *e)
 		return err_set(
 			e, -EPERM,
 			"this needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run it "
-			"with sudo. Without it, 'agentsight system' samples your own processes");
-	return err_set(
-		e, -EPERM,
-		"the kernel refuses BPF programs here (%s): a container without CAP_BPF, or "
-		"lockdown? 'agentsight doctor' tells more; 'agentsight system' works without",
-		strerror(-r));
+			"with sudo. Without it, 'agentsight system', 'run' and 'attach' sample "
+			"your own processes");
+	return err_set(e, -EPERM,
+		       "the kernel refuses BPF programs here (%s): a container without CAP_BPF, or "
+		       "lockdown? 'agentsight doctor' tells more; 'agentsight system', 'run' and "
+		       "'attach' work without",
+		       strerror(-r));
 }
 
 /* ---- loading ---- */
@@ -308,13 +309,13 @@ static int open_kernel(struct sources *s, struct err *e)
 			e, -EOPNOTSUPP,
 			"this kernel does not describe its types (/sys/kernel/btf/vmlinux is "
 			"missing): boot one built with CONFIG_DEBUG_INFO_BTF, as Debian's and "
-			"Ubuntu's are. 'agentsight system' works without");
+			"Ubuntu's are. 'agentsight system', 'run' and 'attach' work without");
 	if (!bpf_pids_are_ours())
 		return err_set(
 			e, -EOPNOTSUPP,
 			"processes have other numbers here than the kernel tells: this is a PID "
 			"namespace of its own. Start the container with the host's (--pid=host). "
-			"'agentsight system' works without");
+			"'agentsight system', 'run' and 'attach' work without");
 	r = bpf_shared_open(&bpf, &s->shared, e);
 	if (r < 0)
 		return r;
@@ -814,6 +815,12 @@ int sources_follow(struct sources *s, uint32_t tgid, struct err *e)
 	int r = follow_given(s, tgid);
 
 	return r < 0 ? err_set(e, refusal(r), "cannot follow the command: %s", strerror(-r)) : 0;
+}
+
+void sources_released(struct sources *s, uint64_t boot_ns)
+{
+	if (s->sampler)
+		sampler_released(s->sampler, boot_ns);
 }
 
 /* ---- while it runs ---- */

@@ -57,6 +57,9 @@ bool sources_has_members(const struct sources *s);
 /* Follows the command, which the run itself has started. */
 int sources_follow(struct sources *s, uint32_t tgid, struct err *e);
 
+/* Lets time count from here; behind sources_follow(). */
+void sources_released(struct sources *s, uint64_t boot_ns);
+
 /* An exec or a connection: new libraries may be mapped any moment. */
 void sources_activity(void *sources, const struct event *ev);
 

@@ -278,6 +278,7 @@ static const struct {
 	{SYS_dup, BOTH},
 	{SYS_dup3, BOTH},
 	{SYS_fcntl, BOTH},
+	{SYS_flock, BOTH},
 	{SYS_fstat, BOTH},
 	{SYS_fstatfs, BOTH},
 	{SYS_lseek, BOTH},

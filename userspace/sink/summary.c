@@ -171,15 +171,18 @@ void summary_event(struct summary *s, const struct event *ev)
 }
 
 #define N(x) ((unsigned long long)(x))
+#define S(x) ((x) == 1 ? "" : "s")
 
 static void print_files(const struct summary *s, FILE *f)
 {
 	char read[UNITS_LEN], written[UNITS_LEN];
 
 	fprintf(f,
-		"  files        %llu opened, %llu not; %s written in %llu calls, %s read in %llu\n",
+		"  files        %llu opened, %llu not; %s written in %llu call%s, %s read in "
+		"%llu\n",
 		N(s->opens), N(s->opens_failed), units_bytes(written, s->write_bytes),
-		N(s->file_writes), units_bytes(read, s->read_bytes), N(s->file_reads));
+		N(s->file_writes), S(s->file_writes), units_bytes(read, s->read_bytes),
+		N(s->file_reads));
 }
 
 static void print_network(const struct summary *s, FILE *f)
@@ -195,9 +198,9 @@ static void print_tls(const struct summary *s, FILE *f)
 {
 	char bytes[UNITS_LEN];
 
-	fprintf(f, "  TLS          %llu calls, %s of plaintext, %llu HTTP request%s\n",
-		N(s->tls_calls), units_bytes(bytes, s->tls_bytes), N(s->requests),
-		s->requests == 1 ? "" : "s");
+	fprintf(f, "  TLS          %llu call%s, %s of plaintext, %llu HTTP request%s\n",
+		N(s->tls_calls), S(s->tls_calls), units_bytes(bytes, s->tls_bytes), N(s->requests),
+		S(s->requests));
 }
 
 static void print_count(FILE *f, const char *what, uint64_t n, const char *alarm)
@@ -209,9 +212,9 @@ void summary_print(const struct summary *s, FILE *f, bool colour)
 {
 	fprintf(f, "%sSummary%s\n", colour ? "\033[1m" : "", colour ? "\033[0m" : "");
 	fprintf(f,
-		"  processes    %llu forked, %llu programs started, %llu ended, %llu with an "
+		"  processes    %llu forked, %llu program%s started, %llu ended, %llu with an "
 		"error\n",
-		N(s->forks), N(s->execs), N(s->exits), N(s->failed));
+		N(s->forks), N(s->execs), S(s->execs), N(s->exits), N(s->failed));
 	print_files(s, f);
 	print_network(s, f);
 	print_tls(s, f);

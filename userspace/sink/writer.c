@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -245,19 +246,27 @@ static void adopt_fd(struct writer *w, int fd)
 	w->torn = false;
 }
 
+static int begin_next(struct writer *w, struct err *e)
+{
+	struct err why = {};
+	int fd, r = priv_output_rotate(w->path, w->opt.rotate_keep, &fd, &why);
+
+	if (r < 0)
+		return err_set(e, r, "cannot rotate '%s': %s", w->path, why.text);
+	close(w->fd);
+	adopt_fd(w, fd);
+	return 0;
+}
+
 /* When that fails, the attempt is repeated after as many bytes again, not with every block. */
 static void rotate(struct writer *w)
 {
 	struct err e = {};
-	int fd;
 
-	if (priv_output_rotate(w->path, w->opt.rotate_keep, &fd, &e) < 0) {
-		log_warning("cannot rotate '%s': %s", w->path, e.text);
+	if (begin_next(w, &e) < 0) {
+		log_warning("%s", e.text);
 		w->rotate_at = w->size + w->opt.rotate_bytes;
-		return;
 	}
-	close(w->fd);
-	adopt_fd(w, fd);
 }
 
 static void open_again(struct writer *w)
@@ -265,8 +274,11 @@ static void open_again(struct writer *w)
 	struct err e = {};
 	int fd;
 
+	/* it may be the same file, and is locked when it is opened */
+	flock(w->fd, LOCK_UN);
 	if (priv_output_open(w->path, false, &fd, &e) < 0) {
 		log_warning("%s; going on with the file that is open", e.text);
+		flock(w->fd, LOCK_EX | LOCK_NB);
 		return;
 	}
 	close(w->fd);
@@ -886,19 +898,23 @@ static int open_output(struct writer *w, struct err *e)
 		w->path = strdup(w->opt.path);
 		if (!w->path)
 			return -ENOMEM;
-		r = priv_output_open(w->path, true, &fd, e);
+		/* who keeps old files keeps the one of the run before */
+		r = priv_output_open(w->path, !w->opt.rotate_bytes, &fd, e);
 	} else {
 		r = open_stdout(&fd, e);
 	}
 	if (r < 0)
 		return r;
 	adopt_fd(w, fd);
-	return 0;
+	return w->path && w->opt.rotate_bytes && w->size ? begin_next(w, e) : 0;
 }
 
 /* Without its thread. */
 static void writer_release(struct writer *w)
 {
+	/* a process that was forked meanwhile may have a copy of the descriptor */
+	if (w->path)
+		flock(w->fd, LOCK_UN);
 	free_blocks(w->head);
 	spares_free(&w->usual);
 	spares_free(&w->large);

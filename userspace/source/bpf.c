@@ -409,7 +409,7 @@ void bpf_capability(struct bpf_shared *s, const char *family, const char *hook,
 
 	if (reason) {
 		va_start(ap, reason);
-		vsnprintf(c.reason, sizeof(c.reason), reason, ap);
+		capability_say(&c, reason, ap);
 		va_end(ap);
 	}
 	pthread_mutex_lock(&s->lock);

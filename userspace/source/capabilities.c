@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "source/capabilities.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
+
+void capability_say(struct capability *c, const char *reason, va_list ap)
+{
+	static const char mark[] = "…";
+	int n = vsnprintf(c->reason, sizeof(c->reason), reason, ap);
+	size_t whole;
+
+	if (n < (int)sizeof(c->reason))
+		return;
+	whole = utf8_cut(c->reason, sizeof(c->reason) - 1, sizeof(c->reason) - sizeof(mark));
+	memcpy(c->reason + whole, mark, sizeof(mark));
+}
 
 void capabilities_add(struct capabilities *all, const struct capability *c)
 {

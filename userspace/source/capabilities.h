@@ -6,11 +6,15 @@
 #ifndef AGENTSIGHT_SOURCE_CAPABILITIES_H
 #define AGENTSIGHT_SOURCE_CAPABILITIES_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define CAPABILITIES_MAX  256
 #define CAPABILITIES_KEPT 128
+
+/* Each function that is probed in a library, and how it was found. */
+#define CAPABILITY_REASON_LEN 512
 
 enum capability_state {
 	CAPABILITY_ATTACHED,
@@ -22,7 +26,7 @@ struct capability {
 	const char *family;
 	const char *hook;
 	const char *mechanism; /* may be NULL */
-	char reason[160];
+	char reason[CAPABILITY_REASON_LEN];
 	uint32_t state;
 };
 
@@ -32,6 +36,9 @@ struct capabilities {
 	size_t n;
 	uint64_t refused; /* too many at once */
 };
+
+/* What does not fit ends with "…". */
+void capability_say(struct capability *c, const char *reason, va_list ap);
 
 /* Copies @c and its hook; family and mechanism are literals. */
 void capabilities_add(struct capabilities *all, const struct capability *c);

@@ -73,6 +73,7 @@ struct sampler {
 	struct threads *threads;
 	struct emitter *out; /* of this pass, for the rows of threads */
 	enum as_sample_reason reason;
+	uint64_t elapsed_from_ns;
 	uint64_t next_ns;
 	uint64_t (*plan)(void *ctx, uint64_t boot_ns, const struct sampler_load *load);
 	void *plan_ctx;
@@ -96,6 +97,7 @@ int sampler_new(const struct sampler_options *opt, struct sampler **ret)
 	s->opt.source = TAKE_PTR(source);
 	if (!s->opt.begin_ns)
 		s->opt.begin_ns = clock_boot_ns();
+	s->elapsed_from_ns = s->opt.begin_ns;
 	if (opt->threads && threads_new(&s->threads) < 0)
 		return -ENOMEM;
 	if (opt->sockets && opt->fs) {
@@ -120,6 +122,11 @@ void sampler_free(struct sampler *s)
 	sock_diag_free(s->sockets);
 	free(s->seen);
 	free(s);
+}
+
+void sampler_released(struct sampler *s, uint64_t boot_ns)
+{
+	s->elapsed_from_ns = boot_ns;
 }
 
 static uint64_t percent_centi(uint64_t cpu_ns, uint64_t elapsed_ns)
@@ -800,7 +807,7 @@ static void tree_finish(struct sampler *s, struct proc_tree *tree, uint64_t boot
 	m->write_bytes = tree->shown.v[TOTAL_WRITE];
 	m->started = tree->started;
 	m->ended = tree->ended_n;
-	m->elapsed_ns = boot_ns > s->opt.begin_ns ? boot_ns - s->opt.begin_ns : 0;
+	m->elapsed_ns = boot_ns > s->elapsed_from_ns ? boot_ns - s->elapsed_from_ns : 0;
 	m->reason = s->reason;
 	m->cores = s->opt.cores;
 	if (t->pss_missing)

@@ -88,6 +88,9 @@ DEFINE_FREEP(struct sampler *, sampler_free)
  */
 int sampler_root(struct sampler *s, uint32_t tgid);
 
+/* The command of the run was held until now: the time that trees tell counts from here. */
+void sampler_released(struct sampler *s, uint64_t boot_ns);
+
 /* What all trees together did, by a sample. */
 struct sampler_load {
 	uint64_t interval_ns; /* since the sample before */

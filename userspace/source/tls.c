@@ -39,7 +39,8 @@
 #define SLICE_NS     (3 * NSEC_PER_MSEC) /* how long one poll may look at what processes have mapped */
 #define TOUCH_MIN_NS NSEC_PER_SEC        /* the second time; the first one waits for nothing */
 #define TOUCH_MAX_NS (64 * NSEC_PER_SEC)
-#define REPORTS_MAX  32 /* capabilities per file */
+#define REPORTS_MAX  32   /* capabilities per file */
+#define TEXT_LEN     1024 /* more than a capability tells */
 #define QUEUE_MAX    256
 #define ARRIVED_MAX  512 /* mappings, with paths of up to 4 KiB */
 #define SCRIPT_DEPTH 4   /* interpreters of interpreters */
@@ -319,7 +320,7 @@ __attribute__((format(printf, 4, 5))) static void file_report(struct tls_source 
 							      enum capability_state state,
 							      const char *fmt, ...)
 {
-	char reason[160];
+	char reason[TEXT_LEN];
 	va_list ap;
 
 	if (f->reports++ >= REPORTS_MAX)
@@ -387,7 +388,7 @@ static void found_describe(const struct find_result *found, char *out, size_t ca
 				      *l->version ? l->version : l->name, l->method);
 	}
 	if (*found->reason && n < cap)
-		snprintf(out + n, cap - n, "; %.100s", found->reason);
+		snprintf(out + n, cap - n, "; %s", found->reason);
 }
 
 static bool file_attached(struct tls_source *t, const struct tls_file *f)
@@ -522,7 +523,7 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 		file_report(t, f, CAPABILITY_MISSING,
 			    "not probed: it is open for writing, and its users would crash");
 	else if (r < 0)
-		file_report(t, f, CAPABILITY_MISSING, "%.150s", e.text);
+		file_report(t, f, CAPABILITY_MISSING, "%s", e.text);
 	else
 		file_report(t, f, CAPABILITY_ATTACHED, "%s", how);
 	file_unguard(t, f);
@@ -532,7 +533,7 @@ static void file_attach(struct tls_source *t, struct tls_file *f, const struct t
 static void sites_attach(struct tls_source *t, struct tls_file *f, const struct tls_sites *sites)
 {
 	struct tls_probes probes;
-	char text[160];
+	char text[TEXT_LEN];
 
 	probes_of_sites(sites, &probes);
 	sites_describe(sites, text, sizeof(text));
@@ -808,7 +809,7 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 {
 	struct tls_probes probes;
 	struct tls_file *f;
-	char text[160];
+	char text[TEXT_LEN];
 
 	if (is_changed(find->fd, &find->key)) {
 		found_late(t, find);
@@ -826,8 +827,7 @@ static void found_attach(struct tls_source *t, const struct tls_find *find)
 	else
 		probes_of_found(&find->found, f && f->calls, &probes);
 	if (f && !probes.n && !file_attached(t, f))
-		file_report(t, f, CAPABILITY_MISSING, "changed in place: %.100s",
-			    find->found.reason);
+		file_report(t, f, CAPABILITY_MISSING, "changed in place: %s", find->found.reason);
 	if (!probes.n)
 		return;
 	if (f) {

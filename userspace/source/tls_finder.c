@@ -129,7 +129,7 @@ static void symbols_search(struct tls_find *find)
 
 	find->result = tls_sites_find(find->fd, &find->symbols, &e);
 	if (find->result < 0)
-		snprintf(find->found.reason, sizeof(find->found.reason), "%.200s", e.text);
+		snprintf(find->found.reason, sizeof(find->found.reason), "%s", e.text);
 }
 
 static void search(struct tls_finder *f, struct tls_find *find)

@@ -207,6 +207,25 @@ static void rotation_keeps_as_many_as_it_shall(void **state)
 	unlink(beside("file.2"));
 }
 
+static void a_file_that_is_being_written_is_refused_and_untouched(void **state)
+{
+	struct err e = {0};
+	int fd = -1, next = -1, second = -1;
+
+	assert_int_equal(output_open(path, 0, true, 0600, &fd, NULL), 0);
+	assert_int_equal(write(fd, "first", 5), 5);
+	assert_int_equal(output_open(path, 0, true, 0600, &second, &e), -EBUSY);
+	assert_non_null(strstr(e.text, "is being written by another agentsight"));
+	assert_holds(path, "first");
+	assert_int_equal(output_rotate(path, 1, &next, NULL), 0);
+	close(fd);
+	assert_int_equal(output_open(path, 0, true, 0600, &second, &e), -EBUSY);
+	close(next);
+	assert_int_equal(output_open(path, 0, true, 0600, &second, &e), 0);
+	close(second);
+	unlink(beside("file.1"));
+}
+
 static void a_file_that_cannot_be_moved_stays(void **state)
 {
 	struct err e = {0};
@@ -235,6 +254,7 @@ int main(void)
 		TEST(links_without_an_end_are_refused),
 		TEST(odd_paths_are_refused_with_a_sentence),
 		TEST(rotation_keeps_as_many_as_it_shall),
+		TEST(a_file_that_is_being_written_is_refused_and_untouched),
 		TEST(a_file_that_cannot_be_moved_stays),
 	};
 

@@ -582,6 +582,12 @@ static void the_help_has_each_option_of_the_command_once(void **state)
 	assert_non_null(strstr(text, "  -c, --comm NAME[,NAME] "));
 	assert_non_null(strstr(text, "--ssl "));
 	assert_null(strstr(text, "--markdown"));
+	assert_non_null(strstr(text, "write JSON lines there"));
+	free(text);
+
+	text = help_of(CMD_STATS);
+	assert_non_null(strstr(text, "  -o, --output FILE "));
+	assert_null(strstr(text, "JSON lines"));
 	free(text);
 }
 

@@ -72,11 +72,48 @@ static void what_a_full_disk_did_not_take_is_not_delivered(void **state)
 	}
 }
 
+static uint64_t told_ns;
+
+static void take_duration(void *context, const struct event *ev, const char *json, size_t len)
+{
+	if (ev->rec->type == AS_EV_EXIT)
+		told_ns = ((const struct as_exit *)ev->rec)->duration_ns;
+}
+
+static uint64_t told_of_end(struct chain *c, uint32_t tgid, uint64_t start_ns, uint64_t end_ns)
+{
+	_cleanup_(buf_done) struct buf b = {};
+	const struct as_hdr h = {
+		.tgid = tgid, .tid = tgid, .start_ns = start_ns, .boot_ns = end_ns};
+
+	record_begin(&b, AS_EV_EXIT, &h);
+	record_struct(&b, as_exit)->duration_ns = end_ns - start_ns;
+	record_emit(&b, AS_EV_EXIT, chain_input(c));
+	return told_ns;
+}
+
+static void the_time_for_which_the_command_was_held_is_not_in_its_duration(void **state)
+{
+	const struct session_options s = {
+		.sources = SOURCE_PROCESS, .no_output = true, .observer = take_duration};
+	struct chain *c = open_chain(&s);
+
+	chain_released(c, 10, 500);
+	assert_int_equal(told_of_end(c, 11, 100, 900), 800);
+	assert_int_equal(told_of_end(c, 10, 100, 1700), 1200);
+	/* who has its number later */
+	assert_int_equal(told_of_end(c, 10, 1800, 1900), 100);
+	chain_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_a_full_disk_did_not_take_is_not_delivered,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			the_time_for_which_the_command_was_held_is_not_in_its_duration, set_up,
+			tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

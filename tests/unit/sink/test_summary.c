@@ -94,14 +94,28 @@ static void requests_are_counted_beside_the_calls(void **state)
 	struct summary *s = *state;
 
 	feed_tls(s, "GET /x HTTP/1.1\r\n\r\n");
-	feed_tls(s, "HTTP/1.1 200 OK\r\n");
 	begin(AS_EV_HTTP_REQUEST);
 	feed(s);
+	assert_prints(s, "TLS          1 call, 19 B of plaintext, 1 HTTP request\n");
+	feed_tls(s, "HTTP/1.1 200 OK\r\n");
 	begin(AS_EV_HTTP_RESPONSE);
 	feed(s);
 	begin(AS_EV_HTTP_REQUEST);
 	feed(s);
 	assert_prints(s, "TLS          2 calls, 36 B of plaintext, 2 HTTP requests");
+}
+
+static void one_is_no_plural(void **state)
+{
+	struct summary *s = *state;
+
+	assert_prints(s, "0 programs started");
+	begin(AS_EV_EXEC);
+	feed(s);
+	((struct as_file_io *)begin(AS_EV_FILE_WRITE))->count = 1;
+	feed(s);
+	assert_prints(s, "1 program started");
+	assert_prints(s, "written in 1 call,");
 }
 
 static void failures_are_counted_apart(void **state)
@@ -170,6 +184,7 @@ int main(void)
 		TEST(sums_of_a_connection_are_counted_once),
 		TEST(connections_beyond_the_table_count_at_their_end),
 		TEST(requests_are_counted_beside_the_calls),
+		TEST(one_is_no_plural),
 		TEST(failures_are_counted_apart),
 		TEST(what_was_left_out_at_a_limit_is_not_lost),
 		TEST(the_ledger_has_the_last_word_on_losses),

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -525,6 +526,18 @@ static void files_rotate_between_lines_and_the_oldest_goes(void **state)
 	assert_int_equal(access(beside(".new"), F_OK), -1);
 }
 
+static void an_old_file_is_rotated_where_old_files_are_kept(void **state)
+{
+	struct writer_options opt = {.path = path, .rotate_bytes = 1000, .rotate_keep = 2};
+
+	write_target(path);
+	writer_free(open_path(&opt));
+	assert_file(path, "");
+	assert_file(beside(".1"), "precious\n");
+	writer_free(open_path(&opt)); /* an empty one pushes nothing out */
+	assert_int_equal(access(beside(".2"), F_OK), -1);
+}
+
 static void rotation_that_keeps_nothing_starts_over(void **state)
 {
 	struct writer_options opt = {.path = path, .rotate_bytes = 1000};
@@ -590,6 +603,30 @@ static void reopening_the_same_file_keeps_its_content(void **state)
 	assert_true(writer_sync(w, SYNC_MS));
 	writer_free(w);
 	assert_file(path, "one\ntwo\n");
+}
+
+static void a_file_is_its_writers_alone_until_the_writer_ends(void **state)
+{
+	struct writer *w = open_path(&(struct writer_options){.path = path});
+	pid_t child;
+
+	add(w, AS_EV_EXEC, "one\n");
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_refused(-EBUSY, "another agentsight");
+	writer_reopen(w);
+	add(w, AS_EV_EXEC, "two\n");
+	assert_true(writer_sync(w, SYNC_MS));
+	assert_refused(-EBUSY, "another agentsight");
+	assert_file(path, "one\ntwo\n");
+	child = fork(); /* has a copy of the descriptor */
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	writer_free(w);
+	writer_free(open_path(&(struct writer_options){.path = path}));
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 static void reopening_refuses_a_link_and_goes_on_with_the_open_file(void **state)
@@ -979,10 +1016,12 @@ int main(void)
 		TEST(a_line_that_memory_did_not_suffice_for_is_taken_back_alone),
 		TEST(a_line_of_no_bytes_counts_as_delivered),
 		TEST(files_rotate_between_lines_and_the_oldest_goes),
+		TEST(an_old_file_is_rotated_where_old_files_are_kept),
 		TEST(rotation_that_keeps_nothing_starts_over),
 		TEST(rotation_that_fails_loses_nothing),
 		TEST(reopening_goes_on_in_a_new_file),
 		TEST(reopening_the_same_file_keeps_its_content),
+		TEST(a_file_is_its_writers_alone_until_the_writer_ends),
 		TEST(reopening_refuses_a_link_and_goes_on_with_the_open_file),
 		TEST(a_file_that_somebody_empties_goes_on_at_its_new_end),
 		TEST(an_error_leaves_whole_lines_and_counts_the_others),

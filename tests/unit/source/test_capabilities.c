@@ -52,6 +52,28 @@ static void each_is_kept_with_a_copy_of_its_hook(void **state)
 	assert_int_equal(all.n, 2);
 }
 
+__attribute__((format(printf, 2, 3))) static void say(struct capability *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	capability_say(c, fmt, ap);
+	va_end(ap);
+}
+
+static void a_reason_that_is_cut_says_so(void **state)
+{
+	struct capability c;
+
+	say(&c, "%0*d", CAPABILITY_REASON_LEN - 1, 0);
+	assert_int_equal(strspn(c.reason, "0"), CAPABILITY_REASON_LEN - 1);
+	say(&c, "%0*dä", CAPABILITY_REASON_LEN - 5, 0);
+	assert_int_equal(strspn(c.reason, "0"), CAPABILITY_REASON_LEN - 5);
+	say(&c, "%0*dääää", CAPABILITY_REASON_LEN - 5, 0); /* half of one would remain */
+	assert_int_equal(strspn(c.reason, "0"), CAPABILITY_REASON_LEN - 5);
+	assert_string_equal(c.reason + CAPABILITY_REASON_LEN - 5, "…");
+}
+
 static void what_was_told_makes_room_but_for_the_first_ones(void **state)
 {
 	for (unsigned int i = 0; i < 200; i++)
@@ -92,6 +114,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(each_is_kept_with_a_copy_of_its_hook),
+		TEST(a_reason_that_is_cut_says_so),
 		TEST(what_was_told_makes_room_but_for_the_first_ones),
 		TEST(any_number_fits_one_after_the_other),
 		TEST(too_many_at_once_are_refused_and_counted),

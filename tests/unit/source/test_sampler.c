@@ -341,6 +341,14 @@ static void a_tree_row_ends_the_sample_and_tells_why_it_was_taken(void **state)
 	assert_int_equal(tree.rss_kb, rows->rss_kb);
 }
 
+static void the_time_for_which_the_command_was_held_is_not_in_its_trees(void **state)
+{
+	sampler_released(sampler, 7 * SEC);
+	task(10, 10, 1, SEC, 0);
+	sample(10 * SEC);
+	assert_int_equal(tree.elapsed_ns, 3 * SEC);
+}
+
 static struct sampler_load planned_for;
 static int plans;
 
@@ -1043,6 +1051,7 @@ int main(void)
 		TEST(where_a_childs_io_cannot_be_told_apart_the_row_says_so),
 		TEST(a_source_that_fails_makes_no_rows),
 		TREE_TEST(a_tree_row_ends_the_sample_and_tells_why_it_was_taken),
+		TREE_TEST(the_time_for_which_the_command_was_held_is_not_in_its_trees),
 		TREE_TEST(the_next_sample_is_planned_by_what_this_one_shows),
 		TREE_TEST(the_load_is_that_of_all_trees),
 		TREE_TEST(every_row_says_which_tree_it_is_part_of),
