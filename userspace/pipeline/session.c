@@ -38,6 +38,7 @@
 	100                /* the same when nobody watches and no event makes us attach anything */
 #define STATS_TICKS   60   /* seconds between two `stats` events */
 #define KILL_AFTER_MS 5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
+#define KILLED_MS     1000 /* how long its end is waited for then; a device may hold it */
 #define STALL_MS      5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
@@ -571,11 +572,20 @@ static void on_duration(struct session *s)
 	s->stop_reason = "duration";
 }
 
-static void on_child(struct session *s)
+/* Has the command ended? Then what it used is known, too. */
+static bool command_ended(struct session *s)
 {
+	if (s->end.ended)
+		return true;
 	child_look(&s->child, &s->end);
 	if (s->end.ended && !s->end.unknown)
 		sources_waited(s->sources, s->child.pid, &s->end.used);
+	return s->end.ended;
+}
+
+static void on_child(struct session *s)
+{
+	command_ended(s);
 	s->stop_reason = "command ended";
 }
 
@@ -891,25 +901,30 @@ static int open_all(struct session *s, struct err *e)
 	return open_loop(s, e);
 }
 
+static bool await_command(struct session *s, int ms)
+{
+	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
+
+	for (int i = 0; i < ms / 10 && !command_ended(s); i++) {
+		nanosleep(&moment, NULL);
+		breathe(s);
+	}
+	return command_ended(s);
+}
+
 /* A command that is still there when its time is over: as timeout(1) does. */
 static void end_command(struct session *s)
 {
-	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
 	int r;
 
-	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0)
-		return;
-	child_look(&s->child, &s->end);
-	if (s->end.ended)
+	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0 || command_ended(s))
 		return;
 	r = child_signal(&s->child, SIGTERM);
-	for (int i = 0; r == 0 && i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
-		nanosleep(&moment, NULL);
-		breathe(s);
-		child_look(&s->child, &s->end);
-	}
-	if (r == 0 && !s->end.ended)
+	if (r == 0 && !await_command(s, KILL_AFTER_MS)) {
 		r = child_signal(&s->child, SIGKILL);
+		if (r == 0)
+			await_command(s, KILLED_MS);
+	}
 	if (r < 0)
 		log_warning("the command cannot be ended, and goes on: %s", strerror(-r));
 }
