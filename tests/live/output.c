@@ -390,6 +390,28 @@ static bool is_told(void *id)
 	return __atomic_load_n((pid_t *)id, __ATOMIC_SEQ_CST) != 0;
 }
 
+static void check_old(const char *path)
+{
+	CHECK(!strcmp(live_read_file(path), "old\n"), "what was recorded before is gone");
+}
+
+static void wrong_file(void)
+{
+	char *old = live_printf("%s/old", live_dir());
+	FILE *f = fopen(old, "we");
+
+	fputs("old\n", f);
+	fclose(f);
+	EXPECT_USAGE(2, "^", "record", "-c", "x", "-o", old, "--alert", "rss > 500");
+	check_old(old);
+	EXPECT_USAGE(1, "/nonexistent", "record", "-c", "x", "-o", old, "--prices", "/nonexistent");
+	check_old(old);
+	EXPECT_USAGE(1, "/nonexistent", "ssl", "-o", old, "--binary-path", "/nonexistent");
+	check_old(old);
+	EXPECT_USAGE(1, "ELF", "ssl", "-o", old, "--binary-path", old);
+	check_old(old);
+}
+
 static void not_a_process(void)
 {
 	char *out = live_printf("%s/events", live_dir()), *word, *text;
@@ -671,6 +693,7 @@ const struct live_test output_tests[] = {
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
 	{"json_goes_to_the_file_that_is_named", json_goes_to_the_file, 30},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
+	{"a_mistake_costs_no_older_recording", wrong_file, 30},
 	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
 	{"a_missing_privilege_ends_with_3", no_privilege, 30},
