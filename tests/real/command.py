@@ -148,7 +148,21 @@ def the_line_is_rewritten_in_place(bench):
     terminal = Terminal(bench, "run", "-i", "50", "--", "sleep", "2")
     terminal.wait_for(b"1 process: CPU ")
     check_equal(terminal.end(), 0, "exit status")
-    check(terminal.seen.count(b"\r\x1b[K") >= 3, f"not rewritten: {terminal.seen}")
+    check(terminal.seen.count(b"\x1b8") >= 3, f"not rewritten: {terminal.seen}")
+
+
+def a_question_is_not_drawn_over(bench):
+    """The cursor is restored behind it, and nothing left of it is erased."""
+    script = "printf 'everything? '; read answer; echo got $answer"
+    terminal = Terminal(bench, "run", "-i", "20", "--", "sh", "-c", script)
+    terminal.wait_for(b"everything? ")
+    asked = terminal.seen.index(b"everything? ")
+    wait_until("the line", lambda: (terminal.read(), terminal.seen[asked:].count(b"\x1b8") >= 3)[1])
+    for drawn in terminal.seen[asked:].split(b"\x1b7")[1:4]:
+        check(drawn.startswith(b"\x1b[B\r") and b"\x1b8" in drawn, f"not below the cursor: {drawn}")
+    terminal.keys(b"yes\n")
+    terminal.wait_for(b"got yes")
+    check_equal(terminal.end(), 0, "exit status")
 
 
 def the_pace_is_the_formula(bench):
@@ -226,6 +240,7 @@ TESTS = [
     a_signal_for_agentsight_is_passed_on,
     a_full_screen_program_works,
     the_line_is_rewritten_in_place,
+    a_question_is_not_drawn_over,
     the_pace_is_the_formula,
     the_end_of_the_last_process_ends_attach,
     an_ordinary_user_gets_samples_of_what_is_theirs,

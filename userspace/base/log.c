@@ -43,7 +43,7 @@ void log_setup(enum log_level level, bool colour)
 
 void log_in_place(bool on)
 {
-	log_before = on ? "\r\033[K" : "";
+	log_before = on ? "\033[J" : "";
 }
 
 void log_open(void)

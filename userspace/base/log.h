@@ -30,7 +30,7 @@ int log_fd(void);
 /* Messages above @level are left out; @colour switches ANSI colours on. */
 void log_setup(enum log_level level, bool colour);
 
-/* A line that is rewritten in place stands on the terminal: a message goes over it. */
+/* A line that is rewritten in place stands on the terminal, below the cursor: a message goes over it. */
 void log_in_place(bool on);
 
 /* A text that is no message, in place of such a line. False: not all of it was taken within @wait_ms. */
