@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -131,6 +132,19 @@ def a_signal_for_agentsight_is_passed_on(bench):
         child.stdout.close()
 
 
+def ignored_and_blocked_signals_stay_that(bench):
+    def before():
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGUSR1])
+
+    words = ("grep", "^Sig[BI]", "/proc/self/status")
+    expected = subprocess.run(words, preexec_fn=before, restore_signals=False, capture_output=True).stdout
+    done = run(bench, "run", "-q", "--", *words, preexec_fn=before, restore_signals=False)
+    check(re.search(rb"[13579bdf]{2}...\n$", expected), f"not as set: {expected}")
+    check_equal(done.stdout, expected, "signals of the command")
+
+
 def a_full_screen_program_works(bench):
     terminal = Terminal(bench, "run", "-i", "20", "--", PYTHON, "-c", FULL_SCREEN)
     terminal.wait_for(b"[READY]")
@@ -238,6 +252,7 @@ TESTS = [
     its_output_is_untouched,
     ctrl_c_reaches_the_command,
     a_signal_for_agentsight_is_passed_on,
+    ignored_and_blocked_signals_stay_that,
     a_full_screen_program_works,
     the_line_is_rewritten_in_place,
     a_question_is_not_drawn_over,

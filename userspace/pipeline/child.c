@@ -16,11 +16,25 @@
 /* What is said to the child at its gate. */
 static const char go = 'g', stay = 's';
 
-/* In the child: waits for the word to go, then becomes the command; an end without it is none. */
-static _Noreturn void run_command(char **argv, const struct child_files *files, int gate_fd,
-				  int error_fd)
+static void signals_restore(const struct child_signals *found)
 {
 	sigset_t none;
+
+	if (found) {
+		if (found->children_ignored)
+			signal(SIGCHLD, SIG_IGN);
+		sigprocmask(SIG_SETMASK, &found->blocked, NULL);
+		return;
+	}
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the child: waits for the word to go, then becomes the command; an end without it is none. */
+static _Noreturn void run_command(char **argv, const struct child_files *files,
+				  const struct child_signals *signals, int gate_fd, int error_fd)
+{
 	char byte;
 	ssize_t n;
 	int error;
@@ -30,9 +44,7 @@ static _Noreturn void run_command(char **argv, const struct child_files *files, 
 	} while (n < 0 && errno == EINTR);
 	if (n != 1 || byte != go)
 		_exit(126);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	signals_restore(signals);
 	if (files->out > 0 && dup2(files->out, STDOUT_FILENO) < 0)
 		_exit(126);
 	if (files->err > 0 && dup2(files->err, STDERR_FILENO) < 0)
@@ -50,7 +62,8 @@ static void close_pair(int (*pair)[2])
 	closep(&(*pair)[1]);
 }
 
-int child_hold(char **argv, const struct child_files *files, struct child *ret, struct err *e)
+int child_hold(char **argv, const struct child_files *files, const struct child_signals *signals,
+	       struct child *ret, struct err *e)
 {
 	_cleanup_(close_pair) int gate[2] = {-1, -1};
 	_cleanup_(close_pair) int error[2] = {-1, -1};
@@ -66,7 +79,7 @@ int child_hold(char **argv, const struct child_files *files, struct child *ret, 
 	if (pid == 0) {
 		close(gate[1]);
 		close(error[0]);
-		run_command(argv, files, gate[0], error[1]);
+		run_command(argv, files, signals, gate[0], error[1]);
 	}
 	*ret = (struct child){
 		.pid = pid,

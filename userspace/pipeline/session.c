@@ -861,7 +861,8 @@ static int open_all(struct session *s, struct err *e)
 	if (r < 0)
 		return r;
 	if (s->opt->command) {
-		r = child_hold(s->opt->command, &s->opt->files, &s->child, e);
+		/* before we ignore and block signals ourselves */
+		r = child_hold(s->opt->command, &s->opt->files, s->opt->signals, &s->child, e);
 		if (r < 0)
 			return r;
 	}

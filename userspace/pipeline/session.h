@@ -77,9 +77,10 @@ struct session_options {
 	char **command;           /* started and followed; NULL: none */
 	bool command_first;       /* it gets the signals that end us; we end when it has ended */
 	struct child_files files; /* where the output of the command goes */
-	bool end_with_pids;       /* when the last of `pids` has ended */
-	bool end_with_members;    /* when all that they have started has ended, too */
-	bool readable;            /* lines for a person on standard output */
+	const struct child_signals *signals; /* it begins with; NULL: with all as by default */
+	bool end_with_pids;                  /* when the last of `pids` has ended */
+	bool end_with_members;               /* when all that they have started has ended, too */
+	bool readable;                       /* lines for a person on standard output */
 	bool colour;
 	bool colour_err; /* the same for standard error */
 	bool quiet;
