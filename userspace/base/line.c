@@ -133,17 +133,19 @@ static void put(struct line *l, const char *text, size_t len, unsigned columns)
 	if (l->full)
 		return;
 	if (l->used + columns > l->columns) {
-		/* no style has been dropped with the tail: `styled` still asks for an end */
 		if (!l->b->failed)
 			l->b->len = l->mark;
+		l->styled = l->mark_styled; /* with the tail went its styles and their ends */
 		buf_add_str(l->b, CUT);
 		l->full = true;
 		return;
 	}
 	buf_add(l->b, text, len);
 	l->used += columns;
-	if (l->used < l->columns)
+	if (l->used < l->columns) {
 		l->mark = l->b->len;
+		l->mark_styled = l->styled;
+	}
 }
 
 void line_text(struct line *l, const char *p, size_t n)

@@ -32,9 +32,10 @@ struct line {
 	unsigned columns;
 	unsigned used;
 	bool colour;
-	bool styled; /* a style is on */
-	bool full;   /* cut: what is appended now is lost */
-	size_t mark; /* where "…" goes if the next character does not fit */
+	bool styled;      /* a style is on */
+	bool full;        /* cut: what is appended now is lost */
+	size_t mark;      /* where "…" goes if the next character does not fit */
+	bool mark_styled; /* `styled` there */
 };
 
 /* Begins behind what @b holds. */
