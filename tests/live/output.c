@@ -464,6 +464,21 @@ static void no_privilege(void)
 	CHECK(status == 3, "status %d instead of 3", status);
 }
 
+/* What execve() says is about the file, not about who may trace. */
+static void no_program(void)
+{
+	char *out = live_printf("%s/events", live_dir());
+	char *file = live_printf("%s/file", live_dir());
+	FILE *f = fopen(file, "we");
+
+	fclose(f);
+	EXPECT_USAGE(1, "Permission denied", "record", "-o", out, "--", file);
+	EXPECT_USAGE(1, "Permission denied", "process", "-o", out, "--", file);
+	EXPECT_USAGE(1, "No such file", "record", "-o", out, "--", "/nonexistent");
+	EXPECT_USAGE(126, "Permission denied", "run", "-o", out, "--", file);
+	EXPECT_USAGE(127, "No such file", "run", "-o", out, "--", "/nonexistent");
+}
+
 /* It gives up its privileges to look at what is left, and tells those that it was started with. */
 static void doctor_privilege(void)
 {
@@ -697,6 +712,7 @@ const struct live_test output_tests[] = {
 	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
 	{"a_missing_privilege_ends_with_3", no_privilege, 30},
+	{"a_command_that_cannot_be_executed_is_no_missing_privilege", no_program, 30},
 	{"doctor_tells_the_privileges_that_it_was_started_with", doctor_privilege, 60},
 	{"samples_of_ones_own_processes_need_no_privilege", own_processes_without_privilege, 30},
 	{"a_duration_ends_the_run_in_order", duration, 30},

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "priv/priv.h"
 
 /* What is said to the child at its gate. */
@@ -110,7 +111,7 @@ int child_release(struct child *c, const char *name, struct err *e)
 	ssize_t n;
 
 	if (r < 0)
-		return err_set(e, r, "cannot let '%s' go: %s", name, strerror(-r));
+		return err_set(e, r, "cannot let '%s' go: %s", log_safe(name), strerror(-r));
 	closep(&c->gate_fd);
 	c->gate_fd = -1;
 	/* execve() closes the other end; bytes arrive only when it failed */
@@ -118,7 +119,7 @@ int child_release(struct child *c, const char *name, struct err *e)
 		n = read(c->error_fd, &error, sizeof(error));
 	} while (n < 0 && errno == EINTR);
 	if (n == sizeof(error))
-		return err_set(e, -error, "cannot start '%s': %s", name, strerror(error));
+		return err_set(e, -error, "cannot start '%s': %s", log_safe(name), strerror(error));
 	return 0;
 }
 

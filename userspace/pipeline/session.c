@@ -78,6 +78,7 @@ struct session {
 	size_t capabilities_said;
 	int coalesce_ms;
 	const char *stop_reason; /* not NULL: end */
+	bool failed;             /* it could not begin: there is nothing to sum up */
 	struct session_result result;
 	struct sampling sampling;
 	uint64_t next_ns;         /* from the sample that is being taken */
@@ -791,7 +792,7 @@ static void finish(struct session *s)
 		log_warning("%llu events were lost; `stop` says where (a larger --ring-size helps "
 			    "when a ring was full)",
 			    (unsigned long long)lost);
-	if (s->opt->summary) {
+	if (s->opt->summary && !s->failed) {
 		say_summary(s);
 		if (s->opt->output)
 			log_notice("%llu events in %s",
@@ -817,7 +818,7 @@ static void breathe(void *context)
 	chain_flush(s->chain);
 }
 
-bool session_released(const struct session *s)
+static bool is_released(const struct session *s)
 {
 	return s->child.pid && s->child.gate_fd < 0;
 }
@@ -918,7 +919,7 @@ static void end_command(struct session *s)
 {
 	int r;
 
-	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0 || command_ended(s))
+	if (!s->opt->command_first || !is_released(s) || command_ended(s))
 		return;
 	r = child_signal(&s->child, SIGTERM);
 	if (r == 0 && !await_command(s, KILL_AFTER_MS)) {
@@ -957,6 +958,7 @@ void session_close(struct session *s, struct session_result *ret)
 		end_command(s);
 		finish(s); /* what has begun ends in order, also when it could not go on */
 	}
+	s->result.released = is_released(s);
 	s->result.command_ended = s->end.ended;
 	s->result.status_unknown = s->end.unknown;
 	s->result.command_status = s->end.status;
@@ -1000,6 +1002,7 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		session_kick(s);
 	}
 	if (r < 0) {
+		s->failed = true;
 		session_stop(s, "failed");
 		session_close(s, NULL);
 		return r;
@@ -1016,7 +1019,8 @@ int session_run(const struct session_options *opt, struct session_result *ret, s
 	if (r < 0)
 		return r;
 	r = session_start(s, e);
-	if (r < 0)
+	s->failed = r < 0;
+	if (s->failed)
 		session_stop(s, "failed");
 	while (session_step(s, -1))
 		;
