@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cmd/cmd.h"
 #include "event/schema.h"
 #include "priv/priv.h"
@@ -138,6 +139,7 @@ int main(int argc, char **argv)
 
 	fill_standard_descriptors();
 	take_back_sigchld(&found_signals);
+	utf8_look_at_locale();
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;

@@ -390,6 +390,14 @@ static bool is_told(void *id)
 	return __atomic_load_n((pid_t *)id, __ATOMIC_SEQ_CST) != 0;
 }
 
+static void other_encoding(void)
+{
+	setenv("LC_ALL", "C", 1);
+	EXPECT_USAGE(2, "'?'", "\u65e5", "--json");
+	setenv("LC_ALL", "C.UTF-8", 1);
+	EXPECT_USAGE(2, "'\u65e5'", "\u65e5", "--json");
+}
+
 static void check_old(const char *path)
 {
 	CHECK(!strcmp(live_read_file(path), "old\n"), "what was recorded before is gone");
@@ -708,6 +716,7 @@ const struct live_test output_tests[] = {
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
 	{"json_goes_to_the_file_that_is_named", json_goes_to_the_file, 30},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
+	{"what_a_terminal_may_obey_is_not_said_in_another_encoding", other_encoding, 30},
 	{"a_mistake_costs_no_older_recording", wrong_file, 30},
 	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},

@@ -8,7 +8,11 @@
 #include "base/cleanup.h"
 #include "base/utf8.h"
 
-#define CUT "…"
+/* One column wide. */
+static const char *cut_mark(void)
+{
+	return utf8_is_shown() ? "…" : ">";
+}
 
 /* What is shown as one unit: a character, or what stands in for one. It is never cut in two. */
 struct cell {
@@ -92,7 +96,7 @@ static size_t cell_read(struct cell *c, const char *text, size_t n)
 		return 1;
 	}
 	code = decode(p, len);
-	if (in_ranges(hidden, ARRAY_SIZE(hidden), code)) {
+	if (in_ranges(hidden, ARRAY_SIZE(hidden), code) || !utf8_is_harmless(p, len)) {
 		cell_escape(c, code, false);
 		return len;
 	}
@@ -136,7 +140,7 @@ static void put(struct line *l, const char *text, size_t len, unsigned columns)
 		if (!l->b->failed)
 			l->b->len = l->mark;
 		l->styled = l->mark_styled; /* with the tail went its styles and their ends */
-		buf_add_str(l->b, CUT);
+		buf_add_str(l->b, cut_mark());
 		l->full = true;
 		return;
 	}
@@ -202,7 +206,7 @@ void line_text_max(struct line *l, const char *p, size_t n, unsigned columns)
 		return;
 	}
 	line_text(l, p, fitting(p, n, columns - 1));
-	put(l, CUT, sizeof(CUT) - 1, 1);
+	put(l, cut_mark(), strlen(cut_mark()), 1);
 }
 
 /* How a word is written: as it is, 'so', or $'so' (when something in it is escaped). */

@@ -2,7 +2,8 @@
 /*
  * One line for a terminal: never wider than the terminal, and safe whatever the traced programs put
  * into it. Escape sequences come from line_style() only. What controls a terminal, turns the
- * direction of text or cannot be seen is written out (\x1b, \u202e), and so is what is not UTF-8.
+ * direction of text or cannot be seen is written out (\x1b, \u202e), and so is what is not UTF-8 or not harmless
+ * (base/utf8.h).
  */
 #ifndef AGENTSIGHT_BASE_LINE_H
 #define AGENTSIGHT_BASE_LINE_H

@@ -44,7 +44,10 @@ __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const c
 #define log_info(...)    log_say(LOG_INFO, __VA_ARGS__)
 #define log_debug(...)   log_say(LOG_DEBUG, __VA_ARGS__)
 
-/* @text with control characters, and what is no UTF-8, replaced by '?', in one of a few static buffers. */
+/*
+ * @text with control characters, what is no UTF-8 and what is not harmless (base/utf8.h) replaced by '?', in one of a
+ * few static buffers.
+ */
 const char *log_safe(const char *text);
 
 #endif

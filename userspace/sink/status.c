@@ -17,6 +17,7 @@
 #include "base/line.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "base/utf8.h"
 
 #define COLUMNS_DEFAULT 80
 #define CLEAR           "\033[J" /* from the cursor on */
@@ -30,6 +31,7 @@
 #define BELOW_END   "\033[K\0338"
 
 static const char *const spinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
+static const char *const ascii_spinner[] = {"|", "/", "-", "\\"};
 
 /* Where green ends and where red begins. */
 struct limits {
@@ -116,7 +118,9 @@ static void put_line(struct status *s)
 
 	line_begin(&l, &s->text, columns(s), s->opt.colour);
 	if (s->opt.in_place) {
-		line_str(&l, spinner[s->turn++ % ARRAY_SIZE(spinner)]);
+		line_str(&l, utf8_is_shown() ? spinner[s->turn % ARRAY_SIZE(spinner)]
+					     : ascii_spinner[s->turn % ARRAY_SIZE(ascii_spinner)]);
+		s->turn++;
 		line_str(&l, " ");
 	}
 	line_style(&l, LINE_DIM);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "event/schema.h"
 #include "sink/status.h"
 
@@ -241,6 +243,25 @@ static void a_question_and_its_answer_stay(void **state)
 	assert_string_equal(screen.rows[screen.row - 1], "everything? yes");
 }
 
+static void without_UTF_8_the_line_is_of_ASCII(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+	struct as_system_tree t = tree();
+
+	setenv("LC_ALL", "C", 1);
+	utf8_look_at_locale();
+	for (unsigned i = 0; i < 12; i++) {
+		t.h.boot_ns++;
+		show(sink, &t);
+		sink->flush(sink);
+		for (const char *p = drawn(master); *p; p++)
+			assert_true((uint8_t)*p < 0x80);
+	}
+	setenv("LC_ALL", "C.UTF-8", 1);
+	utf8_look_at_locale();
+	sink->free(sink);
+}
+
 static void nothing_is_drawn_when_there_is_nothing_new(void **state)
 {
 	struct sink *sink = sink_new(slave, true, false);
@@ -449,6 +470,7 @@ int main(void)
 		TEST(on_a_terminal_the_line_is_rewritten_in_place),
 		TEST(the_line_stands_below_what_the_command_writes),
 		TEST(a_question_and_its_answer_stay),
+		TEST(without_UTF_8_the_line_is_of_ASCII),
 		TEST(nothing_is_drawn_when_there_is_nothing_new),
 		TEST(the_trees_of_one_sample_are_added),
 		TEST(a_program_that_has_the_terminal_for_itself_is_left_alone),
