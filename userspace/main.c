@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cmd/cmd.h"
 #include "event/schema.h"
 #include "priv/priv.h"
@@ -56,6 +57,9 @@ static bool colour_wanted(const struct options *o, int fd)
 	       !(term && !strcmp(term, "dumb"));
 }
 
+/* What main() changes of signals, as it was. */
+static struct child_signals found_signals;
+
 /* Options may stand before the command, which is argv[@at], as well as behind it. */
 static int run_command(const struct command *c, int at, int argc, char **argv)
 {
@@ -65,6 +69,7 @@ static int run_command(const struct command *c, int at, int argc, char **argv)
 
 	o.session.argv = argv;
 	o.session.argc = argc;
+	o.session.signals = &found_signals;
 	o.session.interval_ns = 2 * NSEC_PER_SEC;
 	o.session.rotate_keep = 5;
 	o.session.pace.mode = PACE_TIME;
@@ -110,14 +115,14 @@ static void fill_standard_descriptors(void)
 }
 
 /* Whoever starts us may ignore or block it: then nobody could tell how the command ended. */
-static void take_back_sigchld(void)
+static void take_back_sigchld(struct child_signals *found)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
-	signal(SIGCHLD, SIG_DFL);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	found->children_ignored = signal(SIGCHLD, SIG_DFL) == SIG_IGN;
+	sigprocmask(SIG_UNBLOCK, &set, &found->blocked);
 }
 
 /*
@@ -134,7 +139,8 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, LARGE_PIECE);
 
 	fill_standard_descriptors();
-	take_back_sigchld();
+	take_back_sigchld(&found_signals);
+	utf8_look_at_locale();
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;

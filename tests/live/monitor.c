@@ -206,6 +206,49 @@ static void ordinary_user(void)
 	last_of(&t, "thread", t.pid);
 }
 
+/* Without kernel programs only wait4() tells what one used that ended between two samples. */
+static void used_when_its_time_is_over(const char *script)
+{
+	char *dir = live_printf("%s/own", live_dir());
+	struct told t = {};
+	struct line *tree;
+	size_t i = 0;
+	int status;
+	pid_t pid;
+
+	CHECK(!mkdir(dir, 0700) && !chown(dir, NOBODY, NOBODY), "%s", dir);
+	pid = fork();
+	if (pid == 0) {
+		become(NOBODY);
+		execl(sight_program(), "agentsight", "run", "--quiet", "--no-polling", "--duration",
+		      "1", live_printf("--output=%s/events.json", dir), "--", "sh", "-c", script,
+		      NULL);
+		_exit(127);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 124,
+	      "run ended with %x", status);
+	stream_load(&t.st, live_printf("%s/events.json", dir));
+	stream_check_lossless(&t.st);
+	tree = stream_find(&t.st, &i, 0, "system", "tree");
+	CHECK(tree, "no tree");
+	t.pid = tree->pid;
+	tree = last_of(&t, "tree", 0);
+	CHECK(line_int(tree, "ended") == 1, "its end is not told");
+	/* a tenth of the time, however busy the machine is */
+	CHECK(line_int(tree, "cpu.total_ns") > 100000000, "%lld ns",
+	      (long long)line_int(tree, "cpu.total_ns"));
+}
+
+static void terminated(void)
+{
+	used_when_its_time_is_over("while :; do :; done");
+}
+
+static void killed(void)
+{
+	used_when_its_time_is_over("trap '' TERM; while :; do :; done");
+}
+
 /* ---- many ---- */
 
 static void idle_until_killed(void)
@@ -464,6 +507,8 @@ const struct live_test monitor_tests[] = {
 	{"memory_that_was_touched_is_seen", memory, 60},
 	{"CPU_time_of_threads_is_within_1_percent", threads, 60},
 	{"an_ordinary_user_sees_the_same_of_ones_own_processes", ordinary_user, 60},
+	{"what_a_command_used_that_was_terminated_at_the_end_of_its_time_is_told", terminated, 30},
+	{"what_a_command_used_that_was_killed_behind_the_end_of_its_time_is_told", killed, 60},
 	{"of_5000_idle_processes_none_is_missing", none_is_missing, 120},
 	{"a_process_that_is_given_besides_one_above_it_stays_in_its_tree", given_within_a_tree, 60},
 	{"what_connections_moved_is_known_at_each_sample", sums_of_connections, 60},

@@ -410,6 +410,36 @@ static bool is_told(void *id)
 	return __atomic_load_n((pid_t *)id, __ATOMIC_SEQ_CST) != 0;
 }
 
+static void other_encoding(void)
+{
+	setenv("LC_ALL", "C", 1);
+	EXPECT_USAGE(2, "'?'", "\u65e5", "--json");
+	setenv("LC_ALL", "C.UTF-8", 1);
+	EXPECT_USAGE(2, "'\u65e5'", "\u65e5", "--json");
+}
+
+static void check_old(const char *path)
+{
+	CHECK(!strcmp(live_read_file(path), "old\n"), "what was recorded before is gone");
+}
+
+static void wrong_file(void)
+{
+	char *old = live_printf("%s/old", live_dir());
+	FILE *f = fopen(old, "we");
+
+	fputs("old\n", f);
+	fclose(f);
+	EXPECT_USAGE(2, "^", "record", "-c", "x", "-o", old, "--alert", "rss > 500");
+	check_old(old);
+	EXPECT_USAGE(1, "/nonexistent", "record", "-c", "x", "-o", old, "--prices", "/nonexistent");
+	check_old(old);
+	EXPECT_USAGE(1, "/nonexistent", "ssl", "-o", old, "--binary-path", "/nonexistent");
+	check_old(old);
+	EXPECT_USAGE(1, "ELF", "ssl", "-o", old, "--binary-path", old);
+	check_old(old);
+}
+
 static void not_a_process(void)
 {
 	char *out = live_printf("%s/events", live_dir()), *word, *text;
@@ -460,6 +490,21 @@ static void no_privilege(void)
 		live_printf("%s process --duration 1 >/dev/null", program_for_anyone()));
 
 	CHECK(status == 3, "status %d instead of 3", status);
+}
+
+/* What execve() says is about the file, not about who may trace. */
+static void no_program(void)
+{
+	char *out = live_printf("%s/events", live_dir());
+	char *file = live_printf("%s/file", live_dir());
+	FILE *f = fopen(file, "we");
+
+	fclose(f);
+	EXPECT_USAGE(1, "Permission denied", "record", "-o", out, "--", file);
+	EXPECT_USAGE(1, "Permission denied", "process", "-o", out, "--", file);
+	EXPECT_USAGE(1, "No such file", "record", "-o", out, "--", "/nonexistent");
+	EXPECT_USAGE(126, "Permission denied", "run", "-o", out, "--", file);
+	EXPECT_USAGE(127, "No such file", "run", "-o", out, "--", "/nonexistent");
 }
 
 /* It gives up its privileges to look at what is left, and tells those that it was started with. */
@@ -695,9 +740,12 @@ const struct live_test output_tests[] = {
 	{"a_hard_kill_leaves_every_line_whole", killed_hard, 60},
 	{"json_goes_to_the_file_that_is_named", json_goes_to_the_file, 30},
 	{"wrong_usage_ends_with_2_and_names_the_cause", wrong_usage, 30},
+	{"what_a_terminal_may_obey_is_not_said_in_another_encoding", other_encoding, 30},
+	{"a_mistake_costs_no_older_recording", wrong_file, 30},
 	{"a_thread_id_is_no_process_id", not_a_process, 30},
 	{"a_wrong_filter_ends_with_2_and_points_at_the_place", wrong_filter, 30},
 	{"a_missing_privilege_ends_with_3", no_privilege, 30},
+	{"a_command_that_cannot_be_executed_is_no_missing_privilege", no_program, 30},
 	{"doctor_tells_the_privileges_that_it_was_started_with", doctor_privilege, 60},
 	{"samples_of_ones_own_processes_need_no_privilege", own_processes_without_privilege, 30},
 	{"a_duration_ends_the_run_in_order", duration, 30},

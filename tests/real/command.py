@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -131,6 +132,19 @@ def a_signal_for_agentsight_is_passed_on(bench):
         child.stdout.close()
 
 
+def ignored_and_blocked_signals_stay_that(bench):
+    def before():
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGUSR1])
+
+    words = ("grep", "^Sig[BI]", "/proc/self/status")
+    expected = subprocess.run(words, preexec_fn=before, restore_signals=False, capture_output=True).stdout
+    done = run(bench, "run", "-q", "--", *words, preexec_fn=before, restore_signals=False)
+    check(re.search(rb"[13579bdf]{2}...\n$", expected), f"not as set: {expected}")
+    check_equal(done.stdout, expected, "signals of the command")
+
+
 def a_full_screen_program_works(bench):
     terminal = Terminal(bench, "run", "-i", "20", "--", PYTHON, "-c", FULL_SCREEN)
     terminal.wait_for(b"[READY]")
@@ -148,7 +162,21 @@ def the_line_is_rewritten_in_place(bench):
     terminal = Terminal(bench, "run", "-i", "50", "--", "sleep", "2")
     terminal.wait_for(b"1 process: CPU ")
     check_equal(terminal.end(), 0, "exit status")
-    check(terminal.seen.count(b"\r\x1b[K") >= 3, f"not rewritten: {terminal.seen}")
+    check(terminal.seen.count(b"\x1b8") >= 3, f"not rewritten: {terminal.seen}")
+
+
+def a_question_is_not_drawn_over(bench):
+    """The cursor is restored behind it, and nothing left of it is erased."""
+    script = "printf 'everything? '; read answer; echo got $answer"
+    terminal = Terminal(bench, "run", "-i", "20", "--", "sh", "-c", script)
+    terminal.wait_for(b"everything? ")
+    asked = terminal.seen.index(b"everything? ")
+    wait_until("the line", lambda: (terminal.read(), terminal.seen[asked:].count(b"\x1b8") >= 3)[1])
+    for drawn in terminal.seen[asked:].split(b"\x1b7")[1:4]:
+        check(drawn.startswith(b"\x1b[B\r") and b"\x1b8" in drawn, f"not below the cursor: {drawn}")
+    terminal.keys(b"yes\n")
+    terminal.wait_for(b"got yes")
+    check_equal(terminal.end(), 0, "exit status")
 
 
 def the_pace_is_the_formula(bench):
@@ -224,8 +252,10 @@ TESTS = [
     its_output_is_untouched,
     ctrl_c_reaches_the_command,
     a_signal_for_agentsight_is_passed_on,
+    ignored_and_blocked_signals_stay_that,
     a_full_screen_program_works,
     the_line_is_rewritten_in_place,
+    a_question_is_not_drawn_over,
     the_pace_is_the_formula,
     the_end_of_the_last_process_ends_attach,
     an_ordinary_user_gets_samples_of_what_is_theirs,

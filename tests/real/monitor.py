@@ -325,7 +325,7 @@ def a_mistake_is_named_with_what_to_do(bench):
         ("run -i 500 -m 100 -- true", 2, "--max-interval is shorter than --interval"),
         ("run --adaptive x -- true", 2, "time, activity or fixed"),
         ("run --format x -- true", 2, "agentsight or denet"),
-        ("run --env A=b -- true", 2, "'A=b'", "NAME[,NAME…]"),
+        ("run --env A=b -- true", 2, "'A=b'", "NAME[,NAME...]"),
         ("run --filter ( -- true", 2, "filter"),
         ("run -o /nonexistent/file -- true", 1, "/nonexistent/file"),
         ("run --no-such -- true", 2, "'--no-such'", "--help"),

@@ -8,7 +8,11 @@
 #include "base/cleanup.h"
 #include "base/utf8.h"
 
-#define CUT "…"
+/* One column wide. */
+static const char *cut_mark(void)
+{
+	return utf8_is_shown() ? "…" : ">";
+}
 
 /* What is shown as one unit: a character, or what stands in for one. It is never cut in two. */
 struct cell {
@@ -92,7 +96,7 @@ static size_t cell_read(struct cell *c, const char *text, size_t n)
 		return 1;
 	}
 	code = decode(p, len);
-	if (in_ranges(hidden, ARRAY_SIZE(hidden), code)) {
+	if (in_ranges(hidden, ARRAY_SIZE(hidden), code) || !utf8_is_harmless(p, len)) {
 		cell_escape(c, code, false);
 		return len;
 	}
@@ -133,17 +137,19 @@ static void put(struct line *l, const char *text, size_t len, unsigned columns)
 	if (l->full)
 		return;
 	if (l->used + columns > l->columns) {
-		/* no style has been dropped with the tail: `styled` still asks for an end */
 		if (!l->b->failed)
 			l->b->len = l->mark;
-		buf_add_str(l->b, CUT);
+		l->styled = l->mark_styled; /* with the tail went its styles and their ends */
+		buf_add_str(l->b, cut_mark());
 		l->full = true;
 		return;
 	}
 	buf_add(l->b, text, len);
 	l->used += columns;
-	if (l->used < l->columns)
+	if (l->used < l->columns) {
 		l->mark = l->b->len;
+		l->mark_styled = l->styled;
+	}
 }
 
 void line_text(struct line *l, const char *p, size_t n)
@@ -200,7 +206,7 @@ void line_text_max(struct line *l, const char *p, size_t n, unsigned columns)
 		return;
 	}
 	line_text(l, p, fitting(p, n, columns - 1));
-	put(l, CUT, sizeof(CUT) - 1, 1);
+	put(l, cut_mark(), strlen(cut_mark()), 1);
 }
 
 /* How a word is written: as it is, 'so', or $'so' (when something in it is escaped). */

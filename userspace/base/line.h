@@ -2,7 +2,8 @@
 /*
  * One line for a terminal: never wider than the terminal, and safe whatever the traced programs put
  * into it. Escape sequences come from line_style() only. What controls a terminal, turns the
- * direction of text or cannot be seen is written out (\x1b, \u202e), and so is what is not UTF-8.
+ * direction of text or cannot be seen is written out (\x1b, \u202e), and so is what is not UTF-8 or not harmless
+ * (base/utf8.h).
  */
 #ifndef AGENTSIGHT_BASE_LINE_H
 #define AGENTSIGHT_BASE_LINE_H
@@ -32,9 +33,10 @@ struct line {
 	unsigned columns;
 	unsigned used;
 	bool colour;
-	bool styled; /* a style is on */
-	bool full;   /* cut: what is appended now is lost */
-	size_t mark; /* where "…" goes if the next character does not fit */
+	bool styled;      /* a style is on */
+	bool full;        /* cut: what is appended now is lost */
+	size_t mark;      /* where "…" goes if the next character does not fit */
+	bool mark_styled; /* `styled` there */
 };
 
 /* Begins behind what @b holds. */

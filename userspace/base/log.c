@@ -43,7 +43,7 @@ void log_setup(enum log_level level, bool colour)
 
 void log_in_place(bool on)
 {
-	log_before = on ? "\r\033[K" : "";
+	log_before = on ? "\033[J" : "";
 }
 
 void log_open(void)
@@ -151,7 +151,7 @@ const char *log_safe(const char *text)
 
 	for (; *p && i < sizeof(slots[0]) - 4; p += len) {
 		len = utf8_sequence(p, strnlen((const char *)p, 4));
-		if (!len || is_control(p)) {
+		if (!len || is_control(p) || !utf8_is_harmless(p, len)) {
 			out[i++] = '?';
 			len += !len;
 			continue;

@@ -30,7 +30,7 @@ int log_fd(void);
 /* Messages above @level are left out; @colour switches ANSI colours on. */
 void log_setup(enum log_level level, bool colour);
 
-/* A line that is rewritten in place stands on the terminal: a message goes over it. */
+/* A line that is rewritten in place stands on the terminal, below the cursor: a message goes over it. */
 void log_in_place(bool on);
 
 /* A text that is no message, in place of such a line. False: not all of it was taken within @wait_ms. */
@@ -44,7 +44,10 @@ __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const c
 #define log_info(...)    log_say(LOG_INFO, __VA_ARGS__)
 #define log_debug(...)   log_say(LOG_DEBUG, __VA_ARGS__)
 
-/* @text with control characters, and what is no UTF-8, replaced by '?', in one of a few static buffers. */
+/*
+ * @text with control characters, what is no UTF-8 and what is not harmless (base/utf8.h) replaced by '?', in one of a
+ * few static buffers.
+ */
 const char *log_safe(const char *text);
 
 #endif

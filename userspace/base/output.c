@@ -391,6 +391,21 @@ static int shift_old_files(int directory, const char *name, unsigned int keep)
 	return r;
 }
 
+/* A run that was killed in the middle leaves a new file, empty as yet. Whatever else has that name is somebody's. */
+static int remove_leftover(int directory, const char *name, struct err *e)
+{
+	uid_t uid = geteuid();
+	struct stat st;
+	gid_t gid;
+
+	if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	output_sudo_caller(&uid, &gid);
+	if (!S_ISREG(st.st_mode) || st.st_size || (st.st_uid != geteuid() && st.st_uid != uid))
+		return err_set(e, -EEXIST, "'%s' is in the way; move it elsewhere", name);
+	return unlinkat(directory, name, 0) < 0 ? err_set(e, -errno, "%s", strerror(errno)) : 0;
+}
+
 int output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e)
 {
 	_cleanup_(closep) int directory = -1, fd = -1;
@@ -402,7 +417,9 @@ int output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *
 		return r;
 	if (snprintf(new_name, sizeof(new_name), "%s.new", name) > NAME_MAX)
 		return err_set(e, -ENAMETOOLONG, "the name is too long");
-	unlinkat(directory, new_name, 0); /* left by a run that was killed here */
+	r = remove_leftover(directory, new_name, e);
+	if (r < 0)
+		return r;
 	r = open_in(directory, new_name, O_EXCL, true, 0600, &fd, e);
 	if (r < 0)
 		return r;

@@ -23,7 +23,8 @@ int output_open(const char *path, int extra_flags, bool empty, mode_t mode, int 
 
 /*
  * Moves @path to path.1, path.1 to path.2 and so on, of which @keep stay, and opens a new @path. It is made before any
- * old file moves: when it cannot be made, or the file itself cannot be moved, nothing has been lost.
+ * old file moves, as path.new: when it cannot be made, because that is somebody's file say, or the file itself cannot
+ * be moved, nothing has been lost.
  */
 int output_rotate(const char *path, unsigned int keep, int *ret_fd, struct err *e);
 

@@ -5,7 +5,11 @@
 #include "base/utf8.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "base/cleanup.h"
 
 #ifdef __SSE2__
 #include "base/utf8_sse2.h"
@@ -153,4 +157,33 @@ size_t utf8_column(const char *text, size_t off)
 	for (size_t i = 0; i < off; i++)
 		column += !utf8_continues(text[i]);
 	return column;
+}
+
+static bool other_encoding;
+
+void utf8_look_at_locale(void)
+{
+	static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+	const char *locale = "", *codeset;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && !*locale; i++)
+		locale = getenv(names[i]) ?: "";
+	codeset = strchr(locale, '.') ?: "";
+	other_encoding = strncasecmp(codeset, ".utf-8", 6) && strncasecmp(codeset, ".utf8", 5);
+}
+
+bool utf8_is_shown(void)
+{
+	return !other_encoding;
+}
+
+bool utf8_is_harmless(const void *p, size_t len)
+{
+	const uint8_t *s = p;
+
+	for (size_t i = 0; other_encoding && i < len; i++) {
+		if (s[i] >= 0x80 && s[i] < 0xa0)
+			return false;
+	}
+	return true;
 }

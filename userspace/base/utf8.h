@@ -32,6 +32,19 @@ size_t utf8_put(char out[4], uint32_t c);
 /* How much of @text, @len bytes long, is whole characters in not more than @max bytes. */
 size_t utf8_cut(const char *text, size_t len, size_t max);
 
+/*
+ * Do terminals show UTF-8? As the name of the locale says (LC_ALL, LC_CTYPE, LANG), which need not be installed for
+ * that; before it was looked at they do.
+ */
+void utf8_look_at_locale(void);
+bool utf8_is_shown(void);
+
+/*
+ * May a terminal get this character, of @len bytes? One of another encoding takes bytes from 80 to 9f for controls
+ * (C1), and obeys them.
+ */
+bool utf8_is_harmless(const void *p, size_t len);
+
 /* Where a reader finds the byte at @off, in characters from 1 on. */
 size_t utf8_column(const char *text, size_t off);
 

@@ -25,7 +25,10 @@ int cmd_stats(const struct command *c, struct options *o);
 int cmd_diff(const struct command *c, struct options *o);
 int cmd_schema(const struct command *c, struct options *o);
 
-/* Says why a run could not begin; returns the exit status for it. */
-int say_failure(int r, const struct err *e);
+/*
+ * Says why a run could not begin; returns the exit status for it. @of_execve: the command could not be executed, which
+ * is nothing about our privileges and our usage.
+ */
+int say_failure(int r, const struct err *e, bool of_execve);
 
 #endif

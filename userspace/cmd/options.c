@@ -292,7 +292,7 @@ static int parse_names(const struct row *row, const char *text, struct options *
 		int r;
 
 		if (!len || len > 63)
-			return bad(row, text, "NAME[,NAME…] with names of 1 to 63 bytes", e);
+			return bad(row, text, "NAME[,NAME...] with names of 1 to 63 bytes", e);
 		r = append_text(&o->session.names, &o->session.n_names, p, len);
 		if (r < 0)
 			return r;
@@ -353,7 +353,7 @@ static int parse_env(const struct row *row, const char *text, struct options *o,
 		int r;
 
 		if (!len || memchr(p, '=', len))
-			return bad(row, text, "NAME[,NAME…], without values", e);
+			return bad(row, text, "NAME[,NAME...], without values", e);
 		r = append_text(&o->session.env_names, &o->session.n_env_names, p, len);
 		if (r < 0)
 			return r;

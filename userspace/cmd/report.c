@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/report.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -41,24 +42,29 @@ int report_read(char *const *paths, size_t n, struct stats **ret, struct stats_i
 	return 0;
 }
 
-FILE *report_open(const struct options *o)
+static FILE *open_file(const char *path)
 {
 	struct err e = {};
 	FILE *f;
 	int fd;
 
-	if (!o->session.output)
-		return stdout;
-	if (output_open(o->session.output, 0, true, FILE_MODE, &fd, &e) < 0) {
+	if (output_open(path, 0, true, FILE_MODE, &fd, &e) < 0) {
 		log_error("%s", log_safe(e.text));
 		return NULL;
 	}
+	/* there is nothing else to do than to wait for who reads a pipe */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	f = fdopen(fd, "w");
 	if (!f) {
 		log_error("not enough memory");
 		close(fd);
 	}
 	return f;
+}
+
+FILE *report_open(const struct options *o)
+{
+	return o->session.output ? open_file(o->session.output) : stdout;
 }
 
 int report_close(FILE *f, int status)
@@ -75,24 +81,15 @@ int report_close(FILE *f, int status)
 
 int report_write(const char *path, const struct buf *b)
 {
-	struct err e = {};
 	FILE *f;
-	int fd;
 
 	if (b->failed) {
 		log_error("not enough memory");
 		return EXIT_FAILED;
 	}
-	if (output_open(path, 0, true, FILE_MODE, &fd, &e) < 0) {
-		log_error("%s", log_safe(e.text));
+	f = open_file(path);
+	if (!f)
 		return EXIT_FAILED;
-	}
-	f = fdopen(fd, "w");
-	if (!f) {
-		log_error("cannot write '%s': %m", log_safe(path));
-		close(fd);
-		return EXIT_FAILED;
-	}
 	fwrite(b->data, 1, b->len, f);
 	return report_close(f, 0);
 }

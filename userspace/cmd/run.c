@@ -128,31 +128,17 @@ static int exit_status(const struct options *o, const struct session_result *res
 
 int cmd_run(const struct command *c, struct options *o)
 {
-	struct session_result result;
-	struct session *s;
+	struct session_result result = {};
 	struct err e = {};
-	bool released;
-	int r;
+	int status, r;
 
 	r = choose(c, o, &e);
 	if (r >= 0)
-		r = session_open(&o->session, &s, &e);
-	if (r < 0)
-		return say_failure(r, &e);
-	r = session_start(s, &e);
-	released = session_released(s);
-	if (r < 0)
-		session_stop(s, "failed");
-	if (r < 0)
-		o->session.summary = false; /* of nothing */
-	while (session_step(s, -1))
-		;
-	session_close(s, &result);
-	if (r < 0 && !released)
-		return say_failure(r, &e);
-	if (r < 0) {
-		log_error("%s", log_safe(e.text));
-		return r == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
-	}
-	return exit_status(o, &result);
+		r = session_run(&o->session, &result, &e);
+	if (r >= 0)
+		return exit_status(o, &result);
+	status = say_failure(r, &e, result.released);
+	if (!result.released)
+		return status;
+	return r == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
 }

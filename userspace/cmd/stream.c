@@ -35,9 +35,11 @@ static int check(const struct command *c, const struct options *o)
 	return EXIT_ASKED;
 }
 
-int say_failure(int r, const struct err *e)
+int say_failure(int r, const struct err *e, bool of_execve)
 {
 	log_error("%s", e->text[0] ? e->text : strerror(-r));
+	if (of_execve)
+		return EXIT_FAILED;
 	if (r == -EPERM || r == -EACCES)
 		return EXIT_NO_PRIV;
 	return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
@@ -46,13 +48,13 @@ int say_failure(int r, const struct err *e)
 int cmd_stream(const struct command *c, struct options *o)
 {
 	struct session_options *s = &o->session;
-	struct session_result result;
+	struct session_result result = {};
 	struct err e = {};
 	int r;
 
 	r = options_sources(o, c->sources, &e);
 	if (r < 0)
-		return say_failure(r, &e);
+		return say_failure(r, &e, false);
 	s->each_call = c->bit != CMD_RECORD;
 	r = check(c, o);
 	if (r != EXIT_ASKED)
@@ -64,6 +66,6 @@ int cmd_stream(const struct command *c, struct options *o)
 	s->pace = (struct pace){PACE_FIXED, s->interval_ns, s->interval_ns};
 	r = session_run(s, &result, &e);
 	if (r < 0)
-		return say_failure(r, &e);
+		return say_failure(r, &e, result.released);
 	return o->exit_over && result.alerts ? EXIT_OVER : EXIT_ASKED;
 }

@@ -455,9 +455,6 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	c->fanout.emit = fanout_event;
 	c->ending.emit = ending_event;
 
-	r = open_sinks(c, e);
-	if (r < 0)
-		return r;
 	r = summary_new(&c->summary);
 	if (r < 0)
 		return r;
@@ -477,6 +474,10 @@ int chain_open(const struct chain_options *opt, struct chain **ret, struct err *
 	r = open_stages(c);
 	if (r < 0)
 		return err_set(e, r, "not enough memory for the stages");
+	/* the last: it empties a file, which shall not be lost to a mistake in what was asked for */
+	r = open_sinks(c, e);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(c);
 	return 0;
 }

@@ -11,16 +11,31 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "priv/priv.h"
 
 /* What is said to the child at its gate. */
 static const char go = 'g', stay = 's';
 
-/* In the child: waits for the word to go, then becomes the command; an end without it is none. */
-static _Noreturn void run_command(char **argv, const struct child_files *files, int gate_fd,
-				  int error_fd)
+static void signals_restore(const struct child_signals *found)
 {
 	sigset_t none;
+
+	if (found) {
+		if (found->children_ignored)
+			signal(SIGCHLD, SIG_IGN);
+		sigprocmask(SIG_SETMASK, &found->blocked, NULL);
+		return;
+	}
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the child: waits for the word to go, then becomes the command; an end without it is none. */
+static _Noreturn void run_command(char **argv, const struct child_files *files,
+				  const struct child_signals *signals, int gate_fd, int error_fd)
+{
 	char byte;
 	ssize_t n;
 	int error;
@@ -30,9 +45,7 @@ static _Noreturn void run_command(char **argv, const struct child_files *files, 
 	} while (n < 0 && errno == EINTR);
 	if (n != 1 || byte != go)
 		_exit(126);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	signals_restore(signals);
 	if (files->out > 0 && dup2(files->out, STDOUT_FILENO) < 0)
 		_exit(126);
 	if (files->err > 0 && dup2(files->err, STDERR_FILENO) < 0)
@@ -50,7 +63,8 @@ static void close_pair(int (*pair)[2])
 	closep(&(*pair)[1]);
 }
 
-int child_hold(char **argv, const struct child_files *files, struct child *ret, struct err *e)
+int child_hold(char **argv, const struct child_files *files, const struct child_signals *signals,
+	       struct child *ret, struct err *e)
 {
 	_cleanup_(close_pair) int gate[2] = {-1, -1};
 	_cleanup_(close_pair) int error[2] = {-1, -1};
@@ -66,7 +80,7 @@ int child_hold(char **argv, const struct child_files *files, struct child *ret, 
 	if (pid == 0) {
 		close(gate[1]);
 		close(error[0]);
-		run_command(argv, files, gate[0], error[1]);
+		run_command(argv, files, signals, gate[0], error[1]);
 	}
 	*ret = (struct child){
 		.pid = pid,
@@ -97,7 +111,7 @@ int child_release(struct child *c, const char *name, struct err *e)
 	ssize_t n;
 
 	if (r < 0)
-		return err_set(e, r, "cannot let '%s' go: %s", name, strerror(-r));
+		return err_set(e, r, "cannot let '%s' go: %s", log_safe(name), strerror(-r));
 	closep(&c->gate_fd);
 	c->gate_fd = -1;
 	/* execve() closes the other end; bytes arrive only when it failed */
@@ -105,7 +119,7 @@ int child_release(struct child *c, const char *name, struct err *e)
 		n = read(c->error_fd, &error, sizeof(error));
 	} while (n < 0 && errno == EINTR);
 	if (n == sizeof(error))
-		return err_set(e, -error, "cannot start '%s': %s", name, strerror(error));
+		return err_set(e, -error, "cannot start '%s': %s", log_safe(name), strerror(error));
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #ifndef AGENTSIGHT_PIPELINE_CHILD_H
 #define AGENTSIGHT_PIPELINE_CHILD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -30,8 +31,18 @@ struct child_files {
 	int out, err;
 };
 
-/* Forks and holds the child. @argv as for execvp(). */
-int child_hold(char **argv, const struct child_files *files, struct child *ret, struct err *e);
+/* What main() found of signals, and changes for us alone: the command begins as it would without us. */
+struct child_signals {
+	sigset_t blocked;
+	bool children_ignored; /* SIGCHLD */
+};
+
+/*
+ * Forks and holds the child. @argv as for execvp(). Without @signals, in a program of somebody else, it begins with no
+ * signal blocked and with SIGPIPE as it is by default; with them SIGPIPE is to be as it was found as yet.
+ */
+int child_hold(char **argv, const struct child_files *files, const struct child_signals *signals,
+	       struct child *ret, struct err *e);
 
 /* Lets it go. -ENOENT, … with a sentence when the command cannot be started. */
 int child_release(struct child *c, const char *name, struct err *e);

@@ -38,6 +38,7 @@
 	100                /* the same when nobody watches and no event makes us attach anything */
 #define STATS_TICKS   60   /* seconds between two `stats` events */
 #define KILL_AFTER_MS 5000 /* from SIGTERM to SIGKILL, for a command whose time is over */
+#define KILLED_MS     1000 /* how long its end is waited for then; a device may hold it */
 #define STALL_MS      5000 /* how long the end waits for an output that takes nothing */
 
 enum descriptor {
@@ -77,6 +78,7 @@ struct session {
 	size_t capabilities_said;
 	int coalesce_ms;
 	const char *stop_reason; /* not NULL: end */
+	bool failed;             /* it could not begin: there is nothing to sum up */
 	struct session_result result;
 	struct sampling sampling;
 	uint64_t next_ns;         /* from the sample that is being taken */
@@ -570,11 +572,20 @@ static void on_duration(struct session *s)
 	s->stop_reason = "duration";
 }
 
-static void on_child(struct session *s)
+/* Has the command ended? Then what it used is known, too. */
+static bool command_ended(struct session *s)
 {
+	if (s->end.ended)
+		return true;
 	child_look(&s->child, &s->end);
 	if (s->end.ended && !s->end.unknown)
 		sources_waited(s->sources, s->child.pid, &s->end.used);
+	return s->end.ended;
+}
+
+static void on_child(struct session *s)
+{
+	command_ended(s);
 	s->stop_reason = "command ended";
 }
 
@@ -780,7 +791,7 @@ static void finish(struct session *s)
 		log_warning("%llu events were lost; `stop` says where (a larger --ring-size helps "
 			    "when a ring was full)",
 			    (unsigned long long)lost);
-	if (s->opt->summary) {
+	if (s->opt->summary && !s->failed) {
 		say_summary(s);
 		if (s->opt->output)
 			log_notice("%llu events in %s",
@@ -806,7 +817,7 @@ static void breathe(void *context)
 	chain_flush(s->chain);
 }
 
-bool session_released(const struct session *s)
+static bool is_released(const struct session *s)
 {
 	return s->child.pid && s->child.gate_fd < 0;
 }
@@ -855,7 +866,8 @@ static int open_all(struct session *s, struct err *e)
 	if (r < 0)
 		return r;
 	if (s->opt->command) {
-		r = child_hold(s->opt->command, &s->opt->files, &s->child, e);
+		/* before we ignore and block signals ourselves */
+		r = child_hold(s->opt->command, &s->opt->files, s->opt->signals, &s->child, e);
 		if (r < 0)
 			return r;
 	}
@@ -895,25 +907,30 @@ static int open_all(struct session *s, struct err *e)
 	return open_loop(s, e);
 }
 
+static bool await_command(struct session *s, int ms)
+{
+	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
+
+	for (int i = 0; i < ms / 10 && !command_ended(s); i++) {
+		nanosleep(&moment, NULL);
+		breathe(s);
+	}
+	return command_ended(s);
+}
+
 /* A command that is still there when its time is over: as timeout(1) does. */
 static void end_command(struct session *s)
 {
-	struct timespec moment = {.tv_nsec = 10 * NSEC_PER_MSEC};
 	int r;
 
-	if (!s->opt->command_first || !s->child.pid || s->child.gate_fd >= 0)
-		return;
-	child_look(&s->child, &s->end);
-	if (s->end.ended)
+	if (!s->opt->command_first || !is_released(s) || command_ended(s))
 		return;
 	r = child_signal(&s->child, SIGTERM);
-	for (int i = 0; r == 0 && i < KILL_AFTER_MS / 10 && !s->end.ended; i++) {
-		nanosleep(&moment, NULL);
-		breathe(s);
-		child_look(&s->child, &s->end);
-	}
-	if (r == 0 && !s->end.ended)
+	if (r == 0 && !await_command(s, KILL_AFTER_MS)) {
 		r = child_signal(&s->child, SIGKILL);
+		if (r == 0)
+			await_command(s, KILLED_MS);
+	}
 	if (r < 0)
 		log_warning("the command cannot be ended, and goes on: %s", strerror(-r));
 }
@@ -945,6 +962,7 @@ void session_close(struct session *s, struct session_result *ret)
 		end_command(s);
 		finish(s); /* what has begun ends in order, also when it could not go on */
 	}
+	s->result.released = is_released(s);
 	s->result.command_ended = s->end.ended;
 	s->result.status_unknown = s->end.unknown;
 	s->result.command_status = s->end.status;
@@ -988,6 +1006,7 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 		session_kick(s);
 	}
 	if (r < 0) {
+		s->failed = true;
 		session_stop(s, "failed");
 		session_close(s, NULL);
 		return r;
@@ -1004,7 +1023,8 @@ int session_run(const struct session_options *opt, struct session_result *ret, s
 	if (r < 0)
 		return r;
 	r = session_start(s, e);
-	if (r < 0)
+	s->failed = r < 0;
+	if (s->failed)
 		session_stop(s, "failed");
 	while (session_step(s, -1))
 		;

@@ -77,9 +77,10 @@ struct session_options {
 	char **command;           /* started and followed; NULL: none */
 	bool command_first;       /* it gets the signals that end us; we end when it has ended */
 	struct child_files files; /* where the output of the command goes */
-	bool end_with_pids;       /* when the last of `pids` has ended */
-	bool end_with_members;    /* when all that they have started has ended, too */
-	bool readable;            /* lines for a person on standard output */
+	const struct child_signals *signals; /* it begins with; NULL: with all as by default */
+	bool end_with_pids;                  /* when the last of `pids` has ended */
+	bool end_with_members;               /* when all that they have started has ended, too */
+	bool readable;                       /* lines for a person on standard output */
 	bool colour;
 	bool colour_err; /* the same for standard error */
 	bool quiet;
@@ -97,6 +98,7 @@ struct session_options {
 };
 
 struct session_result {
+	bool released; /* the command was let go: an error is then why it could not be executed */
 	bool command_ended;
 	bool status_unknown; /* SIGCHLD is ignored, and so nobody can tell */
 	int command_status;  /* as of wait4(2) */
@@ -115,9 +117,6 @@ int session_open(const struct session_options *opt, struct session **ret, struct
 
 /* Lets the command go. An error, with a sentence, when it cannot be started. */
 int session_start(struct session *s, struct err *e);
-
-/* Has it been let go? What session_start() says is then why it could not become the command. */
-bool session_released(const struct session *s);
 
 /* For the caller's own loop: readable when session_step() has something to do. */
 int session_fd(const struct session *s);
@@ -139,7 +138,7 @@ int session_statistics(const struct session *s, struct buf *json);
 /* Passes on what is on its way, writes `stop` and frees. @ret may be NULL. */
 void session_close(struct session *s, struct session_result *ret);
 
-/* All of it. 0 when it ended as asked; errors as of session_open(). */
+/* All of it. 0 when it ended as asked; errors as of session_open(), which leave @ret alone, and session_start(). */
 int session_run(const struct session_options *opt, struct session_result *ret, struct err *e);
 
 /* Will the run give its privileges up? See priv_split(). */

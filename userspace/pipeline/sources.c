@@ -404,6 +404,16 @@ static int check_pids(const struct sources *s, struct err *e)
 	return r;
 }
 
+/* What is no program is said before an output is emptied; what is in one shows only later. */
+static int check_named_files(const struct sources *s, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && wants(s->opt, SOURCE_TLS) && i < s->opt->n_binary_paths; i++)
+		r = tls_source_check_file(s->opt->binary_paths[i], e);
+	return r;
+}
+
 static int seed(struct sources *s, struct err *e)
 {
 	int r;
@@ -453,6 +463,8 @@ int sources_open(const struct session_options *opt, struct proc_table *procs, ui
 	if (r < 0)
 		return err_set(e, r, "cannot open /proc: %s", strerror(-r));
 	r = check_pids(s, e);
+	if (r == 0)
+		r = check_named_files(s, e);
 	if (r < 0)
 		return r;
 

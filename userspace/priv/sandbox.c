@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "priv/sandbox.h"
 
+#include <asm/termbits.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -413,9 +413,11 @@ static const struct condition {
 	{SYS_open, CORE, 1, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
 #endif
 	{SYS_openat, CORE, 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
-	/* a terminal's size; not what would type into it */
+	/* a terminal's size, its modes (TCGETS2: glibc from 2.42 on) and who has it; not what would type into it */
 	{SYS_ioctl, CORE, 1, ~0ULL, TIOCGWINSZ},
 	{SYS_ioctl, CORE, 1, ~0ULL, TCGETS},
+	{SYS_ioctl, CORE, 1, ~0ULL, TCGETS2},
+	{SYS_ioctl, CORE, 1, ~0ULL, TIOCGPGRP},
 	{SYS_ioctl, CORE, 1, ~0ULL, FIONREAD},
 	/* libbpf does so before it closes a link */
 	{SYS_ioctl, CORE, 1, ~0ULL, PERF_EVENT_IOC_DISABLE},

@@ -17,11 +17,21 @@
 #include "base/line.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "base/utf8.h"
 
 #define COLUMNS_DEFAULT 80
-#define CLEAR           "\r\033[K"
+#define CLEAR           "\033[J" /* from the cursor on */
+
+/*
+ * The line stands below the cursor, which stays where the command left it: behind a prompt, say, and what was typed so
+ * far. Index and back make room at the bottom of the screen; what is erased in the cursor's own line is a former
+ * status line, into which the command has come.
+ */
+#define BELOW_BEGIN "\033[K\033D\033[A\0337\033[B\r"
+#define BELOW_END   "\033[K\0338"
 
 static const char *const spinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
+static const char *const ascii_spinner[] = {"|", "/", "-", "\\"};
 
 /* Where green ends and where red begins. */
 struct limits {
@@ -46,7 +56,8 @@ struct sums {
 struct status {
 	struct sink sink;
 	struct status_options opt;
-	int own_fd; /* the same once more, which never blocks; -1: there can be none */
+	int own_fd;  /* the same once more, which never blocks; -1: there can be none */
+	pid_t group; /* of processes, ours: nobody moves it once we run */
 	struct buf text;
 	struct sums sums;
 	unsigned turn;
@@ -107,7 +118,9 @@ static void put_line(struct status *s)
 
 	line_begin(&l, &s->text, columns(s), s->opt.colour);
 	if (s->opt.in_place) {
-		line_str(&l, spinner[s->turn++ % ARRAY_SIZE(spinner)]);
+		line_str(&l, utf8_is_shown() ? spinner[s->turn % ARRAY_SIZE(spinner)]
+					     : ascii_spinner[s->turn % ARRAY_SIZE(ascii_spinner)]);
+		s->turn++;
 		line_str(&l, " ");
 	}
 	line_style(&l, LINE_DIM);
@@ -128,12 +141,18 @@ static void put_line(struct status *s)
 	line_end(&l);
 }
 
-/* A program that reads keys as they are pressed draws the screen itself. */
+/*
+ * A program that reads keys as they are pressed draws the screen itself, one that hides what is typed asks for a
+ * password; and who is not in front has no business there. Nobody is in front on a terminal of another session.
+ */
 static bool terminal_is_taken(const struct status *s)
 {
+	const tcflag_t plain = ICANON | ECHO;
+	pid_t front = tcgetpgrp(s->opt.fd);
 	struct termios t;
 
-	return tcgetattr(s->opt.fd, &t) == 0 && !(t.c_lflag & ICANON);
+	return tcgetattr(s->opt.fd, &t) < 0 || (t.c_lflag & plain) != plain ||
+	       (front >= 0 && front != s->group);
 }
 
 /* False when it did not take anything. A pipe that can be written has room for PIPE_BUF bytes, not for more. */
@@ -153,7 +172,7 @@ static void clear(struct status *s)
 	s->drawn = false;
 	log_in_place(false);
 	buf_reset(&s->text);
-	buf_add(&s->text, CLEAR, sizeof(CLEAR) - 1);
+	buf_add_lit(&s->text, CLEAR);
 	send_text(s);
 }
 
@@ -161,13 +180,15 @@ static void draw(struct status *s)
 {
 	buf_reset(&s->text);
 	if (s->opt.in_place)
-		buf_add(&s->text, CLEAR, sizeof(CLEAR) - 1);
+		buf_add_lit(&s->text, BELOW_BEGIN);
 	put_line(s);
-	if (s->opt.in_place && s->text.len && s->text.data[s->text.len - 1] == '\n')
-		s->text.data[s->text.len - 1] = '\r'; /* what the program writes goes over it */
 	if (s->text.failed)
 		return;
-	if (!send_text(s))
+	if (s->opt.in_place) {
+		s->text.len--; /* the end of the line */
+		buf_add_lit(&s->text, BELOW_END);
+	}
+	if (s->text.failed || !send_text(s))
 		return;
 	s->drawn = s->opt.in_place;
 	log_in_place(s->drawn);
@@ -214,6 +235,7 @@ int status_sink_new(const struct status_options *opt, struct sink **ret)
 	s->opt = *opt;
 	s->opt.in_place = opt->in_place && isatty(opt->fd);
 	s->own_fd = io_open_again(opt->fd);
+	s->group = getpgrp();
 	*ret = &s->sink;
 	return 0;
 }

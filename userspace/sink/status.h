@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a run is going, as one line on a terminal: rewritten in place, or a new one for each sample. It stays away
- * while the traced program has the terminal for itself (an editor, a pager).
+ * How a run is going, as one line on a terminal: rewritten in place below what the traced program writes, or a new one
+ * for each sample. It stays away while a program has the terminal for itself (an editor, a pager, a shell's job) or
+ * asks for a password.
  */
 #ifndef AGENTSIGHT_SINK_STATUS_H
 #define AGENTSIGHT_SINK_STATUS_H

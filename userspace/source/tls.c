@@ -1286,19 +1286,44 @@ static void finder_wait(struct tls_source *t)
 	}
 }
 
-int tls_source_file(struct tls_source *t, const char *path, struct err *e)
+static int named_file_open(const char *path, struct err *e)
 {
 	struct stat st;
-	_cleanup_(closep) int fd = priv_program_open(path, 0, &st);
+	int fd = priv_program_open(path, 0, &st);
+
+	return fd < 0 ? err_set(e, fd, "cannot open '%s': %s", path, strerror(-fd)) : fd;
+}
+
+static int nothing_in_file(const char *path, int r, const char *why, struct err *e)
+{
+	return err_set(e, r, "no TLS functions to watch in '%s': %.300s", path, why);
+}
+
+int tls_source_check_file(const char *path, struct err *e)
+{
+	_cleanup_(closep) int fd = named_file_open(path, e);
+	struct err why = {};
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = tls_sites_check(fd, &why);
+	return r < 0 ? nothing_in_file(path, r, why.text, e) : 0;
+}
+
+int tls_source_file(struct tls_source *t, const char *path, struct err *e)
+{
+	_cleanup_(closep) int fd = named_file_open(path, e);
 	_cleanup_(freep) char *real = fd < 0 ? NULL : realpath(path, NULL);
 	struct find_result found = {};
 	struct tls_sites sites;
 	struct err why = {};
 	int r;
 
+	if (fd < 0)
+		return fd;
 	if (!real)
-		return err_set(e, fd < 0 ? fd : -errno, "cannot open '%s': %s", path,
-			       strerror(fd < 0 ? -fd : errno));
+		return err_set(e, -errno, "cannot open '%s': %s", path, strerror(errno));
 	file_inspect(t, TLS_FIND_LIKELY, fd, real, NOBODY);
 	finder_wait(t);
 	if (is_probed(t, fd))
@@ -1307,8 +1332,7 @@ int tls_source_file(struct tls_source *t, const char *path, struct err *e)
 	if (r == -ENOENT)
 		r = find_functions(fd, NULL, &found);
 	if (r < 0)
-		err_set(e, r, "no TLS functions to watch in '%s': %.300s", path,
-			*found.reason ? log_safe(found.reason) : why.text);
+		nothing_in_file(path, r, *found.reason ? log_safe(found.reason) : why.text, e);
 	find_result_done(&found);
 	return r;
 }

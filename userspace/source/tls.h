@@ -27,6 +27,9 @@ int tls_source_open(struct bpf_shared *s, struct tls_source **ret, struct err *e
  */
 void tls_source_start(struct tls_source *t);
 
+/* Could tls_source_file() find anything there at all? An error says why not; nothing is searched yet. */
+int tls_source_check_file(const char *path, struct err *e);
+
 /* Probes a file that the user named; an error says why it cannot be. */
 int tls_source_file(struct tls_source *t, const char *path, struct err *e);
 

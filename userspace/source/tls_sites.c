@@ -717,6 +717,14 @@ static int elf_find(struct elf *elf, struct tls_sites *ret, struct err *e)
 	return -ENOENT;
 }
 
+int tls_sites_check(int fd, struct err *e)
+{
+	_cleanup_(elf_freep) struct elf *elf = NULL;
+	int r = elf_open(fd, &elf);
+
+	return r < 0 ? elf_reason(e, r) : 0;
+}
+
 int tls_sites_find(int fd, struct tls_sites *ret, struct err *e)
 {
 	_cleanup_(elf_freep) struct elf *elf = NULL;

@@ -78,6 +78,9 @@ struct tls_sites {
 	struct tls_site sites[TLS_SITES_MAX];
 };
 
+/* Is this a file that tls_sites_find() could search? @e tells why not. @fd is borrowed. */
+int tls_sites_check(int fd, struct err *e);
+
 /*
  * 0 with at least one read and one write site; -ENOENT when no finder recognises a TLS library; another
  * errno when the file cannot be read or is damaged. @e (may be NULL) tells why. @fd is borrowed.

@@ -318,7 +318,7 @@ static const char *found(struct parser *ps, size_t off, char out[48])
 	if (!n)
 		snprintf(out, 48, "the end");
 	else
-		snprintf(out, 48, "'%.*s%s'", (int)cut, p, cut < n ? "…" : "");
+		snprintf(out, 48, "'%.*s%s'", (int)cut, p, cut < n ? "..." : "");
 	return out;
 }
 
@@ -350,7 +350,7 @@ static void metric_hint(struct parser *ps, const char *name, size_t len)
 	else
 		snprintf(ps->err->hint, sizeof(ps->err->hint),
 			 "there are cpu, rss, rss.slope, threads, read, exit_code, tree.cpu, "
-			 "system.cpu, …");
+			 "system.cpu, ...");
 }
 
 static int parse_metric(struct parser *ps)

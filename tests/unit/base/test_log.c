@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 static void text_of_any_language_stays_what_it_is(void **state)
 {
@@ -26,6 +28,16 @@ static void nothing_that_a_terminal_obeys_gets_through(void **state)
 	assert_string_equal(log_safe("\xc2\x9b[2J"), "?[2J"); /* CSI in UTF-8 */
 	assert_string_equal(log_safe("\x9b[2J"), "?[2J");     /* and in one byte */
 	assert_string_equal(log_safe("\xc2\xa0"), "\xc2\xa0");
+}
+
+static void bytes_that_another_encoding_obeys_do_not_get_through(void **state)
+{
+	setenv("LC_ALL", "C", 1);
+	utf8_look_at_locale();
+	assert_string_equal(log_safe("ä \xe0\xa0\x9b[2J 日"), "ä ?[2J ?");
+	setenv("LC_ALL", "C.UTF-8", 1);
+	utf8_look_at_locale();
+	assert_string_equal(log_safe("ä 日"), "ä 日");
 }
 
 static void what_is_no_UTF_8_is_replaced_byte_by_byte(void **state)
@@ -158,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_of_any_language_stays_what_it_is),
 		cmocka_unit_test(nothing_that_a_terminal_obeys_gets_through),
+		cmocka_unit_test(bytes_that_another_encoding_obeys_do_not_get_through),
 		cmocka_unit_test(what_is_no_UTF_8_is_replaced_byte_by_byte),
 		cmocka_unit_test(a_long_text_is_cut_between_characters),
 		cmocka_unit_test(several_are_there_at_once),

@@ -196,7 +196,7 @@ static void rotation_keeps_as_many_as_it_shall(void **state)
 	put(path, "newest");
 	put(beside("file.1"), "older");
 	put(beside("file.2"), "oldest");
-	put(beside("file.new"), "left by a run that was killed");
+	put(beside("file.new"), ""); /* left by a run that was killed */
 	assert_int_equal(output_rotate(path, 2, &fd, NULL), 0);
 	close(fd);
 	assert_holds(path, "");
@@ -240,6 +240,28 @@ static void a_file_that_cannot_be_moved_stays(void **state)
 	rmdir(beside("file.1"));
 }
 
+static void a_file_that_is_in_the_way_of_rotation_stays(void **state)
+{
+	struct err e = {0};
+	int fd = -1;
+
+	put(path, "newest");
+	put(beside("file.new"), "precious");
+	assert_int_equal(output_rotate(path, 1, &fd, &e), -EEXIST);
+	assert_non_null(strstr(e.text, "'file.new'"));
+	assert_holds(path, "newest");
+	assert_holds(beside("file.new"), "precious");
+	unlink(beside("file.new"));
+	/* nor an empty one of another user, nor what is no file */
+	assert_int_equal(symlink("nowhere", beside("file.new")), 0);
+	assert_int_equal(output_rotate(path, 1, &fd, &e), -EEXIST);
+	unlink(beside("file.new"));
+	put(beside("file.new"), "");
+	if (geteuid() == 0 && chown(beside("file.new"), 54321, 54321) == 0)
+		assert_int_equal(output_rotate(path, 1, &fd, &e), -EEXIST);
+	unlink(beside("file.new"));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -256,6 +278,7 @@ int main(void)
 		TEST(rotation_keeps_as_many_as_it_shall),
 		TEST(a_file_that_is_being_written_is_refused_and_untouched),
 		TEST(a_file_that_cannot_be_moved_stays),
+		TEST(a_file_that_is_in_the_way_of_rotation_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,7 +92,7 @@ static void wrong_names_are_refused(void **state)
 
 		snprintf(line, sizeof(line), "-c %s", name);
 		snprintf(sentence, sizeof(sentence),
-			 "--comm: '%s' is not NAME[,NAME…] with names of 1 to 63 bytes",
+			 "--comm: '%s' is not NAME[,NAME...] with names of 1 to 63 bytes",
 			 strcmp(name, "''") ? name : "");
 		refused(CMD_TRACE, line, sentence);
 	}
@@ -502,8 +502,8 @@ static void variables_are_named_without_values(void **state)
 	ok(CMD_RUN, "--env STAGE,LANG --env HOME true");
 	assert_int_equal(o.session.n_env_names, 3);
 	refused(CMD_RUN, "--env STAGE=prod true",
-		"--env: 'STAGE=prod' is not NAME[,NAME…], without values");
-	refused(CMD_RUN, "--env ,A true", "--env: ',A' is not NAME[,NAME…], without values");
+		"--env: 'STAGE=prod' is not NAME[,NAME...], without values");
+	refused(CMD_RUN, "--env ,A true", "--env: ',A' is not NAME[,NAME...], without values");
 }
 
 static void what_tells_of_alerts_needs_one(void **state)

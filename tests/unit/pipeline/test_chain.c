@@ -4,7 +4,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/cleanup.h"
@@ -106,6 +109,33 @@ static void the_time_for_which_the_command_was_held_is_not_in_its_duration(void 
 	chain_free(c);
 }
 
+static void what_is_asked_for_wrongly_empties_no_output(void **state)
+{
+	char *wrong_rule[] = {(char *)"cpu >"}, *rule[] = {(char *)"cpu > 80"};
+	char path[] = "/tmp/test_chain.XXXXXX";
+	const struct session_options wrong[] = {
+		{.output = path, .alerts = wrong_rule, .n_alerts = 1, .embedded = true},
+		{.output = path, .sources = SOURCE_TLS, .prices = "/nonexistent"},
+		{.output = path, .alerts = rule, .n_alerts = 1, .webhook = "ftp://host"},
+	};
+	int fd = mkstemp(path);
+	struct stat st;
+
+	assert_int_equal(write(fd, "old\n", 4), 4);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		const struct chain_options opt = {.session = &wrong[i], .procs = procs};
+		struct chain *c = NULL;
+		struct err e = {};
+
+		assert_true(chain_open(&opt, &c, &e) < 0);
+		assert_true(e.text[0]);
+		assert_int_equal(fstat(fd, &st), 0);
+		assert_int_equal(st.st_size, 4);
+	}
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -114,6 +144,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			the_time_for_which_the_command_was_held_is_not_in_its_duration, set_up,
 			tear_down),
+		cmocka_unit_test_setup_teardown(what_is_asked_for_wrongly_empties_no_output, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,7 @@ static void the_command_waits_until_it_is_released(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_true(asprintf(&script, "echo x >&%d", fds[1]) > 0);
 	sh(script, argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, &e), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, &e), 0);
 	assert_true(c.pid > 0);
 	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
 	assert_int_equal(read(fds[0], &byte, 1), -1);
@@ -83,7 +83,7 @@ static void a_look_tells_nothing_before_its_end_and_all_after(void **state)
 	char *argv[4];
 
 	sh("kill -9 $$", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	child_look(&c, &end);
 	assert_false(end.ended);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
@@ -107,7 +107,7 @@ static void its_output_can_be_sent_where_its_errors_go(void **state)
 	assert_int_equal(pipe(fds), 0);
 	assert_true(dup2(fds[1], STDERR_FILENO) >= 0);
 	sh("echo x", argv);
-	assert_int_equal(child_hold(argv, &to_stderr, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &to_stderr, NULL, &c, NULL), 0);
 	assert_true(dup2(old, STDERR_FILENO) >= 0);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
 	assert_int_equal(read(fds[0], text, sizeof(text)), 2);
@@ -126,7 +126,7 @@ static void its_end_can_be_polled_and_tells_its_status(void **state)
 	char *argv[4];
 
 	sh("exit 7", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
 	if (c.pid_fd >= 0) {
 		struct pollfd p = {.fd = c.pid_fd, .events = POLLIN};
@@ -145,7 +145,7 @@ static void a_command_that_is_not_there_is_told_with_its_name(void **state)
 	struct child c = {};
 	struct err e = {};
 
-	assert_int_equal(child_hold(argv, &as_ours, &c, &e), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, &e), 0);
 	assert_int_equal(child_release(&c, argv[0], &e), -ENOENT);
 	assert_non_null(strstr(e.text, "'/nonexistent/agent'"));
 	assert_int_equal(wait_for_end(&c).si_status, 127);
@@ -158,7 +158,7 @@ static void a_command_that_may_not_be_run_is_told(void **state)
 	struct child c = {};
 	struct err e = {};
 
-	assert_int_equal(child_hold(argv, &as_ours, &c, &e), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, &e), 0);
 	assert_int_equal(child_release(&c, argv[0], &e), -EACCES);
 	assert_int_equal(wait_for_end(&c).si_status, 126);
 	child_done(&c);
@@ -171,7 +171,7 @@ static void a_child_that_was_never_released_is_ended(void **state)
 	pid_t pid;
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	pid = c.pid;
 	child_done(&c);
 	assert_int_equal(kill(pid, 0), -1);
@@ -188,7 +188,7 @@ static void without_the_word_to_go_the_command_never_runs(void **state)
 	char *argv[4];
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	close(c.gate_fd);
 	c.gate_fd = -1;
 	info = wait_for_end(&c);
@@ -203,7 +203,7 @@ static void releasing_a_child_that_was_killed_harms_nobody(void **state)
 	char *argv[4];
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	assert_int_equal(kill(c.pid, SIGKILL), 0);
 	assert_int_equal(wait_for_end(&c).si_code, CLD_KILLED);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
@@ -211,7 +211,7 @@ static void releasing_a_child_that_was_killed_harms_nobody(void **state)
 }
 
 /* How @argv ends when it is held and released while all signals are blocked and SIGPIPE ignored. */
-static int status_of(char **argv)
+static int status_of(char **argv, const struct child_signals *signals)
 {
 	struct child c = {};
 	sigset_t all, was;
@@ -220,7 +220,7 @@ static int status_of(char **argv)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &was);
 	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, signals, &c, NULL), 0);
 	assert_int_equal(child_release(&c, argv[0], NULL), 0);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &was, NULL);
@@ -229,13 +229,18 @@ static int status_of(char **argv)
 	return status;
 }
 
+static void check_signals(const char *pattern, const struct child_signals *signals)
+{
+	/* not through a shell: some unblock all signals themselves, and catch SIGCHLD */
+	char *argv[] = {(char *)"grep", (char *)"-q", (char *)pattern, (char *)"/proc/self/status",
+			NULL};
+
+	assert_int_equal(status_of(argv, signals), 0);
+}
+
 static void blocked_signals_are_not_inherited(void **state)
 {
-	/* not through a shell: some unblock all signals themselves */
-	char *argv[] = {(char *)"grep", (char *)"-q", (char *)"^SigBlk:.0*$",
-			(char *)"/proc/self/status", NULL};
-
-	assert_int_equal(status_of(argv), 0);
+	check_signals("^SigBlk:.0*$", NULL);
 }
 
 static void a_broken_pipe_ends_the_command_as_ever(void **state)
@@ -243,7 +248,20 @@ static void a_broken_pipe_ends_the_command_as_ever(void **state)
 	char *argv[4];
 
 	sh("kill -PIPE $$; exit 1", argv);
-	assert_int_equal(status_of(argv), SIGPIPE);
+	assert_int_equal(status_of(argv, NULL), SIGPIPE);
+}
+
+static void signals_are_to_the_command_what_they_were_to_us(void **state)
+{
+	struct child_signals found = {.children_ignored = true};
+
+	sigemptyset(&found.blocked);
+	sigaddset(&found.blocked, SIGUSR1);
+	check_signals("^SigBlk:.0*200$", &found);
+	/* SIGPIPE is 13, SIGCHLD 17; who runs the tests may ignore others */
+	check_signals("^SigIgn:.*[13579bdf][13579bdf]...$", &found);
+	found.children_ignored = false;
+	check_signals("^SigIgn:.*[02468ace][13579bdf]...$", &found);
 }
 
 /* As a library in a program that wants to know of no child: the kernel reaps it. */
@@ -256,7 +274,7 @@ static void an_end_that_nobody_can_tell_is_one(void **state)
 
 	signal(SIGCHLD, SIG_IGN);
 	sh("exit 7", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	child_look(&c, &end);
 	assert_false(end.ended);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
@@ -276,7 +294,7 @@ static void who_has_ended_gets_no_signal(void **state)
 	pid_t other;
 
 	sh("exit 0", argv);
-	assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+	assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 	assert_int_equal(child_release(&c, "sh", NULL), 0);
 	assert_int_equal(waitpid(c.pid, NULL, 0), c.pid);
 	other = fork();
@@ -299,7 +317,7 @@ static void no_descriptor_stays_open(void **state)
 
 	sh("exit 0", argv);
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(child_hold(argv, &as_ours, &c, NULL), 0);
+		assert_int_equal(child_hold(argv, &as_ours, NULL, &c, NULL), 0);
 		if (i)
 			assert_int_equal(child_release(&c, "sh", NULL), 0);
 		child_done(&c);
@@ -321,6 +339,7 @@ int main(void)
 		cmocka_unit_test(releasing_a_child_that_was_killed_harms_nobody),
 		cmocka_unit_test(blocked_signals_are_not_inherited),
 		cmocka_unit_test(a_broken_pipe_ends_the_command_as_ever),
+		cmocka_unit_test(signals_are_to_the_command_what_they_were_to_us),
 		cmocka_unit_test(an_end_that_nobody_can_tell_is_one),
 		cmocka_unit_test(who_has_ended_gets_no_signal),
 		cmocka_unit_test(no_descriptor_stays_open),

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -496,6 +498,41 @@ static void nobody_splits_who_would_be_blind_then(void **state)
 	run_after(hidden_in_a_container, NULL);
 }
 
+/* The kernel's, which C libraries from glibc 2.42 on ask for; <asm/termbits.h> does not go with <pty.h>. */
+struct termios2 {
+	uint32_t words[11];
+};
+
+static int terminal;
+
+static int with_a_terminal(void)
+{
+	struct winsize size = {.ws_col = 100};
+	int master;
+
+	return openpty(&master, &terminal, NULL, NULL, &size) < 0 ? __LINE__ : 0;
+}
+
+static int terminal_is_asked(void)
+{
+	struct termios2 modes;
+	struct winsize size;
+	pid_t group;
+
+	EXPECT(ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col == 100);
+	EXPECT(isatty(terminal));
+	EXPECT(ioctl(terminal, TCGETS2, &modes) == 0);
+	/* it is not the session's: the kernel says so, not the filter */
+	EXPECT(ioctl(terminal, TIOCGPGRP, &group) < 0 && errno == ENOTTY);
+	EXPECT(ioctl(terminal, TCSETS2, &modes) < 0 && errno == EPERM);
+	return 0;
+}
+
+static void a_terminal_is_looked_at_and_not_changed(void **state)
+{
+	run_after(with_a_terminal, terminal_is_asked);
+}
+
 static int outputs(void)
 {
 	struct err e = {};
@@ -583,6 +620,7 @@ int main(void)
 		cmocka_unit_test(root_of_a_container_sees_as_much_as_before),
 		cmocka_unit_test(with_hidepid_the_core_sees_processes_nevertheless),
 		cmocka_unit_test(nobody_splits_who_would_be_blind_then),
+		cmocka_unit_test(a_terminal_is_looked_at_and_not_changed),
 		cmocka_unit_test(only_outputs_that_were_named_before_are_opened),
 		cmocka_unit_test(nonsense_does_not_end_the_broker),
 	};

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <poll.h>
 #include <pty.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "event/schema.h"
 #include "sink/status.h"
 
@@ -59,9 +65,12 @@ static void show(struct sink *sink, const struct as_system_tree *t)
 
 static const char *drawn(int fd)
 {
-	ssize_t n = read(fd, text, sizeof(text) - 1);
+	size_t len = 0;
+	ssize_t n;
 
-	text[n > 0 ? n : 0] = '\0';
+	while ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
 	return text;
 }
 
@@ -74,6 +83,103 @@ static struct sink *sink_new(int fd, bool in_place, bool colour)
 	return sink;
 }
 
+/* ---- what a terminal shows of it ---- */
+
+#define ROWS    6
+#define COLUMNS 100
+
+struct screen {
+	char rows[ROWS][COLUMNS + 1];
+	unsigned row, column, saved_row, saved_column;
+};
+
+static void screen_line_feed(struct screen *s)
+{
+	if (s->row + 1 < ROWS) {
+		s->row++;
+		return;
+	}
+	memmove(s->rows[0], s->rows[1], sizeof(s->rows[0]) * (ROWS - 1));
+	memset(s->rows[ROWS - 1], 0, sizeof(s->rows[0]));
+}
+
+static void screen_erase(struct screen *s, bool below)
+{
+	memset(s->rows[s->row] + s->column, 0, COLUMNS - s->column);
+	for (unsigned i = s->row + 1; below && i < ROWS; i++)
+		memset(s->rows[i], 0, COLUMNS);
+}
+
+/* Returns where the sequence ends. */
+static const char *screen_escape(struct screen *s, const char *p)
+{
+	if (*p != '[') {
+		if (*p == 'D') {
+			screen_line_feed(s);
+		} else if (*p == '7') {
+			s->saved_row = s->row;
+			s->saved_column = s->column;
+		} else {
+			assert_int_equal(*p, '8');
+			s->row = s->saved_row;
+			s->column = s->saved_column;
+		}
+		return p;
+	}
+	p++;
+	if (*p == 'A' && s->row > 0)
+		s->row--;
+	else if (*p == 'B' && s->row + 1 < ROWS)
+		s->row++;
+	else if (*p == 'K' || *p == 'J')
+		screen_erase(s, *p == 'J');
+	else
+		fail_msg("an unknown sequence: %s", p);
+	return p;
+}
+
+/* A character that is none of ASCII is shown by its first byte. */
+static void screen_take(struct screen *s, const char *p)
+{
+	for (; *p; p++) {
+		if (*p == '\r') {
+			s->column = 0;
+		} else if (*p == '\n') {
+			screen_line_feed(s);
+		} else if (*p == '\033') {
+			p = screen_escape(s, p + 1);
+		} else if ((*p & 0xc0) != 0x80) {
+			assert_true(s->column < COLUMNS);
+			for (unsigned i = 0; i < s->column; i++)
+				s->rows[s->row][i] = s->rows[s->row][i] ? s->rows[s->row][i] : ' ';
+			s->rows[s->row][s->column++] = *p;
+		}
+	}
+}
+
+/* The command writes @words, and then there is a sample. */
+static void sample_behind(struct screen *screen, struct sink *sink, const char *words)
+{
+	static uint64_t boot_ns;
+	struct as_system_tree t = tree();
+
+	t.h.boot_ns = ++boot_ns;
+	assert_int_equal(write(slave, words, strlen(words)), strlen(words));
+	show(sink, &t);
+	sink->flush(sink);
+	screen_take(screen, drawn(master));
+}
+
+/* Which the terminal echoes. */
+static void type(struct screen *screen, const char *keys)
+{
+	struct pollfd p = {.fd = master, .events = POLLIN};
+
+	assert_int_equal(write(master, keys, strlen(keys)), strlen(keys));
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	screen_take(screen, drawn(master));
+}
+
 static void on_a_terminal_the_line_is_rewritten_in_place(void **state)
 {
 	struct sink *sink = sink_new(slave, true, false);
@@ -81,11 +187,79 @@ static void on_a_terminal_the_line_is_rewritten_in_place(void **state)
 
 	show(sink, &t);
 	sink->flush(sink);
-	assert_string_equal(drawn(master),
-			    "\r\033[K⠋ [12.3 s] 1 process: CPU 51.2% | RSS 2.0 MiB | 3 threads | "
-			    "disk 1.0 KiB read, 0 B written | net 0…\r");
+	assert_non_null(strstr(drawn(master),
+			       "\r⠋ [12.3 s] 1 process: CPU 51.2% | RSS 2.0 MiB | 3 threads | "
+			       "disk 1.0 KiB read, 0 B written | net 0…\033[K"));
 	sink->free(sink);
-	assert_string_equal(drawn(master), "\r\033[K");
+	assert_string_equal(drawn(master), "\033[J");
+}
+
+static void check_status_in(const struct screen *s, unsigned row)
+{
+	for (unsigned i = 0; i < ROWS; i++)
+		assert_int_equal(!!strstr(s->rows[i], " 1 process: CPU"), i == row);
+}
+
+static void the_line_stands_below_what_the_command_writes(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+	struct screen screen = {};
+
+	for (unsigned i = 0; i < ROWS - 2; i++) {
+		sample_behind(&screen, sink, "words\n");
+		assert_string_equal(screen.rows[i], "words");
+		check_status_in(&screen, i + 2);
+	}
+	/* at the bottom it moves what is above */
+	for (unsigned i = 0; i < 3; i++) {
+		sample_behind(&screen, sink, "more\n");
+		assert_string_equal(screen.rows[ROWS - 3], "more");
+		check_status_in(&screen, ROWS - 1);
+		assert_int_equal(screen.row, ROWS - 2);
+	}
+	sink->free(sink);
+	screen_take(&screen, drawn(master));
+	check_status_in(&screen, ROWS);
+}
+
+static void a_question_and_its_answer_stay(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+	struct screen screen = {};
+
+	sample_behind(&screen, sink, "words\n\n\n");
+	sample_behind(&screen, sink, "everything? ");
+	sample_behind(&screen, sink, "");
+	assert_string_equal(screen.rows[screen.row], "everything? ");
+	assert_int_equal(screen.column, strlen("everything? "));
+	type(&screen, "ye");
+	sample_behind(&screen, sink, "");
+	type(&screen, "s\n");
+	sample_behind(&screen, sink, "");
+	assert_string_equal(screen.rows[screen.row - 1], "everything? yes");
+	check_status_in(&screen, screen.row + 1);
+	sink->free(sink);
+	screen_take(&screen, drawn(master));
+	assert_string_equal(screen.rows[screen.row - 1], "everything? yes");
+}
+
+static void without_UTF_8_the_line_is_of_ASCII(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+	struct as_system_tree t = tree();
+
+	setenv("LC_ALL", "C", 1);
+	utf8_look_at_locale();
+	for (unsigned i = 0; i < 12; i++) {
+		t.h.boot_ns++;
+		show(sink, &t);
+		sink->flush(sink);
+		for (const char *p = drawn(master); *p; p++)
+			assert_true((uint8_t)*p < 0x80);
+	}
+	setenv("LC_ALL", "C.UTF-8", 1);
+	utf8_look_at_locale();
+	sink->free(sink);
 }
 
 static void nothing_is_drawn_when_there_is_nothing_new(void **state)
@@ -121,19 +295,83 @@ static void the_trees_of_one_sample_are_added(void **state)
 	sink->free(sink);
 }
 
-static void a_program_that_has_the_terminal_for_itself_is_left_alone(void **state)
+static void draw_once(void)
 {
 	struct sink *sink = sink_new(slave, true, false);
 	struct as_system_tree t = tree();
-	struct termios raw;
 
-	assert_int_equal(tcgetattr(slave, &raw), 0);
-	raw.c_lflag &= ~(tcflag_t)ICANON;
-	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	show(sink, &t);
+	sink->flush(sink);
+	sink->free(sink);
+}
+
+static void nothing_is_drawn_without(tcflag_t flag)
+{
+	struct termios modes;
+
+	assert_int_equal(tcgetattr(slave, &modes), 0);
+	modes.c_lflag &= ~flag;
+	assert_int_equal(tcsetattr(slave, TCSANOW, &modes), 0);
+	draw_once();
+	assert_string_equal(drawn(master), "");
+}
+
+static void a_program_that_has_the_terminal_for_itself_is_left_alone(void **state)
+{
+	nothing_is_drawn_without(ICANON);
+}
+
+static void a_question_for_a_password_is_left_alone(void **state)
+{
+	nothing_is_drawn_without(ECHO);
+}
+
+/* In a group of its own, in a session whose terminal it is. */
+static void draw_in_group(bool in_front)
+{
+	pid_t leader = fork(), worker;
+	int status;
+
+	if (leader == 0) {
+		worker = setsid() < 0 || ioctl(slave, TIOCSCTTY, 0) < 0 ? -1 : fork();
+		if (worker == 0) {
+			setpgid(0, 0);
+			signal(SIGTTOU, SIG_IGN);
+			if (in_front && tcsetpgrp(slave, getpid()) < 0)
+				_exit(1);
+			draw_once();
+			_exit(0);
+		}
+		_exit(worker < 0 || waitpid(worker, &status, 0) != worker || status);
+	}
+	assert_int_equal(waitpid(leader, &status, 0), leader);
+	assert_int_equal(status, 0);
+}
+
+static void who_is_not_in_front_draws_nothing(void **state)
+{
+	draw_in_group(false);
+	assert_string_equal(drawn(master), "");
+	draw_in_group(true);
+	assert_non_null(strstr(drawn(master), " 1 process: CPU"));
+}
+
+static void a_terminal_that_is_gone_is_left_alone(void **state)
+{
+	int copy = dup(slave), ends[2];
+	struct sink *sink = sink_new(copy, true, false);
+	struct as_system_tree t = tree();
+
+	assert_int_equal(pipe(ends), 0);
+	/* what stands there now tells nothing of modes */
+	assert_int_equal(dup2(ends[1], copy), copy);
 	show(sink, &t);
 	sink->flush(sink);
 	sink->free(sink);
 	assert_string_equal(drawn(master), "");
+	close(ends[0]);
+	close(ends[1]);
+	close(copy);
 }
 
 static void without_a_terminal_each_sample_is_a_line(void **state)
@@ -142,7 +380,7 @@ static void without_a_terminal_each_sample_is_a_line(void **state)
 	struct sink *sink;
 	int fds[2];
 
-	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
 	sink = sink_new(fds[1], true, false);
 	show(sink, &t);
 	sink->flush(sink);
@@ -202,7 +440,7 @@ static void a_terminal_that_is_stopped_is_not_waited_for(void **state)
 static void a_terminal_that_nobody_reads_is_not_waited_for(void **state)
 {
 	draw_often(sink_new(slave, true, true));
-	assert_int_equal(memcmp(drawn(master), "\r\033[K", 4), 0);
+	assert_int_equal(memcmp(drawn(master), "\033[K", 3), 0);
 }
 
 static void a_pipe_that_nobody_reads_is_not_waited_for_and_holds_whole_lines(void **state)
@@ -230,9 +468,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(on_a_terminal_the_line_is_rewritten_in_place),
+		TEST(the_line_stands_below_what_the_command_writes),
+		TEST(a_question_and_its_answer_stay),
+		TEST(without_UTF_8_the_line_is_of_ASCII),
 		TEST(nothing_is_drawn_when_there_is_nothing_new),
 		TEST(the_trees_of_one_sample_are_added),
 		TEST(a_program_that_has_the_terminal_for_itself_is_left_alone),
+		TEST(a_question_for_a_password_is_left_alone),
+		TEST(who_is_not_in_front_draws_nothing),
+		TEST(a_terminal_that_is_gone_is_left_alone),
 		TEST(without_a_terminal_each_sample_is_a_line),
 		TEST(colours_say_how_much_it_is),
 		TEST(a_terminal_that_is_stopped_is_not_waited_for),

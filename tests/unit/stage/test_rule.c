@@ -154,7 +154,7 @@ static void errors_name_the_place_and_what_is_expected(void **state)
 	refused("> 5", 1, "expected a metric, such as cpu or rss: found '>'");
 	refused("  cup > 5", 3, "there is no metric 'cup'");
 	assert_string_equal(err.hint, "there are cpu, rss, rss.slope, threads, read, exit_code, "
-				      "tree.cpu, system.cpu, …");
+				      "tree.cpu, system.cpu, ...");
 	refused("rss.slop > 5", 1, "there is no metric 'rss.slop'");
 	assert_string_equal(err.hint, "did you mean 'rss.slope'?");
 	refused("cpu", 4, "expected > >= < <= == or != behind 'cpu': found the end");
