@@ -20,7 +20,6 @@
 
 static enum log_level log_max = LOG_NOTICE;
 static bool log_colour;
-static const char *log_before = "";
 static int own_fd = -1; /* standard error once more, which never blocks; -1: there is none */
 static bool is_socket;  /* standard error is: of a service */
 
@@ -39,11 +38,6 @@ void log_setup(enum log_level level, bool colour)
 {
 	log_max = level;
 	log_colour = colour;
-}
-
-void log_in_place(bool on)
-{
-	log_before = on ? "\033[J" : "";
 }
 
 void log_open(void)
@@ -71,7 +65,7 @@ static ssize_t put(const char *text, size_t len)
 	return write(STDERR_FILENO, text, len);
 }
 
-static bool put_all(const char *text, size_t len, int wait_ms)
+bool log_text(const char *text, size_t len, int wait_ms)
 {
 	struct pollfd p = {.fd = own_fd >= 0 ? own_fd : STDERR_FILENO, .events = POLLOUT};
 
@@ -88,13 +82,6 @@ static bool put_all(const char *text, size_t len, int wait_ms)
 	return true;
 }
 
-bool log_text(const char *text, size_t len, int wait_ms)
-{
-	put_all(log_before, strlen(log_before), wait_ms);
-	log_in_place(false);
-	return put_all(text, len, wait_ms);
-}
-
 /* Whoever has not taken one message is not waited for with the next. */
 static void put_message(const char *text, size_t len)
 {
@@ -107,10 +94,10 @@ static void put_message(const char *text, size_t len)
 		int k = snprintf(before, sizeof(before),
 				 "agentsight: %lu messages before this one were not taken\n", n);
 
-		if (!put_all(before, (size_t)k, 0))
+		if (!log_text(before, (size_t)k, 0))
 			__atomic_fetch_add(&left_out, n, __ATOMIC_RELAXED);
 	}
-	if (!put_all(text, len, n ? 0 : WAIT_MS))
+	if (!log_text(text, len, n ? 0 : WAIT_MS))
 		__atomic_fetch_add(&left_out, 1, __ATOMIC_RELAXED);
 }
 
@@ -129,7 +116,7 @@ void log_say(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 
 	/* one write per line, so that lines of several threads do not mix */
-	n = snprintf(text, sizeof(text), "%sagentsight: %s%s%s%s\n", log_before,
+	n = snprintf(text, sizeof(text), "agentsight: %s%s%s%s\n",
 		     colour ? levels[level].colour : "", levels[level].word,
 		     colour ? "\033[0m" : "", line);
 	put_message(text, (size_t)n);

@@ -30,10 +30,7 @@ int log_fd(void);
 /* Messages above @level are left out; @colour switches ANSI colours on. */
 void log_setup(enum log_level level, bool colour);
 
-/* A line that is rewritten in place stands on the terminal, below the cursor: a message goes over it. */
-void log_in_place(bool on);
-
-/* A text that is no message, in place of such a line. False: not all of it was taken within @wait_ms. */
+/* A text that is no message. False: not all of it was taken within @wait_ms. */
 bool log_text(const char *text, size_t len, int wait_ms);
 
 __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *fmt, ...);

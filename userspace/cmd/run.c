@@ -47,6 +47,14 @@ static int choose_pace(struct options *o, struct err *e)
 	return 0;
 }
 
+/* A terminal of which a row can be taken. */
+static bool has_rows(int fd)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(fd) && term && *term && strcmp(term, "dumb") != 0;
+}
+
 /*
  * The command's own output stays what it is: events go to a file, or with --json to standard output,
  * which the command then does not get. With both they go to the file, and nothing readable is said.
@@ -62,7 +70,7 @@ static void choose_output(const struct command *c, struct options *o)
 		s->files.out = STDERR_FILENO;
 	s->no_output = !json && !s->output;
 	s->status_lines = !json && !o->quiet && o->no_update;
-	s->status = !json && !o->quiet && !o->no_update && isatty(STDERR_FILENO);
+	s->status = !json && !o->quiet && !o->no_update && has_rows(STDERR_FILENO);
 	s->summary = !json && !o->quiet;
 }
 

@@ -19,16 +19,20 @@
 #include "base/units.h"
 #include "base/utf8.h"
 
-#define COLUMNS_DEFAULT 80
-#define CLEAR           "\033[J" /* from the cursor on */
-
 /*
- * The line stands below the cursor, which stays where the command left it: behind a prompt, say, and what was typed so
- * far. Index and back make room at the bottom of the screen; what is erased in the cursor's own line is a former
- * status line, into which the command has come.
+ * The line has the terminal's last row for itself: the rows above are made its scrolling region (DECSTBM), as package
+ * managers do it. What the command writes goes on there, and a question that it waits behind stays as it is.
+ * Position and style of the cursor are the command's: kept, and given back (DECSC, DECRC).
  */
-#define BELOW_BEGIN "\033[K\033D\033[A\0337\033[B\r"
-#define BELOW_END   "\033[K\0338"
+#define KEEP      "\0337"
+#define GIVE_BACK "\0338"
+#define ALL_ROWS  "\033[r"
+#define GO_TO_ROW "\033[%u;1H"
+#define ERASE     "\033[K"
+#define PLAIN     "\033[0m"
+#define MAKE_ROOM "\033D\033[A" /* one row down, which scrolls on the last one, and up again */
+#define ROWS_MIN  3
+#define END_MS    1000 /* how long the terminal is asked to take the row back */
 
 static const char *const spinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
 static const char *const ascii_spinner[] = {"|", "/", "-", "\\"};
@@ -56,13 +60,13 @@ struct sums {
 struct status {
 	struct sink sink;
 	struct status_options opt;
-	int own_fd;  /* the same once more, which never blocks; -1: there can be none */
-	pid_t group; /* of processes, ours: nobody moves it once we run */
+	int own_fd; /* the same once more, which never blocks; -1: there can be none */
 	struct buf text;
 	struct sums sums;
 	unsigned turn;
-	bool fresh; /* not drawn yet */
-	bool drawn; /* a line stands on the terminal */
+	bool fresh;   /* not drawn yet */
+	unsigned row; /* which has been taken from the terminal; 0: none */
+	pid_t group;  /* of processes, ours */
 };
 
 static void add_tree(struct status *s, const struct as_system_tree *t)
@@ -99,24 +103,13 @@ static void put_pair(struct line *l, const char *name, uint64_t in, uint64_t out
 		    out_name);
 }
 
-static unsigned columns(const struct status *s)
-{
-	struct winsize size;
-
-	if (!s->opt.in_place)
-		return LINE_MAX; /* a line may be as long as it is */
-	/* the last column stays free, or the terminal would begin a new line */
-	return ioctl(s->opt.fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1
-									   : COLUMNS_DEFAULT - 1;
-}
-
-static void put_line(struct status *s)
+static void put_line(struct status *s, unsigned columns)
 {
 	const struct sums *sum = &s->sums;
 	char text[UNITS_LEN];
 	struct line l;
 
-	line_begin(&l, &s->text, columns(s), s->opt.colour);
+	line_begin(&l, &s->text, columns, s->opt.colour);
 	if (s->opt.in_place) {
 		line_str(&l, utf8_is_shown() ? spinner[s->turn % ARRAY_SIZE(spinner)]
 					     : ascii_spinner[s->turn % ARRAY_SIZE(ascii_spinner)]);
@@ -142,56 +135,83 @@ static void put_line(struct status *s)
 }
 
 /*
- * A program that reads keys as they are pressed draws the screen itself, one that hides what is typed asks for a
- * password; and who is not in front has no business there. Nobody is in front on a terminal of another session.
+ * A program that reads keys as they are pressed draws the screen itself, and who is not in front has no business there.
+ * A terminal that is not the session's own has nobody in front.
  */
 static bool terminal_is_taken(const struct status *s)
 {
-	const tcflag_t plain = ICANON | ECHO;
 	pid_t front = tcgetpgrp(s->opt.fd);
 	struct termios t;
 
-	return tcgetattr(s->opt.fd, &t) < 0 || (t.c_lflag & plain) != plain ||
+	return tcgetattr(s->opt.fd, &t) < 0 || !(t.c_lflag & ICANON) ||
 	       (front >= 0 && front != s->group);
 }
 
 /* False when it did not take anything. A pipe that can be written has room for PIPE_BUF bytes, not for more. */
-static bool send_text(struct status *s)
+static bool send_text(struct status *s, int wait_ms)
 {
 	struct pollfd p = {.fd = s->own_fd >= 0 ? s->own_fd : s->opt.fd, .events = POLLOUT};
 
-	/* what is not taken now, because of Ctrl-S or a reader that sleeps, is not worth waiting for */
-	return poll(&p, 1, 0) > 0 && p.revents & POLLOUT &&
+	if (s->text.failed)
+		return false;
+	return poll(&p, 1, wait_ms) > 0 && p.revents & POLLOUT &&
 	       write(p.fd, s->text.data, MIN(s->text.len, (size_t)PIPE_BUF)) > 0;
 }
 
-static void clear(struct status *s)
+/* All rows are the terminal's again. */
+static void put_release(struct status *s, bool erase)
 {
-	if (!s->drawn)
-		return;
-	s->drawn = false;
-	log_in_place(false);
-	buf_reset(&s->text);
-	buf_add_lit(&s->text, CLEAR);
-	send_text(s);
+	buf_add_lit(&s->text, KEEP ALL_ROWS);
+	if (erase)
+		buf_printf(&s->text, GO_TO_ROW ERASE, s->row);
+	buf_add_lit(&s->text, GIVE_BACK);
 }
 
-static void draw(struct status *s)
+static void put_take(struct status *s, unsigned row)
+{
+	buf_add_lit(&s->text, MAKE_ROOM KEEP);
+	buf_printf(&s->text, "\033[1;%ur", row - 1);
+	buf_add_lit(&s->text, GIVE_BACK);
+}
+
+/* What is not taken now, because of Ctrl-S or a reader that sleeps, is not worth waiting for. */
+static void draw_row(struct status *s)
+{
+	struct winsize size;
+
+	if (ioctl(s->opt.fd, TIOCGWINSZ, &size) < 0 || size.ws_row < ROWS_MIN || size.ws_col < 2)
+		return;
+	buf_reset(&s->text);
+	if (s->row && s->row != size.ws_row) /* a row that became one of many has our line in it */
+		put_release(s, s->row < size.ws_row);
+	if (s->row != size.ws_row)
+		put_take(s, size.ws_row);
+	buf_add_lit(&s->text, KEEP PLAIN);
+	buf_printf(&s->text, GO_TO_ROW, size.ws_row);
+	/* the last column stays free, or the terminal would begin a new line */
+	put_line(s, size.ws_col - 1U);
+	if (s->text.len && s->text.data[s->text.len - 1] == '\n')
+		s->text.len--;
+	buf_add_lit(&s->text, ERASE GIVE_BACK);
+	if (send_text(s, 0))
+		s->row = size.ws_row;
+}
+
+static void release(struct status *s, bool erase, int wait_ms)
+{
+	if (!s->row)
+		return;
+	buf_reset(&s->text);
+	put_release(s, erase);
+	send_text(s, wait_ms);
+	s->row = 0;
+}
+
+static void draw_line(struct status *s)
 {
 	buf_reset(&s->text);
-	if (s->opt.in_place)
-		buf_add_lit(&s->text, BELOW_BEGIN);
-	put_line(s);
-	if (s->text.failed)
-		return;
-	if (s->opt.in_place) {
-		s->text.len--; /* the end of the line */
-		buf_add_lit(&s->text, BELOW_END);
-	}
-	if (s->text.failed || !send_text(s))
-		return;
-	s->drawn = s->opt.in_place;
-	log_in_place(s->drawn);
+	put_line(s, LINE_MAX); /* it may be as long as it is */
+	send_text(s, 0);
 }
 
 static void status_write(struct sink *self, const struct event *ev, const char *line, size_t len)
@@ -209,17 +229,19 @@ static void status_flush(struct sink *self)
 	if (!s->fresh)
 		return;
 	s->fresh = false;
-	if (s->opt.in_place && terminal_is_taken(s))
-		s->drawn = false;
+	if (!s->opt.in_place)
+		draw_line(s);
+	else if (terminal_is_taken(s))
+		release(s, false, 0); /* what stands there may be that program's by now */
 	else
-		draw(s);
+		draw_row(s);
 }
 
 static void status_free(struct sink *self)
 {
 	struct status *s = (struct status *)self;
 
-	clear(s);
+	release(s, true, END_MS);
 	closep(&s->own_fd);
 	buf_done(&s->text);
 	free(s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a run is going, as one line on a terminal: rewritten in place below what the traced program writes, or a new one
- * for each sample. It stays away while a program has the terminal for itself (an editor, a pager, a shell's job) or
- * asks for a password.
+ * How a run is going, as one line: in a terminal's last row, which is taken for it, or a new line for each sample.
+ * It stays away while the traced program has the terminal for itself (an editor, a pager), and from terminals of
+ * fewer than three rows.
  */
 #ifndef AGENTSIGHT_SINK_STATUS_H
 #define AGENTSIGHT_SINK_STATUS_H

@@ -21,15 +21,25 @@
 #include "event/schema.h"
 #include "sink/status.h"
 
+#define LINE                                                                             \
+	" [12.3 s] 1 process: CPU 51.2% | RSS 2.0 MiB | 3 threads | disk 1.0 KiB read, " \
+	"0 B written | net 0"
+
 static int master, slave; /* a terminal of 100 columns */
 static char text[4096];
 
+static void resize(unsigned short rows)
+{
+	struct winsize size = {.ws_row = rows, .ws_col = 100};
+
+	assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+}
+
 static int set_up(void **state)
 {
-	struct winsize size = {.ws_row = 24, .ws_col = 100};
-
-	if (schema_init() < 0 || openpty(&master, &slave, NULL, NULL, &size) < 0)
+	if (schema_init() < 0 || openpty(&master, &slave, NULL, NULL, NULL) < 0)
 		return -1;
+	resize(24);
 	return fcntl(master, F_SETFL, O_NONBLOCK);
 }
 
@@ -91,50 +101,68 @@ static struct sink *sink_new(int fd, bool in_place, bool colour)
 struct screen {
 	char rows[ROWS][COLUMNS + 1];
 	unsigned row, column, saved_row, saved_column;
+	unsigned bottom; /* the last row of those that scroll; begins as ROWS - 1 */
 };
 
 static void screen_line_feed(struct screen *s)
 {
-	if (s->row + 1 < ROWS) {
-		s->row++;
+	if (s->row != s->bottom) {
+		s->row += s->row + 1 < ROWS;
 		return;
 	}
-	memmove(s->rows[0], s->rows[1], sizeof(s->rows[0]) * (ROWS - 1));
-	memset(s->rows[ROWS - 1], 0, sizeof(s->rows[0]));
+	memmove(s->rows[0], s->rows[1], sizeof(s->rows[0]) * s->bottom);
+	memset(s->rows[s->bottom], 0, sizeof(s->rows[0]));
 }
 
-static void screen_erase(struct screen *s, bool below)
+/* What stands behind ESC [. Returns where it ends. */
+static const char *screen_sequence(struct screen *s, const char *p)
 {
-	memset(s->rows[s->row] + s->column, 0, COLUMNS - s->column);
-	for (unsigned i = s->row + 1; below && i < ROWS; i++)
-		memset(s->rows[i], 0, COLUMNS);
+	unsigned n[2] = {};
+
+	for (size_t i = 0; strchr("0123456789;", *p); p++) {
+		if (*p == ';')
+			assert_int_equal(++i, 1);
+		else
+			n[i] = 10 * n[i] + (unsigned)(*p - '0');
+	}
+	switch (*p) {
+	case 'r':
+		s->bottom = n[1] ? n[1] - 1 : ROWS - 1;
+		s->row = s->column = 0;
+		break;
+	case 'H':
+		s->row = n[0] - 1;
+		s->column = 0;
+		break;
+	case 'A':
+		s->row -= s->row > 0;
+		break;
+	case 'K':
+		memset(s->rows[s->row] + s->column, 0, COLUMNS - s->column);
+		break;
+	default:
+		assert_int_equal(*p, 'm');
+	}
+	return p;
 }
 
-/* Returns where the sequence ends. */
 static const char *screen_escape(struct screen *s, const char *p)
 {
-	if (*p != '[') {
-		if (*p == 'D') {
-			screen_line_feed(s);
-		} else if (*p == '7') {
-			s->saved_row = s->row;
-			s->saved_column = s->column;
-		} else {
-			assert_int_equal(*p, '8');
-			s->row = s->saved_row;
-			s->column = s->saved_column;
-		}
-		return p;
+	switch (*p) {
+	case '[':
+		return screen_sequence(s, p + 1);
+	case 'D':
+		screen_line_feed(s);
+		break;
+	case '7':
+		s->saved_row = s->row;
+		s->saved_column = s->column;
+		break;
+	default:
+		assert_int_equal(*p, '8');
+		s->row = s->saved_row;
+		s->column = s->saved_column;
 	}
-	p++;
-	if (*p == 'A' && s->row > 0)
-		s->row--;
-	else if (*p == 'B' && s->row + 1 < ROWS)
-		s->row++;
-	else if (*p == 'K' || *p == 'J')
-		screen_erase(s, *p == 'J');
-	else
-		fail_msg("an unknown sequence: %s", p);
 	return p;
 }
 
@@ -180,64 +208,116 @@ static void type(struct screen *screen, const char *keys)
 	screen_take(screen, drawn(master));
 }
 
-static void on_a_terminal_the_line_is_rewritten_in_place(void **state)
+static const char *drawn_once(struct sink *sink)
 {
-	struct sink *sink = sink_new(slave, true, false);
+	static uint64_t sample;
 	struct as_system_tree t = tree();
 
+	t.h.boot_ns += ++sample;
 	show(sink, &t);
 	sink->flush(sink);
-	assert_non_null(strstr(drawn(master),
-			       "\r⠋ [12.3 s] 1 process: CPU 51.2% | RSS 2.0 MiB | 3 threads | "
-			       "disk 1.0 KiB read, 0 B written | net 0…\033[K"));
-	sink->free(sink);
-	assert_string_equal(drawn(master), "\033[J");
+	return drawn(master);
 }
 
-static void check_status_in(const struct screen *s, unsigned row)
+static void on_a_terminal_the_line_has_the_last_row(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+
+	assert_string_equal(drawn_once(sink), "\033D\033[A\0337\033[1;23r\0338"
+					      "\0337\033[0m\033[24;1H⠋" LINE "…\033[K\0338");
+	assert_string_equal(drawn_once(sink), "\0337\033[0m\033[24;1H⠙" LINE "…\033[K\0338");
+	sink->free(sink);
+	assert_string_equal(drawn(master), "\0337\033[r\033[24;1H\033[K\0338");
+}
+
+static void the_row_follows_the_size_of_the_terminal(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+
+	drawn_once(sink);
+	resize(30);
+	assert_non_null(strstr(drawn_once(sink), "\0337\033[r\033[24;1H\033[K\0338"
+						 "\033D\033[A\0337\033[1;29r\0338"
+						 "\0337\033[0m\033[30;1H"));
+	resize(10); /* the old row is outside */
+	assert_non_null(strstr(drawn_once(sink), "\0337\033[r\0338"
+						 "\033D\033[A\0337\033[1;9r\0338"
+						 "\0337\033[0m\033[10;1H"));
+	resize(2);
+	assert_string_equal(drawn_once(sink), "");
+	sink->free(sink);
+	assert_string_equal(drawn(master), "\0337\033[r\033[10;1H\033[K\0338");
+}
+
+static void a_terminal_that_does_not_tell_its_size_is_left_alone(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+
+	resize(0);
+	assert_string_equal(drawn_once(sink), "");
+	sink->free(sink);
+	assert_string_equal(drawn(master), "");
+}
+
+static void who_takes_the_terminal_gets_all_rows(void **state)
+{
+	struct sink *sink = sink_new(slave, true, false);
+	struct termios raw;
+
+	drawn_once(sink);
+	assert_int_equal(tcgetattr(slave, &raw), 0);
+	raw.c_lflag &= ~(tcflag_t)ICANON;
+	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	assert_string_equal(drawn_once(sink), "\0337\033[r\0338");
+	assert_string_equal(drawn_once(sink), "");
+	sink->free(sink);
+	assert_string_equal(drawn(master), "");
+}
+
+static void check_line_in(const struct screen *s, unsigned row)
 {
 	for (unsigned i = 0; i < ROWS; i++)
 		assert_int_equal(!!strstr(s->rows[i], " 1 process: CPU"), i == row);
 }
 
-static void the_line_stands_below_what_the_command_writes(void **state)
+static void what_the_command_writes_goes_on_above_the_line(void **state)
 {
 	struct sink *sink = sink_new(slave, true, false);
-	struct screen screen = {};
+	struct screen screen = {.bottom = ROWS - 1};
+	char words[] = "words 0\n";
 
-	for (unsigned i = 0; i < ROWS - 2; i++) {
-		sample_behind(&screen, sink, "words\n");
-		assert_string_equal(screen.rows[i], "words");
-		check_status_in(&screen, i + 2);
-	}
-	/* at the bottom it moves what is above */
-	for (unsigned i = 0; i < 3; i++) {
-		sample_behind(&screen, sink, "more\n");
-		assert_string_equal(screen.rows[ROWS - 3], "more");
-		check_status_in(&screen, ROWS - 1);
-		assert_int_equal(screen.row, ROWS - 2);
+	resize(ROWS);
+	for (unsigned i = 0; i < 9; i++, words[6]++) {
+		sample_behind(&screen, sink, words);
+		check_line_in(&screen, ROWS - 1);
+		assert_int_equal(screen.row, i < ROWS - 2 ? i + 1 : ROWS - 2);
+		assert_memory_equal(screen.rows[screen.row - 1], words, 7);
+		assert_string_equal(screen.rows[screen.row], "");
 	}
 	sink->free(sink);
 	screen_take(&screen, drawn(master));
-	check_status_in(&screen, ROWS);
+	check_line_in(&screen, ROWS);
+	assert_int_equal(screen.row, ROWS - 2);
+	assert_string_equal(screen.rows[0], "words 5");
 }
 
 static void a_question_and_its_answer_stay(void **state)
 {
 	struct sink *sink = sink_new(slave, true, false);
-	struct screen screen = {};
+	struct screen screen = {.bottom = ROWS - 1};
 
-	sample_behind(&screen, sink, "words\n\n\n");
-	sample_behind(&screen, sink, "everything? ");
+	resize(ROWS);
+	/* the line is first drawn while the cursor stands in the last row */
+	sample_behind(&screen, sink, "words\n\n\n\n\neverything? ");
+	assert_string_equal(screen.rows[ROWS - 2], "everything? ");
 	sample_behind(&screen, sink, "");
-	assert_string_equal(screen.rows[screen.row], "everything? ");
 	assert_int_equal(screen.column, strlen("everything? "));
 	type(&screen, "ye");
 	sample_behind(&screen, sink, "");
 	type(&screen, "s\n");
 	sample_behind(&screen, sink, "");
 	assert_string_equal(screen.rows[screen.row - 1], "everything? yes");
-	check_status_in(&screen, screen.row + 1);
+	check_line_in(&screen, ROWS - 1);
 	sink->free(sink);
 	screen_take(&screen, drawn(master));
 	assert_string_equal(screen.rows[screen.row - 1], "everything? yes");
@@ -305,25 +385,15 @@ static void draw_once(void)
 	sink->free(sink);
 }
 
-static void nothing_is_drawn_without(tcflag_t flag)
-{
-	struct termios modes;
-
-	assert_int_equal(tcgetattr(slave, &modes), 0);
-	modes.c_lflag &= ~flag;
-	assert_int_equal(tcsetattr(slave, TCSANOW, &modes), 0);
-	draw_once();
-	assert_string_equal(drawn(master), "");
-}
-
 static void a_program_that_has_the_terminal_for_itself_is_left_alone(void **state)
 {
-	nothing_is_drawn_without(ICANON);
-}
+	struct termios raw;
 
-static void a_question_for_a_password_is_left_alone(void **state)
-{
-	nothing_is_drawn_without(ECHO);
+	assert_int_equal(tcgetattr(slave, &raw), 0);
+	raw.c_lflag &= ~(tcflag_t)ICANON;
+	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	draw_once();
+	assert_string_equal(drawn(master), "");
 }
 
 /* In a group of its own, in a session whose terminal it is. */
@@ -440,7 +510,7 @@ static void a_terminal_that_is_stopped_is_not_waited_for(void **state)
 static void a_terminal_that_nobody_reads_is_not_waited_for(void **state)
 {
 	draw_often(sink_new(slave, true, true));
-	assert_int_equal(memcmp(drawn(master), "\033[K", 3), 0);
+	assert_int_equal(memcmp(drawn(master), "\033D\033[A", 5), 0);
 }
 
 static void a_pipe_that_nobody_reads_is_not_waited_for_and_holds_whole_lines(void **state)
@@ -467,16 +537,18 @@ static void a_pipe_that_nobody_reads_is_not_waited_for_and_holds_whole_lines(voi
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(on_a_terminal_the_line_is_rewritten_in_place),
-		TEST(the_line_stands_below_what_the_command_writes),
+		TEST(on_a_terminal_the_line_has_the_last_row),
+		TEST(the_row_follows_the_size_of_the_terminal),
+		TEST(a_terminal_that_does_not_tell_its_size_is_left_alone),
+		TEST(what_the_command_writes_goes_on_above_the_line),
 		TEST(a_question_and_its_answer_stay),
+		TEST(who_takes_the_terminal_gets_all_rows),
+		TEST(who_is_not_in_front_draws_nothing),
+		TEST(a_terminal_that_is_gone_is_left_alone),
 		TEST(without_UTF_8_the_line_is_of_ASCII),
 		TEST(nothing_is_drawn_when_there_is_nothing_new),
 		TEST(the_trees_of_one_sample_are_added),
 		TEST(a_program_that_has_the_terminal_for_itself_is_left_alone),
-		TEST(a_question_for_a_password_is_left_alone),
-		TEST(who_is_not_in_front_draws_nothing),
-		TEST(a_terminal_that_is_gone_is_left_alone),
 		TEST(without_a_terminal_each_sample_is_a_line),
 		TEST(colours_say_how_much_it_is),
 		TEST(a_terminal_that_is_stopped_is_not_waited_for),
