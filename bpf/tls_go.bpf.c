@@ -57,7 +57,7 @@ static __always_inline struct goroutine *goroutine_get(const struct go_key *key)
 
 /* ---- the socket underneath ---- */
 
-/* A tls.Conn begins with a net.Conn. Where that is another one, it is another session, in the memory of one that is gone. */
+/* A tls.Conn begins with a net.Conn. With another one it is another session, in the memory of one that is gone. */
 static __always_inline void session_under(struct as_tls_session *s, const struct as_tls_key *key)
 {
 	__u64 under[2];
