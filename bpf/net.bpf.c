@@ -283,6 +283,10 @@ int BPF_PROG(net_destroy, const struct sock *sk)
 		sums.tx = s->told_tx;
 		if (sums.rx < s->told_rx || sums.rx - s->told_rx > 1U << 31)
 			sums.rx = s->told_rx;
+		if (!(s->flags & ENTRY_OWNED)) { /* no call of it was told */
+			s->told_tx = s->base_tx;
+			s->told_rx = s->base_rx;
+		}
 	}
 	close_emit(sk, s, sk, sums.tx, sums.rx);
 	return 0;
