@@ -163,21 +163,23 @@ static __always_inline bool call_take(struct goroutine *g, __u64 sp, struct as_t
 
 /*
  * Another goroutine may have read the answer before a write returns. So it has the time of its entry, as far back as
- * user space still sorts it in, but behind the write that returned before: one waits for the other inside.
+ * user space still sorts it in, but behind the write that returned before: one waits for the other inside. A call in
+ * several pieces keeps its time: they take too long to be sorted in together.
  */
 static __always_inline void go_write_time(struct as_tls_session *s, const struct as_tls_call *c,
-					  struct as_hdr *h)
+					  struct as_tls_send *send)
 {
-	__u64 now = h->boot_ns, ns = c->entry_ns;
+	__u64 now = send->h.boot_ns, ns = c->entry_ns;
+	__u64 oldest = send->len > AS_CHUNK_MAX ? now : now - TLS_SORT_NS;
 
 	if (ns <= s->wrote_ns)
 		ns = s->wrote_ns + 1;
-	if (now - ns > TLS_SORT_NS && now > ns) {
-		ns = now - TLS_SORT_NS;
-		h->flags = AS_F_EARLIER;
+	if (ns < oldest) {
+		ns = oldest;
+		send->h.flags = AS_F_EARLIER;
 	}
 	s->wrote_ns = now;
-	h->boot_ns = ns;
+	send->h.boot_ns = ns;
 }
 
 static __always_inline void go_session(__u64 id, struct as_tls_thread *t,
@@ -198,7 +200,7 @@ static __always_inline void go_session(__u64 id, struct as_tls_thread *t,
 	s->carried = 1;
 	t->send.stream_id = s->stream_id;
 	if (AS_TLS_SPEC_KIND(c->spec) == AS_TLS_KIND_WRITE)
-		go_write_time(s, c, &t->send.h);
+		go_write_time(s, c, &t->send);
 }
 
 static __always_inline void go_send(__u64 id, const struct as_tls_call *c, __u64 hi, __u64 n)
