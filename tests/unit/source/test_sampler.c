@@ -704,6 +704,18 @@ static void proc_gives_ticks_memory_and_io(void **state)
 	assert_int_equal(rows->write_bytes, 6);
 }
 
+/* As that of a process of another user. */
+static void io_that_cannot_be_read_is_not_told_as_none(void **state)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/10/io", root);
+	assert_int_equal(unlink(path), 0);
+	sample(10 * SEC);
+	assert_int_equal(rows->read_bytes, AS_UNKNOWN);
+	assert_int_equal(rows->write_bytes, AS_UNKNOWN);
+}
+
 static void children_never_seen_show_when_they_are_waited_for(void **state)
 {
 	sample(10 * SEC);
@@ -946,6 +958,7 @@ int main(void)
 		TREE_TEST(user_and_system_time_add_up_to_the_exact_sum),
 		TREE_TEST(the_split_of_a_tree_is_never_more_than_its_sum),
 		PROC_TEST(proc_gives_ticks_memory_and_io),
+		PROC_TEST(io_that_cannot_be_read_is_not_told_as_none),
 		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
 		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),
 		PROC_TEST(a_child_that_nobody_waits_for_is_forgotten_after_a_sample),

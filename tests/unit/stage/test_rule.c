@@ -397,7 +397,7 @@ static void every_metric_can_stand_in_a_rule(void **state)
 static void what_was_not_looked_at_is_not_zero(void **state)
 {
 	static const char *const unknown[] = {"pss", "uss", "quota", "limit", "fds", "anon"};
-	static const struct as_system_metrics nothing;
+	static const struct as_system_metrics nothing, others = {.read_bytes = AS_UNKNOWN};
 	double value = 5;
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
@@ -407,6 +407,8 @@ static void what_was_not_looked_at_is_not_zero(void **state)
 	}
 	assert_true(rule_read(rule_metric_find("swap", 4), &nothing.h, &value));
 	assert_true(value == 0);
+	assert_true(rule_read(rule_metric_find("read", 4), &nothing.h, &value));
+	assert_false(rule_read(rule_metric_find("read", 4), &others.h, &value));
 }
 
 static void what_a_model_did_not_say_is_not_counted(void **state)
