@@ -94,7 +94,7 @@ struct agentsight_sample {
 	uint64_t cpu_ns, user_ns, system_ns;
 	uint64_t wait_ns; /* for a processor */
 	uint64_t rss_kb, pss_kb, uss_kb, swap_kb, vsz_kb, peak_kb;
-	uint64_t read_bytes, write_bytes; /* storage */
+	uint64_t read_bytes, write_bytes; /* storage; 0 also where /proc does not tell */
 	uint64_t rchar, wchar, syscr, syscw;
 	uint64_t rx_bytes, tx_bytes;
 	uint64_t minor_faults, major_faults;

@@ -868,49 +868,50 @@ struct as_system_metrics {
 	__s32 last_cpu;
 	__u32 fds;
 };
-#define AS_SYSTEM_METRICS_FIELDS(F, S)                                                            \
-	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                        \
-	F(S, HDR_COMM, h, "comm", AS_ALWAYS, "its name")                                          \
-	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                            \
-	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                     \
-	  "since the last sample, 100 = one core, ended children included")                       \
-	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                     \
-	F(S, DUR, cpu_ns, "cpu.total_ns", AS_OPT, "its own CPU time since it started")            \
-	F(S, DUR, user_ns, "cpu.user_ns", AS_OPT, "of that in user mode")                         \
-	F(S, DUR, system_ns, "cpu.system_ns", AS_OPT, "of that in the kernel")                    \
-	F(S, DUR, wait_ns, "cpu.wait_ns", AS_OPT, "living threads waited for a processor")        \
-	F(S, FD, last_cpu, "cpu.last", AS_OPT, "processor that its first thread was last on")     \
-	F(S, CENTI, quota_centi, "cpu.quota_percent", AS_OPT,                                     \
-	  "the percentage, of its cgroup's quota")                                                \
-	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS, "resident set")                             \
-	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "resident set")                             \
-	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "address space")                            \
-	F(S, U64, vsz_mb, "memory.vsz_mb", AS_ALWAYS, "address space")                            \
-	F(S, U64, anon_kb, "memory.anon_kb", AS_OPT, "resident anonymous memory")                 \
-	F(S, U64, file_kb, "memory.file_kb", AS_OPT, "resident pages of files")                   \
-	F(S, U64, shmem_kb, "memory.shmem_kb", AS_OPT, "resident shared memory")                  \
-	F(S, U64, swap_kb, "memory.swap_kb", AS_OPT, "swapped out")                               \
-	F(S, U64, peak_kb, "memory.peak_kb", AS_OPT, "largest resident set so far (HWM)")         \
-	F(S, U64, pss_kb, "memory.pss_kb", AS_OPT, "PSS: shared pages divided by their users")    \
-	F(S, U64, uss_kb, "memory.uss_kb", AS_OPT, "USS: pages that nobody else has")             \
-	F(S, S64, slope_kb_min, "memory.slope_kb_min", AS_OPT,                                    \
-	  "growth of the resident set per minute")                                                \
-	F(S, CENTI, limit_centi, "memory.limit_percent", AS_OPT,                                  \
-	  "resident set, of its cgroup's limit")                                                  \
-	F(S, U32, threads, "process.threads", AS_ALWAYS, "threads")                               \
-	F(S, U32, children, "process.children", AS_ALWAYS, "living descendants")                  \
-	F(S, U32, fds, "process.fds", AS_OPT, "open descriptors")                                 \
-	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                          \
-	F(S, U64, read_bytes, "io.read_bytes", AS_ALWAYS, "fetched from storage since its start") \
-	F(S, U64, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start")    \
-	AS_COUNTER_FIELDS(F, S)                                                                   \
-	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over")  \
-	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")                                                  \
-	F(S, HIDDEN32, limits, "", AS_ALWAYS, "what its cgroup has")                              \
-	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")                \
-	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")               \
-	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")                     \
-	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")                     \
+#define AS_SYSTEM_METRICS_FIELDS(F, S)                                                           \
+	F(S, HDR_TGID, h, "pid", AS_ALWAYS, "the process")                                       \
+	F(S, HDR_COMM, h, "comm", AS_ALWAYS, "its name")                                         \
+	F(S, UNIX_NS, h, "timestamp", AS_ALWAYS, "as in the envelope")                           \
+	F(S, CENTI_TEXT, cpu_centi, "cpu.percent", AS_ALWAYS,                                    \
+	  "since the last sample, 100 = one core, ended children included")                      \
+	F(S, U32, cores, "cpu.cores", AS_ALWAYS, "processors of the machine")                    \
+	F(S, DUR, cpu_ns, "cpu.total_ns", AS_OPT, "its own CPU time since it started")           \
+	F(S, DUR, user_ns, "cpu.user_ns", AS_OPT, "of that in user mode")                        \
+	F(S, DUR, system_ns, "cpu.system_ns", AS_OPT, "of that in the kernel")                   \
+	F(S, DUR, wait_ns, "cpu.wait_ns", AS_OPT, "living threads waited for a processor")       \
+	F(S, FD, last_cpu, "cpu.last", AS_OPT, "processor that its first thread was last on")    \
+	F(S, CENTI, quota_centi, "cpu.quota_percent", AS_OPT,                                    \
+	  "the percentage, of its cgroup's quota")                                               \
+	F(S, U64, rss_kb, "memory.rss_kb", AS_ALWAYS, "resident set")                            \
+	F(S, U64, rss_mb, "memory.rss_mb", AS_ALWAYS, "resident set")                            \
+	F(S, U64, vsz_kb, "memory.vsz_kb", AS_ALWAYS, "address space")                           \
+	F(S, U64, vsz_mb, "memory.vsz_mb", AS_ALWAYS, "address space")                           \
+	F(S, U64, anon_kb, "memory.anon_kb", AS_OPT, "resident anonymous memory")                \
+	F(S, U64, file_kb, "memory.file_kb", AS_OPT, "resident pages of files")                  \
+	F(S, U64, shmem_kb, "memory.shmem_kb", AS_OPT, "resident shared memory")                 \
+	F(S, U64, swap_kb, "memory.swap_kb", AS_OPT, "swapped out")                              \
+	F(S, U64, peak_kb, "memory.peak_kb", AS_OPT, "largest resident set so far (HWM)")        \
+	F(S, U64, pss_kb, "memory.pss_kb", AS_OPT, "PSS: shared pages divided by their users")   \
+	F(S, U64, uss_kb, "memory.uss_kb", AS_OPT, "USS: pages that nobody else has")            \
+	F(S, S64, slope_kb_min, "memory.slope_kb_min", AS_OPT,                                   \
+	  "growth of the resident set per minute")                                               \
+	F(S, CENTI, limit_centi, "memory.limit_percent", AS_OPT,                                 \
+	  "resident set, of its cgroup's limit")                                                 \
+	F(S, U32, threads, "process.threads", AS_ALWAYS, "threads")                              \
+	F(S, U32, children, "process.children", AS_ALWAYS, "living descendants")                 \
+	F(S, U32, fds, "process.fds", AS_OPT, "open descriptors")                                \
+	F(S, BOOL, alert, "alert", AS_ALWAYS, "a threshold is exceeded")                         \
+	F(S, KNOWN, read_bytes, "io.read_bytes", AS_ALWAYS,                                      \
+	  "fetched from storage since its start")                                                \
+	F(S, KNOWN, write_bytes, "io.write_bytes", AS_ALWAYS, "sent to storage since its start") \
+	AS_COUNTER_FIELDS(F, S)                                                                  \
+	F(S, DUR, interval_ns, "interval_ns", AS_ALWAYS, "what the percentage is measured over") \
+	F(S, HIDDEN, tree_id, "", AS_ALWAYS, "")                                                 \
+	F(S, HIDDEN32, limits, "", AS_ALWAYS, "what its cgroup has")                             \
+	F(S, HIDDEN, own_read_bytes, "", AS_ALWAYS, "without waited-for children")               \
+	F(S, HIDDEN, own_write_bytes, "", AS_ALWAYS, "without waited-for children")              \
+	F(S, HIDDEN, own_rchar, "", AS_ALWAYS, "without waited-for children")                    \
+	F(S, HIDDEN, own_wchar, "", AS_ALWAYS, "without waited-for children")                    \
 	F(S, HIDDEN32, mixed, "", AS_ALWAYS, "those of children are in these four")
 
 /* A process and all that it started: the living, and exactly what the ended ones had used. */

@@ -12,7 +12,7 @@
 struct as_task {
 	__u64 start_ns; /* of the process, boot clock */
 	__u64 cpu_ns;
-	__u64 read_bytes; /* storage */
+	__u64 read_bytes; /* storage; AS_UNKNOWN where /proc does not tell us */
 	__u64 write_bytes;
 	__u64 rss_pages;
 	__u64 vsz_pages;

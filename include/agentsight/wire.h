@@ -68,6 +68,9 @@ struct as_conn {
 struct as_nothing {
 };
 
+/* Where zero is a number like others. */
+#define AS_UNKNOWN (~0ULL)
+
 /*
  * The kinds of field: name, type of the member. A kind owns how the field looks in JSON, in the JSON
  * schema and to the filter language (userspace/event/kinds.c). Kinds with `struct as_nothing` have
@@ -76,6 +79,7 @@ struct as_nothing {
 #define AS_KINDS(K)                                                                        \
 	K(U32, __u32)                  /* number */                                        \
 	K(U64, __u64)                  /* number */                                        \
+	K(KNOWN, __u64)                /* number; left out when AS_UNKNOWN */              \
 	K(S64, __s64)                  /* number, may be negative */                       \
 	K(BOOL, __u32)                 /* true, false */                                   \
 	K(DUR, __u64)                  /* nanoseconds */                                   \

@@ -36,6 +36,7 @@ struct proc_sample {
 	uint64_t pass_cpu_ns;
 	uint64_t read_bytes;
 	uint64_t write_bytes;
+	bool io_unknown; /* another user's, which /proc does not show us */
 	uint64_t rss_pages;
 	uint64_t vsz_pages;
 	/* /proc only: CPU time of ended children, which a parent gets in one sum when it waits */

@@ -37,6 +37,7 @@ static bool field_ok(const struct as_hdr *rec, size_t size, const struct field_d
 		return path_ok(rec, size, p);
 	case AS_KIND_U32:
 	case AS_KIND_U64:
+	case AS_KIND_KNOWN:
 	case AS_KIND_BOOL:
 	case AS_KIND_DUR:
 	case AS_KIND_PID:

@@ -20,6 +20,7 @@ static const struct {
 } kinds[AS_KIND_COUNT] = {
 	[AS_KIND_U32] = {"integer", NUMBER},
 	[AS_KIND_U64] = {"integer", NUMBER},
+	[AS_KIND_KNOWN] = {"integer", NUMBER},
 	[AS_KIND_S64] = {"integer", "\"type\":\"integer\""},
 	[AS_KIND_BOOL] = {"boolean", "\"type\":\"boolean\""},
 	[AS_KIND_DUR] = {"integer, ns", NUMBER},

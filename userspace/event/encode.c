@@ -320,6 +320,8 @@ static inline bool absent(const struct event *ev, const struct field_desc *f, co
 	case AS_KIND_SCENTI:
 	case AS_KIND_CENTI_TEXT:
 		return f->optional && *(const uint64_t *)p == 0;
+	case AS_KIND_KNOWN:
+		return *(const uint64_t *)p == AS_UNKNOWN;
 	case AS_KIND_STR:
 	case AS_KIND_ARGV:
 	case AS_KIND_PAYLOAD:
@@ -363,6 +365,7 @@ static char *put_value(struct encoder *en, const struct field_desc *f, const voi
 	case AS_KIND_PID:
 		return json_put_u64(out, *(const uint32_t *)p);
 	case AS_KIND_U64:
+	case AS_KIND_KNOWN:
 	case AS_KIND_DUR:
 		return json_put_u64(out, *(const uint64_t *)p);
 	case AS_KIND_BOOL:

@@ -329,6 +329,7 @@ static struct field_value whole_value(const struct event *ev, const struct field
 	case AS_KIND_PID:
 		return uint_value(*(const uint32_t *)p);
 	case AS_KIND_U64:
+	case AS_KIND_KNOWN:
 	case AS_KIND_DUR:
 		return uint_value(*(const uint64_t *)p);
 	case AS_KIND_BOOL:

@@ -86,7 +86,7 @@ static int split_path(struct field_desc *f)
 static bool can_be_absent(const struct field_desc *f)
 {
 	return f->optional || f->kind == AS_KIND_FD || f->kind == AS_KIND_ERRNO ||
-	       f->kind == AS_KIND_PAYLOAD;
+	       f->kind == AS_KIND_PAYLOAD || f->kind == AS_KIND_KNOWN;
 }
 
 /* Constant text; -ENAMETOOLONG when the names in the table are longer than anybody wants to read. */

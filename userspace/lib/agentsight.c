@@ -75,6 +75,8 @@ static void sample_of_metrics(const struct event *ev, struct agentsight_sample *
 		.processes = 1,
 		.peak_kb = m->peak_kb,
 	};
+	if (m->read_bytes == AS_UNKNOWN)
+		s->read_bytes = s->write_bytes = 0;
 }
 
 static void sample_of_tree(const struct event *ev, struct agentsight_sample *s)

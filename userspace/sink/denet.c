@@ -105,8 +105,8 @@ static void put_metrics(struct buf *b, const struct as_system_metrics *m)
 	put_cpu(b, m->cpu_centi);
 	put_u64(b, "mem_rss_kb", m->rss_kb);
 	put_u64(b, "mem_vms_kb", m->vsz_kb);
-	put_u64(b, "disk_read_bytes", m->read_bytes);
-	put_u64(b, "disk_write_bytes", m->write_bytes);
+	put_u64(b, "disk_read_bytes", m->read_bytes == AS_UNKNOWN ? 0 : m->read_bytes);
+	put_u64(b, "disk_write_bytes", m->write_bytes == AS_UNKNOWN ? 0 : m->write_bytes);
 	put_optional(b, "syscall_read_bytes", m->rchar);
 	put_optional(b, "syscall_write_bytes", m->wchar);
 	put_optional(b, "page_faults_cached", m->minor_faults);

@@ -744,6 +744,8 @@ static bool is_absent(const struct field_desc *f, const void *p)
 		return *(const int32_t *)p < 0;
 	if (f->kind == AS_KIND_ERRNO)
 		return *(const int32_t *)p == 0;
+	if (f->kind == AS_KIND_KNOWN)
+		return *(const uint64_t *)p == AS_UNKNOWN;
 	/* an empty span may still say where it would be */
 	if (f->kind == AS_KIND_STR || f->kind == AS_KIND_ARGV || f->kind == AS_KIND_PAYLOAD ||
 	    f->kind == AS_KIND_JSON)
@@ -787,6 +789,7 @@ static void put_value(struct line *l, const struct event *ev, const struct field
 		line_printf(l, "%u", *(const uint32_t *)p);
 		break;
 	case AS_KIND_U64:
+	case AS_KIND_KNOWN:
 		line_printf(l, "%llu", (unsigned long long)*(const uint64_t *)p);
 		break;
 	case AS_KIND_BOOL:

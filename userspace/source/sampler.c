@@ -220,6 +220,7 @@ static bool pass_begin(struct sampler *s, struct proc *p)
 	a->pass_cpu_ns = 0;
 	a->read_bytes = 0;
 	a->write_bytes = 0;
+	a->io_unknown = false;
 	a->rss_pages = 0;
 	a->vsz_pages = 0;
 	a->threads = 0;
@@ -364,6 +365,7 @@ void sampler_add(struct sampler *s, const struct as_task *t, const struct as_tas
 	a->pass_cpu_ns += t->cpu_ns;
 	a->read_bytes += t->read_bytes;
 	a->write_bytes += t->write_bytes;
+	a->io_unknown |= t->read_bytes == AS_UNKNOWN;
 	a->rss_pages = MAX(a->rss_pages, (uint64_t)t->rss_pages);
 	a->vsz_pages = MAX(a->vsz_pages, (uint64_t)t->vsz_pages);
 	a->threads = MAX(a->threads, (uint32_t)t->threads);
@@ -608,8 +610,8 @@ static void row_emit(struct sampler *s, struct proc *p, uint64_t boot_ns, struct
 		      .uid = p->uid},
 		.rss_kb = a->rss_pages * s->page_kb,
 		.vsz_kb = a->vsz_pages * s->page_kb,
-		.read_bytes = a->read_bytes,
-		.write_bytes = a->write_bytes,
+		.read_bytes = a->io_unknown ? AS_UNKNOWN : a->read_bytes,
+		.write_bytes = a->io_unknown ? AS_UNKNOWN : a->write_bytes,
 		.cores = s->opt.cores,
 		.threads = a->threads,
 		.children = p->children,

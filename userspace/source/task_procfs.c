@@ -331,6 +331,8 @@ static void task_add(struct task_procfs_source *src, const struct proc *p, struc
 	if (n > 0 && procfs_parse_io(buf, n, &io) == 0) {
 		t.read_bytes = io.read_bytes;
 		t.write_bytes = io.write_bytes;
+	} else {
+		t.read_bytes = t.write_bytes = AS_UNKNOWN;
 	}
 	if (src->opt.detail)
 		detail_add(src, p, &t, &io, to);

@@ -686,6 +686,8 @@ bool rule_read(const struct rule_metric *m, const struct as_hdr *rec, double *re
 	value = member_read(m, rec);
 	if (value == 0 && m->zero_is_unknown)
 		return false;
+	if (!m->is_signed && value == (double)AS_UNKNOWN)
+		return false;
 	*ret = m->reading == RULE_RATE ? value : value * m->scale;
 	return true;
 }

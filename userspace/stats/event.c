@@ -48,17 +48,23 @@ static void set_counter(struct stats_sample *x, enum stats_counter c, uint64_t v
 	x->counters_known |= 1U << c;
 }
 
+static void set_known(struct stats_sample *x, enum stats_counter c, uint64_t value)
+{
+	if (value != AS_UNKNOWN)
+		set_counter(x, c, value);
+}
+
 /* The members that rows of processes and of trees have in common, under the same names. */
-#define SET_COMMON(x, e)                                           \
-	do {                                                       \
-		(x)->interval_ns = (e)->interval_ns;               \
-		set_gauge((x), GAUGE_CPU, (e)->cpu_centi);         \
-		set_gauge((x), GAUGE_RSS, (e)->rss_kb);            \
-		set_optional((x), GAUGE_PSS, (e)->pss_kb);         \
-		set_optional((x), GAUGE_USS, (e)->uss_kb);         \
-		set_gauge((x), GAUGE_THREADS, (e)->threads);       \
-		set_counter((x), COUNTER_READ, (e)->read_bytes);   \
-		set_counter((x), COUNTER_WRITE, (e)->write_bytes); \
+#define SET_COMMON(x, e)                                         \
+	do {                                                     \
+		(x)->interval_ns = (e)->interval_ns;             \
+		set_gauge((x), GAUGE_CPU, (e)->cpu_centi);       \
+		set_gauge((x), GAUGE_RSS, (e)->rss_kb);          \
+		set_optional((x), GAUGE_PSS, (e)->pss_kb);       \
+		set_optional((x), GAUGE_USS, (e)->uss_kb);       \
+		set_gauge((x), GAUGE_THREADS, (e)->threads);     \
+		set_known((x), COUNTER_READ, (e)->read_bytes);   \
+		set_known((x), COUNTER_WRITE, (e)->write_bytes); \
 	} while (0)
 
 #define SET_OPTIONAL_COUNTER(x, c, value)               \

@@ -82,7 +82,7 @@ static inline bool line_field_required(const struct field_desc *f)
 {
 	return f->path[0] && !f->optional && !f->group && f->kind != AS_KIND_HIDDEN &&
 	       f->kind != AS_KIND_HIDDEN32 && f->kind != AS_KIND_FD && f->kind != AS_KIND_ERRNO &&
-	       f->kind != AS_KIND_PAYLOAD;
+	       f->kind != AS_KIND_PAYLOAD && f->kind != AS_KIND_KNOWN;
 }
 
 static inline const char *line_required_check(struct json_object *data, const struct event_desc *d)

@@ -625,6 +625,7 @@ static void number_field(const struct field_desc *f, uint64_t number)
 		memcpy(b.data + f->offset, &negative, sizeof(negative));
 		break;
 	case AS_KIND_U64:
+	case AS_KIND_KNOWN:
 	case AS_KIND_DUR:
 	case AS_KIND_CENTI:
 	case AS_KIND_CENTI_TEXT:

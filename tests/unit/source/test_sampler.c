@@ -730,6 +730,18 @@ static void proc_shows_one_user_of_all_who_belong(void **state)
 	assert_int_equal(n_rows, 0);
 }
 
+/* As that of a process of another user. */
+static void io_that_cannot_be_read_is_not_told_as_none(void **state)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/10/io", root);
+	assert_int_equal(unlink(path), 0);
+	sample(10 * SEC);
+	assert_int_equal(rows->read_bytes, AS_UNKNOWN);
+	assert_int_equal(rows->write_bytes, AS_UNKNOWN);
+}
+
 static void children_never_seen_show_when_they_are_waited_for(void **state)
 {
 	sample(10 * SEC);
@@ -1069,6 +1081,7 @@ int main(void)
 		TREE_TEST(the_split_of_a_tree_is_never_more_than_its_sum),
 		PROC_TEST(proc_gives_ticks_memory_and_io),
 		PROC_TEST(proc_shows_one_user_of_all_who_belong),
+		PROC_TEST(io_that_cannot_be_read_is_not_told_as_none),
 		PROC_TEST(children_never_seen_show_when_they_are_waited_for),
 		PROC_TEST(a_waited_for_child_counts_only_beyond_its_own_rows),
 		PROC_TEST(a_child_that_nobody_waits_for_is_forgotten_after_a_sample),

@@ -398,7 +398,7 @@ static void every_metric_can_stand_in_a_rule(void **state)
 static void what_was_not_looked_at_is_not_zero(void **state)
 {
 	static const char *const unknown[] = {"pss", "uss", "quota", "limit", "fds", "anon"};
-	static const struct as_system_metrics nothing;
+	static const struct as_system_metrics nothing, others = {.own_read_bytes = AS_UNKNOWN};
 	static const struct as_system_metrics idle = {.limits = AS_LIMIT_CPU};
 	double value = 5;
 
@@ -413,6 +413,8 @@ static void what_was_not_looked_at_is_not_zero(void **state)
 	assert_true(rule_read(rule_metric_find("quota", 5), &idle.h, &value));
 	assert_true(value == 0);
 	assert_false(rule_read(rule_metric_find("limit", 5), &idle.h, &value));
+	assert_true(rule_read(rule_metric_find("read", 4), &nothing.h, &value));
+	assert_false(rule_read(rule_metric_find("read", 4), &others.h, &value));
 }
 
 static void what_a_model_did_not_say_is_not_counted(void **state)

@@ -234,6 +234,27 @@ static void old_processes_are_the_same_live_and_read(void **state)
 	end_both(&x, &b);
 }
 
+static void io_that_could_not_be_read_is_not_known(void **state)
+{
+	struct both x;
+	struct buf b = {0};
+	struct as_hdr h;
+
+	begin_both(&x);
+	for (uint64_t i = 0; i < 3; i++) {
+		h = at(i * NSEC_PER_SEC);
+		record_begin(&b, AS_EV_SYSTEM_METRICS, &h);
+		record_struct(&b, as_system_metrics)->read_bytes = AS_UNKNOWN;
+		record_struct(&b, as_system_metrics)->write_bytes = i * 10;
+		record_struct(&b, as_system_metrics)->interval_ns = NSEC_PER_SEC;
+		tell(&x, &b, i * NSEC_PER_SEC);
+	}
+	compare_both(&x, 3);
+	assert_false(x.live->processes[0].counters_known & 1U << COUNTER_READ);
+	assert_true(x.live->processes[0].counters_known & 1U << COUNTER_WRITE);
+	end_both(&x, &b);
+}
+
 /* Swap that is zero is left out, as all that is; but a row with all details knows it. */
 static void swap_that_returns_to_zero_is_zero(void **state)
 {
@@ -283,6 +304,7 @@ int main(void)
 		cmocka_unit_test(what_is_told_live_is_what_is_read_from_the_recording),
 		cmocka_unit_test(what_was_shed_was_not_lost_and_the_end_has_the_last_word),
 		cmocka_unit_test(old_processes_are_the_same_live_and_read),
+		cmocka_unit_test(io_that_could_not_be_read_is_not_known),
 		cmocka_unit_test(swap_that_returns_to_zero_is_zero),
 		cmocka_unit_test(swap_of_a_row_without_details_is_not_known),
 	};
