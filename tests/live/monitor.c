@@ -377,7 +377,8 @@ static void sums_of_connections(void)
 	sight_start(&s, "attach", "--quiet", "--interval", "100", "--adaptive", "fixed",
 		    live_printf("%d", w.pid), NULL);
 	workload_finish(&w);
-	sight_stop(&s);
+	sight_wait(&s);
+	CHECK(s.status == 0, "it ended with %x: %s", s.status, sight_messages(&s));
 
 	stream_load(&st, s.out);
 	stream_check_lossless(&st);
