@@ -21,19 +21,18 @@ static void a_growing_array_is_a_stream_too(void **state)
 
 static void a_call_whose_arguments_come_in_pieces_is_one(void **state)
 {
-	static const char body[] =
-		"[" CALL("{\"id\":\"c1\",\"name\":\"f\",\"willContinue\":true}") "," CALL(
-			"{\"partialArgs\":[{\"jsonPath\":\"$.l\",\"stringValue\":\"x\"}],"
-			"\"willContinue\":true}") "," CALL("{\"partialArgs\":[],\"willContinue\":"
-							   "true}") "," CALL("{\"partialArgs\":[ "
-									     "{\"jsonPath\":\"$."
-									     "m\", "
-									     "\"numberValue\":5},"
-									     " {\"jsonPath\":\"$."
-									     "n\",\"boolValue\":"
-									     "true}],"
-									     "\"willContinue\":"
-									     "true}") "," CALL("{}") "," CALL("{\"name\":\"g\",\"args\":{\"a\":1}}") "]";
+	static const char body[] = "[" CALL("{\"id\":\"c1\",\"name\":\"f\",\"willContinue\":true}") "," CALL(
+		"{\"partialArgs\":[{\"jsonPath\":\"$.l\",\"stringValue\":\"x\"}],"
+		"\"willContinue\":true}") "," CALL("{\"partialArgs\":[],\"willContinue\":"
+						   "true}") "," CALL("{\"partialArgs\":[ "
+								     "{\"jsonPath\":\"$."
+								     "m\", "
+								     "\"numberValue\":5},"
+								     " {\"jsonPath\":\"$."
+								     "n\",\"boolValue\":"
+								     "true}],"
+								     "\"willContinue\":"
+								     "true}") "," CALL("{}") "," CALL("{\"name\":\"g\",\"args\":{\"a\":1}}") "]";
 
 	assert_answer_text(&llm_gemini, body, strlen(body),
 			   "calls=[{\"id\":\"c1\",\"name\":\"f\",\"input\":["
