@@ -456,18 +456,24 @@ static __always_inline void tcp_look(const struct sock *sk, struct sock_entry *s
 		flow_emit(sk, s, id, sums.tx, sums.rx);
 }
 
+/* The entry that an iterator has come to, looked up: the value that it gets may not be handed to every helper. */
+static __always_inline struct sock_entry *entry_of_walk(const struct bpf_iter__bpf_map_elem *ctx,
+							const struct sock **ret_sk)
+{
+	const __u64 *key = ctx->key;
+
+	if (!key)
+		return NULL;
+	*ret_sk = (const void *)*key;
+	return entry_find(*ret_sk);
+}
+
 SEC("iter/bpf_map_elem")
 int net_flows(struct bpf_iter__bpf_map_elem *ctx)
 {
-	__u64 *key = ctx->key;
 	const struct sock *sk;
-	struct sock_entry *s;
+	struct sock_entry *s = entry_of_walk(ctx, &sk);
 
-	if (!key)
-		return 0;
-	sk = (const void *)*key;
-	s = entry_find(
-		sk); /* a map value: what an iterator gets may not be handed to every helper */
 	if (!s)
 		return 0;
 	if (s->protocol == AS_PROTO_UDP)
@@ -490,8 +496,7 @@ static __always_inline bool sums_read(const struct sock *sk, const struct sock_e
 	}
 	if (!(s->flags & ENTRY_UP) || !(s->flags & ENTRY_OWNED) || s->flags & ENTRY_ENDED)
 		return false;
-	/* see tcp_look(), which ends the entry */
-	if (sock_local_port(sk) != s->local.port || sock_remote_port(sk) != s->remote.port)
+	if (!entry_has_ends(s, sk)) /* see tcp_look(), which ends the entry */
 		return false;
 	tcp_read_sums(sk, s->role, sums);
 	tcp_sums_exact(sums, s);
@@ -502,17 +507,12 @@ static __always_inline bool sums_read(const struct sock *sk, const struct sock_e
 SEC("iter/bpf_map_elem")
 int net_moved(struct bpf_iter__bpf_map_elem *ctx)
 {
-	__u64 *key = ctx->key;
-	struct as_moved m = {};
 	const struct sock *sk;
+	struct sock_entry *s = entry_of_walk(ctx, &sk);
+	struct as_moved m = {};
 	struct tcp_sums sums;
-	struct sock_entry *s;
 	__u64 id;
 
-	if (!key)
-		return 0;
-	sk = (const void *)*key;
-	s = entry_find(sk);
 	if (!s)
 		return 0;
 	id = s->id;

@@ -282,6 +282,14 @@ static pid_t family_start(unsigned long n)
 	return pid;
 }
 
+/* Once @sight, which samples it, has ended. */
+static void family_end(pid_t family, pid_t sight)
+{
+	CHECK(waitpid(sight, NULL, 0) == sight, "wait");
+	kill(family, SIGKILL);
+	waitpid(family, NULL, 0);
+}
+
 static void none_is_missing(void)
 {
 	unsigned long n = live_scaled(5000), rows = 0;
@@ -290,7 +298,6 @@ static void none_is_missing(void)
 	struct stream st;
 	struct line *l;
 	size_t i = 0;
-	int status;
 
 	if (pid == 0) {
 		execl(sight_program(), "agentsight", "attach", "--quiet", "--interval", "1s",
@@ -298,9 +305,7 @@ static void none_is_missing(void)
 		      live_printf("%d", family), NULL);
 		_exit(127);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid, "wait");
-	kill(family, SIGKILL);
-	waitpid(family, NULL, 0);
+	family_end(family, pid);
 	stream_load(&st, events);
 	stream_check_whole(&st);
 	while ((l = stream_find(&st, &i, 0, "system", NULL))) {
@@ -327,7 +332,6 @@ static void given_within_a_tree(void)
 	struct stream st;
 	struct line *l;
 	size_t i = 0, trees = 0;
-	int status;
 
 	CHECK(child > 0, "no child");
 	if (pid == 0) {
@@ -336,9 +340,7 @@ static void given_within_a_tree(void)
 		      live_printf("%d", family), NULL);
 		_exit(127);
 	}
-	CHECK(waitpid(pid, &status, 0) == pid, "wait");
-	kill(family, SIGKILL);
-	waitpid(family, NULL, 0);
+	family_end(family, pid);
 	stream_load(&st, events);
 	while ((l = stream_find(&st, &i, 0, "system", "tree"))) {
 		CHECK(l->pid == family, "a tree of %lld", (long long)l->pid);

@@ -31,8 +31,7 @@ struct proc_sample {
 	uint32_t pass;    /* the pass that the sums below belong to */
 	uint32_t threads;
 	uint32_t waited_faults; /* of this pass */
-	uint32_t
-		mixed_faults; /* up to there the sums of children are known to be in those of I/O */
+	uint32_t mixed_faults;  /* with these, the I/O of children is known to be in its own */
 	uint64_t pass_cpu_ns;
 	uint64_t read_bytes;
 	uint64_t write_bytes;

@@ -65,8 +65,8 @@ struct rule_metric {
 	enum rule_reading reading;
 	enum rule_kind kind;
 	double scale; /* member to value */
-	bool (*read)(const struct as_hdr *rec,
-		     double *ret); /* if the member alone does not say it */
+	/* if the member alone does not say it */
+	bool (*read)(const struct as_hdr *rec, double *ret);
 	const char *help;
 };
 
